@@ -1,0 +1,36 @@
+"""Where the real runs are that the tests read."""
+
+import json
+from pathlib import Path
+
+import h5py
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "sample_data" / "ptyrad-1.0"
+SAMPLE_PT = ROOT / "sample_data" / "ptyrad-0.1.0b6-pt"
+DATA = ROOT / "tests" / "data"
+
+WITH_LIVE_RECORD = {
+    "sample": SAMPLE,
+    "constant_lr": DATA / "ptyrad-1.0" / "constant_lr",
+    "cosine_lr": DATA / "ptyrad-1.0" / "cosine_lr",
+    "clipped": DATA / "ptyrad-1.0" / "clipped",
+}
+WITH_EXPECTED_VALUES = {
+    "pt_numpy1": DATA / "ptyrad-0.1.0b6-pt" / "numpy1",
+    "pt_numpy2": SAMPLE_PT,
+    "0.1.0b10": DATA / "ptyrad-0.1.0b10",
+    "0.1.0b13": DATA / "ptyrad-0.1.0b13",
+}
+ALL = {**WITH_LIVE_RECORD, **WITH_EXPECTED_VALUES}
+
+
+def engine_values(name: str) -> dict[str, dict[int, float]]:
+    """What PtyRAD 1.0's own monitor says of a run: live in its last file, or replayed on the tensors of an old one."""
+    run_dir = ALL[name]
+    if name in WITH_EXPECTED_VALUES:
+        pairs = json.loads((run_dir / "expected_convergence_iters.json").read_text())
+    else:
+        with h5py.File(max(run_dir.glob("*.hdf5"))) as file:
+            pairs = {key: curve[()].tolist() for key, curve in file["convergence_iters"].items()}
+    return {key: {int(niter): value for niter, value in curve} for key, curve in pairs.items()}
