@@ -1,0 +1,59 @@
+"""The convergence monitor, for an engine's loop and for walking over checkpoints: the same code for both."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ptyconv_cli.change import Change, changes
+from ptyconv_cli.region import scanned_region
+from ptyconv_cli.settings import MonitorSettings
+from ptyconv_cli.snapshot import Model, take_snapshot
+
+
+class LiveModel(Model, Protocol):
+    """A model in an engine: as `snapshot.Model`, with the dict that takes the record.
+
+    `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict.
+    """
+
+    convergence_iters: dict[str, list[tuple[int, float]]]
+
+
+class ConvergenceMonitor:
+    """Records how much a model's tensors change between snapshots; drop-in for PtyRAD's own.
+
+    `params` may have `tensors` (any of obja, objp, probe, probe_pos_shifts; default all), `every_n_iters` (a whole
+    number or None) and `percentile_range` (low, high) in percent (default [15, 85]). The first snapshot is taken
+    here, so make the monitor before the first update. The scanned region is fixed here too.
+
+    A monitor reads the model and leaves it as it is: no gradient, no random number, no voxel moved off its device.
+
+    Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
+    """
+
+    def __init__(self, params: Mapping[str, Any], model: Model) -> None:
+        self.settings = MonitorSettings.from_params(params)
+        height, width = model.get_complex_probe_view().shape[-2:]
+        self.region = scanned_region(model.crop_pos, (height, width))
+        self._previous = take_snapshot(model, self.settings.tensors, self.region)
+
+    def should_step(self, niter: int, save_iters: int | None) -> bool:
+        """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
+        interval = self.settings.every_n_iters or save_iters
+        return interval is not None and interval > 0 and niter % interval == 0
+
+    def step(self, model: LiveModel, niter: int) -> None:
+        """Append (niter, change since the last snapshot) to every tracked series of `model.convergence_iters`."""
+        for key, change in self.measure(model).items():
+            model.convergence_iters.setdefault(key, []).append((niter, change.value))
+
+    def measure(self, model: Model) -> dict[str, Change]:
+        """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
+        current = take_snapshot(model, self.settings.tensors, self.region)
+        found = changes(current, self._previous, self.settings.percentile_range)
+        self._previous = current
+        return found
+
+
+def create_convergence_monitor(params: Mapping[str, Any] | None, model: Model) -> ConvergenceMonitor | None:
+    """Return a monitor of `model`, or None where `params` is None (monitoring switched off)."""
+    return None if params is None else ConvergenceMonitor(params, model)

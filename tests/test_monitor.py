@@ -1,0 +1,207 @@
+"""The live class, as an engine uses it."""
+
+import math
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from toy import ToyModel, write_hdf5, write_pt
+
+from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
+from ptyconv_cli.series import SERIES, TENSORS
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+KEYS = [series.key for series in SERIES]
+
+
+@pytest.mark.parametrize(("writer", "suffix"), [(write_hdf5, ".hdf5"), (write_hdf5, ".h5"), (write_pt, ".pt")])
+@pytest.mark.parametrize("device", DEVICES)
+def test_live_and_post_hoc_values_are_equal(tmp_path, device, writer, suffix):
+    model = ToyModel(device=device)
+    monitor = ConvergenceMonitor({"every_n_iters": None}, model)
+    for niter in range(1, 13):
+        model.update()
+        if monitor.should_step(niter, save_iters=3):
+            monitor.step(model, niter)
+            writer(tmp_path / f"model_iter{niter:04d}{suffix}", model, niter)
+    assert [niter for niter, _ in model.convergence_iters["objp_fg"]] == [3, 6, 9, 12]
+    post_hoc = analyze_run(tmp_path, device=device).convergence_iters
+    assert post_hoc == {key: curve[1:] for key, curve in model.convergence_iters.items()}
+    assert all(value > 0 for curve in post_hoc.values() for _, value in curve)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_values_are_the_formulas(device):
+    """Written out once more in float64, on whole tensors that are copied by the test itself."""
+    model = ToyModel(device=device)
+    monitor = ConvergenceMonitor({"percentile_range": [20, 70]}, model)
+    before = model.arrays()
+    for _ in range(5):
+        model.update()
+    monitor.step(model, 5)
+    now = model.arrays()
+    found = {key: curve[-1][1] for key, curve in model.convergence_iters.items()}
+
+    def tensors(arrays):
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    before, now = tensors(before), tensors(now)
+    for name, sign in (("obja", -1), ("objp", 1)):
+        # Corners reach from (0, 1) to (12, 16); a probe of 6 × 8 px puts centres at y 3 to 15, x 5 to 20.
+        crop = (..., slice(2, 15), slice(4, 20))
+        x, y = sign * now[name][crop].double(), sign * before[name][crop].double()
+        low, high = torch.quantile(x, torch.tensor([0.2, 0.7]).double())
+        assert found[f"{name}_bg"] == pytest.approx(float((x - y).abs()[x < low].mean()), rel=2e-6)
+        assert found[f"{name}_fg"] == pytest.approx(float((x - y).abs()[x > high].mean()), rel=2e-6)
+    intensity, old = (t["probe"].to(torch.complex128).abs().square().sum(0) for t in (now, before))
+    assert found["probe"] == pytest.approx(float((intensity - old).abs().sum() / old.sum()), rel=2e-6)
+    moved = (now["probe_pos_shifts"] - before["probe_pos_shifts"]).double()
+    assert found["probe_pos_shifts"] == pytest.approx(0.25 * math.sqrt(moved.square().sum(-1).mean()), rel=2e-6)
+
+
+def test_snapshots_are_copies():
+    """An engine updates its tensors in place; a view would be compared with itself and give 0."""
+    model = ToyModel()
+    monitor = ConvergenceMonitor({}, model)
+    with torch.no_grad():
+        for tensor in model.optimizable_tensors.values():
+            tensor += 0.125
+    monitor.step(model, 1)
+    assert model.convergence_iters["objp_bg"][0][1] == pytest.approx(0.125, rel=1e-5)
+    assert model.convergence_iters["obja_fg"][0][1] == pytest.approx(0.125, rel=1e-5)
+    assert model.convergence_iters["probe_pos_shifts"][0][1] == pytest.approx(0.25 * 0.125 * math.sqrt(2), rel=1e-5)
+    assert model.convergence_iters["probe"][0][1] > 0
+
+
+def test_a_plain_dict_takes_the_record():
+    model = ToyModel()
+    model.convergence_iters = {}
+    monitor = ConvergenceMonitor({"tensors": ["probe", "objp"]}, model)
+    monitor.step(model, 7)
+    monitor.step(model, 9)
+    assert model.convergence_iters == {key: [(7, 0.0), (9, 0.0)] for key in ("objp_bg", "objp_fg", "probe")}
+
+
+@pytest.mark.parametrize("tensor", TENSORS)
+def test_only_the_chosen_tensor_is_recorded_and_needed(tensor):
+    model = ToyModel()
+    if tensor != "probe":
+        model.optimizable_tensors = {
+            name: values for name, values in model.optimizable_tensors.items() if name in (tensor, "probe")
+        }
+    ConvergenceMonitor({"tensors": [tensor]}, model).step(model, 1)
+    assert list(model.convergence_iters) == [series.key for series in SERIES if series.tensor == tensor]
+
+
+@pytest.mark.parametrize(
+    ("every_n_iters", "save_iters", "due"),
+    [
+        (None, None, []),
+        (None, 4, [4, 8, 12]),
+        (3, 4, [3, 6, 9, 12]),
+        (5, None, [5, 10]),
+        (1, None, list(range(1, 13))),
+        (None, 0, []),
+    ],
+)
+def test_when_a_step_is_due(every_n_iters, save_iters, due):
+    monitor = ConvergenceMonitor({"every_n_iters": every_n_iters}, ToyModel())
+    assert [niter for niter in range(1, 13) if monitor.should_step(niter, save_iters)] == due
+
+
+def test_no_parameters_no_monitor():
+    model = ToyModel()
+    assert create_convergence_monitor(None, model) is None
+    monitor = create_convergence_monitor({"tensors": ["probe"], "every_n_iters": 2}, model)
+    assert isinstance(monitor, ConvergenceMonitor)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"tensors": ["obja", "probes"]}, "unknown tensor probes: choose from obja, objp, probe, probe_pos_shifts"),
+        ({"tensors": []}, "no tensor to track: choose at least one of obja, objp, probe, probe_pos_shifts"),
+        ({"tensors": "objp"}, "tensors must be a list of names"),
+        ({"tensors": None}, "tensors must be a list of names"),
+        ({"percentile_range": [85, 15]}, "0 <= low <= high <= 100; got 85 and 15"),
+        ({"percentile_range": [-1, 50]}, "0 <= low <= high <= 100; got -1 and 50"),
+        ({"percentile_range": [50, 100.5]}, "0 <= low <= high <= 100; got 50 and 100.5"),
+        ({"percentile_range": [math.nan, 85]}, "0 <= low <= high <= 100; got nan and 85"),
+        ({"percentile_range": [15]}, "two numbers, low then high"),
+        ({"percentile_range": 15}, "two numbers, low then high"),
+        ({"percentile_range": [15, 50, 85]}, "two numbers, low then high"),
+        ({"percentile_range": ["15", "85"]}, "two numbers, low then high"),
+        ({"every_n_iters": 0}, "every_n_iters must be a whole number of at least 1, or None; got 0"),
+        ({"every_n_iters": -5}, "got -5"),
+        ({"every_n_iters": 2.5}, "got 2.5"),
+        ({"every_n_iters": True}, "got True"),
+        ({"every_n_iter": 5}, "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range"),
+    ],
+)
+def test_bad_parameters_say_what_is_allowed(params, said):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        ConvergenceMonitor(params, ToyModel())
+    assert said in str(error.value)
+
+
+def test_a_model_without_the_tensor_is_refused():
+    model = ToyModel()
+    del model.optimizable_tensors["objp"]
+    with pytest.raises(ValueError, match="the model has no tensor objp; it has obja, probe, probe_pos_shifts"):
+        ConvergenceMonitor({"tensors": ["objp"]}, model)
+
+
+def test_a_scan_outside_the_object_is_refused():
+    model = ToyModel()
+    model.crop_pos = model.crop_pos + 1000
+    with pytest.raises(ValueError, match=r"the scanned region \(y 1002:1015, x 1004:1020 px\) holds no voxel of obja"):
+        ConvergenceMonitor({}, model)
+
+
+def test_nothing_is_disturbed():
+    model, undisturbed = ToyModel(), ToyModel()
+    random_state = torch.get_rng_state()
+    monitor = ConvergenceMonitor({}, model)
+    for niter in range(1, 4):
+        model.update()
+        monitor.step(model, niter)
+        undisturbed.update()
+    assert torch.equal(torch.get_rng_state(), random_state)
+    for name, tensor in model.optimizable_tensors.items():
+        assert torch.equal(tensor, undisturbed.optimizable_tensors[name])
+        assert torch.equal(tensor.grad, undisturbed.optimizable_tensors[name].grad)
+        assert tensor.requires_grad
+    assert not any(tensor.requires_grad for tensor in monitor._previous.values.values())
+    assert all(type(value) is float for curve in model.convergence_iters.values() for _, value in curve)
+
+
+class HostTraffic(TorchFunctionMode):
+    """Collects the sizes of tensors that are taken to the host, or anywhere: watched on the CPU, true of a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        if name in ("cpu", "numpy", "tolist", "item", "to", "__array__", "__int__", "__float__", "__bool__", "__get__"):
+            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor) and name != "__get__"]
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_voxels_go_to_the_host():
+    model = ToyModel()
+    with HostTraffic() as traffic:
+        monitor = ConvergenceMonitor({}, model)
+        monitor.step(model, 1)
+    assert traffic.sizes
+    assert max(traffic.sizes) <= 5  # the order statistics next to two percentiles, and the largest value
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_snapshots_stay_on_the_gpu():
+    model = ToyModel(device="cuda")
+    monitor = ConvergenceMonitor({}, model)
+    monitor.step(model, 1)
+    assert {tensor.device.type for tensor in monitor._previous.values.values()} == {"cuda"}
