@@ -1,0 +1,31 @@
+"""Has a ptychographic reconstruction converged, and when? From its checkpoints, or live in the engine:
+
+    from ptyconv_cli import ConvergenceMonitor
+    monitor = ConvergenceMonitor({"tensors": ["objp", "probe"]}, model)  # before the first update
+    for niter in range(1, 101):
+        update(model)
+        if monitor.should_step(niter, save_iters=10):
+            monitor.step(model, niter)  # appends to model.convergence_iters
+
+The public names are loaded when first used, so that importing the package stays quick.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from ptyconv_cli.version import __version__
+
+_HOMES = {
+    "ConvergenceMonitor": "ptyconv_cli.convergence",
+    "create_convergence_monitor": "ptyconv_cli.convergence",
+    "analyze_run": "ptyconv_cli.analyze",
+    "PtyconvError": "ptyconv_cli.errors",
+}
+
+__all__ = ["ConvergenceMonitor", "PtyconvError", "__version__", "analyze_run", "create_convergence_monitor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

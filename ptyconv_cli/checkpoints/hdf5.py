@@ -1,0 +1,64 @@
+"""An HDF5 file as a tree of named arrays."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptyconv_cli.errors import CheckpointError
+
+
+class Hdf5Tree:
+    """Read-only view of an HDF5 file; names are paths like `optimizable_tensors/obja`.
+
+    What is no dataset is looked for among the attributes of its group, where a development branch of PtyRAD keeps
+    some of the metadata. Opening and reading raise CheckpointError where the file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._explained("the file"):
+            self._file = h5py.File(path, "r")
+
+    def close(self) -> None:
+        """Close the file; arrays that were read stay valid."""
+        self._file.close()
+
+    def children(self, name: str) -> list[str]:
+        """Names of the arrays right inside a group; none where there is no such group."""
+        with self._explained(name):
+            group = self._file.get(name)
+            return [key for key, item in group.items() if _is_array(item)] if isinstance(group, h5py.Group) else []
+
+    def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
+        """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
+        with self._explained(name):
+            item = self._file.get(name)
+            parent, _, last_name = name.rpartition("/")
+            group = self._file.get(parent or "/")
+            if item is None and group is not None:
+                if last_name in group.keys():  # noqa: SIM118, a link that leads nowhere is not `in group`
+                    raise CheckpointError(f"{self.path}: dataset {name} is named in the file but cannot be opened")
+                attribute = group.attrs.get(last_name)
+                item = None if attribute is None else np.asarray(attribute)
+            return item if _is_array(item) else None
+
+    def read(self, name: str, index: Any = ()) -> np.ndarray:
+        """Read an array that `find` finds, or only the part of it that `index` selects."""
+        with self._explained(name):
+            return np.asarray(self.find(name)[index])  # type: ignore[index]
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.path}: HDF5 cannot read {what} ({error})") from error
+
+
+def _is_array(item: Any) -> bool:
+    """Numbers only: a group, or a string such as the `__NONE__` that PtyRAD writes for None, is no array."""
+    return isinstance(item, (h5py.Dataset, np.ndarray)) and item.dtype.kind in "biufc"

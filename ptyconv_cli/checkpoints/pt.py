@@ -1,0 +1,88 @@
+"""A `.pt` file of PtyRAD 0.1.0b5 and b6 as a tree of named arrays."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray
+
+from ptyconv_cli.errors import CheckpointError
+
+# All that these files name besides torch's own tensors. A pickle names functions by the module that they lived in
+# when it was written: numpy.core before numpy 2, numpy._core since.
+ALLOWED: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(scalar)) for scalar in (np.float32, np.float64, np.int64)),
+    *((multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+]
+
+
+class PtTree:
+    """Read-only view of the nested dict in a `.pt` file; names are paths like `optimizable_tensors/obja`.
+
+    The file is mapped into memory, so of its tensors only what is sliced out is read. Opening raises CheckpointError
+    where the file is damaged, or holds anything but tensors, arrays, numbers, strings and containers of them: then
+    nothing of it is run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with torch.serialization.safe_globals(ALLOWED):
+                self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{path}: not loaded, because it holds something other than tensors and numbers{_named(error)}, "
+                "which could run code"
+            ) from error
+        except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path}: cannot be read as a .pt file ({_first_line(error)})") from error
+        if not isinstance(self._root, dict):
+            raise CheckpointError(f"{path}: holds a {type(self._root).__name__} where a dict was expected")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._root = {}
+
+    def children(self, name: str) -> list[str]:
+        """Names of the arrays right inside a dict; none where there is no such dict."""
+        group = self._get(name)
+        return [key for key in group if self.find(f"{name}/{key}") is not None] if isinstance(group, dict) else []
+
+    def find(self, name: str) -> np.ndarray | None:
+        """Return an array, with nothing of a tensor read yet; None where there is none of this name."""
+        item = self._get(name)
+        if isinstance(item, torch.Tensor):
+            return item.detach().numpy()
+        if item is None or isinstance(item, dict):
+            return None
+        try:
+            array = np.asarray(item)
+        except ValueError:  # a ragged list
+            return None
+        return array if array.dtype.kind in "biufc" else None
+
+    def read(self, name: str, index: Any = ()) -> np.ndarray:
+        """Read an array that `find` finds, or only the part of it that `index` selects."""
+        return np.asarray(self.find(name)[index])  # type: ignore[index]
+
+    def _get(self, name: str) -> Any:
+        item: Any = self._root
+        for part in name.split("/"):
+            item = item.get(part) if isinstance(item, dict) else None
+        return item
+
+
+def _named(error: pickle.UnpicklingError) -> str:
+    """Say what torch refused; the rest of its message advises to load the file unsafely."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    return f" ({refused[1]!r})" if refused else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,167 @@
+"""The layout of PtyRAD 0.1.0b5 to 1.0: which names hold what, in an HDF5 file and in a `.pt` file alike."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.history import Curve, EngineHistories
+
+
+class Tree(Protocol):
+    """A file as a tree of named arrays: `hdf5.Hdf5Tree` and `pt.PtTree` say what the methods do."""
+
+    path: Path
+
+    def close(self) -> None: ...  # noqa: D102
+    def children(self, name: str) -> list[str]: ...  # noqa: D102
+    def find(self, name: str) -> Any: ...  # noqa: D102
+    def read(self, name: str, index: Any = ()) -> np.ndarray: ...  # noqa: D102
+
+
+class Expected(NamedTuple):
+    """What a dataset must be: the kinds of its numbers (numpy's letters), how people call them, and its axes."""
+
+    kinds: str
+    called: str
+    axes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.called} ({', '.join(self.axes)})" if self.axes else f"one {self.called} number"
+
+
+OBJECT = Expected("f", "real", ("omode", "slice", "y", "x"))
+PROBE = Expected("c", "complex", ("pmode", "y", "x"))
+SHIFTS = Expected("f", "real", ("N", "2"))
+CORNERS = Expected("iu", "integer", ("N", "2"))
+WHOLE = Expected("iu", "integer", ())
+REAL = Expected("fiu", "real", ())
+CURVE = Expected("fiu", "real", ("n", "2"))
+ITERATIONS = Expected("iu", "integer", ("n",))
+VALUES = Expected("fiu", "real", ("n",))
+
+TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS}
+
+
+class Checkpoint:
+    """One checkpoint as a model that the monitor can read (`snapshot.Model`), with its tensors on `device`.
+
+    Of the object only what is sliced out is read. `niter` is the iteration in the file; `crop_pos` int64 (N, 2) in
+    px; `dx` in Å. Close it, or use it in a `with` statement. Making one, and every access, raises CheckpointError
+    where the file lacks what is asked for or holds something else.
+    """
+
+    def __init__(self, tree: Tree, device: torch.device) -> None:
+        self._tree = tree
+        self._device = device
+        self.path = tree.path
+        self.niter = int(self._read("niter", WHOLE))
+        self.dx = float(self._read("model_attributes/dx", REAL))
+        self.crop_pos = torch.from_numpy(self._read("model_attributes/crop_pos", CORNERS).astype(np.int64))
+        held = tree.children("optimizable_tensors")
+        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in TENSORS if name in held}
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tree.close()
+
+    def get_complex_probe_view(self) -> Tensor:
+        """Return the probe, complex64 (pmode, y, x)."""
+        return self.to_device(self._read("optimizable_tensors/probe", PROBE), np.complex64)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the tensors that can be tracked and that the file holds, by name; reads none of them."""
+        expected = {**TENSORS, "probe": PROBE}
+        held = [name for name in expected if self._tree.find(f"optimizable_tensors/{name}") is not None]
+        return {name: tuple(self._find(f"optimizable_tensors/{name}", expected[name]).shape) for name in held}
+
+    def slice_thickness(self) -> float | None:
+        """Return this checkpoint's slice thickness in Å, None where it holds none."""
+        name = "optimizable_tensors/slice_thickness"
+        return None if self._tree.find(name) is None else float(self._read(name, REAL))
+
+    def object_tilt(self) -> tuple[float, float] | None:
+        """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
+        name = "optimizable_tensors/obj_tilts"
+        if self._tree.find(name) is None:
+            return None
+        tilt_y, tilt_x = self._read(name, SHIFTS).mean(0)
+        return float(tilt_y), float(tilt_x)
+
+    def histories(self) -> EngineHistories:
+        """Return what the engine recorded up to this checkpoint; what its version didn't record is empty."""
+        name = "params/recon_params/convergence_monitor/percentile_range"
+        percentiles = None if self._tree.find(name) is None else self._read(name, VALUES)
+        keys = self._tree.children("convergence_iters")
+        tilts = self._curves_beside_niter("avg_tilt_iters")
+        return EngineHistories(
+            loss=self._curve("loss_iters"),
+            learning_rates=self._curves_beside_niter("lr_iters"),
+            tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
+            slice_thickness=self._curve("dz_iters"),
+            convergence={key: self._curve(f"convergence_iters/{key}") for key in keys},
+            live_percentiles=None if percentiles is None else (float(percentiles[0]), float(percentiles[-1])),
+        )
+
+    def read_tensor(self, name: str, index: Any) -> Tensor:
+        """Read a part of an optimizable tensor, as float32."""
+        return self.to_device(self._read(f"optimizable_tensors/{name}", TENSORS[name], index), np.float32)
+
+    def to_device(self, array: np.ndarray, dtype: type) -> Tensor:
+        """Return an array as a tensor of the type that the engine computes in, on the checkpoint's device."""
+        return torch.from_numpy(np.ascontiguousarray(array, dtype)).to(self._device)
+
+    def _read(self, name: str, expected: Expected, index: Any = ()) -> np.ndarray:
+        self._find(name, expected)
+        return self._tree.read(name, index)
+
+    def _find(self, name: str, expected: Expected) -> Any:
+        """Return an array unread, or raise CheckpointError unless it is what is expected."""
+        array = self._tree.find(name)
+        if array is None:
+            raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
+        fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
+        if not fits or (expected.axes[-1:] == ("2",) and array.shape[-1] != 2):
+            found = f"{array.dtype} {tuple(array.shape)}"
+            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
+        return array
+
+    def _curve(self, name: str) -> Curve:
+        array = self._tree.find(name)
+        if array is None or array.size == 0:
+            return []
+        niters, values = self._read(name, CURVE).T
+        return self._pairs(name, niters, values)
+
+    def _curves_beside_niter(self, group: str) -> dict[str, Curve]:
+        """Read the curves of a group that holds the iterations once, as `niter`, and the values by name."""
+        names = [name for name in self._tree.children(group) if name != "niter"]
+        if not names:
+            return {}
+        niters = self._read(f"{group}/niter", ITERATIONS)
+        return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in names}
+
+    def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
+        if len(niters) != len(values) or not np.isfinite(niters).all():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected one value for each iteration")
+        return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]
+
+
+class _TensorOnDisk:
+    """An optimizable tensor of a checkpoint, of which only what is sliced out is read."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
+        self._checkpoint = checkpoint
+        self._name = name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._checkpoint.shapes()[self._name]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return self._checkpoint.read_tensor(self._name, index)

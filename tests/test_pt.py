@@ -1,0 +1,119 @@
+"""`.pt` files come by mail: nothing in them is run."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import runs
+import torch
+from toy import ToyModel, write_pt
+
+from ptyconv_cli.checkpoints.pt import PtTree
+from ptyconv_cli.errors import CheckpointError
+
+
+class TouchesAFile:
+    """What a pickle can smuggle in: a call to any function, here one whose traces can be looked for."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def smuggled(tmp_path):
+    """A checkpoint that is whole but for one more entry."""
+    write_pt(tmp_path / "model_iter0002.pt", ToyModel(), 2)
+    content = torch.load(tmp_path / "model_iter0002.pt", weights_only=False)
+    torch.save({**content, "extra": TouchesAFile(tmp_path / "touched")}, tmp_path / "model_iter0002.pt")
+    return tmp_path / "model_iter0002.pt"
+
+
+@pytest.mark.parametrize("forced", ["0", "1"])
+def test_smuggled_code_is_refused_and_not_run(smuggled, monkeypatch, forced):
+    # Torch's own switch to the unsafe way must not reach us.
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", forced)
+    with pytest.raises(CheckpointError, match="not loaded, because it holds something other than tensors and numbers"):
+        PtTree(smuggled)
+    assert not (smuggled.parent / "touched").exists()
+
+
+def test_the_smuggled_code_would_have_run(smuggled):
+    """Without this the test above could pass for the wrong reason."""
+    torch.load(smuggled, weights_only=False)
+    assert (smuggled.parent / "touched").exists()
+
+
+def test_refusal_on_the_command_line(smuggled, ptyconv):
+    result = ptyconv("analyze", smuggled.parent)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {smuggled}: not loaded, because it holds something other than tensors and numbers ('posix.mkdir'), "
+        "which could run code\n"
+    )
+    assert not (smuggled.parent / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float32(1.5),
+        np.float64(1.5),
+        np.int64(3),
+        np.zeros(3, np.int64),
+        np.zeros((2, 2), np.float32),
+        [1, 2.5],
+        "x",
+        None,
+    ],
+)
+def test_what_ptyrad_writes_is_allowed(tmp_path, value):
+    torch.save({"value": value, "niter": 3}, tmp_path / "file.pt")
+    assert PtTree(tmp_path / "file.pt").read("niter") == 3
+
+
+@pytest.mark.parametrize("value", [np.zeros(2, object), np.datetime64("2024-01-01"), np.random.default_rng(0), print])
+def test_what_ptyrad_never_writes_is_refused(tmp_path, value):
+    torch.save({"value": value}, tmp_path / "file.pt")
+    with pytest.raises(CheckpointError, match=r"file\.pt: not loaded"):
+        PtTree(tmp_path / "file.pt")
+
+
+def legacy_pickle() -> bytes:
+    return pickle.dumps({"niter": 3})
+
+
+def stray_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("readme.txt", "nothing of torch's")
+    return buffer.getvalue()
+
+
+def truncated() -> bytes:
+    return (runs.SAMPLE_PT / "model_iter0002.pt").read_bytes()[:100_000]
+
+
+@pytest.mark.parametrize("content", [legacy_pickle, stray_zip, truncated, bytes, lambda: b"text"])
+def test_damaged_files_are_named(tmp_path, content):
+    (tmp_path / "file.pt").write_bytes(content())
+    with pytest.raises(CheckpointError, match=r"file\.pt: (cannot be read as a \.pt file|not loaded)"):
+        PtTree(tmp_path / "file.pt")
+
+
+def test_not_a_dict(tmp_path):
+    torch.save([1, 2], tmp_path / "file.pt")
+    with pytest.raises(CheckpointError, match=r"file\.pt: holds a list where a dict was expected"):
+        PtTree(tmp_path / "file.pt")
+
+
+def test_files_of_both_numpy_generations_name_different_modules():
+    """So that reading both is what the tests of agreement with the engine show."""
+    for run_dir, module in ((runs.SAMPLE_PT, b"numpy._core"), (runs.DATA / "ptyrad-0.1.0b6-pt/numpy1", b"numpy.core")):
+        with zipfile.ZipFile(run_dir / "model_iter0002.pt") as archive:
+            assert module in archive.read("model_iter0002/data.pkl")
