@@ -1,0 +1,5 @@
+"""`python -m ptyconv_cli` is `ptyconv`."""
+
+from ptyconv_cli.cli import main
+
+main()

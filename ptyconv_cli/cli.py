@@ -1,0 +1,181 @@
+"""The command line: options, what is printed, exit codes. No arithmetic, no file formats."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ptyconv_cli import report
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.files import check_writable, write_whole
+from ptyconv_cli.series import TENSORS
+from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
+from ptyconv_cli.summary import summary, warnings_text
+from ptyconv_cli.version import __version__
+
+PICTURE_NAME = "convergence.png"
+PICTURE_FORMATS = ("png", "pdf", "svg")
+
+
+class _Commands(click.Group):
+    """Turns the package's own errors into a message and exit code 1, for every command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PtyconvError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Make a library check that raises ValueError into an option's callback."""
+
+    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+def _split_tensors(text: str) -> tuple[str, ...]:
+    return check_tensors([name.strip() for name in text.split(",") if name.strip()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ptyconv")
+def main() -> None:
+    """Has a ptychographic reconstruction converged, and when?
+
+    ptyconv measures, from the checkpoints of a PtyRAD run alone, how much object, probe and scan positions changed
+    from one checkpoint to the next.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 gets question marks, not a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN_DIR]")
+@click.option(
+    "-t",
+    "--tensors",
+    default=",".join(TENSORS),
+    show_default=True,
+    callback=_checked(_split_tensors),
+    help="Tensors to follow, separated by commas.",
+)
+@click.option(
+    "--percentiles",
+    nargs=2,
+    type=float,
+    default=DEFAULT_PERCENTILES,
+    show_default=True,
+    metavar="LOW HIGH",
+    callback=_checked(check_percentile_range),
+    help="Voxels below LOW are background, above HIGH foreground.",
+)
+@click.option("--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]|mps",
+    callback=_checked(check_device_name),
+    help="Where to compute.",
+)
+@click.option("--no-plot", is_flag=True, help=f"Don't draw {PICTURE_NAME}.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def analyze(
+    run_dir: Path,
+    output: Path | None,
+    tensors: tuple[str, ...],
+    percentiles: tuple[float, float],
+    every: int | None,
+    device: str,
+    no_plot: bool,
+    quiet: bool,
+) -> None:
+    """Measure the changes between the checkpoints in RUN_DIR.
+
+    Reads model_iterNNNN.hdf5, .h5 and .pt in order of iteration; writes convergence_iters.json (the changes),
+    convergence_report.json (the changes and how they were got) and convergence.png (a picture of them).
+    """
+    from ptyconv_cli.analyze import analyze_run
+
+    folder = run_dir if output is None else output
+    if run_dir.is_dir():
+        check_writable(folder)
+    with _progress_bar(hidden=quiet) as progress:
+        analysis = analyze_run(
+            run_dir,
+            tensors=tensors,
+            percentile_range=percentiles,
+            every=every,
+            device=device,
+            progress=progress,
+        )
+    outputs = {
+        folder / report.CHANGES_NAME: report.changes_json(analysis),
+        folder / report.REPORT_NAME: report.report_json(analysis),
+    }
+    if not no_plot:
+        from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+
+        outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
+    write_whole(outputs)
+    if not quiet:
+        click.echo(summary(analysis))
+        click.echo("\nwrote " + "\n      ".join(str(path) for path in outputs))
+    if analysis.warnings:
+        click.echo(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path())
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The picture: .png, .pdf or .svg.  [default: convergence.png beside the results]",
+)
+@click.option("--linear", is_flag=True, help="Linear axes for changes and learning rates instead of logarithmic ones.")
+@click.option("--per-iteration", is_flag=True, help="Divide each change by the iterations it took.")
+@click.option(
+    "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
+)
+@click.option("--zoom", is_flag=True, help="Draw each panel only from where its curves bend.")
+def plot(path: Path, output: Path | None, linear: bool, per_iteration: bool, since: int, zoom: bool) -> None:
+    """Draw results again, from PATH alone.
+
+    PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
+    checkpoints are not read.
+    """
+    from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+
+    picture = output or (path if path.is_dir() else path.parent) / PICTURE_NAME
+    file_format = picture.suffix.lower().removeprefix(".")
+    if file_format not in PICTURE_FORMATS:
+        raise click.BadParameter(f"{picture}: the name must end in .png, .pdf or .svg", param_hint="-o")
+    results = report.read_results(path)
+    options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
+    write_whole({picture: draw_dashboard(results, options, file_format)})
+    click.echo(f"wrote {picture}")
+
+
+@contextmanager
+def _progress_bar(hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows (checkpoints done, checkpoints in all) on a terminal, and elsewhere nothing."""
+    hidden = hidden or not sys.stderr.isatty()
+    with click.progressbar(length=1, label="checkpoints", file=sys.stderr, hidden=hidden, show_pos=True) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield progress

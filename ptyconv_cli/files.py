@@ -1,0 +1,55 @@
+"""Writing files that are either whole or not there."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from ptyconv_cli.errors import PtyconvError
+
+
+def check_writable(folder: Path) -> None:
+    """Raise PtyconvError where files cannot be made in `folder` (which need not exist yet), before work is spent."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise PtyconvError(f"{folder}: cannot write there; choose another folder with -o")
+
+
+def write_whole(outputs: dict[Path, bytes]) -> None:
+    """Write files by way of temporary ones beside them: a failure or a kill leaves the old file, never half a new one.
+
+    Makes missing folders. Raises PtyconvError where a file cannot be written.
+    """
+    temporary: dict[Path, Path] = {}
+    try:
+        for path, content in outputs.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary[path] = _write_beside(path, content)
+        for path in outputs:
+            temporary.pop(path).replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PtyconvError(f"{path}: cannot be written ({reason}); choose another place with -o") from error
+    finally:
+        for left_over in temporary.values():
+            left_over.unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _umask() -> int:
+    """Return the permissions that new files are not given; mkstemp gives none to others at all."""
+    current = os.umask(0)
+    os.umask(current)
+    return current

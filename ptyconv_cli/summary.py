@@ -1,0 +1,73 @@
+"""The summary of an analysis for a terminal of 80 columns."""
+
+import math
+import textwrap
+
+from ptyconv_cli.history import Point, RunAnalysis
+from ptyconv_cli.series import SERIES
+
+WIDTH = 80
+SPARK_WIDTH = 23
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def summary(analysis: RunAnalysis) -> str:
+    """Return what was analyzed, a table of first and last changes, and how far the engine's own record is."""
+    return "\n".join([*_heading(analysis), "", *_table(analysis), *_live_record(analysis)])
+
+
+def warnings_text(warnings: list[str]) -> str:
+    """Return warnings wrapped for the terminal, one paragraph each."""
+    wrap = textwrap.TextWrapper(WIDTH, initial_indent="warning: ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(wrap.fill(warning) for warning in warnings)
+
+
+def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
+    """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
+
+    A blank stands where a share holds no positive finite value.
+    """
+    bars = min(len(values), width)
+    shares = [values[i * len(values) // bars : (i + 1) * len(values) // bars] for i in range(bars)]
+    logs = [[math.log(value) for value in share if 0 < value < math.inf] for share in shares]
+    heights = [sum(share) / len(share) if share else None for share in logs]
+    known = [height for height in heights if height is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if height is None else BARS[round((height - low) * scale)] for height in heights)
+
+
+def _heading(analysis: RunAnalysis) -> list[str]:
+    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
+    region = analysis.region
+    height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
+    size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
+    return [
+        f"{analysis.results.name}: {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}",
+        f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
+    ]
+
+
+def _table(analysis: RunAnalysis) -> list[str]:
+    first, last = analysis.checkpoints[1].niter, analysis.checkpoints[-1].niter
+    columns = (f"{'change':<18}{'unit':<6}", f"{f'at {first}':>9}{f'at {last}':>10}{'last/first':>12}")
+    lines = [f"{''.join(columns)}  over iterations (log)"]
+    for series in SERIES:
+        if series.key in analysis.points:
+            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(analysis.points[series.key])}".rstrip())
+    return lines
+
+
+def _row(points: list[Point]) -> str:
+    first, last = points[0].value, points[-1].value
+    ratio = f"{last / first:.3g}" if first else "-"
+    return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline([point.value for point in points])}"
+
+
+def _live_record(analysis: RunAnalysis) -> list[str]:
+    found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
+    if not found:
+        return []
+    compared = sum(agreement.compared for agreement in found)
+    largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
+    return ["", f"The engine's live record agrees within {largest:.1e} relative ({compared} values)."]

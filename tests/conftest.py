@@ -1,0 +1,16 @@
+"""Fixtures that several test files use."""
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ptyconv_cli.cli import main
+
+
+@pytest.fixture
+def ptyconv():
+    """The command line, in this process; an exception other than an orderly exit fails the test."""
+
+    def run(*arguments) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+    return run

@@ -1,0 +1,258 @@
+"""`ptyconv` as a user meets it: what is written, what is said, how it exits."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+
+import h5py
+import matplotlib.image
+import numpy as np
+import pytest
+import runs
+from toy import write_run
+
+from ptyconv_cli.report import read_results
+from ptyconv_cli.series import SERIES
+from ptyconv_cli.summary import sparkline
+
+OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.png"}
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def strict_json(path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_analyze_writes_json_report_and_picture(ptyconv, tmp_path):
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "new" / "out")
+    assert result.exit_code == 0
+    assert names(tmp_path / "new" / "out") == OUTPUTS
+    changes = strict_json(tmp_path / "new" / "out" / "convergence_iters.json")
+    assert list(changes) == [series.key for series in SERIES]
+    engine = runs.engine_values("sample")
+    for key, curve in changes.items():
+        assert [niter for niter, _ in curve] == list(range(20, 130, 10))
+        for niter, value in curve:
+            assert value == pytest.approx(engine[key][niter], rel=1e-6)
+    picture = matplotlib.image.imread(tmp_path / "new" / "out" / "convergence.png")
+    assert picture.shape[0] > 800
+    assert picture.std() > 0.05
+
+
+def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
+    ptyconv("analyze", runs.ALL["clipped"], "-o", tmp_path, "--percentiles", 10, 90, "--every", 10, "--device", "cpu")
+    report = strict_json(tmp_path / "convergence_report.json")
+    assert report["ptyconv_version"] == "0.1.0"
+    assert report["settings"] == {
+        "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
+        "percentile_range": [10, 90],
+        "every": 10,
+        "device": "cpu",
+    }
+    assert report["region_px"] == {"y": [19, 34], "x": [20, 39]}
+    assert report["dx_angstrom"] == pytest.approx(0.5163648)
+    assert [checkpoint["niter"] for checkpoint in report["checkpoints"]] == [10, 20, 30, 40, 50, 60]
+    assert report["checkpoints"][0]["file"] == "model_iter0010.hdf5"
+    assert report["checkpoints"][0]["shapes"]["obja"] == [1, 2, 56, 60]
+    assert report["series"]["probe_pos_shifts"]["unit"] == "Å"
+    first = report["series"]["objp_bg"]["points"][0]
+    assert first == {"niter": 20, "since": 10, "value": 0.0, "voxels": 0}
+    assert report["warnings"][0].startswith("objp_bg is 0 throughout")
+    assert report["live_record"]["percentile_range"] == [15, 85]
+    assert report["live_record"]["agreement"]["probe"] == {"compared": 0, "max_relative_difference": None}
+
+
+def test_results_go_beside_the_checkpoints_by_default(ptyconv, tmp_path):
+    write_run(tmp_path, [2, 4])
+    assert ptyconv("analyze", tmp_path, "--no-plot").exit_code == 0
+    assert names(tmp_path) == {"model_iter0002.hdf5", "model_iter0004.hdf5"} | OUTPUTS - {"convergence.png"}
+    assert ptyconv("analyze", tmp_path).exit_code == 0, "its own results are no checkpoints"
+
+
+def test_files_have_the_users_permissions(ptyconv, tmp_path):
+    before = os.umask(0o027)
+    try:
+        ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "convergence_iters.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_summary_fits_80_columns(ptyconv, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = ptyconv("analyze", runs.ALL["constant_lr"], "-o", "out", "--no-plot")
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "constant_lr: 20 checkpoints, iterations 6 to 120"
+    table = lines[lines.index("") + 1 :][:7]
+    assert table[0].split() == ["change", "unit", "at", "12", "at", "120", "last/first", "over", "iterations", "(log)"]
+    assert [line.split()[0] for line in table[1:]] == [series.key for series in SERIES]
+    assert [line.split()[1] for line in table[1:]] == ["-", "-", "rad", "rad", "-", "Å"]
+    engine = runs.engine_values("constant_lr")["objp_fg"]
+    first, last, ratio = map(float, table[4].split()[2:5])
+    assert (first, last) == pytest.approx((engine[12], engine[120]), rel=5e-3)
+    assert ratio == pytest.approx(engine[120] / engine[12], rel=5e-3)
+    assert "The engine's live record agrees within" in result.output
+    assert "wrote out/convergence_iters.json" in result.output
+
+
+def test_quiet_prints_warnings_only(ptyconv, tmp_path):
+    result = ptyconv("analyze", runs.ALL["clipped"], "-o", tmp_path, "-q", "--no-plot")
+    assert result.stdout == ""
+    assert result.stderr.startswith("warning: objp_bg is 0 throughout")
+    assert max(map(len, result.stderr.splitlines())) <= 80
+    assert ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "-q", "--no-plot").output == ""
+
+
+def test_chosen_tensors_only(ptyconv, tmp_path):
+    assert ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "-t", "probe, objp").exit_code == 0
+    assert list(strict_json(tmp_path / "convergence_iters.json")) == ["objp_bg", "objp_fg", "probe"]
+
+
+def test_not_finite_is_null(ptyconv, tmp_path):
+    write_run(tmp_path, [2, 4, 6])
+    with h5py.File(tmp_path / "model_iter0004.hdf5", "r+") as file:
+        file["optimizable_tensors/probe"][0, 0, 0] = np.nan
+    result = ptyconv("analyze", tmp_path)
+    assert result.exit_code == 0
+    assert strict_json(tmp_path / "convergence_iters.json")["probe"] == [[4, None], [6, None]]
+    assert "probe is not finite throughout" in " ".join(result.stderr.split())
+    assert math.isnan(read_results(tmp_path).points["probe"][0].value)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Runs that cannot be analyzed, by what is wrong with them."""
+    write_run(tmp_path / "one", [2])
+    write_run(tmp_path / "shape", [2, 4])
+    with h5py.File(tmp_path / "shape" / "model_iter0004.hdf5", "r+") as file:
+        del file["optimizable_tensors/obja"]
+        file["optimizable_tensors/obja"] = np.zeros((2, 3, 5, 5), np.float32)
+    write_run(tmp_path / "tensor", [2, 4])
+    for path in (tmp_path / "tensor").iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["optimizable_tensors/objp"]
+    write_run(tmp_path / "truncated", [2, 4])
+    whole = (tmp_path / "truncated" / "model_iter0004.hdf5").read_bytes()
+    (tmp_path / "truncated" / "model_iter0004.hdf5").write_bytes(whole[: len(whole) // 2])
+    write_run(tmp_path / "text", [2, 4])
+    (tmp_path / "text" / "model_iter0004.hdf5").write_text("not HDF5")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "above" / "run_a").mkdir(parents=True)
+    shutil.copy(tmp_path / "one" / "model_iter0002.hdf5", tmp_path / "above" / "run_a")
+    (tmp_path / "file").write_text("a file")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("absent", [], "{}: there is no such folder"),
+        ("file", [], "{}: is a file; give the folder it is in"),
+        ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt)"),
+        ("above", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt); its subfolders do: run_a"),
+        ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
+        ("shape", ["--every", 4], "{}: holds 2 checkpoints, 1 of them at a multiple of 4 iterations; a change needs"),
+        (
+            "shape",
+            [],
+            "{}/model_iter0004.hdf5: the shape of obja is (2, 3, 5, 5), but (2, 3, 22, 26) in model_iter0002",
+        ),
+        (
+            "tensor",
+            [],
+            "{}/model_iter0002.hdf5: has no tensor objp; it has obja, probe_pos_shifts, probe (choose with -t)",
+        ),
+        ("tensor", ["-t", "objp"], "{}/model_iter0002.hdf5: has no tensor objp"),
+        (
+            "truncated",
+            [],
+            "{}/model_iter0004.hdf5: HDF5 cannot read the file (Unable to synchronously open file (truncated",
+        ),
+        (
+            "text",
+            [],
+            "{}/model_iter0004.hdf5: HDF5 cannot read the file (Unable to synchronously open file (file signature",
+        ),
+    ],
+)
+def test_what_cannot_be_analyzed_is_said_and_nothing_written(ptyconv, broken, name, options, said):
+    before = {path: path.stat().st_mtime_ns for path in broken.rglob("*")}
+    result = ptyconv("analyze", broken / name, "-o", broken / "out", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: " + said.format(broken / name))
+    assert result.stdout == ""
+    assert {path: path.stat().st_mtime_ns for path in broken.rglob("*")} == before
+
+
+def test_a_run_without_a_tensor_is_analyzed_for_the_others(ptyconv, broken):
+    assert ptyconv("analyze", broken / "tensor", "-t", "obja,probe,probe_pos_shifts", "--no-plot").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-t", "obja,objq"], "unknown tensor objq: choose from obja, objp, probe, probe_pos_shifts"),
+        (["-t", ","], "no tensor to track: choose at least one of"),
+        (["--percentiles", "85", "15"], "0 <= low <= high <= 100; got 85 and 15"),
+        (["--percentiles", "15"], "requires 2 arguments"),
+        (["--every", "0"], "0 is not in the range x>=1"),
+        (["--device", "tpu"], "unknown device 'tpu': choose auto, cpu, cuda, cuda:N or mps"),
+        (["--fast"], "No such option"),
+    ],
+)
+def test_usage_errors(ptyconv, tmp_path, arguments, said):
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("ptyconv_cli.analyze.analyze_run", lambda *_, **__: pytest.fail("work was spent"))
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot write there; choose another folder with -o" in result.stderr
+
+
+def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    calls = []
+
+    def full_disk(_):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--every", 20)
+    assert result.exit_code == 1
+    assert "cannot be written (No space left on device); choose another place with -o" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_terminal_without_utf8_gets_no_traceback(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot"]
+    result = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert "probe_pos_shifts  Å         0.012   0.00612       0.511  ???????????" in result.stdout.decode("latin-1")
+
+
+def test_sparkline_is_logarithmic_and_bounded():
+    assert sparkline([1, 10, 100, 1000, 10**4, 10**5, 10**6, 10**7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([0.5, 0.5, 0.5]) == "▁▁▁"
+    assert sparkline([0.0, math.nan, 2, 4]) == "  ▁█"
+    assert len(sparkline(list(range(1, 1000)))) == 23
+    assert sparkline(list(range(1, 1000)))[0] == "▁"
+    assert sparkline(list(range(1, 1000)))[-1] == "█"

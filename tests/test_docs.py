@@ -1,0 +1,56 @@
+"""README and --help say what is true now."""
+
+import re
+
+import click
+import pytest
+import runs
+
+from ptyconv_cli.cli import main
+from ptyconv_cli.series import SERIES
+from ptyconv_cli.version import __version__
+
+README = (runs.ROOT / "README.md").read_text()
+
+
+def test_the_shown_output_is_real(ptyconv, tmp_path, monkeypatch):
+    (tmp_path / "sample_data").symlink_to(runs.ROOT / "sample_data")
+    monkeypatch.chdir(tmp_path)
+    shown = re.search(r"\$ ptyconv (analyze .*)\n((?:.*\n)*?)```", README)
+    result = ptyconv(*shown[1].split(), "--device", "cpu")
+    assert result.output == shown[2]
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_option_is_in_the_readme_and_has_help(name):
+    command = main.commands[name]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert f"`{', '.join(parameter.opts)}" in README, f"{name} {parameter.opts}"
+
+
+def test_every_option_of_the_readme_exists():
+    options = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)) <= options
+
+
+def test_every_series_is_in_the_readme():
+    for series in SERIES:
+        assert re.search(rf"\| .*`{series.key}`.* \| {series.label.split(',')[0]}.* \| {series.unit or '-'} \|", README)
+
+
+def test_the_live_example_and_the_python_example_are_true():
+    from ptyconv_cli import analyze_run
+
+    analysis = analyze_run(runs.SAMPLE, tensors=["objp", "probe"], device="cpu")
+    first, last = analysis.points["objp_fg"][0], analysis.points["objp_fg"][-1]
+    assert f"{first.value:.4f}" == "0.0064"
+    assert f"{last.value:.4f}" == "0.0052"
+    assert f"since={first.since}, value=0.0064..., voxels={first.voxels})" in README
+    assert analysis.warnings == []
+
+
+def test_the_version_is_in_the_changelog(ptyconv):
+    assert f"## {__version__}" in (runs.ROOT / "CHANGELOG.md").read_text()
+    assert ptyconv("--version").output == f"ptyconv, version {__version__}\n"

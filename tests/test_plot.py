@@ -1,0 +1,199 @@
+"""`ptyconv plot`: from results alone, and what the dashboard shows."""
+
+import json
+import shutil
+
+import matplotlib.figure
+import pytest
+import runs
+
+from ptyconv_cli.bend import bend
+from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+from ptyconv_cli.history import EngineHistories, Point, Results
+from ptyconv_cli.report import read_results
+
+STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+
+
+@pytest.fixture(scope="module")
+def analyzed(tmp_path_factory):
+    """Results of the clipped run, which has every kind of panel, and an empty mask."""
+    from click.testing import CliRunner
+
+    from ptyconv_cli.cli import main
+
+    folder = tmp_path_factory.mktemp("results")
+    CliRunner().invoke(main, ["analyze", str(runs.ALL["clipped"]), "-o", str(folder), "--no-plot"])
+    return folder
+
+
+@pytest.fixture
+def figure(monkeypatch):
+    """Draw, and return the figure that was drawn instead of its file."""
+
+    def draw(results, **options):
+        drawn = []
+        monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+        draw_dashboard(results, PlotOptions(**options), "png")
+        return {axes.get_title(): axes for axes in drawn[0].axes}
+
+    return draw
+
+
+def lines(axes):
+    return {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+
+
+@pytest.mark.parametrize("suffix", STARTS)
+def test_the_suffix_chooses_the_format(ptyconv, analyzed, tmp_path, suffix):
+    result = ptyconv("plot", analyzed, "-o", tmp_path / f"picture.{suffix}")
+    assert result.exit_code == 0
+    assert result.output == f"wrote {tmp_path}/picture.{suffix}\n"
+    assert (tmp_path / f"picture.{suffix}").read_bytes().startswith(STARTS[suffix])
+
+
+def test_another_suffix_is_a_usage_error(ptyconv, analyzed, tmp_path):
+    result = ptyconv("plot", analyzed, "-o", tmp_path / "picture.bmp")
+    assert result.exit_code == 2
+    assert "the name must end in .png, .pdf or .svg" in " ".join(result.stderr.split())
+
+
+def test_the_current_folder_is_drawn_by_default(ptyconv, analyzed, tmp_path, monkeypatch):
+    shutil.copy(analyzed / "convergence_report.json", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert ptyconv("plot").output == "wrote convergence.png\n"
+    assert (tmp_path / "convergence.png").exists()
+
+
+def test_a_picture_of_results_is_the_picture_of_the_analysis(ptyconv, tmp_path):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
+    drawn = (tmp_path / "convergence.png").read_bytes()
+    ptyconv("plot", tmp_path, "-o", tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == drawn
+
+
+def test_eight_panels_with_units_on_every_axis(figure, analyzed):
+    panels = figure(read_results(analyzed))
+    assert {title: axes.get_ylabel() for title, axes in panels.items()} == {
+        "Loss": "loss",
+        "Object amplitude": "change",
+        "Object phase": "change (rad)",
+        "Object tilt": "tilt (mrad)",
+        "Learning rate": "learning rate",
+        "Probe intensity": "change",
+        "Scan positions": "change (Å)",
+        "Slice thickness": "thickness (Å)",
+    }
+    assert {axes.get_xlabel() for axes in panels.values()} == {"iteration"}
+    assert list(panels) == [
+        *("Loss", "Object amplitude", "Object phase", "Object tilt"),
+        *("Learning rate", "Probe intensity", "Scan positions", "Slice thickness"),
+    ]
+
+
+def test_values_live_record_and_empty_masks_are_drawn(figure, analyzed):
+    results = read_results(analyzed)
+    axes = figure(results)["Object phase"]
+    assert axes.get_yscale() == "log"
+    drawn = lines(axes)
+    foreground = [[point.niter, point.value] for point in results.points["objp_fg"]]
+    assert drawn["foreground last 0.000887"] == foreground
+    niters = [niter for niter, _ in foreground]
+    assert [x for x, _ in drawn["background exactly 0"]] == niters
+    assert "background last 0 (mask empty)" in drawn
+    live = results.engine.convergence["objp_fg"]
+    assert [list(pair) for pair in live] in drawn.values()
+
+
+def test_linear(figure, analyzed):
+    panels = figure(read_results(analyzed), linear=True)
+    assert {axes.get_yscale() for axes in panels.values()} == {"linear"}
+    assert "background exactly 0" not in lines(panels["Object phase"])
+
+
+def test_per_iteration_divides_by_each_interval(figure):
+    points = [Point(20, 10, 5.0), Point(40, 20, 5.0)]
+    panels = figure(Results("run", {"probe": points}, EngineHistories()), per_iteration=True)
+    assert panels["Probe intensity"].get_ylabel() == "change per iteration"
+    assert lines(panels["Probe intensity"])["last 0.25"] == [[20, 0.5], [40, 0.25]]
+
+
+def test_since(figure, analyzed):
+    panels = figure(read_results(analyzed), since=40)
+    for axes in panels.values():
+        drawn = [x for curve in lines(axes).values() for x, _ in curve]
+        assert min(drawn) >= 40
+
+
+def test_since_beyond_the_end_says_so(figure, analyzed):
+    panels = figure(read_results(analyzed), since=4000)
+    assert {axes.texts[0].get_text() for axes in panels.values()} == {"nothing from iteration 4000 on"}
+
+
+def test_zoom_starts_each_panel_at_its_bend(figure):
+    steep = [Point(n, n - 1, 100.0 if n == 1 else 1 - n / 1000) for n in range(1, 50)]
+    straight = [Point(n, n - 1, 5.0 - n / 100) for n in range(1, 50)]
+    panels = figure(Results("run", {"probe": steep, "probe_pos_shifts": straight}, None), zoom=True)
+    assert panels["Probe intensity"].lines[-1].get_xdata()[0] == 2
+    assert panels["Scan positions"].lines[-1].get_xdata()[0] == 1
+
+
+def test_bend():
+    assert bend([(0, 10.0), (1, 1.0), (2, 0.9), (10, 0.0)]) == 1
+    assert bend([(0, 3.0), (1, 2.0), (2, 1.0)]) == 0
+    assert bend([(0, 1.0), (1, 1.0), (2, 1.0)]) == 0
+    assert bend([(3, 1.0), (4, float("nan"))]) == 3
+
+
+def test_empty_panels_say_why(figure, analyzed):
+    bare = read_results(analyzed / "convergence_iters.json")
+    panels = figure(bare)
+    assert "not in convergence_iters.json" in panels["Loss"].texts[0].get_text()
+    old = Results("run", {"probe": [Point(2, 1, 1.0)]}, EngineHistories())
+    panels = figure(old)
+    assert "not recorded" in panels["Learning rate"].texts[0].get_text()
+    assert panels["Object phase"].texts[0].get_text() == "objp was not analyzed"
+
+
+def test_bare_changes_per_iteration_leave_out_the_first(figure, analyzed):
+    """Nobody wrote down where its interval began."""
+    panels = figure(read_results(analyzed / "convergence_iters.json"), per_iteration=True)
+    assert lines(panels["Probe intensity"]).popitem()[1][0][0] == 15
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[1, 2]", "holds no results of ptyconv"),
+        ("{}", "holds no results of ptyconv"),
+        ('{"colour": [[1, 2]]}', "unknown keys colour"),
+        ('{"probe": [[1]]}', "holds no results of ptyconv"),
+        ('{"format": 1}', "holds no results of ptyconv"),
+        ('{"format": 99}', "was written by another version of ptyconv; analyze the run again"),
+    ],
+)
+def test_what_is_no_result_is_said(ptyconv, tmp_path, content, said):
+    (tmp_path / "convergence_report.json").write_text(content)
+    result = ptyconv("plot", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {tmp_path / 'convergence_report.json'}: ")
+    assert said in result.stderr
+    assert not (tmp_path / "convergence.png").exists()
+
+
+def test_a_folder_without_results_says_how_to_make_them(ptyconv, tmp_path):
+    result = ptyconv("plot", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {tmp_path}: holds no convergence_report.json; make one with: ptyconv analyze RUN_DIR\n"
+    )
+    assert "absent: cannot be read (No such file or directory)" in ptyconv("plot", tmp_path / "absent").stderr
+
+
+def test_results_survive_json(analyzed):
+    results = read_results(analyzed)
+    assert results.name == "clipped"
+    assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
+    assert results.engine.live_percentiles == (15, 85)
+    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 1
