@@ -2,20 +2,25 @@
 
 import math
 
-from ptyconv_cli.history import Agreement, Curve, EngineHistories, Point
+from ptyconv_cli.history import Agreement, Curve, EngineHistories, Point, points_since
 from ptyconv_cli.series import SERIES
+from ptyconv_cli.settings import DEFAULT_PERCENTILES
 
 SMALLEST = 1e-12
 """Values below this are compared in absolute terms: there is nothing to be relative to."""
 
 
-def live_points(curve: Curve) -> list[Point]:
-    """Return a live record as points: each measured from the one before, the first from iteration 0.
+FAR = 0.01
+"""Relative difference beyond which the engine's record and the checkpoints cannot be of the same tensors.
 
-    A live monitor takes its baseline before the first update.
-    """
-    sinces = [0, *(niter for niter, _ in curve)]
-    return [Point(niter, since, value) for (niter, value), since in zip(curve, sinces, strict=False)]
+Below it lie the engine's own approximations: 1e-4 from drawing 16 million voxels of larger objects, 1e-3 from the
+rounding of an intensity on another device where a probe hardly changes.
+"""
+
+
+def live_points(curve: Curve) -> list[Point]:
+    """Return a live record as points: its first baseline was taken before the first update, at iteration 0."""
+    return points_since(0, curve)
 
 
 def compare_with_live(
@@ -26,7 +31,7 @@ def compare_with_live(
     for series in SERIES:
         if series.key not in points or not engine.convergence.get(series.key):
             continue
-        same_masks = not series.mask or engine.live_percentiles in (None, percentile_range)
+        same_masks = not series.mask or (engine.live_percentiles or DEFAULT_PERCENTILES) == percentile_range
         live = live_points(engine.convergence[series.key]) if same_masks else []
         found[series.key] = _agreement(points[series.key], live)
     return found

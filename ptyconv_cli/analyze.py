@@ -9,11 +9,11 @@ import torch
 from ptyconv_cli.agreement import compare_with_live
 from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
-from ptyconv_cli.checkpoints.run import Header, check_that_they_match, complete_histories, read_headers
+from ptyconv_cli.checkpoints.run import Header, check_that_they_match, read_headers, read_histories
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.device import choose_device
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.history import CheckpointInfo, EngineHistories, Point, RunAnalysis
+from ptyconv_cli.history import CheckpointInfo, Point, RunAnalysis
 from ptyconv_cli.region import Region
 from ptyconv_cli.remarks import remarks_on_live_record, remarks_on_points
 from ptyconv_cli.series import TENSORS
@@ -48,8 +48,8 @@ def analyze_run(
     paths, lookalikes = find_checkpoints(Path(run_dir))
     headers = read_headers(paths, every)
     check_that_they_match(headers, settings.tensors)
-    points, region, engine = _walk(headers, settings, chosen_device, progress)
-    engine, remarks_on_engine = complete_histories(engine, headers)
+    engine, remarks_on_engine = read_histories(headers)
+    points, region = _walk(headers, settings, chosen_device, progress)
     agreement = compare_with_live(points, engine, settings.percentile_range)
     return RunAnalysis(
         run_dir=str(Path(run_dir).resolve()),
@@ -65,7 +65,7 @@ def analyze_run(
         live_agreement=agreement,
         warnings=[
             *_remarks_on_files(headers, lookalikes),
-            *remarks_on_points(points),
+            *remarks_on_points(points, settings.percentile_range),
             *remarks_on_engine,
             *remarks_on_live_record(agreement),
         ],
@@ -74,8 +74,8 @@ def analyze_run(
 
 def _walk(
     headers: list[Header], settings: MonitorSettings, device: torch.device, progress: Progress
-) -> tuple[dict[str, list[Point]], Region, EngineHistories]:
-    """Let the monitor step over the checkpoints; the engine's histories are those of the last one."""
+) -> tuple[dict[str, list[Point]], Region]:
+    """Let the monitor step over the checkpoints."""
     params = {"tensors": settings.tensors, "percentile_range": settings.percentile_range}
     with open_checkpoint(headers[0].path, device) as checkpoint:
         try:
@@ -88,10 +88,8 @@ def _walk(
         with open_checkpoint(header.path, device) as checkpoint:
             for key, change in monitor.measure(checkpoint).items():
                 points.setdefault(key, []).append(Point(header.niter, before.niter, change.value, change.voxels))
-            if header is headers[-1]:
-                engine = checkpoint.histories()
         progress(done, len(headers))
-    return points, monitor.region, engine
+    return points, monitor.region
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
@@ -99,4 +97,5 @@ def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str
     for header in headers:
         if header.niter != number_in_name(header.path):
             found.append(f"{header.path.name} holds iteration {header.niter}, which counts, not its name.")
+        found += header.remarks
     return found

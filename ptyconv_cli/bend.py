@@ -8,19 +8,19 @@ SMALLEST_BEND = 0.1
 """Distance from a straight line, as a share of the curve's range, below which a curve counts as straight."""
 
 
-def bend(curve: Curve) -> int:
+def bend(curve: Curve) -> int | None:
     """Return the iteration at which a curve is farthest from the straight line between its ends.
 
     Both axes are linear. A curve of fewer than three finite values, or one that is nearly straight, bends nowhere:
-    its first iteration is returned.
+    None is returned.
     """
     finite = [(niter, value) for niter, value in curve if math.isfinite(value)]
     if len(finite) < 3:
-        return curve[0][0]
+        return None
     (first, start), (last, end) = finite[0], finite[-1]
     values = [value for _, value in finite]
     height = max(values) - min(values)
     away = [abs(value - start - (end - start) * (niter - first) / (last - first)) for niter, value in finite]
     if max(away) <= SMALLEST_BEND * height:
-        return curve[0][0]
+        return None
     return finite[away.index(max(away))][0]

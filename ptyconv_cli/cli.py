@@ -1,8 +1,11 @@
 """The command line: options, what is printed, exit codes. No arithmetic, no file formats."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,31 @@ import click
 from ptyconv_cli import report
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import check_writable, write_whole
+from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
 from ptyconv_cli.summary import summary, warnings_text
 from ptyconv_cli.version import __version__
+
+PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path is said later, with exit code 1
 
 PICTURE_NAME = "convergence.png"
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
 
 class _Commands(click.Group):
-    """Turns the package's own errors into a message and exit code 1, for every command."""
+    """Turns the package's own errors, and the system's, into a message and exit code 1, for every command."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except PtyconvError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
 def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -55,13 +66,13 @@ def main() -> None:
     from one checkpoint to the next.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal without UTF-8 gets question marks, not a traceback.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN_DIR]")
+@click.argument("run_dir", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: RUN_DIR]")
 @click.option(
     "-t",
     "--tensors",
@@ -109,7 +120,7 @@ def analyze(
     from ptyconv_cli.analyze import analyze_run
 
     folder = run_dir if output is None else output
-    if run_dir.is_dir():
+    if os.access(run_dir, os.R_OK | os.X_OK):  # else there is something more important to say
         check_writable(folder)
     with _progress_bar(hidden=quiet) as progress:
         analysis = analyze_run(
@@ -125,7 +136,7 @@ def analyze(
         folder / report.REPORT_NAME: report.report_json(analysis),
     }
     if not no_plot:
-        from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+        from ptyconv_cli.dashboard import draw_dashboard
 
         outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
     write_whole(outputs)
@@ -137,11 +148,11 @@ def analyze(
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path), default=Path())
+@click.argument("path", type=PATH, default=Path())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The picture: .png, .pdf or .svg.  [default: convergence.png beside the results]",
 )
 @click.option("--linear", is_flag=True, help="Linear axes for changes and learning rates instead of logarithmic ones.")
@@ -156,7 +167,7 @@ def plot(path: Path, output: Path | None, linear: bool, per_iteration: bool, sin
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
     checkpoints are not read.
     """
-    from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+    from ptyconv_cli.dashboard import draw_dashboard
 
     picture = output or (path if path.is_dir() else path.parent) / PICTURE_NAME
     file_format = picture.suffix.lower().removeprefix(".")

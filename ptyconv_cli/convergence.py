@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import torch
+
 from ptyconv_cli.change import Change, changes
 from ptyconv_cli.region import scanned_region
 from ptyconv_cli.settings import MonitorSettings
@@ -30,6 +32,7 @@ class ConvergenceMonitor:
     Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
     """
 
+    @torch.no_grad()
     def __init__(self, params: Mapping[str, Any], model: Model) -> None:
         self.settings = MonitorSettings.from_params(params)
         height, width = model.get_complex_probe_view().shape[-2:]
@@ -46,6 +49,7 @@ class ConvergenceMonitor:
         for key, change in self.measure(model).items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
 
+    @torch.no_grad()
     def measure(self, model: Model) -> dict[str, Change]:
         """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
         current = take_snapshot(model, self.settings.tensors, self.region)

@@ -1,5 +1,6 @@
 """Writing files that are either whole or not there."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -24,8 +25,11 @@ def write_whole(outputs: dict[Path, bytes]) -> None:
         for path, content in outputs.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary[path] = _write_beside(path, content)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "a folder has that name")
         for path in outputs:
-            temporary.pop(path).replace(path)
+            temporary[path].replace(path)
+            del temporary[path]
     except OSError as error:
         reason = error.strerror or error
         raise PtyconvError(f"{path}: cannot be written ({reason}); choose another place with -o") from error

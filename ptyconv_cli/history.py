@@ -23,6 +23,12 @@ class Point:
     voxels: int | None = None
 
 
+def points_since(first_since: int | None, curve: Curve) -> list[Point]:
+    """Return a curve as points, each measured from the one before, the first from `first_since`."""
+    sinces = [first_since, *(niter for niter, _ in curve)]
+    return [Point(niter, since, value) for (niter, value), since in zip(curve, sinces, strict=False)]
+
+
 @dataclass(frozen=True)
 class EngineHistories:
     """What the engine itself recorded along the way.
@@ -70,6 +76,17 @@ class Results:
     name: str
     points: dict[str, list[Point]]
     engine: EngineHistories | None
+
+    def short_name(self, width: int) -> str:
+        """Return the name as it can be shown in at most `width` characters.
+
+        It is shortened in the middle, for engines put all their settings into names; what is not printable becomes "?".
+        """
+        name = "".join(character if character.isprintable() else "?" for character in self.name)
+        if len(name) <= width:
+            return name
+        kept = width - 1
+        return f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class MaskedMean(NamedTuple):
-    """A mean over a mask, and the number of voxels in the mask: 0.0 over an empty mask, NaN where values are NaN."""
+    """A mean over a mask, 0.0 over an empty one, and the number of voxels in it; NaN and None where no mask exists."""
 
     mean: float
-    voxels: int
+    voxels: int | None
 
 
 def mean_change_outside(
@@ -30,7 +30,7 @@ def mean_change_outside(
     low, high, after_low, after_high, largest = ordered[wanted].tolist()
     p_low, p_high = _between(low, after_low, ranks[0][1]), _between(high, after_high, ranks[1][1])
     if math.isnan(largest) or math.isnan(p_low) or math.isnan(p_high):
-        return MaskedMean(math.nan, 0), MaskedMean(math.nan, 0)
+        return MaskedMean(math.nan, None), MaskedMean(math.nan, None)
     # A percentile lies between two neighbours in the order, so comparing with a neighbour selects the same voxels
     # as comparing with the percentile, and needs no float64 (which MPS lacks).
     below = current <= low if p_low > low else current < low

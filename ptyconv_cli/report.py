@@ -3,11 +3,12 @@
 import json
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.history import Curve, EngineHistories, Point, Results, RunAnalysis
+from ptyconv_cli.history import Curve, EngineHistories, Point, Results, RunAnalysis, points_since
 from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
@@ -70,13 +71,13 @@ def read_results(path: Path) -> Results:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PtyconvError(f"{path}: is not JSON ({error})") from error
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         raise PtyconvError(f"{path}: was written by another version of ptyconv; analyze the run again")
     try:
         return _from_report(content) if "format" in content else _from_changes(content, path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PtyconvError(f"{path}: holds no results of ptyconv ({type(error).__name__}: {error})") from error
 
 
@@ -86,7 +87,7 @@ def _from_report(content: dict[str, Any]) -> Results:
     return Results(
         name=Path(content["run_dir"]).name,
         points={
-            key: [Point(p["niter"], p["since"], _number(p["value"]), p["voxels"]) for p in series["points"]]
+            key: [_point(p["niter"], p["since"], p["value"], p["voxels"]) for p in series["points"]]
             for key, series in content["series"].items()
         },
         engine=EngineHistories(
@@ -105,10 +106,7 @@ def _from_changes(content: dict[str, Any], path: Path) -> Results:
     unknown = [key for key in content if key not in {series.key for series in SERIES}]
     if unknown or not content:
         raise ValueError(f"unknown keys {', '.join(unknown)}" if unknown else "nothing in it")
-    points = {}
-    for key, pairs in content.items():
-        sinces = [None, *(niter for niter, _ in pairs)]
-        points[key] = [Point(n, since, v) for (n, v), since in zip(_curve(pairs), sinces, strict=False)]
+    points = {key: points_since(None, _curve(pairs)) for key, pairs in content.items()}
     return Results(name=path.absolute().parent.name, points=points, engine=None)
 
 
@@ -122,7 +120,24 @@ def _pairs(curve: Curve) -> list[list[Any]]:
 
 
 def _curve(pairs: list[list[Any]]) -> Curve:
-    return [(int(niter), _number(value)) for niter, value in pairs]
+    """Read pairs of JSON; ValueError unless the iterations are whole numbers that rise."""
+    curve = [(_whole(niter), _number(value)) for niter, value in pairs]
+    if any(one >= other for (one, _), (other, _) in pairwise(curve)):
+        raise ValueError("the iterations don't rise")
+    return curve
+
+
+def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> Point:
+    point = Point(_whole(niter), None if since is None else _whole(since), _number(value), voxels)
+    if point.since is not None and point.since >= point.niter:
+        raise ValueError(f"a change from iteration {point.since} to {point.niter}")
+    return point
+
+
+def _whole(niter: Any) -> int:
+    if not isinstance(niter, int):
+        raise ValueError(f"{niter!r} is no iteration")
+    return niter
 
 
 def _finite(value: float) -> float | None:
@@ -137,4 +152,4 @@ def _dump(content: Any) -> bytes:
     """Strict JSON, in which NaN has no place, with the innermost lists on a line each."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda innermost: re.sub(r"\n *", " ", innermost[0]), text)
-    return (text + "\n").encode()
+    return (text + "\n").encode(errors="backslashreplace")  # a file name need not be UTF-8; so escaped, JSON can say it

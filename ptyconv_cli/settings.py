@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from ptyconv_cli.series import TENSORS
@@ -32,6 +32,8 @@ class MonitorSettings:
         `every_n_iters` that is not a whole number of at least 1, and a percentile range that is not an ordered
         pair within 0 to 100.
         """
+        if not isinstance(params, Mapping):
+            raise ValueError(f"the parameters must be a dict; got {params!r}")
         allowed = ("tensors", "every_n_iters", "percentile_range")
         unknown = [str(key) for key in params if key not in allowed]
         if unknown:
@@ -73,9 +75,9 @@ def check_percentile_range(percentiles: Any) -> tuple[float, float]:
 
 def check_whole_number(name: str, value: Any) -> int | None:
     """Return `value`, an interval in iterations or None; raise ValueError unless it is a whole number from 1 on."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
         raise ValueError(f"{name} must be a whole number of at least 1, or None; got {value!r}")
-    return value
+    return None if value is None else int(value)
 
 
 def check_device_name(name: str) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from ptyconv_cli.region import Region
@@ -41,7 +40,6 @@ class Snapshot:
     dx: float
 
 
-@torch.no_grad()
 def take_snapshot(model: Model, tensors: tuple[str, ...], region: Region) -> Snapshot:
     """Copy what is tracked out of the model, which is left as it is.
 

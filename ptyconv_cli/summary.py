@@ -3,11 +3,13 @@
 import math
 import textwrap
 
+from ptyconv_cli.agreement import FAR
 from ptyconv_cli.history import Point, RunAnalysis
 from ptyconv_cli.series import SERIES
 
 WIDTH = 80
 SPARK_WIDTH = 23
+SMALLEST_RANGE = 2.0
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -25,7 +27,8 @@ def warnings_text(warnings: list[str]) -> str:
 def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
     """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
 
-    A blank stands where a share holds no positive finite value.
+    Low and high differ by a factor of 2 at least, lest small changes look large. A blank stands where a share holds no
+    positive finite value.
     """
     bars = min(len(values), width)
     shares = [values[i * len(values) // bars : (i + 1) * len(values) // bars] for i in range(bars)]
@@ -33,25 +36,27 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
     heights = [sum(share) / len(share) if share else None for share in logs]
     known = [height for height in heights if height is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(" " if height is None else BARS[round((height - low) * scale)] for height in heights)
+    middle, reach = (low + high) / 2, max(high - low, math.log(SMALLEST_RANGE)) / 2
+    places = [None if height is None else (height - middle + reach) / (2 * reach) for height in heights]
+    return "".join(" " if place is None else BARS[round(place * (len(BARS) - 1))] for place in places)
 
 
 def _heading(analysis: RunAnalysis) -> list[str]:
     niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
+    found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
     return [
-        f"{analysis.results.name}: {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}",
+        f"{analysis.results.short_name(WIDTH - len(found))}{found}",
         f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
     ]
 
 
 def _table(analysis: RunAnalysis) -> list[str]:
-    first, last = analysis.checkpoints[1].niter, analysis.checkpoints[-1].niter
-    columns = (f"{'change':<18}{'unit':<6}", f"{f'at {first}':>9}{f'at {last}':>10}{'last/first':>12}")
-    lines = [f"{''.join(columns)}  over iterations (log)"]
+    first, last = f"at {analysis.checkpoints[1].niter}", f"at {analysis.checkpoints[-1].niter}"
+    first = "" if first == last else first
+    lines = [f"{'change':<18}{'unit':<6}{first:>9}{last:>10}{'last/first':>12}  over iterations (log)"]
     for series in SERIES:
         if series.key in analysis.points:
             lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(analysis.points[series.key])}".rstrip())
@@ -60,14 +65,19 @@ def _table(analysis: RunAnalysis) -> list[str]:
 
 def _row(points: list[Point]) -> str:
     first, last = points[0].value, points[-1].value
+    if len(points) == 1:
+        return f"{'':>9}{last:>10.3g}{'-':>12}"
     ratio = f"{last / first:.3g}" if first else "-"
     return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline([point.value for point in points])}"
 
 
 def _live_record(analysis: RunAnalysis) -> list[str]:
+    if not analysis.live_agreement:
+        return []
     found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
     if not found:
-        return []
+        return ["", "The engine's live record is over other intervals or percentiles: not compared."]
     compared = sum(agreement.compared for agreement in found)
     largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
-    return ["", f"The engine's live record agrees within {largest:.1e} relative ({compared} values)."]
+    says = "agrees within" if largest <= FAR else "differs by up to"
+    return ["", f"The engine's live record {says} {largest:.1e} relative ({compared} values)."]

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.agreement import live_points
 from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.hdf5 import Hdf5Tree
+from ptyconv_cli.device import choose_device
 from ptyconv_cli.history import Point
 
 
@@ -27,11 +29,13 @@ def changes(run_dir, **settings):
     return analyze_run(run_dir, device="cpu", **settings).convergence_iters
 
 
-def test_a_shuffled_folder_gives_the_same(tmp_path):
+def test_a_shuffled_folder_gives_the_same(tmp_path, monkeypatch):
+    """Neither the order of the folder's entries nor of the files' times counts."""
     names = [path.name for path in runs.SAMPLE.glob("*.hdf5")]
     random.Random(3).shuffle(names)
     for name in names:
         shutil.copy(runs.SAMPLE / name, tmp_path / name)
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / name for name in names]))
     assert changes(tmp_path) == changes(runs.SAMPLE)
 
 
@@ -142,6 +146,74 @@ def test_a_thickness_history_that_contradicts_the_checkpoints_is_not_believed(sa
     assert "contradicts the checkpoints" in analysis.warnings[0]
 
 
+def test_tilts_are_y_then_x(sample):
+    for path in sample.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["optimizable_tensors/obj_tilts"][()] = [[1.0, -2.0]]
+            file["avg_tilt_iters/tilt_y"][()] = 3.0
+            file["avg_tilt_iters/tilt_x"][()] = -4.0
+    recorded = analyze_run(sample, device="cpu").engine.tilts
+    assert list(recorded) == ["y", "x"]
+    assert recorded["y"][-1] == (120, 3.0)
+    assert recorded["x"][-1] == (120, -4.0)
+    for path in sample.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["avg_tilt_iters"]
+    of_checkpoints = analyze_run(sample, device="cpu").engine.tilts
+    assert of_checkpoints["y"] == [(niter, 1.0) for niter in range(10, 130, 10)]
+    assert of_checkpoints["x"] == [(niter, -2.0) for niter in range(10, 130, 10)]
+
+
+def spoil(path, name, values):
+    with h5py.File(path, "r+") as file:
+        if name in file:
+            del file[name]
+        if values is not None:
+            file[name] = values
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("loss_iters", np.zeros(7), "dataset loss_iters: expected real (n, 2), found float64 (7,). It is left out."),
+        ("loss_iters", np.full((3, 2), np.nan), "dataset loss_iters: expected one value for each iteration"),
+        ("lr_iters/niter", None, "has no dataset lr_iters/niter (expected integer (n)). It is left out."),
+        ("lr_iters/obja", np.zeros(3), "dataset lr_iters/obja: expected one value for each iteration"),
+        ("convergence_iters/probe", np.zeros((2, 3)), "dataset convergence_iters/probe: expected real (n, 2)"),
+        ("optimizable_tensors/obj_tilts", np.zeros(3), "dataset optimizable_tensors/obj_tilts: expected real (N, 2)"),
+        ("optimizable_tensors/slice_thickness", np.zeros((2, 2)), "expected one real number, found float64 (2, 2)"),
+        ("dz_iters", h5py.SoftLink("/nowhere"), "HDF5 cannot read dz_iters (Unable to"),
+    ],
+)
+def test_damage_to_what_is_only_shown_is_a_remark(sample, name, values, said):
+    expected = changes(runs.SAMPLE)
+    spoil(sample / "model_iter0120.hdf5", name, values)
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.convergence_iters == expected
+    (warning,) = analysis.warnings
+    assert warning.startswith(str(sample / "model_iter0120.hdf5"))
+    assert said in warning
+
+
+def test_an_empty_dataspace_is_nothing(sample):
+    spoil(sample / "model_iter0120.hdf5", "loss_iters", h5py.Empty("f8"))
+    assert analyze_run(sample, device="cpu").engine.loss == []
+    spoil(sample / "model_iter0120.hdf5", "niter", h5py.Empty("i8"))
+    with pytest.raises(PtyconvError, match="has no dataset niter"):
+        analyze_run(sample, device="cpu")
+
+
+def test_a_damaged_object_header_is_not_taken_for_absence(sample):
+    path = sample / "model_iter0120.hdf5"
+    with h5py.File(path) as file:
+        address = h5py.h5o.get_info(file["loss_iters"].id).addr
+    damaged = bytearray(path.read_bytes())
+    damaged[address : address + 8] = b"\xff" * 8
+    path.write_bytes(damaged)
+    (warning,) = analyze_run(sample, device="cpu").warnings
+    assert "HDF5 cannot read loss_iters" in warning
+
+
 def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
     (sample / "model_iter0050.hdf5").unlink()
     analysis = analyze_run(sample, device="cpu")
@@ -155,6 +227,14 @@ def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
 def test_a_live_record_begins_at_iteration_0():
     assert live_points([(10, 0.5), (25, 0.25)]) == [Point(10, 0, 0.5), Point(25, 10, 0.25)]
     assert live_points([]) == []
+
+
+def test_a_record_that_does_not_name_its_percentiles_has_the_default_ones(sample):
+    spoil(sample / "model_iter0120.hdf5", "params/recon_params/convergence_monitor/percentile_range", None)
+    assert analyze_run(sample, device="cpu").live_agreement["objp_fg"].compared == 11
+    analysis = analyze_run(sample, device="cpu", percentile_range=(10, 90))
+    assert analysis.live_agreement["objp_fg"].compared == 0
+    assert analysis.warnings == []
 
 
 def test_other_percentiles_are_not_compared_with_the_live_record():
@@ -182,7 +262,17 @@ def test_a_live_record_of_other_tensors_is_noticed(sample):
 
 def test_an_empty_mask_is_explained():
     (warning,) = analyze_run(runs.ALL["clipped"], device="cpu").warnings
-    assert warning.startswith("objp_bg is 0 throughout because no voxel lies below the low percentile")
+    assert warning.startswith(
+        "objp_bg is 0 throughout because its mask is empty: no voxel lies strictly below percentile 15."
+    )
+
+
+def test_percentiles_0_and_100_leave_nothing_beyond_them():
+    warnings = analyze_run(runs.SAMPLE, device="cpu", tensors=["objp"], percentile_range=(0, 100)).warnings
+    assert warnings == [
+        "objp_bg is 0 throughout because no voxel can lie below percentile 0.",
+        "objp_fg is 0 throughout because no voxel can lie above percentile 100.",
+    ]
 
 
 def test_no_change_at_all_is_not_called_an_empty_mask(tmp_path):
@@ -203,21 +293,25 @@ def test_nan_is_reported_where_it_begins(tmp_path):
     assert np.isfinite(values[4])
     assert np.isnan(values[6])
     assert np.isfinite(dict(analysis.convergence_iters["obja_fg"])[6])
-    assert "objp_bg is not finite" in " ".join(analysis.warnings)
+    assert analysis.points["objp_bg"][1].voxels is None
+    assert analysis.warnings[:1] == [
+        "objp_bg is not finite at iteration 6; objp holds NaN or infinity in the scanned region from iteration 6 on, "
+        "or did in the checkpoint before."
+    ]
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("shape", "model_iter0120.hdf5: the shape of objp is (1, 2, 4, 5), but (1, 2, 56, 60) in model_iter0010.hdf5"),
-        ("dx", "model_iter0120.hdf5: the pixel size dx in Å is 2.0, but 0.516"),
-        ("crop_pos", "model_iter0120.hdf5: crop_pos (the scan positions in the object) is another, but one set in"),
+        ("shape", "model_iter0120.hdf5: the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60) of model_iter0010.hdf5"),
+        ("dx", "model_iter0120.hdf5: the pixel size dx is 2 Å, not 0.516365 Å of model_iter0010.hdf5"),
+        ("crop_pos", "model_iter0120.hdf5: the scan positions (crop_pos) are not the ones of model_iter0010.hdf5"),
         ("missing", "model_iter0120.hdf5: has no tensor objp; it has obja, probe_pos_shifts, probe (choose with -t)"),
         ("rank", "dataset optimizable_tensors/objp: expected real (omode, slice, y, x), found float32 (7, 8)"),
         ("type", "dataset optimizable_tensors/probe: expected complex (pmode, y, x), found float64 (2, 32, 32)"),
         ("empty", "dataset model_attributes/crop_pos: expected integer (N, 2), found int32 (0, 2)"),
         ("niter", "has no dataset niter (expected one integer number)"),
-        ("link", "dataset optimizable_tensors/objp is named in the file but cannot be opened"),
+        ("link", "HDF5 cannot read optimizable_tensors/objp (Unable to"),
     ],
 )
 def test_files_that_do_not_fit_are_named(sample, spoil, said):
@@ -264,11 +358,24 @@ def test_settings_are_checked():
             analyze_run(runs.SAMPLE, **settings)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
-def test_a_device_that_is_not_there_is_refused():
-    for name in ("cuda", "cuda:3"):
-        with pytest.raises(PtyconvError, match=f"there is no device {name} that PyTorch can use here"):
-            analyze_run(runs.SAMPLE, device=name)
+@pytest.mark.parametrize(
+    ("gpus", "mps", "chosen"),
+    [
+        (0, False, {"auto": "cpu", "cpu": "cpu", "cuda": None, "cuda:0": None, "mps": None}),
+        (2, False, {"auto": "cuda", "cpu": "cpu", "cuda": "cuda", "cuda:1": "cuda:1", "cuda:2": None, "mps": None}),
+        (0, True, {"auto": "mps", "cpu": "cpu", "mps": "mps", "cuda": None}),
+    ],
+)
+def test_devices_that_are_there_are_chosen_and_others_refused(monkeypatch, gpus, mps, chosen):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+    for name, device in chosen.items():
+        if device is None:
+            with pytest.raises(PtyconvError, match=r"there is no .* that PyTorch can use here: try --device auto"):
+                choose_device(name)
+        else:
+            assert str(choose_device(name)) == device
 
 
 def test_a_closed_checkpoint_leaves_its_numbers():

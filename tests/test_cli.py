@@ -165,7 +165,7 @@ def broken(tmp_path):
         (
             "shape",
             [],
-            "{}/model_iter0004.hdf5: the shape of obja is (2, 3, 5, 5), but (2, 3, 22, 26) in model_iter0002",
+            "{}/model_iter0004.hdf5: the shape of obja is (2, 3, 5, 5), not (2, 3, 22, 26) of model_iter0002.hdf5",
         ),
         (
             "tensor",
@@ -176,12 +176,12 @@ def broken(tmp_path):
         (
             "truncated",
             [],
-            "{}/model_iter0004.hdf5: HDF5 cannot read the file (Unable to synchronously open file (truncated",
+            "{}/model_iter0004.hdf5: HDF5 cannot read the file (",
         ),
         (
             "text",
             [],
-            "{}/model_iter0004.hdf5: HDF5 cannot read the file (Unable to synchronously open file (file signature",
+            "{}/model_iter0004.hdf5: HDF5 cannot read the file (",
         ),
     ],
 )
@@ -242,6 +242,84 @@ def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_folder_in_the_way_of_an_output_leaves_the_old_results(ptyconv, tmp_path):
+    (tmp_path / "convergence.png").mkdir()
+    (tmp_path / "convergence_iters.json").write_text("old")
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"Error: {tmp_path}/convergence.png: cannot be written (a folder has that name); choose another place with -o"
+    )
+    assert names(tmp_path) == {"convergence.png", "convergence_iters.json"}
+    assert (tmp_path / "convergence_iters.json").read_text() == "old"
+
+
+def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
+        file["convergence_iters/probe"][5, 1] *= 2
+    assert "live record differs by up to 5.0e-01 relative" in ptyconv("analyze", run_dir, "--no-plot").stdout
+    result = ptyconv("analyze", run_dir, "--no-plot", "--every", 30)
+    assert "The engine's live record is over other intervals or percentiles: not compared." in result.stdout
+
+
+def test_two_checkpoints_have_one_change_and_no_ratio(ptyconv, tmp_path):
+    write_run(tmp_path, [2, 4])
+    lines = ptyconv("analyze", tmp_path, "--no-plot").stdout.splitlines()
+    assert lines[3].split() == ["change", "unit", "at", "4", "last/first", "over", "iterations", "(log)"]
+    assert all(line.split()[-1] == "-" for line in lines[4:10])
+
+
+LONG_NAME = "20261122_full_N16384_dp256_flipT100_random32_p8_6slr1e-3_1obj_20slice_dz10_plr1e-4_oalr5e-4_oplr5e-4_" * 2
+
+
+@pytest.mark.parametrize("name", [LONG_NAME, "重构结果", "x_$\\frac$", os.fsdecode(b"bad\xffname")])
+def test_any_folder_name_will_do(ptyconv, tmp_path, name):
+    run_dir = tmp_path / name
+    write_run(run_dir, [2, 4])
+    result = ptyconv("analyze", run_dir)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert max(map(len, result.stdout.split("wrote")[0].splitlines())) <= 80
+    assert names(run_dir) >= OUTPUTS
+    assert ptyconv("plot", run_dir).exit_code == 0
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_folders_that_may_not_be_read(ptyconv, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    for command in ("analyze", "plot"):
+        for path in (tmp_path / "locked", tmp_path / "locked" / "below"):
+            result = ptyconv(command, path)
+            assert result.exit_code == 1
+            assert "ermission denied" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["analyze", "plot"])
+def test_a_name_that_the_system_refuses(ptyconv, command):
+    result = ptyconv(command, "x" * 5000)
+    assert result.exit_code == 1
+    assert "File name too long" in result.stderr
+
+
+def test_the_progress_bar_shows_on_a_terminal_only(tmp_path):
+    """A pseudo-terminal for standard error, as a user's shell gives it."""
+    controller, terminal = os.openpty()
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot"]
+    for options, shown in (([], True), (["-q"], False)):
+        subprocess.run([*command, *options], stdout=subprocess.DEVNULL, stderr=terminal, check=True)
+        os.write(terminal, b"end")
+        assert (b"checkpoints" in os.read(controller, 100_000)) == shown
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+
+
+def test_closed_output_is_no_traceback(tmp_path):
+    command = f'exec "{sys.executable}" -m ptyconv_cli analyze "{runs.SAMPLE}" -o "{tmp_path}" --no-plot >&-'
+    result = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert result.stderr == ""
+    assert (tmp_path / "convergence_iters.json").exists()
+
+
 def test_a_terminal_without_utf8_gets_no_traceback(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     command = [sys.executable, "-m", "ptyconv_cli", "analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot"]
@@ -251,7 +329,8 @@ def test_a_terminal_without_utf8_gets_no_traceback(tmp_path):
 
 def test_sparkline_is_logarithmic_and_bounded():
     assert sparkline([1, 10, 100, 1000, 10**4, 10**5, 10**6, 10**7]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([0.5, 0.5, 0.5]) == "▁▁▁"
+    assert sparkline([0.5, 0.5, 0.5]) == "▅▅▅"
+    assert sparkline([1.0, 1.05, 1.1]) == "▄▅▅", "small changes look small"
     assert sparkline([0.0, math.nan, 2, 4]) == "  ▁█"
     assert len(sparkline(list(range(1, 1000)))) == 23
     assert sparkline(list(range(1, 1000)))[0] == "▁"

@@ -3,8 +3,10 @@
 import re
 
 import click
+import matplotlib.image
 import pytest
 import runs
+from toy import ToyModel
 
 from ptyconv_cli.cli import main
 from ptyconv_cli.series import SERIES
@@ -40,7 +42,25 @@ def test_every_series_is_in_the_readme():
         assert re.search(rf"\| .*`{series.key}`.* \| {series.label.split(',')[0]}.* \| {series.unit or '-'} \|", README)
 
 
-def test_the_live_example_and_the_python_example_are_true():
+def test_the_live_example_runs():
+    (example,) = re.findall(r"```python\n(from ptyconv_cli.convergence import .*?)```", README, re.DOTALL)
+    model = ToyModel()
+    exec(example, {"model": model, "update": ToyModel.update})
+    assert list(model.convergence_iters) == ["objp_bg", "objp_fg", "probe"]
+    assert [niter for niter, _ in model.convergence_iters["probe"]] == list(range(5, 101, 5))
+
+
+def test_the_shown_picture_is_what_is_drawn(ptyconv, tmp_path):
+    """But for what fonts and versions of matplotlib make of it."""
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--device", "cpu")
+    drawn, shown = (
+        matplotlib.image.imread(folder / "convergence.png") for folder in (tmp_path, runs.ROOT / "sample_data")
+    )
+    assert drawn.shape == shown.shape
+    assert abs(drawn - shown).mean() < 0.02
+
+
+def test_the_python_example_is_true():
     from ptyconv_cli import analyze_run
 
     analysis = analyze_run(runs.SAMPLE, tensors=["objp", "probe"], device="cpu")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -102,6 +103,7 @@ def test_only_the_chosen_tensor_is_recorded_and_needed(tensor):
         (3, 4, [3, 6, 9, 12]),
         (5, None, [5, 10]),
         (1, None, list(range(1, 13))),
+        (np.int64(6), None, [6, 12]),
         (None, 0, []),
     ],
 )
@@ -136,6 +138,8 @@ def test_no_parameters_no_monitor():
         ({"every_n_iters": -5}, "got -5"),
         ({"every_n_iters": 2.5}, "got 2.5"),
         ({"every_n_iters": True}, "got True"),
+        ([], "the parameters must be a dict; got []"),
+        (5, "the parameters must be a dict; got 5"),
         ({"every_n_iter": 5}, "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range"),
     ],
 )
@@ -185,8 +189,8 @@ class HostTraffic(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        if name in ("cpu", "numpy", "tolist", "item", "to", "__array__", "__int__", "__float__", "__bool__", "__get__"):
-            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor) and name != "__get__"]
+        if name in ("cpu", "numpy", "tolist", "item", "to", "__array__", "__int__", "__float__", "__bool__"):
+            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor)]
         return func(*args, **(kwargs or {}))
 
 

@@ -8,8 +8,9 @@ import pytest
 import runs
 
 from ptyconv_cli.bend import bend
-from ptyconv_cli.dashboard import PlotOptions, draw_dashboard
+from ptyconv_cli.dashboard import draw_dashboard
 from ptyconv_cli.history import EngineHistories, Point, Results
+from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.report import read_results
 
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
@@ -99,7 +100,8 @@ def test_values_live_record_and_empty_masks_are_drawn(figure, analyzed):
     foreground = [[point.niter, point.value] for point in results.points["objp_fg"]]
     assert drawn["foreground last 0.000887"] == foreground
     niters = [niter for niter, _ in foreground]
-    assert [x for x, _ in drawn["background exactly 0"]] == niters
+    assert [[niter, 0.02] for niter in niters] in drawn.values()
+    assert {"exactly 0", "live record"} < set(drawn)
     assert "background last 0 (mask empty)" in drawn
     live = results.engine.convergence["objp_fg"]
     assert [list(pair) for pair in live] in drawn.values()
@@ -108,7 +110,7 @@ def test_values_live_record_and_empty_masks_are_drawn(figure, analyzed):
 def test_linear(figure, analyzed):
     panels = figure(read_results(analyzed), linear=True)
     assert {axes.get_yscale() for axes in panels.values()} == {"linear"}
-    assert "background exactly 0" not in lines(panels["Object phase"])
+    assert "exactly 0" not in lines(panels["Object phase"])
 
 
 def test_per_iteration_divides_by_each_interval(figure):
@@ -140,9 +142,49 @@ def test_zoom_starts_each_panel_at_its_bend(figure):
 
 def test_bend():
     assert bend([(0, 10.0), (1, 1.0), (2, 0.9), (10, 0.0)]) == 1
-    assert bend([(0, 3.0), (1, 2.0), (2, 1.0)]) == 0
-    assert bend([(0, 1.0), (1, 1.0), (2, 1.0)]) == 0
-    assert bend([(3, 1.0), (4, float("nan"))]) == 3
+    assert bend([(0, 3.0), (1, 2.0), (2, 1.0)]) is None
+    assert bend([(0, 1.0), (1, 1.0), (2, 1.0)]) is None
+    assert bend([(3, 1.0), (4, float("nan"))]) is None
+
+
+def test_panels_with_nothing_to_draw_say_why(figure):
+    nan, zero = float("nan"), [Point(2, 1, 0.0, 9), Point(4, 2, 0.0, 9)]
+    engine = EngineHistories(learning_rates={"obja": [(1, 0.0), (2, 0.0)]})
+    results = Results("run", {"probe": [Point(2, 1, nan)], "obja_bg": zero, "obja_fg": zero}, engine)
+    panels = figure(results)
+    assert panels["Probe intensity"].texts[0].get_text() == "no value is finite"
+    assert panels["Object amplitude"].texts[0].get_text() == "exactly 0 throughout"
+    assert panels["Learning rate"].texts[0].get_text() == "exactly 0 throughout"
+    assert not figure(results, linear=True)["Object amplitude"].texts
+
+
+def test_the_tensors_of_the_learning_rates_can_be_told_apart(figure):
+    rates = {f"tensor {k}": [(1, 1e-3), (2, 0.0)] for k in range(6)}
+    axes = figure(Results("run", {}, EngineHistories(learning_rates=rates)))["Learning rate"]
+    drawn = [line for line in axes.lines if line.get_label().startswith("tensor")]
+    assert len({line.get_color() for line in drawn}) == 6
+    assert len({str(line.get_linestyle()) + str(line._unscaled_dash_pattern) for line in drawn}) == 6
+    assert [text.get_text() for text in axes.get_legend().get_texts()].count("exactly 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("live", "label"),
+    [
+        ([(10, 1.0), (20, 1.0), (30, 1.0)], "live record"),
+        ([(n, 1.0) for n in range(1, 31)], "live record, each over 1 iteration"),
+        ([(4, 1.0), (12, 1.0)], "live record, each over 4 to 8 iterations"),
+    ],
+)
+def test_a_live_record_over_other_intervals_says_so(figure, live, label):
+    points = [Point(20, 10, 5.0), Point(30, 20, 5.0)]
+    results = Results("run", {"probe": points}, EngineHistories(convergence={"probe": live}))
+    assert label in lines(figure(results)["Probe intensity"])
+    assert "live record" in lines(figure(results, per_iteration=True)["Probe intensity"])
+
+
+def test_a_flat_curve_does_not_keep_a_panel_from_zooming(figure, analyzed):
+    axes = figure(read_results(analyzed), zoom=True)["Object phase"]
+    assert min(x for curve in lines(axes).values() for x, _ in curve) > 10
 
 
 def test_empty_panels_say_why(figure, analyzed):
@@ -153,6 +195,22 @@ def test_empty_panels_say_why(figure, analyzed):
     panels = figure(old)
     assert "not recorded" in panels["Learning rate"].texts[0].get_text()
     assert panels["Object phase"].texts[0].get_text() == "objp was not analyzed"
+
+
+def test_a_single_bare_change_has_no_known_interval(figure, tmp_path):
+    (tmp_path / "convergence_iters.json").write_text('{"probe": [[20, 0.5]]}')
+    panels = figure(read_results(tmp_path), per_iteration=True)
+    assert panels["Probe intensity"].texts[0].get_text().startswith("no interval is known")
+
+
+def test_a_report_with_impossible_intervals_is_refused(ptyconv, analyzed, tmp_path):
+    report = json.loads((analyzed / "convergence_report.json").read_text())
+    for since in (10, 11, "5"):
+        report["series"]["probe"]["points"][0]["since"] = since
+        (tmp_path / "convergence_report.json").write_text(json.dumps(report))
+        result = ptyconv("plot", tmp_path, "--per-iteration")
+        assert result.exit_code == 1
+        assert "holds no results of ptyconv (ValueError: " in result.stderr
 
 
 def test_bare_changes_per_iteration_leave_out_the_first(figure, analyzed):
@@ -170,6 +228,10 @@ def test_bare_changes_per_iteration_leave_out_the_first(figure, analyzed):
         ('{"colour": [[1, 2]]}', "unknown keys colour"),
         ('{"probe": [[1]]}', "holds no results of ptyconv"),
         ('{"format": 1}', "holds no results of ptyconv"),
+        ('{"probe": [[1e999, 1]]}', "inf is no iteration"),
+        ('{"probe": [["1", 1]]}', "'1' is no iteration"),
+        ('{"probe": [[2, 1], [2, 1]]}', "the iterations don't rise"),
+        ("[" * 100000, "is not JSON"),
         ('{"format": 99}', "was written by another version of ptyconv; analyze the run again"),
     ],
 )

@@ -102,8 +102,31 @@ def truncated() -> bytes:
 @pytest.mark.parametrize("content", [legacy_pickle, stray_zip, truncated, bytes, lambda: b"text"])
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "file.pt").write_bytes(content())
-    with pytest.raises(CheckpointError, match=r"file\.pt: (cannot be read as a \.pt file|not loaded)"):
+    with pytest.raises(CheckpointError, match=r"file\.pt: (is no \.pt file as PtyRAD|PyTorch cannot read the file)"):
         PtTree(tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.zeros(3, dtype=torch.bfloat16),
+        torch.eye(3).to_sparse(),
+        [torch.zeros(2, requires_grad=True)],
+        [[1, 2], [3]],
+    ],
+    ids=["bfloat16", "sparse", "gradient", "ragged"],
+)
+def test_what_numpy_cannot_hold_is_named(tmp_path, values):
+    torch.save({"group": {"values": values}}, tmp_path / "file.pt")
+    tree = PtTree(tmp_path / "file.pt")
+    assert tree.children("group") == ["values"]
+    with pytest.raises(CheckpointError, match=r"file\.pt: PyTorch cannot read group/values"):
+        tree.find("group/values")
+
+
+def test_conjugate_views_are_resolved(tmp_path):
+    torch.save({"psi": torch.tensor([1 + 2j]).conj()}, tmp_path / "file.pt")
+    assert PtTree(tmp_path / "file.pt").read("psi").tolist() == [1 - 2j]
 
 
 def test_not_a_dict(tmp_path):

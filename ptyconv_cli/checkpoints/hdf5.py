@@ -28,22 +28,20 @@ class Hdf5Tree:
         self._file.close()
 
     def children(self, name: str) -> list[str]:
-        """Names of the arrays right inside a group; none where there is no such group."""
+        """Names of all that is right inside a group; none where there is no such group."""
         with self._explained(name):
-            group = self._file.get(name)
-            return [key for key, item in group.items() if _is_array(item)] if isinstance(group, h5py.Group) else []
+            group = self._item(name)
+            return list(group) if isinstance(group, h5py.Group) else []
 
     def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
         """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
         with self._explained(name):
-            item = self._file.get(name)
-            parent, _, last_name = name.rpartition("/")
-            group = self._file.get(parent or "/")
-            if item is None and group is not None:
-                if last_name in group.keys():  # noqa: SIM118, a link that leads nowhere is not `in group`
-                    raise CheckpointError(f"{self.path}: dataset {name} is named in the file but cannot be opened")
-                attribute = group.attrs.get(last_name)
-                item = None if attribute is None else np.asarray(attribute)
+            item = self._item(name)
+            if item is None:
+                parent, _, attribute = name.rpartition("/")
+                group = self._item(parent or "/")
+                value = None if group is None else group.attrs.get(attribute)
+                item = None if value is None else np.asarray(value)
             return item if _is_array(item) else None
 
     def read(self, name: str, index: Any = ()) -> np.ndarray:
@@ -51,14 +49,21 @@ class Hdf5Tree:
         with self._explained(name):
             return np.asarray(self.find(name)[index])  # type: ignore[index]
 
+    def _item(self, name: str) -> Any:
+        """Return a group or dataset, None where there is none; raise KeyError where it is there but damaged."""
+        named = name == "/" or self._file.get(name, getlink=True) is not None
+        return self._file[name] if named else None
+
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{self.path}: HDF5 cannot read {what} ({error})") from error
+            reason = str(error).strip("'")  # in which Python wraps the text of a KeyError
+            raise CheckpointError(f"{self.path}: HDF5 cannot read {what} ({reason})") from error
 
 
 def _is_array(item: Any) -> bool:
-    """Numbers only: a group, or a string such as the `__NONE__` that PtyRAD writes for None, is no array."""
-    return isinstance(item, (h5py.Dataset, np.ndarray)) and item.dtype.kind in "biufc"
+    """Numbers only: no group, no empty dataspace, no string such as the `__NONE__` that PtyRAD writes for None."""
+    is_array = isinstance(item, (h5py.Dataset, np.ndarray)) and item.shape is not None
+    return is_array and item.dtype.kind in "biufc"

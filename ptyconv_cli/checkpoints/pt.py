@@ -2,6 +2,9 @@
 
 import pickle
 import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,12 @@ class PtTree:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with self._explained("the file"):
+            with path.open("rb") as file:
+                if not zipfile.is_zipfile(file):
+                    raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them (not a whole zip archive)")
             with torch.serialization.safe_globals(ALLOWED):
                 self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except pickle.UnpicklingError as error:
-            raise CheckpointError(
-                f"{path}: not loaded, because it holds something other than tensors and numbers{_named(error)}, "
-                "which could run code"
-            ) from error
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: cannot be read as a .pt file ({_first_line(error)})") from error
         if not isinstance(self._root, dict):
             raise CheckpointError(f"{path}: holds a {type(self._root).__name__} where a dict was expected")
 
@@ -50,26 +49,23 @@ class PtTree:
         self._root = {}
 
     def children(self, name: str) -> list[str]:
-        """Names of the arrays right inside a dict; none where there is no such dict."""
+        """Names of all that is right inside a dict; none where there is no such dict."""
         group = self._get(name)
-        return [key for key in group if self.find(f"{name}/{key}") is not None] if isinstance(group, dict) else []
+        return [str(key) for key in group] if isinstance(group, dict) else []
 
     def find(self, name: str) -> np.ndarray | None:
         """Return an array, with nothing of a tensor read yet; None where there is none of this name."""
         item = self._get(name)
-        if isinstance(item, torch.Tensor):
-            return item.detach().numpy()
         if item is None or isinstance(item, dict):
             return None
-        try:
-            array = np.asarray(item)
-        except ValueError:  # a ragged list
-            return None
-        return array if array.dtype.kind in "biufc" else None
+        with self._explained(name):
+            array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
+            return array if array.dtype.kind in "biufc" else None
 
     def read(self, name: str, index: Any = ()) -> np.ndarray:
         """Read an array that `find` finds, or only the part of it that `index` selects."""
-        return np.asarray(self.find(name)[index])  # type: ignore[index]
+        with self._explained(name):
+            return np.asarray(self.find(name)[index])  # type: ignore[index]
 
     def _get(self, name: str) -> Any:
         item: Any = self._root
@@ -77,12 +73,21 @@ class PtTree:
             item = item.get(part) if isinstance(item, dict) else None
         return item
 
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{self.path}: not loaded, because it holds something other than tensors and numbers{_named(error)}, "
+                "which could run code"
+            ) from error
+        except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CheckpointError(f"{self.path}: PyTorch cannot read {what} ({first_line})") from error
+
 
 def _named(error: pickle.UnpicklingError) -> str:
     """Say what torch refused; the rest of its message advises to load the file unsafely."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     return f" ({refused[1]!r})" if refused else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,8 @@
 """The layout of PtyRAD 0.1.0b5 to 1.0: which names hold what, in an HDF5 file and in a `.pt` file alike."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -36,12 +37,15 @@ class Expected(NamedTuple):
 OBJECT = Expected("f", "real", ("omode", "slice", "y", "x"))
 PROBE = Expected("c", "complex", ("pmode", "y", "x"))
 SHIFTS = Expected("f", "real", ("N", "2"))
+TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
 WHOLE = Expected("iu", "integer", ())
 REAL = Expected("fiu", "real", ())
 CURVE = Expected("fiu", "real", ("n", "2"))
 ITERATIONS = Expected("iu", "integer", ("n",))
 VALUES = Expected("fiu", "real", ("n",))
+
+T = TypeVar("T")
 
 TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS}
 
@@ -51,7 +55,8 @@ class Checkpoint:
 
     Of the object only what is sliced out is read. `niter` is the iteration in the file; `crop_pos` int64 (N, 2) in
     px; `dx` in Å. Close it, or use it in a `with` statement. Making one, and every access, raises CheckpointError
-    where the file lacks what is asked for or holds something else.
+    where the file lacks what is asked for or holds something else; only what is there to be shown, and not needed
+    for the changes, is left out with a remark in `remarks` instead.
     """
 
     def __init__(self, tree: Tree, device: torch.device) -> None:
@@ -61,8 +66,9 @@ class Checkpoint:
         self.niter = int(self._read("niter", WHOLE))
         self.dx = float(self._read("model_attributes/dx", REAL))
         self.crop_pos = torch.from_numpy(self._read("model_attributes/crop_pos", CORNERS).astype(np.int64))
-        held = tree.children("optimizable_tensors")
-        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in TENSORS if name in held}
+        held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
+        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in held}
+        self.remarks: list[str] = []
 
     def __enter__(self) -> "Checkpoint":
         return self
@@ -82,30 +88,23 @@ class Checkpoint:
 
     def slice_thickness(self) -> float | None:
         """Return this checkpoint's slice thickness in Å, None where it holds none."""
-        name = "optimizable_tensors/slice_thickness"
-        return None if self._tree.find(name) is None else float(self._read(name, REAL))
+        return self._shown(lambda: self._thickness("optimizable_tensors/slice_thickness"), None)
 
     def object_tilt(self) -> tuple[float, float] | None:
         """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
-        name = "optimizable_tensors/obj_tilts"
-        if self._tree.find(name) is None:
-            return None
-        tilt_y, tilt_x = self._read(name, SHIFTS).mean(0)
-        return float(tilt_y), float(tilt_x)
+        return self._shown(lambda: self._mean_tilt("optimizable_tensors/obj_tilts"), None)
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint; what its version didn't record is empty."""
-        name = "params/recon_params/convergence_monitor/percentile_range"
-        percentiles = None if self._tree.find(name) is None else self._read(name, VALUES)
-        keys = self._tree.children("convergence_iters")
-        tilts = self._curves_beside_niter("avg_tilt_iters")
+        no_tilts: dict[str, Curve] = {}
+        tilts = self._shown(lambda: self._curves_beside_niter("avg_tilt_iters", ("tilt_y", "tilt_x")), no_tilts)
         return EngineHistories(
-            loss=self._curve("loss_iters"),
-            learning_rates=self._curves_beside_niter("lr_iters"),
+            loss=self._shown(lambda: self._curve("loss_iters"), []),
+            learning_rates=self._shown(lambda: self._curves_beside_niter("lr_iters"), {}),
             tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
-            slice_thickness=self._curve("dz_iters"),
-            convergence={key: self._curve(f"convergence_iters/{key}") for key in keys},
-            live_percentiles=None if percentiles is None else (float(percentiles[0]), float(percentiles[-1])),
+            slice_thickness=self._shown(lambda: self._curve("dz_iters"), []),
+            convergence=self._shown(self._live_record, {}),
+            live_percentiles=self._shown(self._live_percentiles, None),
         )
 
     def read_tensor(self, name: str, index: Any) -> Tensor:
@@ -131,6 +130,34 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
         return array
 
+    def _shown(self, read: Callable[[], T], otherwise: T) -> T:
+        """Read what is only there to be shown: where that fails, the changes are still worth computing."""
+        try:
+            return read()
+        except CheckpointError as error:
+            self.remarks.append(f"{error}. It is left out.")
+            return otherwise
+
+    def _thickness(self, name: str) -> float | None:
+        return None if self._tree.find(name) is None else float(self._read(name, REAL))
+
+    def _mean_tilt(self, name: str) -> tuple[float, float] | None:
+        if self._tree.find(name) is None:
+            return None
+        tilt_y, tilt_x = self._read(name, TILTS).mean(0)
+        return float(tilt_y), float(tilt_x)
+
+    def _live_record(self) -> dict[str, Curve]:
+        curves = {key: self._curve(f"convergence_iters/{key}") for key in self._tree.children("convergence_iters")}
+        return {key: curve for key, curve in curves.items() if curve}
+
+    def _live_percentiles(self) -> tuple[float, float] | None:
+        name = "params/recon_params/convergence_monitor/percentile_range"
+        if self._tree.find(name) is None:
+            return None
+        percentiles = self._read(name, VALUES)
+        return float(percentiles[0]), float(percentiles[-1])
+
     def _curve(self, name: str) -> Curve:
         array = self._tree.find(name)
         if array is None or array.size == 0:
@@ -138,13 +165,14 @@ class Checkpoint:
         niters, values = self._read(name, CURVE).T
         return self._pairs(name, niters, values)
 
-    def _curves_beside_niter(self, group: str) -> dict[str, Curve]:
-        """Read the curves of a group that holds the iterations once, as `niter`, and the values by name."""
-        names = [name for name in self._tree.children(group) if name != "niter"]
-        if not names:
+    def _curves_beside_niter(self, group: str, wanted: tuple[str, ...] | None = None) -> dict[str, Curve]:
+        """Read curves from a group that holds the iterations once, as `niter`: all of them, or the wanted ones."""
+        names = self._tree.children(group) if wanted is None else wanted
+        held = [name for name in names if name != "niter" and self._tree.find(f"{group}/{name}") is not None]
+        if not held:
             return {}
         niters = self._read(f"{group}/niter", ITERATIONS)
-        return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in names}
+        return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
 
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
         if len(niters) != len(values) or not np.isfinite(niters).all():

@@ -25,6 +25,7 @@ class Header:
     shapes: dict[str, tuple[int, ...]]
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
+    remarks: list[str]
 
 
 def read_headers(paths: Iterable[Path], every: int | None) -> list[Header]:
@@ -57,20 +58,27 @@ def check_that_they_match(headers: list[Header], tensors: Iterable[str]) -> None
             if name not in header.shapes:
                 held = ", ".join(header.shapes)
                 raise CheckpointError(f"{header.path}: has no tensor {name}; it has {held} (choose with -t)")
-            _check_same(first, header, f"the shape of {name}", first.shapes.get(name), header.shapes[name])
-        _check_same(first, header, "the pixel size dx in Å", first.dx, header.dx)
-        if not torch.equal(first.crop_pos, header.crop_pos):
-            _check_same(first, header, "crop_pos (the scan positions in the object)", "one set", "another")
+            if header.shapes[name] != first.shapes[name]:
+                raise _foreign(header, first, f"the shape of {name} is {header.shapes[name]}, not {first.shapes[name]}")
+        if header.dx != first.dx:
+            raise _foreign(header, first, f"the pixel size dx is {header.dx:.6g} Å, not {first.dx:.6g} Å")
+        if not torch.equal(header.crop_pos, first.crop_pos):
+            raise _foreign(header, first, "the scan positions (crop_pos) are not the ones")
 
 
-def complete_histories(engine: EngineHistories, headers: list[Header]) -> tuple[EngineHistories, list[str]]:
-    """Fill what the engine didn't record of tilt and thickness from the checkpoints; return remarks on it too."""
+def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
+    """Read what the engine recorded up to the last checkpoint; return remarks on it too.
+
+    What it didn't record of tilt and thickness is filled from the checkpoints themselves.
+    """
+    with open_checkpoint(headers[-1].path, CPU) as checkpoint:
+        engine = checkpoint.histories()
+        remarks = checkpoint.remarks
     thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
     tilts: dict[str, Curve] = {
         "y": [(h.niter, h.object_tilt[0]) for h in headers if h.object_tilt is not None],
         "x": [(h.niter, h.object_tilt[1]) for h in headers if h.object_tilt is not None],
     }
-    remarks = []
     recorded = dict(engine.slice_thickness)
     if any(abs(recorded.get(niter, value) - value) > 1e-6 * abs(value) for niter, value in thickness):
         remarks.append(
@@ -95,15 +103,15 @@ def _read_header(path: Path) -> Header:
             shapes=checkpoint.shapes(),
             slice_thickness=checkpoint.slice_thickness(),
             object_tilt=checkpoint.object_tilt(),
+            remarks=checkpoint.remarks,
         )
 
 
-def _check_same(first: Header, header: Header, what: str, expected: object, found: object) -> None:
-    if expected != found:
-        raise CheckpointError(
-            f"{header.path}: {what} is {found}, but {expected} in {first.path.name}: "
-            "these are not checkpoints of one run, and no change between them means anything"
-        )
+def _foreign(header: Header, first: Header, how: str) -> CheckpointError:
+    return CheckpointError(
+        f"{header.path}: {how} of {first.path.name}: these are not checkpoints of one run, "
+        "and no change between them means anything"
+    )
 
 
 def _count(checkpoints: int) -> str:

@@ -1,0 +1,159 @@
+"""What the dashboard shows: its eight panels, as numbers and words. How they look is the dashboard's."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ptyconv_cli.agreement import live_points
+from ptyconv_cli.bend import bend
+from ptyconv_cli.history import Curve, EngineHistories, Point, Results
+from ptyconv_cli.series import SERIES
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """How to draw: `linear` axes instead of logarithmic ones for changes and learning rates; changes `per_iteration`;
+    only iterations `since`; `zoom`: each panel only from where its curves bend.
+    """
+
+    linear: bool = False
+    per_iteration: bool = False
+    since: int = 0
+    zoom: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a panel, beside it the live record's (empty where there is none), and why its last value is 0."""
+
+    label: str
+    curve: Curve
+    live: Curve = field(default_factory=list)
+    why_zero: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its title, the label of its y axis, its lines, what the live markers are called.
+
+    `empty` says why there is nothing to draw, and is "" where there is.
+    """
+
+    title: str
+    y_label: str
+    lines: list[Line]
+    empty: str
+    logarithmic: bool = False
+    live_label: str = "live record"
+
+
+def panels(results: Results, options: PlotOptions) -> list[Panel]:
+    """Return the panels in the order of the 2 × 4 grid, cut to the iterations that the options ask for.
+
+    Units: those of `series.SERIES`; tilts mrad, slice thickness Å.
+    """
+
+    def history(
+        title: str, y_label: str, curves: Callable[[EngineHistories], dict[str, Curve]], logarithmic: bool = False
+    ) -> Panel:
+        return _history_panel(results.engine, title, y_label, curves, logarithmic)
+
+    found = [
+        history("Loss", "loss", lambda engine: {"": engine.loss}),
+        _change_panel(results, "obja", options),
+        _change_panel(results, "objp", options),
+        history("Object tilt", "tilt (mrad)", lambda engine: engine.tilts),
+        history("Learning rate", "learning rate", lambda engine: engine.learning_rates, not options.linear),
+        _change_panel(results, "probe", options),
+        _change_panel(results, "probe_pos_shifts", options),
+        history("Slice thickness", "thickness (Å)", lambda engine: {"": engine.slice_thickness}),
+    ]
+    return [_checked(_cut(panel, options)) for panel in found]
+
+
+def _history_panel(
+    engine: EngineHistories | None,
+    title: str,
+    y_label: str,
+    curves: Callable[[EngineHistories], dict[str, Curve]],
+    logarithmic: bool,
+) -> Panel:
+    if engine is None:
+        return Panel(title, y_label, [], "not in convergence_iters.json;\ndraw convergence_report.json")
+    lines = [Line(label, curve) for label, curve in curves(engine).items() if curve]
+    return Panel(title, y_label, lines, "" if lines else "not recorded in\nthese checkpoints", logarithmic)
+
+
+def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
+    of_tensor = [series for series in SERIES if series.tensor == tensor]
+    live = {
+        series.key: live_points(results.engine.convergence.get(series.key, [])) if results.engine else []
+        for series in of_tensor
+    }
+    points = {series.key: results.points.get(series.key, []) for series in of_tensor}
+    lines = [
+        Line(series.mask, _curve(points[series.key], options), _curve(live[series.key], options), why_zero)
+        for series in of_tensor
+        if points[series.key]
+        for why_zero in ["mask empty" if points[series.key][-1].voxels == 0 else ""]
+    ]
+    empty = "" if lines else f"{tensor} was not analyzed"
+    if lines and not any(line.curve for line in lines):
+        empty = "no interval is known;\ndraw convergence_report.json"
+    return Panel(
+        title=of_tensor[0].label.split(",")[0].capitalize(),
+        y_label=_y_label(of_tensor[0].unit, options),
+        lines=lines,
+        empty=empty,
+        logarithmic=not options.linear,
+        live_label="live record" if options.per_iteration else _live_label(_intervals(live), _intervals(points)),
+    )
+
+
+def _y_label(unit: str, options: PlotOptions) -> str:
+    if options.per_iteration:
+        return f"change ({unit} / iteration)" if unit else "change per iteration"
+    return f"change ({unit})" if unit else "change"
+
+
+def _live_label(of_live: set[int], of_points: set[int]) -> str:
+    """Name the live record, with its intervals where they are others than the checkpoints': so are its values then."""
+    if of_live <= of_points:
+        return "live record"
+    low, high = min(of_live), max(of_live)
+    return f"live record, each over {low if low == high else f'{low} to {high}'} iteration{'s' if high > 1 else ''}"
+
+
+def _intervals(points: dict[str, list[Point]]) -> set[int]:
+    return {point.niter - point.since for found in points.values() for point in found if point.since is not None}
+
+
+def _curve(points: list[Point], options: PlotOptions) -> Curve:
+    if not options.per_iteration:
+        return [(point.niter, point.value) for point in points]
+    return [(p.niter, p.value / (p.niter - p.since)) for p in points if p.since is not None and p.since < p.niter]
+
+
+def _cut(panel: Panel, options: PlotOptions) -> Panel:
+    bends = [bend(line.curve) for line in panel.lines] if options.zoom else []
+    start = max(options.since, min((niter for niter in bends if niter is not None), default=0))
+    lines = [replace(line, curve=_from(line.curve, start), live=_from(line.live, start)) for line in panel.lines]
+    cut_off = not panel.empty and not any(line.curve for line in lines)
+    return replace(panel, lines=lines, empty=f"nothing from iteration {start} on" if cut_off else panel.empty)
+
+
+def _from(curve: Curve, start: int) -> Curve:
+    return [(niter, value) for niter, value in curve if niter >= start]
+
+
+def _checked(panel: Panel) -> Panel:
+    """Say it where no value can be drawn."""
+    values = [value for line in panel.lines for _, value in line.curve]
+    if panel.empty or not values:
+        return panel
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return replace(panel, empty="no value is finite")
+    if panel.logarithmic and max(finite) <= 0:
+        return replace(panel, empty="exactly 0 throughout")
+    return panel
