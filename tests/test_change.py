@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ptyconv_cli import percentiles
 from ptyconv_cli.change import position_change, probe_change
 from ptyconv_cli.percentiles import mean_change_outside
 from ptyconv_cli.region import scanned_region
@@ -15,7 +16,8 @@ from ptyconv_cli.region import scanned_region
 percentile_ranges = st.sampled_from(
     [(15.0, 85.0), (0.0, 100.0), (0.0, 0.0), (100.0, 100.0), (49.9, 50.1), (50.0, 50.0), (29.0, 57.0), (1e-3, 99.999)]
 )
-kinds = st.sampled_from(["normal", "uniform", "clipped", "constant", "two-valued", "sorted", "reversed", "tiny steps"])
+KINDS = ["normal", "uniform", "clipped", "constant", "two-valued", "steps", "sorted", "reversed", "tiny steps"]
+kinds = st.sampled_from(KINDS)
 
 
 def draw_values(kind: str, count: int, seed: int) -> np.ndarray:
@@ -27,6 +29,7 @@ def draw_values(kind: str, count: int, seed: int) -> np.ndarray:
         "clipped": np.clip(values, -0.5, 0.5),
         "constant": np.full_like(values, 0.1),
         "two-valued": np.where(values > 1, np.float32(2), np.float32(-1)),
+        "steps": np.round(3 * values),
         "sorted": np.sort(values),
         "reversed": np.sort(values)[::-1].copy(),
         "tiny steps": np.nextafter(np.float32(1), np.float32(1) + (values > 0)).astype(np.float32),
@@ -36,9 +39,31 @@ def draw_values(kind: str, count: int, seed: int) -> np.ndarray:
 def brute_force(current: np.ndarray, previous: np.ndarray, percentile_range: tuple[float, float]):
     exact = current.astype(np.float64)
     low, high = np.percentile(exact, percentile_range)
-    change = np.abs(current - previous).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        change = np.abs(current - previous).astype(np.float64)
     for mask in (exact < low, exact > high):
         yield (change[mask].mean() if mask.any() else 0.0), mask.sum()
+
+
+def assert_exact(found, current, previous, percentile_range, rel=1e-9):
+    for (mean, voxels), (expected_mean, expected_voxels) in zip(
+        found, brute_force(current, previous, percentile_range), strict=True
+    ):
+        assert voxels == expected_voxels
+        assert mean == pytest.approx(expected_mean, rel=rel, abs=0)
+
+
+@pytest.fixture(params=["sorted whole", "sampled", "sampled on a GPU's way"])
+def way(request, monkeypatch):
+    """The ways that small objects, large ones, and large ones on a GPU take, here with a sample that misses often."""
+    if request.param != "sorted whole":
+        monkeypatch.setattr(percentiles, "SAMPLE", 64)
+        monkeypatch.setattr(percentiles, "SHARED", 8)
+        monkeypatch.setattr(percentiles, "CPU_CHUNK", 37)
+    if request.param == "sampled on a GPU's way":
+        monkeypatch.setattr(percentiles, "_positions", lambda mark: mark.nonzero().squeeze(1))
+        monkeypatch.setattr(percentiles, "_in_order", lambda values, places: values.sort().values[places].tolist())
+    return request.param
 
 
 # 0.29 * 100 and 0.57 * 100 come out just below 29 and 57, so a percentile rounds onto the neighbour above it, or not.
@@ -46,16 +71,72 @@ def brute_force(current: np.ndarray, previous: np.ndarray, percentile_range: tup
 @example("normal", 101, 1, (29.0, 57.0))
 @example("uniform", 101, 2, (29.0, 57.0))
 @example("tiny steps", 101, 3, (29.0, 57.0))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds, st.integers(1, 400), st.integers(0, 2**32 - 1), percentile_ranges)
-def test_masked_means_are_the_brute_force_ones(kind, count, seed, percentile_range):
+def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentile_range):
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
     found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
-    for (mean, voxels), (expected_mean, expected_voxels) in zip(
-        found, brute_force(current, previous, percentile_range), strict=True
-    ):
-        assert voxels == expected_voxels
-        assert mean == pytest.approx(expected_mean, rel=1e-9, abs=0)
+    assert_exact(found, current, previous, percentile_range)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("percentile_range", [(15.0, 85.0), (0.0, 100.0), (49.9, 50.1), (1e-3, 99.999)])
+def test_a_million_voxels_are_exact(kind, percentile_range):
+    current, previous = draw_values(kind, 1_000_003, 5), draw_values("normal", 1_000_003, 6)
+    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
+    assert_exact(found, current, previous, percentile_range)
+
+
+def test_ten_million_voxels_are_exact():
+    current = draw_values("normal", 10_000_019, 7)
+    previous = current + np.float32(0.001)  # one common offset: rounding errors of float32 sums would not cancel
+    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), (15, 85))
+    assert_exact(found, current, previous, (15, 85))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(5, 300), st.integers(0, 2**32 - 1), percentile_ranges)
+def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_range):
+    random = np.random.default_rng(seed)
+    current, previous = draw_values("normal", count, seed), draw_values("normal", count, seed + 1)
+    for values in (current, previous):
+        values[random.integers(count, size=random.integers(4))] = random.choice([np.inf, -np.inf])
+    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
+    with np.errstate(invalid="ignore"):
+        low_and_high = np.percentile(current.astype(np.float64), percentile_range)
+        expected = list(brute_force(current, previous, percentile_range))
+    for (mean, voxels), (expected_mean, expected_voxels), percentile in zip(found, expected, low_and_high, strict=True):
+        if np.isnan(percentile):
+            assert math.isnan(mean)
+            assert voxels is None
+        else:
+            assert voxels == expected_voxels
+            assert mean == pytest.approx(expected_mean, rel=1e-9, abs=0, nan_ok=True)
+
+
+def test_the_chunk_does_not_matter_and_bits_repeat():
+    current = torch.from_numpy(draw_values("clipped", 300_000, 1))
+    previous = torch.from_numpy(draw_values("normal", 300_000, 2))
+    once = mean_change_outside(current, previous, (15, 85))
+    assert mean_change_outside(current, previous, (15, 85)) == once
+    for chunk in (1000, 65_537, 10**6):
+        for found, expected in zip(mean_change_outside(current, previous, (15, 85), chunk), once, strict=True):
+            assert found.voxels == expected.voxels
+            assert found.mean == pytest.approx(expected.mean, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions_of_a_live_model(dtype):
+    current, previous = (torch.from_numpy(draw_values("normal", 100_000, seed)).to(dtype) for seed in (1, 2))
+    wide = [values.double().numpy() for values in (current, previous)]
+    assert_exact(mean_change_outside(current, previous, (15, 85)), *wide, (15, 85), rel=1e-6)
+
+
+def test_order_that_a_gpu_finds_by_sorting_is_the_one_found_on_a_cpu():
+    values = torch.from_numpy(draw_values("two-valued", 1000, 3)) + torch.rand(1000)
+    places = [0, 500, 501, 999]
+    assert percentiles._in_order(values, places) == values.sort().values[places].tolist()
+    assert percentiles._in_order(values, []) == []
 
 
 def test_percentiles_round_as_numpys_do():
