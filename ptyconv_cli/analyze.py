@@ -1,6 +1,8 @@
 """Walks a run: finds its checkpoints, lets the monitor step over them, and gathers what there is to know."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,13 +13,14 @@ from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
 from ptyconv_cli.checkpoints.run import Header, check_that_they_match, read_headers, read_histories
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.device import choose_device
+from ptyconv_cli.device import HostBuffers, choose_device, one_thread_an_operation
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import CheckpointInfo, Point, RunAnalysis
 from ptyconv_cli.region import Region
 from ptyconv_cli.remarks import remarks_on_live_record, remarks_on_points
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, MonitorSettings, check_whole_number
+from ptyconv_cli.snapshot import Snapshot
 from ptyconv_cli.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -75,20 +78,35 @@ def analyze_run(
 def _walk(
     headers: list[Header], settings: MonitorSettings, device: torch.device, progress: Progress
 ) -> tuple[dict[str, list[Point]], Region]:
-    """Let the monitor step over the checkpoints."""
+    """Let the monitor step over the checkpoints; each is read while the two before it are compared.
+
+    Three snapshots take turns, however many checkpoints there are.
+    """
+    buffers = None if device.type == "cpu" else HostBuffers(device)
     params = {"tensors": settings.tensors, "percentile_range": settings.percentile_range}
-    with open_checkpoint(headers[0].path, device) as checkpoint:
+    with open_checkpoint(headers[0].path, device, buffers) as checkpoint:
         try:
             monitor = ConvergenceMonitor(params, checkpoint)
         except ValueError as error:  # the scan lies outside the object
             raise CheckpointError(f"{checkpoint.path}: {error}") from error
     progress(1, len(headers))
+
+    def take(header: Header, into: Snapshot | None = None) -> Snapshot:
+        with open_checkpoint(header.path, device, buffers) as checkpoint:
+            return monitor.take(checkpoint, into)
+
     points: dict[str, list[Point]] = {}
-    for done, (before, header) in enumerate(pairwise(headers), start=2):
-        with open_checkpoint(header.path, device) as checkpoint:
-            for key, change in monitor.measure(checkpoint).items():
+    threads = 2 if device.type == "cpu" else 1  # a GPU is busy with one tensor, and the host buffers are for one thread
+    readers, comparers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
+    with one_thread_an_operation(), readers, comparers:
+        upcoming = deque(readers.submit(take, header) for header in headers[1:3])
+        for done, (before, header) in enumerate(pairwise(headers), start=2):
+            snapshot, spare = upcoming.popleft().result(), monitor.last
+            for key, change in monitor.compare(snapshot, comparers.map).items():
                 points.setdefault(key, []).append(Point(header.niter, before.niter, change.value, change.voxels))
-        progress(done, len(headers))
+            if done + 1 < len(headers):
+                upcoming.append(readers.submit(take, headers[done + 1], spare))
+            progress(done, len(headers))
     return points, monitor.region
 
 

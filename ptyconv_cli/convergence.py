@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 import torch
 
-from ptyconv_cli.change import Change, changes
+from ptyconv_cli.change import Change, Run, changes
 from ptyconv_cli.region import scanned_region
 from ptyconv_cli.settings import MonitorSettings
-from ptyconv_cli.snapshot import Model, take_snapshot
+from ptyconv_cli.snapshot import Model, Snapshot, take_snapshot
 
 
 class LiveModel(Model, Protocol):
@@ -24,10 +24,12 @@ class ConvergenceMonitor:
     """Records how much a model's tensors change between snapshots; drop-in for PtyRAD's own.
 
     `params` may have `tensors` (any of obja, objp, probe, probe_pos_shifts; default all), `every_n_iters` (a whole
-    number or None) and `percentile_range` (low, high) in percent (default [15, 85]). The first snapshot is taken
-    here, so make the monitor before the first update. The scanned region is fixed here too.
+    number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
+    snapshot in the host's memory, which is slower and spares a GPU's. The first snapshot is taken here, so make the
+    monitor before the first update. The scanned region is fixed here too.
 
-    A monitor reads the model and leaves it as it is: no gradient, no random number, no voxel moved off its device.
+    A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device`, no
+    voxel moved off its device. `last` is the last snapshot.
 
     Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
     """
@@ -37,7 +39,7 @@ class ConvergenceMonitor:
         self.settings = MonitorSettings.from_params(params)
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos, (height, width))
-        self._previous = take_snapshot(model, self.settings.tensors, self.region)
+        self.last = self.take(model)
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
         """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
@@ -49,12 +51,24 @@ class ConvergenceMonitor:
         for key, change in self.measure(model).items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
 
-    @torch.no_grad()
     def measure(self, model: Model) -> dict[str, Change]:
         """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
-        current = take_snapshot(model, self.settings.tensors, self.region)
-        found = changes(current, self._previous, self.settings.percentile_range)
-        self._previous = current
+        return self.compare(self.take(model))
+
+    @torch.no_grad()
+    def take(self, model: Model, into: Snapshot | None = None) -> Snapshot:
+        """Return a snapshot of what is tracked, in the memory of `into` if given; see `snapshot.take_snapshot`."""
+        device = None if self.settings.snapshot_device is None else torch.device(self.settings.snapshot_device)
+        return take_snapshot(model, self.settings.tensors, self.region, device, into)
+
+    @torch.no_grad()
+    def compare(self, snapshot: Snapshot, run: Run = map) -> dict[str, Change]:
+        """Return the change from `last` to this snapshot, by series key, and make it the last one.
+
+        `run`: see `change.changes`.
+        """
+        found = changes(snapshot, self.last, self.settings.percentile_range, run)
+        self.last = snapshot
         return found
 
 

@@ -42,7 +42,7 @@ def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> 
     picture = BytesIO()
     with warnings.catch_warnings():
         # A folder may be named in a script that the font lacks; the boxes in the title say it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(picture, format=file_format)
     return picture.getvalue()
 

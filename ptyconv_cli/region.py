@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ class Region(NamedTuple):
     def slices(self) -> tuple[Any, ...]:
         """What slices it out of the last two axes of an array."""
         return ..., slice(self.y_start, self.y_stop), slice(self.x_start, self.x_stop)
+
+    def shape_in(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of what it slices out of an array of the given shape."""
+        rows, columns = (len(range(size)[part]) for size, part in zip(shape[-2:], self.slices[1:], strict=True))
+        return *shape[:-2], rows, columns
 
     def __str__(self) -> str:
         return f"y {self.y_start}:{self.y_stop}, x {self.x_start}:{self.x_stop} px"

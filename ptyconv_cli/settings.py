@@ -17,24 +17,25 @@ class MonitorSettings:
 
     `tensors` are tracked in the order of `series.TENSORS`; `every_n_iters` is the interval between live
     snapshots in iterations, or None to follow the engine's saving; `percentile_range` (low, high), in percent,
-    bounds background and foreground.
+    bounds background and foreground; `snapshot_device` is "cpu", or None for the model's own.
     """
 
     tensors: tuple[str, ...] = TENSORS
     every_n_iters: int | None = None
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES
+    snapshot_device: str | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "MonitorSettings":
         """Check `params`, as PtyRAD's `recon_params.convergence_monitor` has them; what is missing gets its default.
 
         Raises ValueError, which says what is allowed, for an unknown key or tensor, an empty list of tensors,
-        `every_n_iters` that is not a whole number of at least 1, and a percentile range that is not an ordered
-        pair within 0 to 100.
+        `every_n_iters` that is not a whole number of at least 1, a percentile range that is not an ordered pair within
+        0 to 100, and another `snapshot_device` than "cpu" or None.
         """
         if not isinstance(params, Mapping):
             raise ValueError(f"the parameters must be a dict; got {params!r}")
-        allowed = ("tensors", "every_n_iters", "percentile_range")
+        allowed = ("tensors", "every_n_iters", "percentile_range", "snapshot_device")
         unknown = [str(key) for key in params if key not in allowed]
         if unknown:
             raise ValueError(f"unknown parameter {', '.join(unknown)}: allowed are {', '.join(allowed)}")
@@ -42,6 +43,7 @@ class MonitorSettings:
             tensors=check_tensors(params.get("tensors", TENSORS)),
             every_n_iters=check_whole_number("every_n_iters", params.get("every_n_iters")),
             percentile_range=check_percentile_range(params.get("percentile_range", DEFAULT_PERCENTILES)),
+            snapshot_device=_check_snapshot_device(params.get("snapshot_device")),
         )
 
 
@@ -78,6 +80,12 @@ def check_whole_number(name: str, value: Any) -> int | None:
     if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
         raise ValueError(f"{name} must be a whole number of at least 1, or None; got {value!r}")
     return None if value is None else int(value)
+
+
+def _check_snapshot_device(device: Any) -> str | None:
+    if device not in (None, "cpu"):
+        raise ValueError(f'snapshot_device must be "cpu", or None for the model\'s own; got {device!r}')
+    return None if device is None else "cpu"
 
 
 def check_device_name(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from ptyconv_cli.region import Region
@@ -13,7 +14,8 @@ class Model(Protocol):
     """What is read of a model, live or in a checkpoint.
 
     `optimizable_tensors`: by name, `obja` and `objp` float (omode, slice, y, x), `objp` in rad, and
-    `probe_pos_shifts` float (N, 2) in px, y first; anything that gives its `shape` and a tensor when sliced.
+    `probe_pos_shifts` float (N, 2) in px, y first: tensors, or what has their `shape`, `device` and
+    `new_empty` and a method `read_into(target, index)` that fills a tensor with what the index selects.
     `crop_pos`: int (N, 2), top-left corner [y, x] of every probe window in object pixels. `dx`: pixel size in Å.
     """
 
@@ -40,30 +42,42 @@ class Snapshot:
     dx: float
 
 
-def take_snapshot(model: Model, tensors: tuple[str, ...], region: Region) -> Snapshot:
+def take_snapshot(
+    model: Model,
+    tensors: tuple[str, ...],
+    region: Region,
+    device: torch.device | None = None,
+    into: Snapshot | None = None,
+) -> Snapshot:
     """Copy what is tracked out of the model, which is left as it is.
 
-    Copies, not views: an engine updates its tensors in place, and a view would be compared with itself. Raises
-    ValueError where the model lacks a tensor or the region holds no voxel of the object.
+    Copies, not views: an engine updates its tensors in place, and a view would be compared with itself. They are kept
+    on `device`, by default where the model has its tensors. `into`: a snapshot of the same model that nobody needs any
+    more; its memory is used again. Raises ValueError where the model lacks a tensor or the region holds no voxel.
     """
-    return Snapshot({name: _copy(model, name, region) for name in tensors}, float(model.dx))
+    values = {name: _copy(model, name, region, device, None if into is None else into.values[name]) for name in tensors}
+    return Snapshot(values, float(model.dx))
 
 
-def _copy(model: Model, name: str, region: Region) -> Tensor:
+def _copy(model: Model, name: str, region: Region, device: torch.device | None, target: Tensor | None) -> Tensor:
     if name == "probe":
         # Engine's rounding: |psi| is rounded to float32 before it is squared. Re^2 + Im^2 would differ from the
         # recorded values by up to 7e-4 of them where a probe hardly changes.
         intensity: Tensor = model.get_complex_probe_view().abs().square().sum(0)
-        return intensity
+        return intensity if device is None else intensity.to(device)
     if name not in model.optimizable_tensors:
         raise ValueError(f"the model has no tensor {name}; it has {', '.join(model.optimizable_tensors)}")
-    tensor = model.optimizable_tensors[name]
-    if name == "probe_pos_shifts":
-        shifts: Tensor = tensor[...]
-        return shifts.clone()
-    voxels: Tensor = tensor[region.slices]
-    if voxels.numel() == 0:
+    source = model.optimizable_tensors[name]
+    of_object = name != "probe_pos_shifts"
+    index, shape = (region.slices, region.shape_in(source.shape)) if of_object else (..., tuple(source.shape))
+    if 0 in shape:
         raise ValueError(
-            f"the scanned region ({region}) holds no voxel of {name}, whose shape is {tuple(tensor.shape)}"
+            f"the scanned region ({region}) holds no voxel of {name}, whose shape is {tuple(source.shape)}"
         )
-    return 1 - voxels if name == "obja" else voxels.clone()
+    if target is None:
+        target = source.new_empty(shape, device=device or source.device)
+    if isinstance(source, Tensor):
+        target.copy_(source[index])
+    else:
+        source.read_into(target, index)
+    return torch.sub(target.new_ones(()), target, out=target) if name == "obja" else target

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -15,8 +16,12 @@ from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.agreement import live_points
 from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.hdf5 import Hdf5Tree
-from ptyconv_cli.device import choose_device
+from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.device import HostBuffers, choose_device
 from ptyconv_cli.history import Point
+from ptyconv_cli.region import Region
+from ptyconv_cli.series import TENSORS
+from ptyconv_cli.snapshot import take_snapshot
 
 
 @pytest.fixture
@@ -94,17 +99,67 @@ def test_metadata_kept_as_attributes_is_read(sample):
 
 def test_only_the_scanned_region_is_read(monkeypatch):
     read = []
-    original = Hdf5Tree.read
+    read_whole, read_into = Hdf5Tree.read, Hdf5Tree.read_into
+    monkeypatch.setattr(Hdf5Tree, "read", lambda self, name: [read.append((name, "whole")), read_whole(self, name)][1])
 
-    def watch(self, name, index=()):
-        array = original(self, name, index)
-        read.append((name, array.shape))
-        return array
+    def watch(self, name, target, index):
+        read.append((name, target.shape))
+        read_into(self, name, target, index)
 
-    monkeypatch.setattr(Hdf5Tree, "read", watch)
+    monkeypatch.setattr(Hdf5Tree, "read_into", watch)
     changes(runs.SAMPLE)
     of_object = [shape for name, shape in read if name in ("optimizable_tensors/obja", "optimizable_tensors/objp")]
     assert of_object == [(1, 2, 15, 19)] * 2 * 12
+
+
+def test_three_snapshots_take_turns(monkeypatch):
+    """Memory doesn't grow with the number of checkpoints, and no snapshot is overwritten while it is compared."""
+    memory, compared = set(), []
+    take, compare = ConvergenceMonitor.take, ConvergenceMonitor.compare
+
+    def watched_take(self, model, into=None):
+        snapshot = take(self, model, into)
+        memory.add(snapshot.values["objp"].data_ptr())
+        return snapshot
+
+    def watched_compare(self, snapshot, run):
+        before = snapshot.values["objp"].clone(), self.last.values["objp"].clone()
+        last = self.last
+        time.sleep(0.02)  # long enough for the next one to be read
+        found = compare(self, snapshot, run)
+        compared.append(torch.equal(before[0], snapshot.values["objp"]) and torch.equal(before[1], last.values["objp"]))
+        return found
+
+    monkeypatch.setattr(ConvergenceMonitor, "take", watched_take)
+    monkeypatch.setattr(ConvergenceMonitor, "compare", watched_compare)
+    analyze_run(runs.SAMPLE, device="cpu")
+    assert len(memory) == 3
+    assert compared == [True] * 11
+
+
+def test_the_callers_threads_are_given_back(tmp_path):
+    before = torch.get_num_threads()
+    changes(runs.SAMPLE)
+    assert torch.get_num_threads() == before
+    shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    with h5py.File(tmp_path / "run" / "model_iter0060.hdf5", "r+") as file:
+        file["model_attributes/crop_pos"][()] += 1000
+    with pytest.raises(PtyconvError):
+        changes(tmp_path / "run")
+    assert torch.get_num_threads() == before
+
+
+def test_the_way_through_host_buffers_gives_the_same():
+    """The way of a GPU, here to the CPU's own memory."""
+    cpu, region = torch.device("cpu"), Region(19, 34, 20, 39)
+    buffers = HostBuffers(cpu)
+    for niter in (10, 20):
+        path = runs.SAMPLE / f"model_iter{niter:04d}.hdf5"
+        with open_checkpoint(path, cpu) as direct, open_checkpoint(path, cpu, buffers) as staged:
+            found = take_snapshot(staged, TENSORS, region)
+            for name, values in take_snapshot(direct, TENSORS, region).values.items():
+                assert torch.equal(values, found.values[name])
+    assert {tuple(shape) for shape in buffers._buffers} == {(1, 2, 15, 19), (120, 2)}
 
 
 def test_progress_counts_checkpoints():

@@ -8,6 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from toy import ToyModel, write_hdf5, write_pt
 
+from ptyconv_cli import percentiles
 from ptyconv_cli.analyze import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
 from ptyconv_cli.series import SERIES, TENSORS
@@ -140,7 +141,11 @@ def test_no_parameters_no_monitor():
         ({"every_n_iters": True}, "got True"),
         ([], "the parameters must be a dict; got []"),
         (5, "the parameters must be a dict; got 5"),
-        ({"every_n_iter": 5}, "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range"),
+        ({"snapshot_device": "disk"}, "snapshot_device must be \"cpu\", or None for the model's own; got 'disk'"),
+        (
+            {"every_n_iter": 5},
+            "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range, snapshot_device",
+        ),
     ],
 )
 def test_bad_parameters_say_what_is_allowed(params, said):
@@ -176,7 +181,7 @@ def test_nothing_is_disturbed():
         assert torch.equal(tensor, undisturbed.optimizable_tensors[name])
         assert torch.equal(tensor.grad, undisturbed.optimizable_tensors[name].grad)
         assert tensor.requires_grad
-    assert not any(tensor.requires_grad for tensor in monitor._previous.values.values())
+    assert not any(tensor.requires_grad for tensor in monitor.last.values.values())
     assert all(type(value) is float for curve in model.convergence_iters.values() for _, value in curve)
 
 
@@ -190,17 +195,36 @@ class HostTraffic(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
         if name in ("cpu", "numpy", "tolist", "item", "to", "__array__", "__int__", "__float__", "__bool__"):
-            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor)]
+            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor) and arg.is_floating_point()]
         return func(*args, **(kwargs or {}))
 
 
-def test_no_voxels_go_to_the_host():
+def test_no_voxels_go_to_the_host(monkeypatch):
+    # On the way that a GPU takes, and that large objects take.
+    monkeypatch.setattr(percentiles, "_positions", lambda mark: mark.nonzero().squeeze(1))
+    monkeypatch.setattr(percentiles, "_in_order", lambda values, places: values.sort().values[places].tolist())
+    monkeypatch.setattr(percentiles, "SAMPLE", 256)
     model = ToyModel()
     with HostTraffic() as traffic:
         monitor = ConvergenceMonitor({}, model)
         monitor.step(model, 1)
     assert traffic.sizes
-    assert max(traffic.sizes) <= 5  # the order statistics next to two percentiles, and the largest value
+    assert max(traffic.sizes) <= 4  # the ends of two brackets
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_snapshot_in_the_hosts_memory_gives_the_same(device):
+    models = ToyModel(device=device), ToyModel(device=device)
+    monitors = [
+        ConvergenceMonitor({"snapshot_device": place}, model)
+        for place, model in zip((None, "cpu"), models, strict=True)
+    ]
+    for model, monitor in zip(models, monitors, strict=True):
+        model.update()
+        monitor.step(model, 1)
+    assert {tensor.device.type for tensor in monitors[1].last.values.values()} == {"cpu"}
+    for key, curve in models[0].convergence_iters.items():
+        assert models[1].convergence_iters[key][0][1] == pytest.approx(curve[0][1], rel=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -208,4 +232,4 @@ def test_snapshots_stay_on_the_gpu():
     model = ToyModel(device="cuda")
     monitor = ConvergenceMonitor({}, model)
     monitor.step(model, 1)
-    assert {tensor.device.type for tensor in monitor._previous.values.values()} == {"cuda"}
+    assert {tensor.device.type for tensor in monitor.last.values.values()} == {"cuda"}

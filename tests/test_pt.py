@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -127,6 +128,13 @@ def test_what_numpy_cannot_hold_is_named(tmp_path, values):
 def test_conjugate_views_are_resolved(tmp_path):
     torch.save({"psi": torch.tensor([1 + 2j]).conj()}, tmp_path / "file.pt")
     assert PtTree(tmp_path / "file.pt").read("psi").tolist() == [1 - 2j]
+
+
+def test_several_threads_load_at_once():
+    """PyTorch's allow-list is one for all threads."""
+    paths = sorted(runs.SAMPLE_PT.glob("*.pt")) * 8
+    with ThreadPoolExecutor(4) as readers:
+        assert [int(tree.read("niter")) for tree in readers.map(PtTree, paths)] == [2, 4, 6, 8, 10] * 8
 
 
 def test_not_a_dict(tmp_path):

@@ -5,11 +5,15 @@ from pathlib import Path
 import torch
 
 from ptyconv_cli.checkpoints.ptyrad import Checkpoint, Tree
+from ptyconv_cli.device import HostBuffers
 
 
-def open_checkpoint(path: Path, device: torch.device) -> Checkpoint:
-    """Open a checkpoint file as a model with its tensors on `device`; raise CheckpointError where that fails."""
-    return Checkpoint(TREES[path.suffix](path), device)
+def open_checkpoint(path: Path, device: torch.device, host_buffers: HostBuffers | None = None) -> Checkpoint:
+    """Open a checkpoint file as a model with its tensors on `device`; raise CheckpointError where that fails.
+
+    `host_buffers`: what its tensors pass through on their way to a GPU, to be used again for other checkpoints.
+    """
+    return Checkpoint(TREES[path.suffix](path), device, host_buffers)
 
 
 def _open_hdf5(path: Path) -> Tree:

@@ -44,10 +44,19 @@ class Hdf5Tree:
                 item = None if value is None else np.asarray(value)
             return item if _is_array(item) else None
 
-    def read(self, name: str, index: Any = ()) -> np.ndarray:
-        """Read an array that `find` finds, or only the part of it that `index` selects."""
+    def read(self, name: str) -> np.ndarray:
+        """Read an array that `find` finds."""
         with self._explained(name):
-            return np.asarray(self.find(name)[index])  # type: ignore[index]
+            return np.asarray(self.find(name)[()])  # type: ignore[index]
+
+    def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
+        """Fill a contiguous array with the part of a dataset that `index` selects, straight from the file."""
+        with self._explained(name):
+            dataset = self.find(name)
+            if isinstance(dataset, h5py.Dataset):
+                dataset.read_direct(target, index)
+            else:
+                target[...] = dataset[index]  # type: ignore[index]
 
     def _item(self, name: str) -> Any:
         """Return a group or dataset, None where there is none; raise KeyError where it is there but damaged."""

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ ALLOWED: list[Any] = [
     *((multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
 
+# PyTorch's allow-list is one for all threads, and each would take the other's away.
+LOADING = threading.Lock()
+
 
 class PtTree:
     """Read-only view of the nested dict in a `.pt` file; names are paths like `optimizable_tensors/obja`.
@@ -39,7 +43,7 @@ class PtTree:
             with path.open("rb") as file:
                 if not zipfile.is_zipfile(file):
                     raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them (not a whole zip archive)")
-            with torch.serialization.safe_globals(ALLOWED):
+            with LOADING, torch.serialization.safe_globals(ALLOWED):
                 self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(self._root, dict):
             raise CheckpointError(f"{path}: holds a {type(self._root).__name__} where a dict was expected")
@@ -62,10 +66,14 @@ class PtTree:
             array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
             return array if array.dtype.kind in "biufc" else None
 
-    def read(self, name: str, index: Any = ()) -> np.ndarray:
-        """Read an array that `find` finds, or only the part of it that `index` selects."""
+    def read(self, name: str) -> np.ndarray:
+        """Read an array that `find` finds."""
+        return np.array(self.find(name))
+
+    def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
+        """Fill an array with the part of another that `index` selects, straight from the mapped file."""
         with self._explained(name):
-            return np.asarray(self.find(name)[index])  # type: ignore[index]
+            target[...] = self.find(name)[index]  # type: ignore[index]
 
     def _get(self, name: str) -> Any:
         item: Any = self._root

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ptyconv_cli.device import HostBuffers
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import Curve, EngineHistories
 
@@ -20,7 +21,8 @@ class Tree(Protocol):
     def close(self) -> None: ...  # noqa: D102
     def children(self, name: str) -> list[str]: ...  # noqa: D102
     def find(self, name: str) -> Any: ...  # noqa: D102
-    def read(self, name: str, index: Any = ()) -> np.ndarray: ...  # noqa: D102
+    def read(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
 
 
 class Expected(NamedTuple):
@@ -53,15 +55,18 @@ TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS}
 class Checkpoint:
     """One checkpoint as a model that the monitor can read (`snapshot.Model`), with its tensors on `device`.
 
-    Of the object only what is sliced out is read. `niter` is the iteration in the file; `crop_pos` int64 (N, 2) in
-    px; `dx` in Å. Close it, or use it in a `with` statement. Making one, and every access, raises CheckpointError
-    where the file lacks what is asked for or holds something else; only what is there to be shown, and not needed
-    for the changes, is left out with a remark in `remarks` instead.
+    Of the object only what is asked for is read, straight to where it belongs, or, on its way to a GPU, into one of
+    the `host_buffers` first (by default its own). `niter` is the iteration in the file; `crop_pos` int64 (N, 2) in px;
+    `dx` in Å. Close it, or use it in a `with` statement.
+
+    Making one, and every access, raises CheckpointError where the file lacks what is asked for or holds something
+    else. Only what is there to be shown, and not needed for the changes, is left out with a remark in `remarks`.
     """
 
-    def __init__(self, tree: Tree, device: torch.device) -> None:
+    def __init__(self, tree: Tree, device: torch.device, host_buffers: HostBuffers | None = None) -> None:
         self._tree = tree
-        self._device = device
+        self.device = device
+        self.host_buffers = host_buffers or (None if device.type == "cpu" else HostBuffers(device))
         self.path = tree.path
         self.niter = int(self._read("niter", WHOLE))
         self.dx = float(self._read("model_attributes/dx", REAL))
@@ -78,7 +83,8 @@ class Checkpoint:
 
     def get_complex_probe_view(self) -> Tensor:
         """Return the probe, complex64 (pmode, y, x)."""
-        return self.to_device(self._read("optimizable_tensors/probe", PROBE), np.complex64)
+        probe = self._read("optimizable_tensors/probe", PROBE)
+        return torch.from_numpy(np.ascontiguousarray(probe, np.complex64)).to(self.device)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors that can be tracked and that the file holds, by name; reads none of them."""
@@ -107,17 +113,18 @@ class Checkpoint:
             live_percentiles=self._shown(self._live_percentiles, None),
         )
 
-    def read_tensor(self, name: str, index: Any) -> Tensor:
-        """Read a part of an optimizable tensor, as float32."""
-        return self.to_device(self._read(f"optimizable_tensors/{name}", TENSORS[name], index), np.float32)
-
-    def to_device(self, array: np.ndarray, dtype: type) -> Tensor:
-        """Return an array as a tensor of the type that the engine computes in, on the checkpoint's device."""
-        return torch.from_numpy(np.ascontiguousarray(array, dtype)).to(self._device)
-
-    def _read(self, name: str, expected: Expected, index: Any = ()) -> np.ndarray:
+    def read_into(self, name: str, target: Tensor, index: Any) -> None:
+        """Fill `target` with the part of an optimizable tensor that `index` selects."""
+        name, expected = f"optimizable_tensors/{name}", TENSORS[name]
         self._find(name, expected)
-        return self._tree.read(name, index)
+        host = target if self.host_buffers is None else self.host_buffers.get(target.shape)
+        self._tree.read_into(name, host.numpy(), index)
+        if self.host_buffers is not None:
+            self.host_buffers.send(host, target)
+
+    def _read(self, name: str, expected: Expected) -> np.ndarray:
+        self._find(name, expected)
+        return self._tree.read(name)
 
     def _find(self, name: str, expected: Expected) -> Any:
         """Return an array unread, or raise CheckpointError unless it is what is expected."""
@@ -181,15 +188,21 @@ class Checkpoint:
 
 
 class _TensorOnDisk:
-    """An optimizable tensor of a checkpoint, of which only what is sliced out is read."""
+    """An optimizable tensor of a checkpoint, of which only what is asked for is read; `device` is where it is to go."""
 
     def __init__(self, checkpoint: Checkpoint, name: str) -> None:
         self._checkpoint = checkpoint
         self._name = name
+        self.device = checkpoint.device
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self._checkpoint.shapes()[self._name]
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return self._checkpoint.read_tensor(self._name, index)
+    def new_empty(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        if device.type == "cpu":
+            return torch.from_numpy(np.empty(shape, np.float32))  # numpy asks for huge pages, which are there sooner
+        return torch.empty(shape, device=device)
+
+    def read_into(self, target: Tensor, index: Any) -> None:
+        self._checkpoint.read_into(self._name, target, index)
