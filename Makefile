@@ -16,8 +16,8 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
-	$(BIN)/python tests/bench.py
+bench: $(INSTALLED)  ## BENCH=large for an object of (1, 20, 1200, 1200)
+	$(BIN)/python tests/bench.py $(if $(BENCH),--$(BENCH))
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo_output bench_output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,20 @@
-"""How long an analysis takes beside reading the same bytes: `make bench`.
+"""What an analysis costs beside reading the same bytes, the straightforward way, and PtyRAD's monitor: `make bench`.
 
-Writes a synthetic run (seeded, in a temporary folder) and times both in turn, in one process, after one warm-up, so
-that the ratio holds on a noisy machine. Both read from the page cache.
+    python tests/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--json FILE]
+
+Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
+medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
+(1, 20, 1200, 1200) with a scan of 256 × 256.
 """
 
+import argparse
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -14,56 +22,193 @@ import numpy as np
 import torch
 
 from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.device import choose_device
+from ptyconv_cli.percentiles import mean_change_outside
 
-CHECKPOINTS, OBJECT, PROBE, ROUNDS = 5, (1, 8, 512, 512), (4, 128, 128), 5
+CPU = torch.device("cpu")
+PROBE = 128
 
 
-def write_checkpoint(path: Path, niter: int, random: np.random.Generator) -> None:
-    grid = np.stack(np.meshgrid(np.arange(0, 384, 8), np.arange(0, 384, 8), indexing="ij"), -1).reshape(-1, 2)
-    with h5py.File(path, "w") as file:
-        file["niter"] = niter
-        file["model_attributes/crop_pos"] = grid.astype(np.int32)
-        file["model_attributes/dx"] = np.float32(0.2)
-        file["optimizable_tensors/obja"] = 1 + 0.01 * random.standard_normal(OBJECT, dtype=np.float32)
-        file["optimizable_tensors/objp"] = random.standard_normal(OBJECT, dtype=np.float32)
-        file["optimizable_tensors/probe"] = random.standard_normal(PROBE).astype(np.complex64)
-        file["optimizable_tensors/probe_pos_shifts"] = random.standard_normal(grid.shape).astype(np.float32)
+class LiveModel:
+    """A checkpoint's tensors in memory, as an engine holds them."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        with h5py.File(path) as file:
+            tensors = {
+                name: torch.from_numpy(array[()]).to(device) for name, array in file["optimizable_tensors"].items()
+            }
+            self.crop_pos = torch.from_numpy(file["model_attributes/crop_pos"][()]).to(device)
+        self._probe = tensors.pop("probe")
+        self.optimizable_tensors = {**tensors, "probe": self._probe}
+        self.dx = 0.2
+        self.convergence_iters: dict = {}
+
+    def get_complex_probe_view(self) -> torch.Tensor:
+        return self._probe
+
+
+def write_run(folder: Path, slices: int, size: int, scan: int, checkpoints: int) -> None:
+    random = np.random.default_rng(0)
+    steps = np.round(np.linspace(0, size - PROBE, scan)).astype(np.int32)
+    corners = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+    shape = (1, slices, size, size)
+    tensors = {
+        "obja": 1 - 0.05 * random.random(shape, dtype=np.float32),
+        "objp": 0.2 * random.standard_normal(shape, dtype=np.float32),
+        "probe_pos_shifts": random.standard_normal(corners.shape, dtype=np.float32),
+        "probe": random.standard_normal((6, PROBE, PROBE)).astype(np.complex64),
+    }
+    for k in range(1, checkpoints + 1):
+        with h5py.File(folder / f"model_iter{10 * k:04d}.hdf5", "w") as file:
+            file["niter"] = 10 * k
+            file["model_attributes/crop_pos"] = corners
+            file["model_attributes/dx"] = np.float32(0.2)
+            for name, tensor in tensors.items():
+                file[f"optimizable_tensors/{name}"] = tensor
+        for tensor in tensors.values():
+            tensor += np.float32(0.001) * random.standard_normal(tensor.shape, dtype=np.float32).astype(tensor.dtype)
+
+
+def region_of(run_dir: Path) -> tuple:
+    with open_checkpoint(min(run_dir.iterdir()), CPU) as checkpoint:
+        return ConvergenceMonitor({"tensors": ["probe"]}, checkpoint).region.slices
 
 
 def read_regions(run_dir: Path) -> None:
-    for path in run_dir.iterdir():
+    """(a) The same bytes once into memory, nothing else."""
+    region = region_of(run_dir)
+    for path in sorted(run_dir.iterdir()):
         with h5py.File(path) as file:
             for name in ("obja", "objp"):
-                file[f"optimizable_tensors/{name}"][..., 63:441, 63:441]
+                file[f"optimizable_tensors/{name}"][region]
 
 
-def seconds(task) -> float:
+def straightforward(run_dir: Path) -> None:
+    """(b) Every file loaded whole, the region sorted whole."""
+    region, before = region_of(run_dir), {}
+    for path in sorted(run_dir.iterdir()):
+        with h5py.File(path) as file:
+            whole = {name: torch.from_numpy(array[()]) for name, array in file["optimizable_tensors"].items()}
+        for name in ("obja", "objp"):
+            now = whole[name][region]
+            if name in before:
+                ordered = now.flatten().sort().values
+                low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.15, 0.85))
+                change = (now - before[name]).abs()
+                for mask in (now < low, now > high):
+                    change[mask].mean()
+            before[name] = now
+
+
+def cold_process(run_dir: Path) -> None:
+    """(c) The command, from start to end."""
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out"]
+    subprocess.run(command, check=True)
+
+
+def imports_alone(_: Path) -> None:
+    subprocess.run([sys.executable, "-c", "import torch, h5py"], check=True)
+
+
+def live_step(monitor_class: type, model: LiveModel) -> Callable[[Path], None]:
+    """(e), (f) One step of a live monitor."""
+    params = {
+        "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
+        "every_n_iters": None,
+        "percentile_range": [15, 85],
+    }
+    monitor = monitor_class(params, model)
+
+    def step(_: Path) -> None:
+        monitor.step(model, 1)
+        if model.dx and torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return step
+
+
+def seconds(task: Callable[[Path], None], run_dir: Path) -> float:
     start = time.perf_counter()
-    task()
+    task(run_dir)
     return time.perf_counter() - start
 
 
+def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], None]]:
+    model = LiveModel(max(run_dir.iterdir()), device)
+    region = region_of(run_dir)
+    now = model.optimizable_tensors["objp"][region].contiguous()
+    before = now + 0.001
+    found: dict[str, Callable[[Path], None]] = {
+        "(a) reading the regions": read_regions,
+        "(b) loading whole, sorting": straightforward,
+        "(c) ptyconv analyze, cold": cold_process,
+        "    importing torch and h5py": imports_alone,
+        "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device)) and None,
+        "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)) and None,
+        "(f) live step()": live_step(ConvergenceMonitor, model),
+    }
+    try:
+        from ptyrad.runtime.convergence import ConvergenceMonitor as PtyRADs
+    except Exception as error:  # one of the many packages it needs is missing, or doesn't fit this PyTorch
+        print(f"(e) is left out: PtyRAD cannot be imported ({error})\n")
+    else:
+        found["(e) PtyRAD's live step()"] = live_step(PtyRADs, model)
+    return found
+
+
+def device_copy(device: torch.device, count: int) -> float:
+    """Seconds that reading two float32 arrays of `count` once takes at the bandwidth of a copy on the device."""
+    source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    for _ in range(3):
+        target.copy_(source)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(20):
+        target.copy_(source)
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / 20 * (8 * count) / (2 * source.numel())
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--slices", type=int, default=8)
+    parser.add_argument("--size", type=int, default=640, metavar="PX")
+    parser.add_argument("--checkpoints", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=Path("bench_output/bench.json"))
+    options = parser.parse_args()
+    slices, size, scan = (20, 1200, 256) if options.large else (options.slices, options.size, 64)
     device = choose_device("auto")
     with tempfile.TemporaryDirectory() as folder:
-        run_dir, random = Path(folder), np.random.default_rng(0)
-        for k in range(1, CHECKPOINTS + 1):
-            write_checkpoint(run_dir / f"model_iter{10 * k:04d}.hdf5", 10 * k, random)
-        tasks = (lambda: read_regions(run_dir), lambda: analyze_run(run_dir))
-        for task in tasks:
-            task()
-        reading, analysis = (
-            statistics.median(times)
-            for times in zip(*([seconds(task) for task in tasks] for _ in range(ROUNDS)), strict=True)
-        )
-    voxels = 2 * OBJECT[0] * OBJECT[1] * 378 * 378
-    print(
-        f"{CHECKPOINTS} checkpoints of {voxels / 1e6:.1f} million voxels in the scanned region, {device}, "
-        f"{torch.get_num_threads()} threads, median of {ROUNDS}"
-    )
-    print(f"reading the regions     {reading:8.3f} s")
-    print(f"analyze_run             {analysis:8.3f} s   {analysis / reading:.1f} × reading")
+        run_dir = Path(folder) / "run"
+        run_dir.mkdir()
+        write_run(run_dir, slices, size, scan, options.checkpoints)
+        found = ways(run_dir, device)
+        for name, task in found.items():
+            if not name.startswith(("(b)", "(c)")):
+                task(run_dir)  # a warm-up
+        times = {name: [] for name in found}
+        for _ in range(options.rounds):
+            for name, task in found.items():
+                times[name].append(seconds(task, run_dir))
+        with open_checkpoint(min(run_dir.iterdir()), CPU) as checkpoint:
+            voxels = int(np.prod(ConvergenceMonitor({"tensors": ["objp"]}, checkpoint).last.values["objp"].shape))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    shape = (1, slices, size, size)
+    print(f"{options.checkpoints} checkpoints, object {shape}, {voxels / 1e6:.1f} M voxels in the scanned region;")
+    print(f"{device}, {torch.get_num_threads()} threads; medians of {options.rounds} rounds\n")
+    for name, value in medians.items():
+        print(f"{name:<30}{value:>9.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
+    if device.type == "cuda":
+        share = 2 * device_copy(device, voxels) / medians["(f) live step()"]
+        print(f"\nlive step(): {share:.0%} of the bandwidth of a copy on the device")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"voxels": voxels, "device": str(device), "seconds": times}, indent=1) + "\n")
+    print(f"\nwrote {options.json}")
 
 
 if __name__ == "__main__":

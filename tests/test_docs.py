@@ -3,9 +3,10 @@
 import re
 
 import click
-import matplotlib.image
+import numpy as np
 import pytest
 import runs
+from PIL import Image
 from toy import ToyModel
 
 from ptyconv_cli.cli import main
@@ -51,13 +52,17 @@ def test_the_live_example_runs():
 
 
 def test_the_shown_picture_is_what_is_drawn(ptyconv, tmp_path):
-    """But for what fonts and versions of matplotlib make of it."""
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--device", "cpu")
-    drawn, shown = (
-        matplotlib.image.imread(folder / "convergence.png") for folder in (tmp_path, runs.ROOT / "sample_data")
-    )
+    (drawn_by, drawn), (shown_by, shown) = (pixels(folder) for folder in (tmp_path, runs.ROOT / "sample_data"))
+    if drawn_by != shown_by:
+        pytest.skip("another version of matplotlib draws otherwise")
     assert drawn.shape == shown.shape
-    assert abs(drawn - shown).mean() < 0.02
+    assert np.abs(drawn - shown).mean() < 0.1  # of 255
+
+
+def pixels(folder):
+    with Image.open(folder / "convergence.png") as picture:
+        return picture.info["Software"], np.asarray(picture, float)
 
 
 def test_the_python_example_is_true():
