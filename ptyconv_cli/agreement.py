@@ -9,7 +9,6 @@ from ptyconv_cli.settings import DEFAULT_PERCENTILES
 SMALLEST = 1e-12
 """Values below this are compared in absolute terms: there is nothing to be relative to."""
 
-
 FAR = 0.01
 """Relative difference beyond which the engine's record and the checkpoints cannot be of the same tensors.
 

@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
 from ptyconv_cli.checkpoints.run import Header, check_that_they_match, read_headers, read_histories
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.device import HostBuffers, choose_device, one_thread_an_operation
+from ptyconv_cli.device import choose_device, host_buffers_for, one_thread_an_operation
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import CheckpointInfo, Point, RunAnalysis
 from ptyconv_cli.region import Region
@@ -82,7 +82,7 @@ def _walk(
 
     Three snapshots take turns, however many checkpoints there are.
     """
-    buffers = None if device.type == "cpu" else HostBuffers(device)
+    buffers = host_buffers_for(device)
     params = {"tensors": settings.tensors, "percentile_range": settings.percentile_range}
     with open_checkpoint(headers[0].path, device, buffers) as checkpoint:
         try:
@@ -96,7 +96,7 @@ def _walk(
             return monitor.take(checkpoint, into)
 
     points: dict[str, list[Point]] = {}
-    threads = 2 if device.type == "cpu" else 1  # a GPU is busy with one tensor, and the host buffers are for one thread
+    threads = 1 if buffers else 2  # a GPU is busy with one tensor, and the host buffers are for one thread
     readers, comparers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     with one_thread_an_operation(), readers, comparers:
         upcoming = deque(readers.submit(take, header) for header in headers[1:3])

@@ -64,3 +64,8 @@ class HostBuffers:
         target.copy_(buffer, non_blocking=self._pinned)
         if self._pinned:
             torch.cuda.current_stream(target.device).synchronize()
+
+
+def host_buffers_for(device: torch.device) -> HostBuffers | None:
+    """Return buffers on the way to a device, None for the CPU, whose memory the disk can be read into straight away."""
+    return None if device.type == "cpu" else HostBuffers(device)

@@ -24,9 +24,9 @@ def write_whole(outputs: dict[Path, bytes]) -> None:
     try:
         for path, content in outputs.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary[path] = _write_beside(path, content)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "a folder has that name")
+            temporary[path] = _write_beside(path, content)
         for path in outputs:
             temporary[path].replace(path)
             del temporary[path]

@@ -22,6 +22,11 @@ class Point:
     value: float
     voxels: int | None = None
 
+    @property
+    def interval(self) -> int | None:
+        """The iterations that the change adds up over, None where they are not known."""
+        return None if self.since is None else self.niter - self.since
+
 
 def points_since(first_since: int | None, curve: Curve) -> list[Point]:
     """Return a curve as points, each measured from the one before, the first from `first_since`."""

@@ -53,20 +53,18 @@ def panels(results: Results, options: PlotOptions) -> list[Panel]:
     Units: those of `series.SERIES`; tilts mrad, slice thickness Å.
     """
 
-    def history(
-        title: str, y_label: str, curves: Callable[[EngineHistories], dict[str, Curve]], logarithmic: bool = False
-    ) -> Panel:
-        return _history_panel(results.engine, title, y_label, curves, logarithmic)
-
+    engine = results.engine
     found = [
-        history("Loss", "loss", lambda engine: {"": engine.loss}),
+        _history_panel(engine, "Loss", "loss", lambda engine: {"": engine.loss}),
         _change_panel(results, "obja", options),
         _change_panel(results, "objp", options),
-        history("Object tilt", "tilt (mrad)", lambda engine: engine.tilts),
-        history("Learning rate", "learning rate", lambda engine: engine.learning_rates, not options.linear),
+        _history_panel(engine, "Object tilt", "tilt (mrad)", lambda engine: engine.tilts),
+        _history_panel(
+            engine, "Learning rate", "learning rate", lambda engine: engine.learning_rates, not options.linear
+        ),
         _change_panel(results, "probe", options),
         _change_panel(results, "probe_pos_shifts", options),
-        history("Slice thickness", "thickness (Å)", lambda engine: {"": engine.slice_thickness}),
+        _history_panel(engine, "Slice thickness", "thickness (Å)", lambda engine: {"": engine.slice_thickness}),
     ]
     return [_checked(_cut(panel, options)) for panel in found]
 
@@ -76,7 +74,7 @@ def _history_panel(
     title: str,
     y_label: str,
     curves: Callable[[EngineHistories], dict[str, Curve]],
-    logarithmic: bool,
+    logarithmic: bool = False,
 ) -> Panel:
     if engine is None:
         return Panel(title, y_label, [], "not in convergence_iters.json;\ndraw convergence_report.json")
@@ -86,17 +84,15 @@ def _history_panel(
 
 def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
     of_tensor = [series for series in SERIES if series.tensor == tensor]
-    live = {
-        series.key: live_points(results.engine.convergence.get(series.key, [])) if results.engine else []
-        for series in of_tensor
-    }
     points = {series.key: results.points.get(series.key, []) for series in of_tensor}
-    lines = [
-        Line(series.mask, _curve(points[series.key], options), _curve(live[series.key], options), why_zero)
-        for series in of_tensor
-        if points[series.key]
-        for why_zero in ["mask empty" if points[series.key][-1].voxels == 0 else ""]
-    ]
+    recorded = results.engine.convergence if results.engine else {}
+    live = {series.key: live_points(recorded.get(series.key, [])) for series in of_tensor}
+    lines = []
+    for series in of_tensor:
+        at = points[series.key]
+        if at:
+            why_zero = "mask empty" if at[-1].voxels == 0 else ""
+            lines.append(Line(series.mask, _curve(at, options), _curve(live[series.key], options), why_zero))
     empty = "" if lines else f"{tensor} was not analyzed"
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ndraw convergence_report.json"
@@ -125,13 +121,13 @@ def _live_label(of_live: set[int], of_points: set[int]) -> str:
 
 
 def _intervals(points: dict[str, list[Point]]) -> set[int]:
-    return {point.niter - point.since for found in points.values() for point in found if point.since is not None}
+    return {point.interval for found in points.values() for point in found if point.interval is not None}
 
 
 def _curve(points: list[Point], options: PlotOptions) -> Curve:
     if not options.per_iteration:
         return [(point.niter, point.value) for point in points]
-    return [(p.niter, p.value / (p.niter - p.since)) for p in points if p.since is not None and p.since < p.niter]
+    return [(point.niter, point.value / point.interval) for point in points if point.interval and point.interval > 0]
 
 
 def _cut(panel: Panel, options: PlotOptions) -> Panel:
@@ -148,10 +144,9 @@ def _from(curve: Curve, start: int) -> Curve:
 
 def _checked(panel: Panel) -> Panel:
     """Say it where no value can be drawn."""
-    values = [value for line in panel.lines for _, value in line.curve]
-    if panel.empty or not values:
+    if panel.empty:
         return panel
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [value for line in panel.lines for _, value in line.curve if math.isfinite(value)]
     if not finite:
         return replace(panel, empty="no value is finite")
     if panel.logarithmic and max(finite) <= 0:

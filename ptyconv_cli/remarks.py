@@ -22,7 +22,7 @@ def remarks_on_points(points: dict[str, list[Point]], percentile_range: tuple[fl
                 f"{series.key} is not finite {_where(broken, at)}; {series.tensor} holds NaN or infinity in the "
                 f"scanned region from iteration {broken[0].niter} on, or did in the checkpoint before."
             )
-    intervals = {point.niter - point.since for at in points.values() for point in at if point.since is not None}
+    intervals = {point.interval for at in points.values() for point in at if point.interval is not None}
     if len(intervals) > 1:
         found.append(
             f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart. A change adds up over its "

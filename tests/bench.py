@@ -36,17 +36,15 @@ class LiveModel:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         with h5py.File(path) as file:
-            tensors = {
+            self.optimizable_tensors = {
                 name: torch.from_numpy(array[()]).to(device) for name, array in file["optimizable_tensors"].items()
             }
             self.crop_pos = torch.from_numpy(file["model_attributes/crop_pos"][()]).to(device)
-        self._probe = tensors.pop("probe")
-        self.optimizable_tensors = {**tensors, "probe": self._probe}
         self.dx = 0.2
         self.convergence_iters: dict = {}
 
     def get_complex_probe_view(self) -> torch.Tensor:
-        return self._probe
+        return self.optimizable_tensors["probe"]
 
 
 def write_run(folder: Path, slices: int, size: int, scan: int, checkpoints: int) -> None:
@@ -123,7 +121,7 @@ def live_step(monitor_class: type, model: LiveModel) -> Callable[[Path], None]:
 
     def step(_: Path) -> None:
         monitor.step(model, 1)
-        if model.dx and torch.cuda.is_available():
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
 
     return step

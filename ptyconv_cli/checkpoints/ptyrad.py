@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptyconv_cli.device import HostBuffers
+from ptyconv_cli.device import HostBuffers, host_buffers_for
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import Curve, EngineHistories
 
@@ -49,7 +49,7 @@ VALUES = Expected("fiu", "real", ("n",))
 
 T = TypeVar("T")
 
-TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS}
+TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS, "probe": PROBE}
 
 
 class Checkpoint:
@@ -66,13 +66,13 @@ class Checkpoint:
     def __init__(self, tree: Tree, device: torch.device, host_buffers: HostBuffers | None = None) -> None:
         self._tree = tree
         self.device = device
-        self.host_buffers = host_buffers or (None if device.type == "cpu" else HostBuffers(device))
+        self._host_buffers = host_buffers or host_buffers_for(device)
         self.path = tree.path
         self.niter = int(self._read("niter", WHOLE))
         self.dx = float(self._read("model_attributes/dx", REAL))
         self.crop_pos = torch.from_numpy(self._read("model_attributes/crop_pos", CORNERS).astype(np.int64))
-        held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
-        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in held}
+        self._held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
+        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in self._held if name != "probe"}
         self.remarks: list[str] = []
 
     def __enter__(self) -> "Checkpoint":
@@ -88,9 +88,11 @@ class Checkpoint:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors that can be tracked and that the file holds, by name; reads none of them."""
-        expected = {**TENSORS, "probe": PROBE}
-        held = [name for name in expected if self._tree.find(f"optimizable_tensors/{name}") is not None]
-        return {name: tuple(self._find(f"optimizable_tensors/{name}", expected[name]).shape) for name in held}
+        return {name: self.shape_of(name) for name in self._held}
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape of one of the tensors that can be tracked."""
+        return tuple(self._find(f"optimizable_tensors/{name}", TENSORS[name]).shape)
 
     def slice_thickness(self) -> float | None:
         """Return this checkpoint's slice thickness in Å, None where it holds none."""
@@ -117,10 +119,10 @@ class Checkpoint:
         """Fill `target` with the part of an optimizable tensor that `index` selects."""
         name, expected = f"optimizable_tensors/{name}", TENSORS[name]
         self._find(name, expected)
-        host = target if self.host_buffers is None else self.host_buffers.get(target.shape)
+        host = target if self._host_buffers is None else self._host_buffers.get(target.shape)
         self._tree.read_into(name, host.numpy(), index)
-        if self.host_buffers is not None:
-            self.host_buffers.send(host, target)
+        if self._host_buffers is not None:
+            self._host_buffers.send(host, target)
 
     def _read(self, name: str, expected: Expected) -> np.ndarray:
         self._find(name, expected)
@@ -197,7 +199,7 @@ class _TensorOnDisk:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._checkpoint.shapes()[self._name]
+        return self._checkpoint.shape_of(self._name)
 
     def new_empty(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         if device.type == "cpu":
