@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import matplotlib.figure
 import pytest
 import runs
@@ -64,6 +65,17 @@ def test_the_current_folder_is_drawn_by_default(ptyconv, analyzed, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert ptyconv("plot").output == "wrote convergence.png\n"
     assert (tmp_path / "convergence.png").exists()
+
+
+@pytest.mark.parametrize("name", ["loss_iters", "convergence_iters/probe"])
+def test_whatever_analyze_writes_plot_can_draw(ptyconv, tmp_path, name):
+    """Also where a history repeats an iteration: it is left out, with a warning, before the report is written."""
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
+        file[name][3, 0] = file[name][2, 0]
+    result = ptyconv("analyze", run_dir, "--no-plot")
+    assert f"dataset {name}: expected one value for each iteration, in rising order" in " ".join(result.stderr.split())
+    assert ptyconv("plot", run_dir).exit_code == 0
 
 
 def test_a_picture_of_results_is_the_picture_of_the_analysis(ptyconv, tmp_path):

@@ -184,8 +184,9 @@ class Checkpoint:
         return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
 
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
-        if len(niters) != len(values) or not np.isfinite(niters).all():
-            raise CheckpointError(f"{self.path}: dataset {name}: expected one value for each iteration")
+        if len(niters) != len(values) or not np.isfinite(niters).all() or (np.diff(niters) <= 0).any():
+            expected = "one value for each iteration, in rising order"
+            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
         return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]
 
 
