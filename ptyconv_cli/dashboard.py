@@ -68,7 +68,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.plot([], [], "o", color="0.4", alpha=0.3, markersize=7, label=panel.live_label)
     if panel.logarithmic and any(value == 0 for line in panel.lines for _, value in line.curve):
         axes.plot([], [], "v", color="0.4", label="exactly 0")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25)
     # Below the axes, where it can hide no data.
     legend = axes.legend(
