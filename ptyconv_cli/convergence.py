@@ -1,11 +1,11 @@
-"""The convergence monitor, for an engine's loop and for walking over checkpoints: the same code for both."""
+"""The convergence monitor, for an engine's loop."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
 
-from ptyconv_cli.change import Change, Run, changes
+from ptyconv_cli.change import Change, changes
 from ptyconv_cli.region import scanned_region
 from ptyconv_cli.settings import MonitorSettings
 from ptyconv_cli.snapshot import Model, Snapshot, take_snapshot
@@ -37,9 +37,11 @@ class ConvergenceMonitor:
     @torch.no_grad()
     def __init__(self, params: Mapping[str, Any], model: Model) -> None:
         self.settings = MonitorSettings.from_params(params)
+        device = self.settings.snapshot_device
+        self._device = None if device is None else torch.device(device)
         height, width = model.get_complex_probe_view().shape[-2:]
-        self.region = scanned_region(model.crop_pos, (height, width))
-        self.last = self.take(model)
+        self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
+        self.last = self._take(model)
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
         """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
@@ -51,25 +53,16 @@ class ConvergenceMonitor:
         for key, change in self.measure(model).items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
 
+    @torch.no_grad()
     def measure(self, model: Model) -> dict[str, Change]:
         """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
-        return self.compare(self.take(model))
-
-    @torch.no_grad()
-    def take(self, model: Model, into: Snapshot | None = None) -> Snapshot:
-        """Return a snapshot of what is tracked, in the memory of `into` if given; see `snapshot.take_snapshot`."""
-        device = None if self.settings.snapshot_device is None else torch.device(self.settings.snapshot_device)
-        return take_snapshot(model, self.settings.tensors, self.region, device, into)
-
-    @torch.no_grad()
-    def compare(self, snapshot: Snapshot, run: Run = map) -> dict[str, Change]:
-        """Return the change from `last` to this snapshot, by series key, and make it the last one.
-
-        `run`: see `change.changes`.
-        """
-        found = changes(snapshot, self.last, self.settings.percentile_range, run)
+        snapshot = self._take(model)
+        found = changes(snapshot, self.last, self.settings.percentile_range)
         self.last = snapshot
         return found
+
+    def _take(self, model: Model) -> Snapshot:
+        return take_snapshot(model, self.settings.tensors, self.region, self._device)
 
 
 def create_convergence_monitor(params: Mapping[str, Any] | None, model: Model) -> ConvergenceMonitor | None:

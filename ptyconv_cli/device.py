@@ -1,8 +1,9 @@
-"""Which device the arithmetic runs on, and how numbers from the disk get there."""
+"""Which device the arithmetic runs on, and how what was read gets there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """Return the type to add up in: float64 where the device has it (MPS has not)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @contextmanager
 def one_thread_an_operation() -> Iterator[None]:
     """Let each operation of PyTorch on the CPU run in the thread that calls it, here and in threads started here.
@@ -42,30 +48,23 @@ def one_thread_an_operation() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class HostBuffers:
-    """Memory of the host, by shape, for float32 on its way from the disk to `device`; not for several threads at once.
-
-    Pinned for CUDA, which then fetches the numbers by itself.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._pinned = device.type == "cuda"
-        self._buffers: dict[tuple[int, ...], Tensor] = {}
-
-    def get(self, shape: Sequence[int]) -> Tensor:
-        """Return the buffer of a shape; what was in it is lost."""
-        key = tuple(shape)
-        if key not in self._buffers:
-            self._buffers[key] = torch.empty(key, pin_memory=self._pinned)
-        return self._buffers[key]
-
-    def send(self, buffer: Tensor, target: Tensor) -> None:
-        """Copy a buffer to the device; when this returns, the buffer may be filled again."""
-        target.copy_(buffer, non_blocking=self._pinned)
-        if self._pinned:
-            torch.cuda.current_stream(target.device).synchronize()
+def to_device(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
+    """Return arrays as tensors on a device: on the CPU in their own memory, elsewhere copies that are there already."""
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if device.type == "cpu":
+        return tensors
+    copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return copies
 
 
-def host_buffers_for(device: torch.device) -> HostBuffers | None:
-    """Return buffers on the way to a device, None for the CPU, whose memory the disk can be read into straight away."""
-    return None if device.type == "cpu" else HostBuffers(device)
+def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, np.ndarray]:
+    """Return memory for arrays like these on their way to a device: for CUDA pinned, so that it fetches by itself."""
+    if device.type != "cuda":
+        return dict(arrays)
+    return {
+        name: array if tensor.is_pinned() else torch.empty_like(tensor, pin_memory=True).numpy()
+        for name, array in arrays.items()
+        for tensor in [torch.from_numpy(array)]
+    }

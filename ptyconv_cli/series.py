@@ -33,3 +33,6 @@ SERIES = (
 
 TENSORS = tuple(dict.fromkeys(series.tensor for series in SERIES))
 """The tensors that can be tracked, in the order of the table."""
+
+OF_OBJECT = ("obja", "objp")
+"""The tensors that are functions of place in the object, of which only the scanned region is looked at."""

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,16 +14,13 @@ import runs
 import torch
 from toy import ToyModel, write_hdf5, write_pt, write_run
 
-from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli import PtyconvError, analyze_run, walk
 from ptyconv_cli.agreement import live_points
 from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.hdf5 import Hdf5Tree
-from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.device import HostBuffers, choose_device
+from ptyconv_cli.device import choose_device
 from ptyconv_cli.history import Point
 from ptyconv_cli.region import Region
-from ptyconv_cli.series import TENSORS
-from ptyconv_cli.snapshot import take_snapshot
 
 
 @pytest.fixture
@@ -112,29 +111,38 @@ def test_only_the_scanned_region_is_read(monkeypatch):
     assert of_object == [(1, 2, 15, 19)] * 2 * 12
 
 
-def test_three_snapshots_take_turns(monkeypatch):
-    """Memory doesn't grow with the number of checkpoints, and no snapshot is overwritten while it is compared."""
-    memory, compared = set(), []
-    take, compare = ConvergenceMonitor.take, ConvergenceMonitor.compare
+def test_three_checkpoints_take_turns(monkeypatch):
+    """Memory doesn't grow with the number of checkpoints, and none is overwritten while it is compared."""
+    memory, undisturbed = set(), []
+    compare = walk.tensor_changes
 
-    def watched_take(self, model, into=None):
-        snapshot = take(self, model, into)
-        memory.add(snapshot.values["objp"].data_ptr())
-        return snapshot
-
-    def watched_compare(self, snapshot, run):
-        before = snapshot.values["objp"].clone(), self.last.values["objp"].clone()
-        last = self.last
-        time.sleep(0.02)  # long enough for the next one to be read
-        found = compare(self, snapshot, run)
-        compared.append(torch.equal(before[0], snapshot.values["objp"]) and torch.equal(before[1], last.values["objp"]))
+    def watched(name, current, previous, percentile_range):
+        copies = [snapshot.values[name].clone() for snapshot in (current, previous)]
+        memory.add((name, current.values[name].data_ptr()))
+        time.sleep(0.02)  # long enough for another one to be read
+        found = compare(name, current, previous, percentile_range)
+        undisturbed.append(
+            torch.equal(copies[0], current.values[name]) and torch.equal(copies[1], previous.values[name])
+        )
         return found
 
-    monkeypatch.setattr(ConvergenceMonitor, "take", watched_take)
-    monkeypatch.setattr(ConvergenceMonitor, "compare", watched_compare)
-    analyze_run(runs.SAMPLE, device="cpu")
+    monkeypatch.setattr(walk, "tensor_changes", watched)
+    analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu")
     assert len(memory) == 3
-    assert compared == [True] * 11
+    assert undisturbed == [True] * 11
+
+
+def test_the_first_checkpoints_are_read_before_torch_is_there():
+    code = f"""
+import sys
+from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.checkpoints.ahead import ReadAhead
+before, read = [], ReadAhead._read
+ReadAhead._read = lambda self, path, into: [before.append("torch.nn" not in sys.modules), read(self, path, into)][1]
+analyze_run({str(runs.SAMPLE)!r}, device="cpu")
+print(before[:3])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[True, True, True]\n"
 
 
 def test_the_callers_threads_are_given_back(tmp_path):
@@ -147,19 +155,6 @@ def test_the_callers_threads_are_given_back(tmp_path):
     with pytest.raises(PtyconvError):
         changes(tmp_path / "run")
     assert torch.get_num_threads() == before
-
-
-def test_the_way_through_host_buffers_gives_the_same():
-    """The way of a GPU, here to the CPU's own memory."""
-    cpu, region = torch.device("cpu"), Region(19, 34, 20, 39)
-    buffers = HostBuffers(cpu)
-    for niter in (10, 20):
-        path = runs.SAMPLE / f"model_iter{niter:04d}.hdf5"
-        with open_checkpoint(path, cpu) as direct, open_checkpoint(path, cpu, buffers) as staged:
-            found = take_snapshot(staged, TENSORS, region)
-            for name, values in take_snapshot(direct, TENSORS, region).values.items():
-                assert torch.equal(values, found.values[name])
-    assert {tuple(shape) for shape in buffers._buffers} == {(1, 2, 15, 19), (120, 2)}
 
 
 def test_progress_counts_checkpoints():
@@ -403,7 +398,7 @@ def test_a_scan_outside_the_object_is_refused(tmp_path):
     for path in tmp_path.iterdir():
         with h5py.File(path, "r+") as file:
             file["model_attributes/crop_pos"][()] += 1000
-    with pytest.raises(PtyconvError, match=r"model_iter0002.hdf5: the scanned region .* holds no voxel of obja"):
+    with pytest.raises(PtyconvError, match=r"model_iter0002.hdf5: the scanned region .* holds no voxel of the object, whose shape is"):
         analyze_run(tmp_path, device="cpu")
 
 
@@ -434,8 +429,8 @@ def test_devices_that_are_there_are_chosen_and_others_refused(monkeypatch, gpus,
 
 
 def test_a_closed_checkpoint_leaves_its_numbers():
-    with open_checkpoint(runs.SAMPLE / "model_iter0010.hdf5", torch.device("cpu")) as checkpoint:
-        probe = checkpoint.get_complex_probe_view()
-    assert probe.dtype == torch.complex64
+    with open_checkpoint(runs.SAMPLE / "model_iter0010.hdf5") as checkpoint:
+        probe = checkpoint.read("probe", Region(0, 1, 0, 1))
+    assert probe.dtype == np.complex64
     assert probe.shape == (2, 32, 32)
     assert checkpoint.crop_pos.shape == (120, 2)

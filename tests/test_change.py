@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptyconv_cli import percentiles
+from ptyconv_cli import order, percentiles_cpu, percentiles_gpu
 from ptyconv_cli.change import position_change, probe_change
 from ptyconv_cli.percentiles import mean_change_outside
 from ptyconv_cli.region import scanned_region
@@ -53,19 +53,29 @@ def assert_exact(found, current, previous, percentile_range, rel=1e-9):
         assert mean == pytest.approx(expected_mean, rel=rel, abs=0)
 
 
-@pytest.fixture(params=["sorted whole", "sampled", "sampled on a GPU's way"])
-def way(request, monkeypatch):
-    """The ways that small objects, large ones, and large ones on a GPU take, here with a sample that misses often."""
-    if request.param != "sorted whole":
-        monkeypatch.setattr(percentiles, "SAMPLE", 64)
-        monkeypatch.setattr(percentiles, "SHARED", 8)
-        monkeypatch.setattr(percentiles, "CPU_CHUNK", 37)
-    if request.param == "sampled on a GPU's way":
-        monkeypatch.setattr(percentiles, "_positions", lambda mark: mark.nonzero().squeeze(1))
-        monkeypatch.setattr(percentiles, "_in_order", lambda values, places: values.sort().values[places].tolist())
-    return request.param
+def on_cpu(current, previous, percentile_range, chunk=None):
+    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, chunk)
 
 
+def on_gpu(current, previous, percentile_range, chunk=None):
+    """The way of a GPU, here on the CPU: nothing in it knows where it is."""
+    current, previous = torch.from_numpy(current), torch.from_numpy(previous)
+    return percentiles_gpu.mean_change_outside(current, previous, percentile_range, chunk)
+
+
+WAYS = pytest.mark.parametrize("way", [on_cpu, on_gpu])
+
+
+@pytest.fixture(params=[False, True], ids=["", "bad sample"])
+def _sample(request, monkeypatch):
+    """Let brackets miss often, and shared values be seen in small objects."""
+    if request.param:
+        monkeypatch.setattr(order, "SAMPLE", 64)
+        monkeypatch.setattr(percentiles_cpu, "SHARED", 8)
+
+
+@pytest.mark.usefixtures("_sample")
+@WAYS
 # 0.29 * 100 and 0.57 * 100 come out just below 29 and 57, so a percentile rounds onto the neighbour above it, or not.
 @example("normal", 101, 0, (29.0, 57.0))
 @example("normal", 101, 1, (29.0, 57.0))
@@ -75,25 +85,29 @@ def way(request, monkeypatch):
 @given(kinds, st.integers(1, 400), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentile_range):
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
-    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
+    found = way(current, previous, percentile_range, chunk=37)
     assert_exact(found, current, previous, percentile_range)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("percentile_range", [(15.0, 85.0), (0.0, 100.0), (49.9, 50.1), (1e-3, 99.999)])
-def test_a_million_voxels_are_exact(kind, percentile_range):
+@WAYS
+def test_a_million_voxels_are_exact(way, kind, percentile_range):
     current, previous = draw_values(kind, 1_000_003, 5), draw_values("normal", 1_000_003, 6)
-    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
+    found = way(current, previous, percentile_range)
     assert_exact(found, current, previous, percentile_range)
 
 
-def test_ten_million_voxels_are_exact():
+@WAYS
+def test_ten_million_voxels_are_exact(way):
     current = draw_values("normal", 10_000_019, 7)
     previous = current + np.float32(0.001)  # one common offset: rounding errors of float32 sums would not cancel
-    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), (15, 85))
+    found = way(current, previous, (15, 85))
     assert_exact(found, current, previous, (15, 85))
 
 
+@pytest.mark.usefixtures("_sample")
+@WAYS
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(5, 300), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_range):
@@ -101,7 +115,7 @@ def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_r
     current, previous = draw_values("normal", count, seed), draw_values("normal", count, seed + 1)
     for values in (current, previous):
         values[random.integers(count, size=random.integers(4))] = random.choice([np.inf, -np.inf])
-    found = mean_change_outside(torch.from_numpy(current), torch.from_numpy(previous), percentile_range)
+    found = way(current, previous, percentile_range, chunk=37)
     with np.errstate(invalid="ignore"):
         low_and_high = np.percentile(current.astype(np.float64), percentile_range)
         expected = list(brute_force(current, previous, percentile_range))
@@ -114,15 +128,27 @@ def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_r
             assert mean == pytest.approx(expected_mean, rel=1e-9, abs=0, nan_ok=True)
 
 
-def test_the_chunk_does_not_matter_and_bits_repeat():
-    current = torch.from_numpy(draw_values("clipped", 300_000, 1))
-    previous = torch.from_numpy(draw_values("normal", 300_000, 2))
-    once = mean_change_outside(current, previous, (15, 85))
-    assert mean_change_outside(current, previous, (15, 85)) == once
+@WAYS
+def test_the_chunk_does_not_matter_and_bits_repeat(way):
+    current, previous = draw_values("clipped", 300_000, 1), draw_values("normal", 300_000, 2)
+    once = way(current, previous, (15, 85))
+    assert way(current, previous, (15, 85)) == once
     for chunk in (1000, 65_537, 10**6):
-        for found, expected in zip(mean_change_outside(current, previous, (15, 85), chunk), once, strict=True):
+        for found, expected in zip(way(current, previous, (15, 85), chunk), once, strict=True):
             assert found.voxels == expected.voxels
             assert found.mean == pytest.approx(expected.mean, rel=1e-9)
+
+
+def test_shared_values_are_counted_not_gathered(monkeypatch):
+    """Of an object that is clipped at both ends, hardly a voxel is put in order."""
+    ordered = []
+    partition = np.partition
+    monkeypatch.setattr(
+        np, "partition", lambda values, places: [ordered.append(len(values)), partition(values, places)][1]
+    )
+    current, previous = draw_values("clipped", 1_000_003, 1), draw_values("normal", 1_000_003, 2)
+    assert_exact(on_cpu(current, previous, (30, 70)), current, previous, (30, 70))
+    assert sum(ordered) < 30_000
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -132,18 +158,12 @@ def test_other_precisions_of_a_live_model(dtype):
     assert_exact(mean_change_outside(current, previous, (15, 85)), *wide, (15, 85), rel=1e-6)
 
 
-def test_order_that_a_gpu_finds_by_sorting_is_the_one_found_on_a_cpu():
-    values = torch.from_numpy(draw_values("two-valued", 1000, 3)) + torch.rand(1000)
-    places = [0, 500, 501, 999]
-    assert percentiles._in_order(values, places) == values.sort().values[places].tolist()
-    assert percentiles._in_order(values, []) == []
-
-
-def test_percentiles_round_as_numpys_do():
+@WAYS
+def test_percentiles_round_as_numpys_do(way):
     """Two neighbours between which interpolating from the far end would round onto the upper one."""
     pair = [-0.016221046447753906, -0.01572760008275509]
     current = np.array([*np.linspace(-1, -0.1, 28), *pair, *np.linspace(0.1, 1, 71)], dtype=np.float32)
-    found = mean_change_outside(torch.from_numpy(current), torch.zeros(101), (29.0, 29.0))
+    found = way(current, np.zeros(101, np.float32), (29.0, 29.0))
     assert [voxels for _, voxels in found] == [count for _, count in brute_force(current, 0 * current, (29.0, 29.0))]
 
 
@@ -159,18 +179,22 @@ def test_constant_object_has_empty_masks_and_no_change():
     assert mean_change_outside(constant, constant + 1, (15, 85)) == ((0.0, 0), (0.0, 0))
 
 
+@WAYS
+@pytest.mark.parametrize("count", [100, 100_000])
 @pytest.mark.parametrize("broken", ["current", "previous"])
-def test_nan_never_looks_converged(broken):
-    values = {"current": torch.randn(100), "previous": torch.randn(100)}
+def test_nan_never_looks_converged(way, broken, count):
+    values = {"current": draw_values("normal", count, 1), "previous": draw_values("normal", count, 2)}
     values[broken][:] = math.nan
-    for mean, _ in mean_change_outside(values["current"], values["previous"], (15, 85)):
+    for mean, _ in way(values["current"], values["previous"], (15, 85)):
         assert math.isnan(mean)
 
 
-def test_one_nan_voxel_leaves_no_percentile():
-    current = torch.arange(100.0)
+@WAYS
+@pytest.mark.parametrize("count", [100, 100_000])
+def test_one_nan_voxel_leaves_no_percentile(way, count):
+    current = np.arange(count, dtype=np.float32)
     current[50] = math.nan
-    assert all(math.isnan(mean) for mean, _ in mean_change_outside(current, torch.zeros(100), (15, 85)))
+    assert all(math.isnan(mean) for mean, _ in way(current, np.zeros(count, np.float32), (15, 85)))
 
 
 def test_probe_change_of_a_brighter_probe():
@@ -192,10 +216,10 @@ def test_position_change_is_rms_over_positions():
 
 
 def test_region_is_spanned_by_the_probe_centres():
-    crop_pos = torch.tensor([[4, 5], [9, 7], [6, 12]], dtype=torch.int32)
+    crop_pos = np.array([[4, 5], [9, 7], [6, 12]], dtype=np.int32)
     # Centres (7..12, 9..16) for a probe of 7 × 9 px: half sizes are 3 and 4.
     assert scanned_region(crop_pos, (7, 9)) == (6, 12, 8, 16)
 
 
 def test_region_is_clamped_at_the_object_edge():
-    assert scanned_region(torch.tensor([[0, 0], [5, 6]]), (1, 1)) == (0, 5, 0, 6)
+    assert scanned_region(np.array([[0, 0], [5, 6]]), (1, 1)) == (0, 5, 0, 6)

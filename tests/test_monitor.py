@@ -8,7 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from toy import ToyModel, write_hdf5, write_pt
 
-from ptyconv_cli import percentiles
+from ptyconv_cli import order, percentiles, percentiles_gpu
 from ptyconv_cli.analyze import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
 from ptyconv_cli.series import SERIES, TENSORS
@@ -164,7 +164,7 @@ def test_a_model_without_the_tensor_is_refused():
 def test_a_scan_outside_the_object_is_refused():
     model = ToyModel()
     model.crop_pos = model.crop_pos + 1000
-    with pytest.raises(ValueError, match=r"the scanned region \(y 1002:1015, x 1004:1020 px\) holds no voxel of obja"):
+    with pytest.raises(ValueError, match=r"the scanned region \(y 1002:1015, x 1004:1020 px\) holds no voxel"):
         ConvergenceMonitor({}, model)
 
 
@@ -186,30 +186,47 @@ def test_nothing_is_disturbed():
 
 
 class HostTraffic(TorchFunctionMode):
-    """Collects the sizes of tensors that are taken to the host, or anywhere: watched on the CPU, true of a GPU."""
+    """Watches on the CPU what would wait for a GPU: functions that tell the host something, and how many numbers."""
+
+    WAITING = (
+        "cpu",
+        "numpy",
+        "tolist",
+        "item",
+        "nonzero",
+        "__array__",
+        "__int__",
+        "__float__",
+        "__bool__",
+        "__index__",
+    )
 
     def __init__(self) -> None:
         super().__init__()
+        self.waits: list[str] = []
         self.sizes: list[int] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        if name in ("cpu", "numpy", "tolist", "item", "to", "__array__", "__int__", "__float__", "__bool__"):
-            self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor) and arg.is_floating_point()]
+        if name in self.WAITING:
+            self.waits.append(name)
+            if name != "nonzero":  # which leaves the positions where they are, and tells how many
+                self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor)]
         return func(*args, **(kwargs or {}))
 
 
-def test_no_voxels_go_to_the_host(monkeypatch):
-    # On the way that a GPU takes, and that large objects take.
-    monkeypatch.setattr(percentiles, "_positions", lambda mark: mark.nonzero().squeeze(1))
-    monkeypatch.setattr(percentiles, "_in_order", lambda values, places: values.sort().values[places].tolist())
-    monkeypatch.setattr(percentiles, "SAMPLE", 256)
+def test_a_gpu_is_waited_for_twice_a_tensor_and_keeps_its_voxels(monkeypatch):
+    monkeypatch.setattr(percentiles, "_on_cpu", percentiles_gpu.mean_change_outside)
+    monkeypatch.setattr(order, "SAMPLE", 512)
+    monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
     model = ToyModel()
+    monitor = ConvergenceMonitor({}, model)
+    model.update()
     with HostTraffic() as traffic:
-        monitor = ConvergenceMonitor({}, model)
         monitor.step(model, 1)
-    assert traffic.sizes
-    assert max(traffic.sizes) <= 4  # the ends of two brackets
+    of_objects, of_probe, of_positions = 2 * ["nonzero", "tolist"], ["tolist"], ["__float__"]
+    assert traffic.waits == ["__float__", *of_objects, *of_probe, *of_positions]  # the first one for dx
+    assert max(traffic.sizes) == 15  # of an object's two means
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -1,19 +1,13 @@
-"""Checkpoint files: which there are in a run folder, and how each kind is read."""
+"""Checkpoint files: which there are in a run folder, how each kind is read. Only for `.pt` files torch is loaded."""
 
 from pathlib import Path
 
-import torch
-
 from ptyconv_cli.checkpoints.ptyrad import Checkpoint, Tree
-from ptyconv_cli.device import HostBuffers
 
 
-def open_checkpoint(path: Path, device: torch.device, host_buffers: HostBuffers | None = None) -> Checkpoint:
-    """Open a checkpoint file as a model with its tensors on `device`; raise CheckpointError where that fails.
-
-    `host_buffers`: what its tensors pass through on their way to a GPU, to be used again for other checkpoints.
-    """
-    return Checkpoint(TREES[path.suffix](path), device, host_buffers)
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a checkpoint file; raise CheckpointError where that fails."""
+    return Checkpoint(TREES[path.suffix](path))
 
 
 def _open_hdf5(path: Path) -> Tree:

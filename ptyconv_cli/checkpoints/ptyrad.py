@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ptyconv_cli.device import HostBuffers, host_buffers_for
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import Curve, EngineHistories
+from ptyconv_cli.region import Region
+from ptyconv_cli.series import OF_OBJECT
 
 
 class Tree(Protocol):
@@ -53,26 +52,21 @@ TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS, "probe": 
 
 
 class Checkpoint:
-    """One checkpoint as a model that the monitor can read (`snapshot.Model`), with its tensors on `device`.
+    """One checkpoint file. `niter` is the iteration in it; `crop_pos` int64 (N, 2) in px; `dx` in Å.
 
-    Of the object only what is asked for is read, straight to where it belongs, or, on its way to a GPU, into one of
-    the `host_buffers` first (by default its own). `niter` is the iteration in the file; `crop_pos` int64 (N, 2) in px;
-    `dx` in Å. Close it, or use it in a `with` statement.
+    Of its tensors only what is asked for is read. Close it, or use it in a `with` statement.
 
     Making one, and every access, raises CheckpointError where the file lacks what is asked for or holds something
     else. Only what is there to be shown, and not needed for the changes, is left out with a remark in `remarks`.
     """
 
-    def __init__(self, tree: Tree, device: torch.device, host_buffers: HostBuffers | None = None) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.device = device
-        self._host_buffers = host_buffers or host_buffers_for(device)
         self.path = tree.path
         self.niter = int(self._read("niter", WHOLE))
         self.dx = float(self._read("model_attributes/dx", REAL))
-        self.crop_pos = torch.from_numpy(self._read("model_attributes/crop_pos", CORNERS).astype(np.int64))
+        self.crop_pos = self._read("model_attributes/crop_pos", CORNERS).astype(np.int64)
         self._held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
-        self.optimizable_tensors = {name: _TensorOnDisk(self, name) for name in self._held if name != "probe"}
         self.remarks: list[str] = []
 
     def __enter__(self) -> "Checkpoint":
@@ -81,11 +75,6 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self._tree.close()
 
-    def get_complex_probe_view(self) -> Tensor:
-        """Return the probe, complex64 (pmode, y, x)."""
-        probe = self._read("optimizable_tensors/probe", PROBE)
-        return torch.from_numpy(np.ascontiguousarray(probe, np.complex64)).to(self.device)
-
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors that can be tracked and that the file holds, by name; reads none of them."""
         return {name: self.shape_of(name) for name in self._held}
@@ -93,6 +82,11 @@ class Checkpoint:
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of one of the tensors that can be tracked."""
         return tuple(self._find(f"optimizable_tensors/{name}", TENSORS[name]).shape)
+
+    def probe_shape(self) -> tuple[int, int]:
+        """Return the shape (y, x) of the probe in px; reads nothing of it."""
+        height, width = self.shape_of("probe")[-2:]
+        return height, width
 
     def slice_thickness(self) -> float | None:
         """Return this checkpoint's slice thickness in Å, None where it holds none."""
@@ -115,14 +109,19 @@ class Checkpoint:
             live_percentiles=self._shown(self._live_percentiles, None),
         )
 
-    def read_into(self, name: str, target: Tensor, index: Any) -> None:
-        """Fill `target` with the part of an optimizable tensor that `index` selects."""
-        name, expected = f"optimizable_tensors/{name}", TENSORS[name]
-        self._find(name, expected)
-        host = target if self._host_buffers is None else self._host_buffers.get(target.shape)
-        self._tree.read_into(name, host.numpy(), index)
-        if self._host_buffers is not None:
-            self._host_buffers.send(host, target)
+    def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
+        """Return a tensor as it is in the file, of the object only the region: float32, or complex64 for the probe.
+
+        `into`: an array of that shape and type, which is filled and returned.
+        """
+        path, expected = f"optimizable_tensors/{name}", TENSORS[name]
+        shape, index = tuple(self._find(path, expected).shape), (...,)
+        if name in OF_OBJECT:
+            shape, index = region.shape_in(shape), region.slices
+        if into is None:
+            into = np.empty(shape, np.complex64 if expected is PROBE else np.float32)
+        self._tree.read_into(path, into, index)
+        return into
 
     def _read(self, name: str, expected: Expected) -> np.ndarray:
         self._find(name, expected)
@@ -188,24 +187,3 @@ class Checkpoint:
             expected = "one value for each iteration, in rising order"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
         return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]
-
-
-class _TensorOnDisk:
-    """An optimizable tensor of a checkpoint, of which only what is asked for is read; `device` is where it is to go."""
-
-    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
-        self._checkpoint = checkpoint
-        self._name = name
-        self.device = checkpoint.device
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._checkpoint.shape_of(self._name)
-
-    def new_empty(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        if device.type == "cpu":
-            return torch.from_numpy(np.empty(shape, np.float32))  # numpy asks for huge pages, which are there sooner
-        return torch.empty(shape, device=device)
-
-    def read_into(self, target: Tensor, index: Any) -> None:
-        self._checkpoint.read_into(self._name, target, index)

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import Curve, EngineHistories
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,8 @@ class Header:
     path: Path
     niter: int
     dx: float
-    crop_pos: torch.Tensor
+    crop_pos: np.ndarray
+    probe_shape: tuple[int, int]
     shapes: dict[str, tuple[int, ...]]
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
@@ -62,7 +61,7 @@ def check_that_they_match(headers: list[Header], tensors: Iterable[str]) -> None
                 raise _foreign(header, first, f"the shape of {name} is {header.shapes[name]}, not {first.shapes[name]}")
         if header.dx != first.dx:
             raise _foreign(header, first, f"the pixel size dx is {header.dx:.6g} Å, not {first.dx:.6g} Å")
-        if not torch.equal(header.crop_pos, first.crop_pos):
+        if not np.array_equal(header.crop_pos, first.crop_pos):
             raise _foreign(header, first, "the scan positions (crop_pos) are not the ones")
 
 
@@ -71,7 +70,7 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
 
     What it didn't record of tilt and thickness is filled from the checkpoints themselves.
     """
-    with open_checkpoint(headers[-1].path, CPU) as checkpoint:
+    with open_checkpoint(headers[-1].path) as checkpoint:
         engine = checkpoint.histories()
         remarks = checkpoint.remarks
     thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
@@ -94,12 +93,13 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
 
 
 def _read_header(path: Path) -> Header:
-    with open_checkpoint(path, CPU) as checkpoint:
+    with open_checkpoint(path) as checkpoint:
         return Header(
             path=path,
             niter=checkpoint.niter,
             dx=checkpoint.dx,
             crop_pos=checkpoint.crop_pos,
+            probe_shape=checkpoint.probe_shape(),
             shapes=checkpoint.shapes(),
             slice_thickness=checkpoint.slice_thickness(),
             object_tilt=checkpoint.object_tilt(),

@@ -1,0 +1,56 @@
+"""Reads the tensors of a run's checkpoints ahead of their use. Loads no torch: it can read while torch is loaded."""
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.region import Region
+
+Arrays = dict[str, np.ndarray]
+"""The tracked tensors of one checkpoint by name, as the file has them, of the object only the scanned region."""
+
+TURNS = 3
+"""Checkpoints in memory at a time: two that are compared, and one that is read meanwhile."""
+
+
+class ReadAhead:
+    """The tracked tensors of checkpoints, one checkpoint after the other, read by a thread of its own.
+
+    As many as `TURNS` allows are read from the start, each further one as soon as the arrays of another are handed back
+    with `reuse`. Use it in a `with` statement.
+    """
+
+    def __init__(self, paths: Iterable[Path], tensors: tuple[str, ...], region: Region) -> None:
+        self._paths = iter(paths)
+        self._tensors, self._region = tensors, region
+        self._reader = ThreadPoolExecutor(1, "reader")  # HDF5 reads for one thread at a time anyway
+        self._upcoming: deque[Future[Arrays]] = deque()
+
+    def __enter__(self) -> "ReadAhead":
+        for _ in range(TURNS):
+            self._read_another({})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def next(self) -> Arrays:
+        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read."""
+        return self._upcoming.popleft().result()
+
+    def reuse(self, arrays: Arrays) -> None:
+        """Hand back arrays that nobody needs any more, to be filled with another checkpoint."""
+        self._read_another(arrays)
+
+    def _read_another(self, into: Arrays) -> None:
+        for path in self._paths:
+            self._upcoming.append(self._reader.submit(self._read, path, into))
+            break
+
+    def _read(self, path: Path, into: Arrays) -> Arrays:
+        with open_checkpoint(path) as checkpoint:
+            return {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
