@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ptyconv_cli.history import Curve, Results
 from ptyconv_cli.panels import Line, Panel, PlotOptions, panels
@@ -29,22 +29,50 @@ Okabe and Ito's colours, which colour-blind people can tell apart: https://jfly.
 LONGEST_NAME = 90
 """Characters of the run's name that fit into the title beside the rest of it."""
 
+LEGEND_COLUMNS = 2
+
+WIDTH, HEIGHT = 16.0, 8.6
+"""Of the picture in inches."""
+
 FEW = 50
 """Up to so many points have markers of their own; more would run into a band."""
 
 
 def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> bytes:
     """Return the dashboard as a picture in `file_format` (png, pdf or svg): see `panels.panels` for what it shows."""
-    figure = Figure(figsize=(16, 8.6), dpi=120, layout="constrained")
-    figure.suptitle(_title(results), fontsize=13, parse_math=False)
-    for axes, panel in zip(figure.subplots(2, 4).flat, panels(results, options), strict=True):
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120)
+    figure.suptitle(_title(results), fontsize=13, parse_math=False, y=1 - 0.2 / HEIGHT)
+    grid = figure.subplots(2, 4)
+    for axes, panel in zip(grid.flat, panels(results, options), strict=True):
         _draw_panel(axes, panel)
+    legends = [axes.get_legend() for axes in grid.flat]
+    _make_room(figure, max(len(legend.get_texts()) if legend else 0 for legend in legends))
     picture = BytesIO()
     with warnings.catch_warnings():
         # A folder may be named in a script that the font lacks; the boxes in the title say it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(picture, format=file_format)
     return picture.getvalue()
+
+
+def _make_room(figure: Figure, legend_entries: int) -> None:
+    """Place the panels so that labels, and below them the longest legend, fit between.
+
+    matplotlib's own layout would measure every text, which takes longer than all the rest of the drawing.
+    """
+    left, right, top, between_columns = 0.9, 0.2, 0.8, 0.95
+    below = 0.65 + 0.17 * min(math.ceil(legend_entries / LEGEND_COLUMNS), 8)
+    between_rows = below + 0.35
+    width = (WIDTH - left - right - 3 * between_columns) / 4
+    height = (HEIGHT - top - below - between_rows) / 2
+    figure.subplots_adjust(
+        left=left / WIDTH,
+        right=1 - right / WIDTH,
+        top=1 - top / HEIGHT,
+        bottom=below / HEIGHT,
+        wspace=between_columns / width,
+        hspace=between_rows / height,
+    )
 
 
 def _title(results: Results) -> str:
@@ -54,7 +82,7 @@ def _title(results: Results) -> str:
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, fontsize=11)
+    axes.set_title(panel.title, fontsize=11, y=1.0)  # where it is, lest matplotlib measure all labels to find a place
     axes.set(xlabel="iteration", ylabel=panel.y_label)
     if panel.empty:
         axes.text(0.5, 0.5, panel.empty, ha="center", va="center", color="0.4", transform=axes.transAxes)
@@ -62,6 +90,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         return
     if panel.logarithmic:
         axes.set_yscale("log", nonpositive="mask")
+        for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatter(LogFormatter())  # 2e-03: quicker to draw than a formula, and narrower
+    else:
+        axes.ticklabel_format(axis="y", scilimits=(-3, 5))  # longer numbers wouldn't fit between the panels
     for line, (colour, dashes) in zip(panel.lines, cycle(STYLES), strict=False):
         _draw_line(axes, line, colour, dashes, panel.logarithmic)
     if any(line.live for line in panel.lines):
@@ -72,7 +104,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.grid(alpha=0.25)
     # Below the axes, where it can hide no data.
     legend = axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False, columnspacing=1
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=LEGEND_COLUMNS,
+        fontsize=8,
+        frameon=False,
+        columnspacing=1,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # names come from files

@@ -9,6 +9,7 @@ medians, so that ratios hold on a noisy machine. Files are in the page cache. `-
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,9 +27,15 @@ from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.device import choose_device
 from ptyconv_cli.percentiles import mean_change_outside
+from ptyconv_cli.region import Region, scanned_region
 
-CPU = torch.device("cpu")
 PROBE = 128
+SAMPLE = Path(__file__).parent.parent / "sample_data" / "ptyrad-1.0"
+PARAMS = {
+    "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
+    "every_n_iters": None,
+    "percentile_range": [15, 85],
+}
 
 
 class LiveModel:
@@ -69,14 +76,14 @@ def write_run(folder: Path, slices: int, size: int, scan: int, checkpoints: int)
             tensor += np.float32(0.001) * random.standard_normal(tensor.shape, dtype=np.float32).astype(tensor.dtype)
 
 
-def region_of(run_dir: Path) -> tuple:
-    with open_checkpoint(min(run_dir.iterdir()), CPU) as checkpoint:
-        return ConvergenceMonitor({"tensors": ["probe"]}, checkpoint).region.slices
+def region_of(run_dir: Path) -> Region:
+    with open_checkpoint(min(run_dir.iterdir())) as checkpoint:
+        return scanned_region(checkpoint.crop_pos, checkpoint.probe_shape())
 
 
 def read_regions(run_dir: Path) -> None:
     """(a) The same bytes once into memory, nothing else."""
-    region = region_of(run_dir)
+    region = region_of(run_dir).slices
     for path in sorted(run_dir.iterdir()):
         with h5py.File(path) as file:
             for name in ("obja", "objp"):
@@ -85,7 +92,7 @@ def read_regions(run_dir: Path) -> None:
 
 def straightforward(run_dir: Path) -> None:
     """(b) Every file loaded whole, the region sorted whole."""
-    region, before = region_of(run_dir), {}
+    region, before = region_of(run_dir).slices, {}
     for path in sorted(run_dir.iterdir()):
         with h5py.File(path) as file:
             whole = {name: torch.from_numpy(array[()]) for name, array in file["optimizable_tensors"].items()}
@@ -100,24 +107,38 @@ def straightforward(run_dir: Path) -> None:
             before[name] = now
 
 
-def cold_process(run_dir: Path) -> None:
+def analyze_cold(run_dir: Path) -> None:
     """(c) The command, from start to end."""
-    command = [sys.executable, "-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out"]
-    subprocess.run(command, check=True)
+    run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out")
 
 
-def imports_alone(_: Path) -> None:
-    subprocess.run([sys.executable, "-c", "import torch, h5py"], check=True)
+def analyze_sample(run_dir: Path) -> None:
+    run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "-o", run_dir.parent / "out")
+
+
+def run(*arguments: str | Path) -> int:
+    """Run Python in a process of its own; return the most memory that it had, in bytes."""
+    process = subprocess.Popen([sys.executable, *arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, arguments
+    return 1024 * usage.ru_maxrss  # kB on Linux
+
+
+def replay(monitor_class: type, device: torch.device) -> Callable[[Path], None]:
+    """(e) A live monitor that steps over checkpoints loaded whole."""
+
+    def step_over(run_dir: Path) -> None:
+        first, *others = sorted(run_dir.iterdir())
+        monitor = monitor_class(PARAMS, LiveModel(first, device))
+        for path in others:
+            monitor.step(LiveModel(path, device), 1)
+
+    return step_over
 
 
 def live_step(monitor_class: type, model: LiveModel) -> Callable[[Path], None]:
-    """(e), (f) One step of a live monitor."""
-    params = {
-        "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
-        "every_n_iters": None,
-        "percentile_range": [15, 85],
-    }
-    monitor = monitor_class(params, model)
+    """(f) One step of a live monitor."""
+    monitor = monitor_class(PARAMS, model)
 
     def step(_: Path) -> None:
         monitor.step(model, 1)
@@ -127,32 +148,34 @@ def live_step(monitor_class: type, model: LiveModel) -> Callable[[Path], None]:
     return step
 
 
-def seconds(task: Callable[[Path], None], run_dir: Path) -> float:
+def seconds(task: Callable[[Path], object], run_dir: Path) -> float:
     start = time.perf_counter()
     task(run_dir)
     return time.perf_counter() - start
 
 
-def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], None]]:
+def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], object]]:
     model = LiveModel(max(run_dir.iterdir()), device)
-    region = region_of(run_dir)
-    now = model.optimizable_tensors["objp"][region].contiguous()
+    now = model.optimizable_tensors["objp"][region_of(run_dir).slices].contiguous()
     before = now + 0.001
-    found: dict[str, Callable[[Path], None]] = {
+    found: dict[str, Callable[[Path], object]] = {
         "(a) reading the regions": read_regions,
         "(b) loading whole, sorting": straightforward,
-        "(c) ptyconv analyze, cold": cold_process,
-        "    importing torch and h5py": imports_alone,
-        "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device)) and None,
-        "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)) and None,
+        "(c) ptyconv analyze, cold": analyze_cold,
+        "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
+        "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device)),
+        "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
+        "    the sample run, cold": analyze_sample,
+        "    importing matplotlib too": lambda _: run("-c", "import torch, h5py, matplotlib"),
     }
     try:
         from ptyrad.runtime.convergence import ConvergenceMonitor as PtyRADs
     except Exception as error:  # one of the many packages it needs is missing, or doesn't fit this PyTorch
         print(f"(e) is left out: PtyRAD cannot be imported ({error})\n")
     else:
-        found["(e) PtyRAD's live step()"] = live_step(PtyRADs, model)
+        found["(e) replay by PtyRAD's monitor"] = replay(PtyRADs, device)
+        found["    PtyRAD's live step()"] = live_step(PtyRADs, model)
     return found
 
 
@@ -186,26 +209,26 @@ def main() -> None:
         run_dir.mkdir()
         write_run(run_dir, slices, size, scan, options.checkpoints)
         found = ways(run_dir, device)
-        for name, task in found.items():
-            if not name.startswith(("(b)", "(c)")):
-                task(run_dir)  # a warm-up
-        times = {name: [] for name in found}
-        for _ in range(options.rounds):
+        times: dict[str, list[float]] = {name: [] for name in found}
+        for done in range(options.rounds + 1):
             for name, task in found.items():
-                times[name].append(seconds(task, run_dir))
-        with open_checkpoint(min(run_dir.iterdir()), CPU) as checkpoint:
-            voxels = int(np.prod(ConvergenceMonitor({"tensors": ["objp"]}, checkpoint).last.values["objp"].shape))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    shape = (1, slices, size, size)
-    print(f"{options.checkpoints} checkpoints, object {shape}, {voxels / 1e6:.1f} M voxels in the scanned region;")
-    print(f"{device}, {torch.get_num_threads()} threads; medians of {options.rounds} rounds\n")
+                if done or not name.startswith(("(b)", "(e)")):  # one round to warm up, but for what takes long
+                    times[name].append(seconds(task, run_dir))
+        peak = run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out")
+        voxels = int(np.prod(region_of(run_dir).shape_in((1, slices, size, size))))
+    medians = {name: statistics.median(values[-options.rounds :]) for name, values in times.items()}
+    print(f"{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
+    print(f"scanned region; {device}, {os.cpu_count()} cores; medians of {options.rounds} rounds\n")
     for name, value in medians.items():
-        print(f"{name:<30}{value:>9.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
+        print(f"{name:<32}{value:>8.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
+    print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
     if device.type == "cuda":
         share = 2 * device_copy(device, voxels) / medians["(f) live step()"]
-        print(f"\nlive step(): {share:.0%} of the bandwidth of a copy on the device")
+        print(f"live step(): {share:.0%} of the bandwidth of a copy on the device")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"voxels": voxels, "device": str(device), "seconds": times}, indent=1) + "\n")
+    options.json.write_text(
+        json.dumps({"voxels": voxels, "device": str(device), "peak_bytes": peak, "seconds": times}, indent=1) + "\n"
+    )
     print(f"\nwrote {options.json}")
 
 

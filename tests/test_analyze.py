@@ -398,7 +398,9 @@ def test_a_scan_outside_the_object_is_refused(tmp_path):
     for path in tmp_path.iterdir():
         with h5py.File(path, "r+") as file:
             file["model_attributes/crop_pos"][()] += 1000
-    with pytest.raises(PtyconvError, match=r"model_iter0002.hdf5: the scanned region .* holds no voxel of the object, whose shape is"):
+    with pytest.raises(
+        PtyconvError, match=r"model_iter0002.hdf5: the scanned region .* holds no voxel of the object, whose shape is"
+    ):
         analyze_run(tmp_path, device="cpu")
 
 
