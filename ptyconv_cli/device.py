@@ -37,8 +37,8 @@ def precise(device: torch.device) -> torch.dtype:
 def one_thread_an_operation() -> Iterator[None]:
     """Let each operation of PyTorch on the CPU run in the thread that calls it, here and in threads started here.
 
-    On chunks that fit the cache, waiting for each other at the end of every operation costs PyTorch's own threads more
-    than they gain; where a thread reads from the disk meanwhile, they take twice as long as one.
+    Where the cores are busy with reading and comparing, PyTorch's own threads, which wait for each other at the end of
+    every operation, cost more than they gain.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class LiveModel:
             }
             self.crop_pos = torch.from_numpy(file["model_attributes/crop_pos"][()]).to(device)
         self.dx = 0.2
-        self.convergence_iters: dict = {}
+        self.convergence_iters: dict = defaultdict(list)
 
     def get_complex_probe_view(self) -> torch.Tensor:
         return self.optimizable_tensors["probe"]
@@ -116,12 +117,18 @@ def analyze_sample(run_dir: Path) -> None:
     run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "-o", run_dir.parent / "out")
 
 
-def run(*arguments: str | Path) -> int:
-    """Run Python in a process of its own; return the most memory that it had, in bytes."""
-    process = subprocess.Popen([sys.executable, *arguments])
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, arguments
-    return 1024 * usage.ru_maxrss  # kB on Linux
+def run(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, *arguments], check=True)
+
+
+def peak_memory(run_dir: Path) -> int:
+    """Bytes that (c) has at most. Linux only: elsewhere, and in the parent's eyes, a child begins as the parent is."""
+    code = f"""
+from ptyconv_cli.cli import main
+main(["analyze", {str(run_dir)!r}, "--no-plot", "-q", "-o", {str(run_dir.parent / "out")!r}], standalone_mode=False)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+    return 1024 * int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
 
 
 def replay(monitor_class: type, device: torch.device) -> Callable[[Path], None]:
@@ -214,7 +221,7 @@ def main() -> None:
             for name, task in found.items():
                 if done or not name.startswith(("(b)", "(e)")):  # one round to warm up, but for what takes long
                     times[name].append(seconds(task, run_dir))
-        peak = run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out")
+        peak = peak_memory(run_dir)
         voxels = int(np.prod(region_of(run_dir).shape_in((1, slices, size, size))))
     medians = {name: statistics.median(values[-options.rounds :]) for name, values in times.items()}
     print(f"{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
