@@ -1,16 +1,19 @@
 """Analyzes a run: finds its checkpoints, has them compared, and gathers what there is to know."""
 
+import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ptyconv_cli.agreement import compare_with_live
-from ptyconv_cli.checkpoints.ahead import ReadAhead
+from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
+from ptyconv_cli.checkpoints.belonging import matching, of_one_run
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
-from ptyconv_cli.checkpoints.run import Header, check_that_they_match, read_headers, read_histories
-from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.checkpoints.run import Header, choose, read_headers, read_histories
+from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import CheckpointInfo, RunAnalysis
 from ptyconv_cli.region import Region, scanned_region
-from ptyconv_cli.remarks import remarks_on_live_record, remarks_on_points
+from ptyconv_cli.remarks import remarks_on_left_out, remarks_on_live_record, remarks_on_not_finite, remarks_on_points
 from ptyconv_cli.series import OF_OBJECT, TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
 from ptyconv_cli.version import __version__
@@ -22,51 +25,62 @@ def analyze_run(
     tensors: Iterable[str] = TENSORS,
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES,
     every: int | None = None,
+    select: str | None = None,
+    strict: bool = False,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunAnalysis:
     """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
 
     `tensors`: names out of `series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only iterations
-    that are multiples of it; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
-    checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README, "What the
-    numbers mean".
+    that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number, those of
+    one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
+    out; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of checkpoints done and the
+    number in all. Units of the values are in `series.SERIES`; formulas: README, "What the numbers mean".
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
-    cannot be analyzed: no folder, fewer than two checkpoints, a file that cannot be read, files that don't match.
+    cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
     """
     settings = MonitorSettings.from_params({"tensors": tensors, "percentile_range": percentile_range})
     check_whole_number("every", every)
     check_device_name(device)
     paths, lookalikes = find_checkpoints(Path(run_dir))
-    headers = read_headers(paths, every)
-    check_that_they_match(headers, settings.tensors)
+    headers, left_out = read_headers(matching(paths, select), settings.tensors, strict)
+    headers = choose(of_one_run(headers, settings.tensors, select), every, left_out)
     engine, remarks_on_engine = read_histories(headers)
     region = _scanned_region(headers[0], settings.tensors)
-    with ReadAhead([header.path for header in headers], settings.tensors, region) as reading:
+    _check_memory(headers[0], region, settings.tensors)
+    with ReadAhead(headers, settings.tensors, region) as reading:
         # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
         from ptyconv_cli.walk import walk
 
-        points, device = walk(headers, reading, settings.percentile_range, device, progress)
-    agreement = compare_with_live(points, engine, settings.percentile_range)
+        found = walk(headers, reading, settings.percentile_range, device, strict, progress)
+    left_out += found.left_out
+    choose(found.used, None, left_out)  # enough of them?
+    agreement = compare_with_live(found.points, engine, settings.percentile_range)
     return RunAnalysis(
         run_dir=str(Path(run_dir).resolve()),
         ptyconv_version=__version__,
-        device=device,
+        device=found.device,
         percentile_range=settings.percentile_range,
         every=every,
+        select=select,
         region=region,
         dx=headers[0].dx,
-        checkpoints=[CheckpointInfo(h.path.name, h.niter, h.shapes) for h in headers],
-        points=points,
+        checkpoints=[CheckpointInfo(h.path.name, h.niter, h.shapes) for h in found.used],
+        left_out=left_out,
+        not_finite=found.not_finite,
+        points=found.points,
         engine=engine,
         live_agreement=agreement,
-        warnings=[
-            *_remarks_on_files(headers, lookalikes),
-            *remarks_on_points(points, settings.percentile_range),
+        warnings=_each_once(
+            *_remarks_on_files(found.used, lookalikes),
+            *remarks_on_left_out(left_out, found.points),
+            *remarks_on_points(found.points, settings.percentile_range),
+            *remarks_on_not_finite(found.not_finite, [header.niter for header in found.used]),
             *remarks_on_engine,
             *remarks_on_live_record(agreement),
-        ],
+        ),
     )
 
 
@@ -78,6 +92,25 @@ def _scanned_region(first: Header, tensors: Iterable[str]) -> Region:
         except ValueError as error:
             raise CheckpointError(f"{first.path}: {error}") from error
     return region
+
+
+def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
+    """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
+    numbers = {
+        name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
+        for name in tensors
+    }
+    needed = TURNS * sum((8 if name == "probe" else 4) * count for name, count in numbers.items())
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > held:
+        raise PtyconvError(
+            f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
+            f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
+        )
+
+
+def _each_once(*remarks: str) -> list[str]:
+    return list(dict.fromkeys(remarks))
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from ptyconv_cli.files import check_writable, write_whole
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
-from ptyconv_cli.summary import summary, warnings_text
+from ptyconv_cli.summary import printable, summary, warnings_text
 from ptyconv_cli.version import __version__
 
 PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path is said later, with exit code 1
@@ -32,13 +33,16 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; nothing was written", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except PtyconvError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(printable(f"{where}{error.strerror or error}")) from error
 
 
 def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -93,6 +97,13 @@ def main() -> None:
 )
 @click.option("--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N.")
 @click.option(
+    "--select",
+    metavar="RUN|PATTERN",
+    help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, those "
+    "of the run with this number.",
+)
+@click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out.")
+@click.option(
     "--device",
     default="auto",
     show_default=True,
@@ -108,6 +119,8 @@ def analyze(
     tensors: tuple[str, ...],
     percentiles: tuple[float, float],
     every: int | None,
+    select: str | None,
+    strict: bool,
     device: str,
     no_plot: bool,
     quiet: bool,
@@ -128,6 +141,8 @@ def analyze(
             tensors=tensors,
             percentile_range=percentiles,
             every=every,
+            select=select,
+            strict=strict,
             device=device,
             progress=progress,
         )
@@ -141,10 +156,10 @@ def analyze(
         outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
     write_whole(outputs)
     if not quiet:
-        click.echo(summary(analysis))
-        click.echo("\nwrote " + "\n      ".join(str(path) for path in outputs))
+        click.echo(printable(summary(analysis)))
+        click.echo(printable("\nwrote " + "\n      ".join(str(path) for path in outputs)))
     if analysis.warnings:
-        click.echo(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
+        click.echo(("" if quiet else "\n") + printable(warnings_text(analysis.warnings)), err=True)
 
 
 @main.command()
@@ -176,7 +191,7 @@ def plot(path: Path, output: Path | None, linear: bool, per_iteration: bool, sin
     results = report.read_results(path)
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     write_whole({picture: draw_dashboard(results, options, file_format)})
-    click.echo(f"wrote {picture}")
+    click.echo(printable(f"wrote {picture}"))
 
 
 @contextmanager

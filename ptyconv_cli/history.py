@@ -61,6 +61,14 @@ class CheckpointInfo:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A checkpoint file that was not used, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How far recomputed values are from the live monitor's: over `compared` points, the largest relative difference.
 
@@ -98,9 +106,10 @@ class Results:
 class RunAnalysis:
     """All that an analysis of a run found out.
 
+    `checkpoints` were used, `left_out` not; `not_finite`: by tensor, the iterations at which it held NaN or infinity.
     `points` holds the series of `series.SERIES` by key; `region` is the scanned region in object pixels, `dx` the
     pixel size in Å, `device` where the arithmetic ran, `every` the iterations asked for (multiples of it, None for
-    all); `live_agreement` compares with the engine's own record, by series key.
+    all), `select` the files; `live_agreement` compares with the engine's own record, by series key.
     """
 
     run_dir: str
@@ -108,9 +117,12 @@ class RunAnalysis:
     device: str
     percentile_range: tuple[float, float]
     every: int | None
+    select: str | None
     region: Region
     dx: float
     checkpoints: list[CheckpointInfo]
+    left_out: list[LeftOut]
+    not_finite: dict[str, list[int]]
     points: dict[str, list[Point]]
     engine: EngineHistories
     live_agreement: dict[str, Agreement]

@@ -1,33 +1,59 @@
 """What a user should know before trusting the numbers."""
 
-import math
 from collections.abc import Iterable
+from pathlib import Path
 
 from ptyconv_cli.agreement import FAR
-from ptyconv_cli.history import Agreement, Point
+from ptyconv_cli.checkpoints.discover import number_in_name
+from ptyconv_cli.history import Agreement, LeftOut, Point
 from ptyconv_cli.series import SERIES, Series
 
 
 def remarks_on_points(points: dict[str, list[Point]], percentile_range: tuple[float, float]) -> list[str]:
-    """Say where a mask was empty, a value is not finite, or the intervals differ."""
+    """Say where a mask was empty, or the intervals differ."""
     found = []
     for series in SERIES:
         at = points.get(series.key, [])
         empty = [point for point in at if point.voxels == 0]
         if empty:
             found.append(f"{series.key} is 0 {_where(empty, at)} {_why_empty(series, percentile_range)}")
-        broken = [point for point in at if not math.isfinite(point.value)]
-        if broken:
-            found.append(
-                f"{series.key} is not finite {_where(broken, at)}; {series.tensor} holds NaN or infinity in the "
-                f"scanned region from iteration {broken[0].niter} on, or did in the checkpoint before."
-            )
     intervals = {point.interval for at in points.values() for point in at if point.interval is not None}
     if len(intervals) > 1:
         found.append(
             f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart. A change adds up over its "
             "interval: compare values only per iteration (ptyconv plot --per-iteration)."
         )
+    return found
+
+
+def remarks_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -> list[str]:
+    """Say from which iteration on, of the analyzed ones, a tensor held NaN or infinity."""
+    found = []
+    for tensor, bad in not_finite.items():
+        if not bad:
+            found.append(f"{tensor} changed by more than its numbers can say: the values are null in the JSON.")
+            continue
+        where = f"at {'iteration' if len(bad) == 1 else 'iterations'} {', '.join(map(str, bad))}"
+        if bad == niters[-len(bad) :]:
+            where = f"from iteration {bad[0]} on"
+        found.append(
+            f"{tensor} holds NaN or infinity in the scanned region {where}: how much it changed, to and from there, is "
+            "not known (null in the JSON)."
+        )
+    return found
+
+
+def remarks_on_left_out(left_out: list[LeftOut], points: dict[str, list[Point]]) -> list[str]:
+    """Say which files were left out, and which interval became wider by it."""
+    found = []
+    for file in left_out:
+        niter = number_in_name(Path(file.file))
+        wider = (
+            f" The change at iteration {point.niter} is since iteration {point.since}."
+            for point in next(iter(points.values()), [])
+            if point.since is not None and point.since < niter < point.niter
+        )
+        found.append(f"{file.file} was left out: {file.reason}.{next(wider, '')}")
     return found
 
 

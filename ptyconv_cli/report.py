@@ -33,11 +33,14 @@ def report_json(analysis: RunAnalysis) -> bytes:
                 "tensors": list(dict.fromkeys(s.tensor for s in SERIES if s.key in analysis.points)),
                 "percentile_range": analysis.percentile_range,
                 "every": analysis.every,
+                "select": analysis.select,
                 "device": analysis.device,
             },
             "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
             "dx_angstrom": analysis.dx,
             "checkpoints": [vars(checkpoint) for checkpoint in analysis.checkpoints],
+            "left_out": [vars(file) for file in analysis.left_out],
+            "not_finite": analysis.not_finite,
             "series": {
                 s.key: _series(s.label, s.unit, analysis.points[s.key]) for s in SERIES if s.key in analysis.points
             },

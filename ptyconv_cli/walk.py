@@ -1,17 +1,42 @@
 """Walks over the checkpoints of a run and compares each with the one before."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ptyconv_cli.change import tensor_changes
+import torch
+
+from ptyconv_cli.change import Change, tensor_changes
 from ptyconv_cli.checkpoints.ahead import Arrays, ReadAhead
-from ptyconv_cli.checkpoints.run import Header
+from ptyconv_cli.checkpoints.run import Header, leave_out
 from ptyconv_cli.device import choose_device, memory_to_read_into, one_thread_an_operation, to_device
-from ptyconv_cli.history import Point
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.history import LeftOut, Point
 from ptyconv_cli.snapshot import Snapshot, snapshot_of
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Found:
+    """What a walk finds: the changes by series key, and the rest as in `history.RunAnalysis`."""
+
+    device: str
+    points: dict[str, list[Point]] = field(default_factory=dict)
+    used: list[Header] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    not_finite: dict[str, list[int]] = field(default_factory=dict)
+
+
+class _Ready(NamedTuple):
+    """A checkpoint that is ready to be compared, and the memory that it was read into."""
+
+    header: Header
+    snapshot: Snapshot
+    memory: Arrays
 
 
 def walk(
@@ -19,35 +44,65 @@ def walk(
     reading: ReadAhead,
     percentile_range: tuple[float, float],
     device_name: str,
+    strict: bool,
     progress: Progress,
-) -> tuple[dict[str, list[Point]], str]:
-    """Return the changes between consecutive checkpoints, by series key, and the device that computed them.
+) -> Found:
+    """Compare consecutive checkpoints; leave out those that cannot be read, or, if `strict`, raise CheckpointError.
 
     While two checkpoints are compared, the next one is got ready and the one after it is read; their memory takes
     turns. Parameters as of `analyze.analyze_run`.
     """
     device = choose_device(device_name)
+    found = Found(str(device))
 
-    def get_ready(header: Header) -> tuple[Snapshot, Arrays]:
-        arrays = reading.next()
-        return snapshot_of(to_device(arrays, device), header.dx), arrays
+    def read_one_after_the_other() -> Iterator[_Ready]:
+        for header in headers:
+            try:
+                memory = reading.next()
+            except CheckpointError as error:
+                if strict:
+                    raise
+                found.left_out.append(leave_out(header.path, error, newest=header is headers[-1]))
+                reading.reuse({})
+            else:
+                found.used.append(header)
+                yield _Ready(header, snapshot_of(to_device(memory, device), header.dx), memory)
 
-    points: dict[str, list[Point]] = {}
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
-    with one_thread_an_operation(), comparers:
-        (previous, memory), upcoming = get_ready(headers[0]), get_ready(headers[1])
+    with one_thread_an_operation(), comparers, _too_much_for(device):
+        checkpoints = read_one_after_the_other()
+        previous, current = next(checkpoints, None), next(checkpoints, None)
         progress(1, len(headers))
-        for done, (before, header) in enumerate(pairwise(headers), start=2):
-            current, current_memory = upcoming
-            comparing = [
-                comparers.submit(tensor_changes, name, current, previous, percentile_range) for name in current.values
-            ]
-            if done < len(headers):
-                upcoming = get_ready(headers[done])
-            for found in comparing:
-                for key, change in found.result().items():
-                    points.setdefault(key, []).append(Point(header.niter, before.niter, change.value, change.voxels))
-            reading.reuse(memory_to_read_into(memory, device))
-            previous, memory = current, current_memory
-            progress(done, len(headers))
-    return points, str(device)
+        while previous and current:
+            comparing = {
+                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, percentile_range)
+                for name in current.snapshot.values
+            }
+            following = next(checkpoints, None)
+            for name, changes in comparing.items():
+                _note(found, name, changes.result(), previous, current)
+            progress(headers.index(current.header) + 1, len(headers))
+            reading.reuse(memory_to_read_into(previous.memory, device))
+            previous, current = current, following
+    return found
+
+
+def _note(found: Found, name: str, changes: dict[str, Change], previous: _Ready, current: _Ready) -> None:
+    """Add the changes of a tensor to what was found; where they say that it isn't finite, find out which it is."""
+    for key, change in changes.items():
+        point = Point(current.header.niter, previous.header.niter, change.value, change.voxels)
+        found.points.setdefault(key, []).append(point)
+    if all(math.isfinite(change.value) for change in changes.values()):
+        return
+    niters = found.not_finite.setdefault(name, [])
+    for checkpoint in (previous, current):
+        if checkpoint.header.niter not in niters and not checkpoint.snapshot.values[name].isfinite().all():
+            niters.append(checkpoint.header.niter)
+
+
+@contextmanager
+def _too_much_for(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise PtyconvError(f"{device}: too little memory is free; try --device cpu, or fewer tensors (-t)") from error

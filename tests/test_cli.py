@@ -56,6 +56,7 @@ def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
         "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
         "percentile_range": [10, 90],
         "every": 10,
+        "select": None,
         "device": "cpu",
     }
     assert report["region_px"] == {"y": [19, 34], "x": [20, 39]}
@@ -125,7 +126,8 @@ def test_not_finite_is_null(ptyconv, tmp_path):
     result = ptyconv("analyze", tmp_path)
     assert result.exit_code == 0
     assert strict_json(tmp_path / "convergence_iters.json")["probe"] == [[4, None], [6, None]]
-    assert "probe is not finite throughout" in " ".join(result.stderr.split())
+    assert "probe holds NaN or infinity in the scanned region at iteration 4:" in " ".join(result.stderr.split())
+    assert strict_json(tmp_path / "convergence_report.json")["not_finite"] == {"probe": [4]}
     assert math.isnan(read_results(tmp_path).points["probe"][0].value)
 
 
@@ -133,6 +135,7 @@ def test_not_finite_is_null(ptyconv, tmp_path):
 def broken(tmp_path):
     """Runs that cannot be analyzed, by what is wrong with them."""
     write_run(tmp_path / "one", [2])
+    write_run(tmp_path / "two", [2, 4])
     write_run(tmp_path / "shape", [2, 4])
     with h5py.File(tmp_path / "shape" / "model_iter0004.hdf5", "r+") as file:
         del file["optimizable_tensors/obja"]
@@ -161,12 +164,9 @@ def broken(tmp_path):
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt)"),
         ("above", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt); its subfolders do: run_a"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
-        ("shape", ["--every", 4], "{}: holds 2 checkpoints, 1 of them at a multiple of 4 iterations; a change needs"),
-        (
-            "shape",
-            [],
-            "{}/model_iter0004.hdf5: the shape of obja is (2, 3, 5, 5), not (2, 3, 22, 26) of model_iter0002.hdf5",
-        ),
+        ("shape", [], "{}: its checkpoints are of 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
+        ("shape", ["--select", "1"], "{}: holds 1 checkpoint; a change needs at least two"),
+        ("two", ["--every", 4], "{}: holds 2 checkpoints, 1 of them at a multiple of 4 iterations; a change needs"),
         (
             "tensor",
             [],
@@ -176,11 +176,11 @@ def broken(tmp_path):
         (
             "truncated",
             [],
-            "{}/model_iter0004.hdf5: HDF5 cannot read the file (",
+            "{}: holds 1 checkpoint that can be read (model_iter0004.hdf5: HDF5 cannot read the file (",
         ),
         (
             "text",
-            [],
+            ["--strict"],
             "{}/model_iter0004.hdf5: HDF5 cannot read the file (",
         ),
     ],

@@ -148,3 +148,43 @@ def test_files_of_both_numpy_generations_name_different_modules():
     for run_dir, module in ((runs.SAMPLE_PT, b"numpy._core"), (runs.DATA / "ptyrad-0.1.0b6-pt/numpy1", b"numpy.core")):
         with zipfile.ZipFile(run_dir / "model_iter0002.pt") as archive:
             assert module in archive.read("model_iter0002/data.pkl")
+
+
+def repack(path, change):
+    """Write the archive again with every entry, its name and its content, as `change` wants it."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        change(archive, entries)
+
+
+def compressed(archive, entries):
+    for name, content in entries.items():
+        archive.writestr(name, content, zipfile.ZIP_DEFLATED)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    path = tmp_path / "model_iter0002.pt"
+    write_pt(path, ToyModel(), 2)
+    repack(path, compressed)
+    with pytest.raises(CheckpointError, match=r"is no .pt file as PtyRAD writes them \(packed otherwise\)"):
+        PtTree(path)
+
+
+def test_a_shape_larger_than_its_numbers_is_refused(tmp_path):
+    """A view that repeats one number needs no room in the file, and any amount of memory when it is read."""
+    path = tmp_path / "model_iter0002.pt"
+    torch.save({"a": torch.zeros(1).expand(10**12)}, path)
+    with pytest.raises(CheckpointError, match=r"a: its shape \(1000000000000,\) is more than the file holds"):
+        PtTree(path).find("a")
+
+
+def test_a_flipped_bit_in_the_description_of_tensors_is_noticed(tmp_path):
+    path = tmp_path / "model_iter0002.pt"
+    write_pt(path, ToyModel(), 2)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"probe_pos_shifts")
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="or not a whole one"):
+        PtTree(path)

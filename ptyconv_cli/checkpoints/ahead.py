@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.checkpoints.run import Header
+from ptyconv_cli.checkpoints.stamp import stamp
+from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.region import Region
 
 Arrays = dict[str, np.ndarray]
@@ -24,8 +26,8 @@ class ReadAhead:
     with `reuse`. Use it in a `with` statement.
     """
 
-    def __init__(self, paths: Iterable[Path], tensors: tuple[str, ...], region: Region) -> None:
-        self._paths = iter(paths)
+    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region) -> None:
+        self._headers = iter(headers)
         self._tensors, self._region = tensors, region
         self._reader = ThreadPoolExecutor(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
@@ -39,7 +41,10 @@ class ReadAhead:
         self._reader.shutdown(cancel_futures=True)
 
     def next(self) -> Arrays:
-        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read."""
+        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read.
+
+        The one after it is read only when other arrays, or none, are handed back.
+        """
         return self._upcoming.popleft().result()
 
     def reuse(self, arrays: Arrays) -> None:
@@ -47,10 +52,17 @@ class ReadAhead:
         self._read_another(arrays)
 
     def _read_another(self, into: Arrays) -> None:
-        for path in self._paths:
-            self._upcoming.append(self._reader.submit(self._read, path, into))
+        for header in self._headers:
+            self._upcoming.append(self._reader.submit(self._read, header, into))
             break
 
-    def _read(self, path: Path, into: Arrays) -> Arrays:
-        with open_checkpoint(path) as checkpoint:
-            return {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+    def _read(self, header: Header, into: Arrays) -> Arrays:
+        self._check(header)
+        with open_checkpoint(header.path) as checkpoint:
+            arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+        self._check(header)
+        return arrays
+
+    def _check(self, header: Header) -> None:
+        if stamp(header.path) != header.stamp:
+            raise CheckpointError(f"{header.path}: was written again while it was analyzed")

@@ -1,5 +1,6 @@
-"""An HDF5 file as a tree of named arrays."""
+"""An HDF5 file as a tree of named arrays. What the file says of itself is checked before it is believed."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,21 +8,52 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5t
 
 from ptyconv_cli.errors import CheckpointError
+
+NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, 524)
+"""What a file system without locks answers; 524 is Linux's own ENOTSUPP, for which Python has no name."""
+
+MOST_LINKS = 16
+"""Links inside a file that are followed on the way to one object; they may lead in a circle."""
+
+BEST_COMPRESSION = 1100
+"""A compressed dataset may be that much smaller than its numbers: deflate reaches 1032."""
+
+FLOATS = (
+    *(h5t.IEEE_F16LE, h5t.IEEE_F32LE, h5t.IEEE_F64LE),
+    *(h5t.IEEE_F16BE, h5t.IEEE_F32BE, h5t.IEEE_F64BE),
+)
 
 
 class Hdf5Tree:
     """Read-only view of an HDF5 file; names are paths like `optimizable_tensors/obja`.
 
     What is no dataset is looked for among the attributes of its group, where a development branch of PtyRAD keeps
-    some of the metadata. Opening and reading raise CheckpointError where the file is damaged.
+    some of the metadata. Nothing outside the file is read, whatever the file says. Opening and reading raise
+    CheckpointError where the file is damaged, or claims to hold what it cannot.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.remarks: list[str] = []
         with self._explained("the file"):
-            self._file = h5py.File(path, "r")
+            self._file = self._open()
+
+    def _open(self) -> h5py.File:
+        try:
+            return h5py.File(self.path, "r")
+        except BlockingIOError as error:
+            raise CheckpointError(f"{self.path}: is locked by another process, which is writing it") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            self.remarks.append(
+                "The file system of this folder has no locks, so files were read without: one that is being written "
+                "meanwhile may be taken for damaged."
+            )
+            return h5py.File(self.path, "r", locking="best-effort")
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
@@ -38,11 +70,13 @@ class Hdf5Tree:
         with self._explained(name):
             item = self._item(name)
             if item is None:
-                parent, _, attribute = name.rpartition("/")
-                group = self._item(parent or "/")
-                value = None if group is None else group.attrs.get(attribute)
-                item = None if value is None else np.asarray(value)
-            return item if _is_array(item) else None
+                return self._attribute(name)
+            if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufc":
+                return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
+            problem = _problem(item, self.path.stat().st_size)
+            if problem:
+                raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
+            return item
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
@@ -59,20 +93,69 @@ class Hdf5Tree:
                 target[...] = dataset[index]  # type: ignore[index]
 
     def _item(self, name: str) -> Any:
-        """Return a group or dataset, None where there is none; raise KeyError where it is there but damaged."""
-        named = name == "/" or self._file.get(name, getlink=True) is not None
-        return self._file[name] if named else None
+        """Return a group or dataset of this very file, None where there is none; raise KeyError where it is damaged."""
+        item: Any = self._file
+        parts, links = name.strip("/").split("/"), 0
+        while parts:
+            part = parts.pop(0)
+            link = item.get(part, getlink=True) if part and isinstance(item, h5py.Group) else None
+            if part and link is None:
+                if links:
+                    raise CheckpointError(f"{self.path}: {name} is a link to something that is not there")
+                return None
+            if isinstance(link, h5py.ExternalLink):
+                raise CheckpointError(f"{self.path}: {name} is a link to another file, which is not followed")
+            if isinstance(link, h5py.SoftLink):
+                links += 1
+                if links > MOST_LINKS:
+                    raise CheckpointError(f"{self.path}: {name} is a link that leads in a circle")
+                item = self._file if link.path.startswith("/") else item
+                parts = link.path.strip("/").split("/") + parts
+            elif part:
+                item = item[part]
+        return item
+
+    def _attribute(self, name: str) -> np.ndarray | None:
+        parent, _, attribute = name.rpartition("/")
+        group = self._item(parent)
+        if group is None or attribute not in group.attrs:
+            return None
+        found = group.attrs.get_id(attribute)
+        if found.dtype.kind not in "biufc" or not _is_plain(found.get_type()):
+            return None
+        return np.asarray(group.attrs[attribute])
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            reason = str(error).strip("'")  # in which Python wraps the text of a KeyError
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+            reason = str(error).strip("'") or type(error).__name__  # the text of a KeyError is wrapped in quotes
             raise CheckpointError(f"{self.path}: HDF5 cannot read {what} ({reason})") from error
 
 
-def _is_array(item: Any) -> bool:
-    """Numbers only: no group, no empty dataspace, no string such as the `__NONE__` that PtyRAD writes for None."""
-    is_array = isinstance(item, (h5py.Dataset, np.ndarray)) and item.shape is not None
-    return is_array and item.dtype.kind in "biufc"
+def _problem(dataset: h5py.Dataset, file_size: int) -> str:
+    """Say why a dataset is not to be read, "" where it may be."""
+    if dataset.is_virtual or dataset.external:
+        return "its numbers are in other files, which are not read"
+    if not _is_plain(dataset.id.get_type()):
+        return "its numbers are of no ordinary kind; the file may be damaged"
+    stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.id.get_type().get_size()
+    compressed = dataset.id.get_create_plist().get_layout() == h5d.CHUNKED
+    if stored > file_size or claimed > stored * (BEST_COMPRESSION if compressed else 1):
+        return (
+            f"its shape {tuple(dataset.shape)} needs {claimed} bytes, of which the file holds {min(stored, file_size)}"
+        )
+    return ""
+
+
+def _is_plain(kind: Any) -> bool:
+    """Say whether numbers are as they are everywhere: a damaged description would give other numbers, and no error."""
+    if isinstance(kind, h5t.TypeFloatID):
+        return any(bool(kind.equal(plain)) for plain in FLOATS)
+    if isinstance(kind, h5t.TypeIntegerID):
+        return bool(kind.get_offset() == 0 and kind.get_precision() == 8 * kind.get_size())
+    if isinstance(kind, h5t.TypeCompoundID):
+        members = [kind.get_member_type(number) for number in range(kind.get_nmembers())]
+        return all(map(_is_plain, members)) and bool(sum(member.get_size() for member in members) == kind.get_size())
+    return True

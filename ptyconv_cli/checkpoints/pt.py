@@ -39,10 +39,9 @@ class PtTree:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.remarks: list[str] = []
         with self._explained("the file"):
-            with path.open("rb") as file:
-                if not zipfile.is_zipfile(file):
-                    raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them (not a whole zip archive)")
+            _check_archive(path)
             with LOADING, torch.serialization.safe_globals(ALLOWED):
                 self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(self._root, dict):
@@ -63,6 +62,8 @@ class PtTree:
         if item is None or isinstance(item, dict):
             return None
         with self._explained(name):
+            if isinstance(item, torch.Tensor) and item.numel() * item.element_size() > item.untyped_storage().nbytes():
+                raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} is more than the file holds")
             array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
             return array if array.dtype.kind in "biufc" else None
 
@@ -90,9 +91,29 @@ class PtTree:
                 f"{self.path}: not loaded, because it holds something other than tensors and numbers{_named(error)}, "
                 "which could run code"
             ) from error
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # whatever a damaged pickle makes PyTorch, numpy or zipfile stumble over
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"{self.path}: PyTorch cannot read {what} ({first_line})") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise CheckpointError unless the file is an archive as PyTorch writes them, which unpacks to no more than it is.
+
+    Reading checks the sum of what names the tensors and their shapes: a damaged name would give other numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not plain or sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them (packed otherwise)")
+            for entry in entries:
+                if entry.filename.endswith(".pkl"):
+                    archive.read(entry)
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them, or not a whole one ({error})") from error
 
 
 def _named(error: pickle.UnpicklingError) -> str:

@@ -16,6 +16,7 @@ class Tree(Protocol):
     """A file as a tree of named arrays: `hdf5.Hdf5Tree` and `pt.PtTree` say what the methods do."""
 
     path: Path
+    remarks: list[str]
 
     def close(self) -> None: ...  # noqa: D102
     def children(self, name: str) -> list[str]: ...  # noqa: D102
@@ -67,7 +68,7 @@ class Checkpoint:
         self.dx = float(self._read("model_attributes/dx", REAL))
         self.crop_pos = self._read("model_attributes/crop_pos", CORNERS).astype(np.int64)
         self._held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
-        self.remarks: list[str] = []
+        self.remarks = list(tree.remarks)
 
     def __enter__(self) -> "Checkpoint":
         return self
@@ -96,12 +97,17 @@ class Checkpoint:
         """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
         return self._shown(lambda: self._mean_tilt("optimizable_tensors/obj_tilts"), None)
 
+    def loss(self) -> Curve:
+        """Return the run's loss up to this checkpoint, empty where it holds none."""
+        no_loss: Curve = []
+        return self._shown(lambda: self._curve("loss_iters"), no_loss)
+
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint; what its version didn't record is empty."""
         no_tilts: dict[str, Curve] = {}
         tilts = self._shown(lambda: self._curves_beside_niter("avg_tilt_iters", ("tilt_y", "tilt_x")), no_tilts)
         return EngineHistories(
-            loss=self._shown(lambda: self._curve("loss_iters"), []),
+            loss=self.loss(),
             learning_rates=self._shown(lambda: self._curves_beside_niter("lr_iters"), {}),
             tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
             slice_thickness=self._shown(lambda: self._curve("dz_iters"), []),

@@ -1,78 +1,117 @@
-"""The checkpoints of one run, in order of iteration, known to belong together before any of them is compared."""
+"""The checkpoints of one run, in order of iteration, before any tensor of them is read."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.checkpoints.discover import number_in_name
+from ptyconv_cli.checkpoints.stamp import Stamp, stamp
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import Curve, EngineHistories
+from ptyconv_cli.history import Curve, EngineHistories, LeftOut
+
+PATIENCE = (0.3, 0.7, 1.0)
+"""Seconds to wait between attempts at the newest checkpoint, which the engine may be writing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
-    """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad."""
+    """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
+
+    `loss`: the run's loss up to there, (n, 2), empty where the file has none; `stamp`: what changes when the file does.
+    """
 
     path: Path
+    stamp: Stamp
     niter: int
     dx: float
     crop_pos: np.ndarray
     probe_shape: tuple[int, int]
     shapes: dict[str, tuple[int, ...]]
+    loss: np.ndarray
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
     remarks: list[str]
 
 
-def read_headers(paths: Iterable[Path], every: int | None) -> list[Header]:
-    """Read the headers of a run's checkpoints, in order of the iteration inside the files.
+def read_header(path: Path) -> Header:
+    """Read the header of a checkpoint; raise CheckpointError where that fails."""
+    before = stamp(path)
+    with open_checkpoint(path) as checkpoint:
+        return Header(
+            path=path,
+            stamp=before,
+            niter=checkpoint.niter,
+            dx=checkpoint.dx,
+            crop_pos=checkpoint.crop_pos,
+            probe_shape=checkpoint.probe_shape(),
+            shapes=checkpoint.shapes(),
+            loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
+            slice_thickness=checkpoint.slice_thickness(),
+            object_tilt=checkpoint.object_tilt(),
+            remarks=checkpoint.remarks,
+        )
 
-    `every`: only iterations that are multiples of it. Raises PtyconvError where fewer than two are left or two files
-    hold the same iteration, CheckpointError where one cannot be read.
+
+def read_headers(paths: Sequence[Path], tensors: Iterable[str], strict: bool) -> tuple[list[Header], list[LeftOut]]:
+    """Read the headers of checkpoints, in order of the iteration inside the files; say which could not be read.
+
+    Raises CheckpointError where none can be read, or, if `strict`, any cannot, and where none has one of the `tensors`.
     """
-    headers = sorted(map(_read_header, paths), key=lambda header: header.niter)
-    for one, other in pairwise(headers):
-        if one.niter == other.niter:
-            raise PtyconvError(
-                f"{one.path} and {other.path.name} both hold iteration {one.niter}: "
-                "leave one of them in the folder, or move what belongs to another run"
-            )
+    headers: list[Header] = []
+    left_out: list[LeftOut] = []
+    newest = max(paths, key=number_in_name)
+    for path in paths:
+        try:
+            headers.append(_read_patiently(path) if path == newest else read_header(path))
+        except CheckpointError as error:
+            if strict or len(left_out) == len(paths) - 1:
+                raise
+            left_out.append(leave_out(path, error, newest=path == newest))
+    for name in tensors:
+        lacking = [header for header in headers if name not in header.shapes]
+        if lacking and (strict or len(lacking) == len(headers)):
+            raise _lacks(lacking[0], name)
+        left_out += [leave_out(header.path, _lacks(header, name), newest=False) for header in lacking]
+        headers = [header for header in headers if name in header.shapes]
+    return sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path))), left_out
+
+
+def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
+    """Return what a user should hear of a checkpoint that could not be read."""
+    reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+    return LeftOut(path.name, f"{reason} (the newest checkpoint: is it still being written?)" if newest else reason)
+
+
+def choose(headers: list[Header], every: int | None, left_out: list[LeftOut]) -> list[Header]:
+    """Return the headers at multiples of `every` iterations; raise PtyconvError where fewer than two are left."""
     chosen = [header for header in headers if header.niter % (every or 1) == 0]
     if len(chosen) < 2:
         of_these = f", {len(chosen)} of them at a multiple of {every} iterations" if every else ""
+        unread = f" that can be read ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
         raise PtyconvError(
-            f"{headers[0].path.parent}: holds {_count(len(headers))}{of_these}; a change needs at least two"
+            f"{headers[0].path.parent}: holds {_count(len(headers))}{unread}{of_these}; a change needs at least two"
         )
     return chosen
 
 
-def check_that_they_match(headers: list[Header], tensors: Iterable[str]) -> None:
-    """Raise CheckpointError where a file lacks one of `tensors`, or differs from the first in shape or geometry."""
-    first = headers[0]
-    for header in headers:
-        for name in tensors:
-            if name not in header.shapes:
-                held = ", ".join(header.shapes)
-                raise CheckpointError(f"{header.path}: has no tensor {name}; it has {held} (choose with -t)")
-            if header.shapes[name] != first.shapes[name]:
-                raise _foreign(header, first, f"the shape of {name} is {header.shapes[name]}, not {first.shapes[name]}")
-        if header.dx != first.dx:
-            raise _foreign(header, first, f"the pixel size dx is {header.dx:.6g} Å, not {first.dx:.6g} Å")
-        if not np.array_equal(header.crop_pos, first.crop_pos):
-            raise _foreign(header, first, "the scan positions (crop_pos) are not the ones")
-
-
 def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
-    """Read what the engine recorded up to the last checkpoint; return remarks on it too.
+    """Read what the engine recorded up to the last checkpoint that can still be read; return remarks on it too.
 
     What it didn't record of tilt and thickness is filled from the checkpoints themselves.
     """
-    with open_checkpoint(headers[-1].path) as checkpoint:
-        engine = checkpoint.histories()
-        remarks = checkpoint.remarks
+    engine, remarks = EngineHistories(), []
+    for header in reversed(headers):
+        try:
+            if stamp(header.path) == header.stamp:
+                with open_checkpoint(header.path) as checkpoint:
+                    engine, remarks = checkpoint.histories(), checkpoint.remarks
+                    break
+        except CheckpointError:  # changed since its header was read: the walk will say so
+            continue
     thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
     tilts: dict[str, Curve] = {
         "y": [(h.niter, h.object_tilt[0]) for h in headers if h.object_tilt is not None],
@@ -92,26 +131,17 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     ), remarks
 
 
-def _read_header(path: Path) -> Header:
-    with open_checkpoint(path) as checkpoint:
-        return Header(
-            path=path,
-            niter=checkpoint.niter,
-            dx=checkpoint.dx,
-            crop_pos=checkpoint.crop_pos,
-            probe_shape=checkpoint.probe_shape(),
-            shapes=checkpoint.shapes(),
-            slice_thickness=checkpoint.slice_thickness(),
-            object_tilt=checkpoint.object_tilt(),
-            remarks=checkpoint.remarks,
-        )
+def _read_patiently(path: Path) -> Header:
+    for seconds in PATIENCE:
+        try:
+            return read_header(path)
+        except CheckpointError:
+            time.sleep(seconds)
+    return read_header(path)
 
 
-def _foreign(header: Header, first: Header, how: str) -> CheckpointError:
-    return CheckpointError(
-        f"{header.path}: {how} of {first.path.name}: these are not checkpoints of one run, "
-        "and no change between them means anything"
-    )
+def _lacks(header: Header, name: str) -> CheckpointError:
+    return CheckpointError(f"{header.path}: has no tensor {name}; it has {', '.join(header.shapes)} (choose with -t)")
 
 
 def _count(checkpoints: int) -> str:

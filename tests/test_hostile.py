@@ -1,0 +1,468 @@
+"""Files that are damaged, half-written, of other runs, or made to do harm: what is said of each, what is written."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import runs
+import torch
+from toy import write_hdf5, write_pt, write_run
+
+from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.checkpoints import hdf5
+from ptyconv_cli.checkpoints import run as checkpoints_run
+
+MIDDLE, NEWEST = "model_iter0060.hdf5", "model_iter0120.hdf5"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The numbers of the sample run as it is."""
+    return analyze_run(runs.SAMPLE, device="cpu").convergence_iters
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return shutil.copytree(runs.SAMPLE, tmp_path / "sample")
+
+
+def edit(path: Path, name: str, make) -> None:
+    """Replace an object of an HDF5 file by what `make(file)` makes under its name."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        make(file, name)
+
+
+def put(content):
+    return lambda file, name: file.__setitem__(name, content)
+
+
+def external_storage(file, name):
+    file.create_dataset(name, (1, 2, 56, 60), "f4", external=[("/etc/passwd", 0, 4 * 6720)])
+
+
+def virtual(file, name):
+    layout = h5py.VirtualLayout((1, 2, 56, 60), "f4")
+    layout[:] = h5py.VirtualSource("model_iter0050.hdf5", name, (1, 2, 56, 60))
+    file.create_virtual_dataset(name, layout)
+
+
+def link_through_another_file(file, name):
+    file["elsewhere"] = h5py.ExternalLink("model_iter0050.hdf5", "/optimizable_tensors")
+    file[name] = h5py.SoftLink("/elsewhere/objp")
+
+
+def in_a_circle(file, name):
+    file["a"], file["b"] = h5py.SoftLink("/b"), h5py.SoftLink("/a")
+    file[name] = h5py.SoftLink("/a")
+
+
+def ten_terabytes(file, name):
+    space, late = h5py.h5s.create_simple((1, 2, 56, 2 * 10**10)), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    late.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32LE, space, late)
+
+
+def ten_terabytes_compressed(file, name):
+    file.create_dataset(name, (1, 2, 56, 2 * 10**10), "f4", chunks=(1, 1, 56, 1000), compression="gzip")
+
+
+def odd_numbers(file, name):
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(100)
+    h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple((1, 2, 56, 60)))
+    file[name].id.write(h5py.h5s.ALL, h5py.h5s.ALL, np.zeros((1, 2, 56, 60), np.float32), h5py.h5t.NATIVE_FLOAT)
+
+
+OBJP = "optimizable_tensors/objp"
+NOT_READ = {
+    "truncated": (lambda path: os.truncate(path, path.stat().st_size // 2), "HDF5 cannot read the file (Unable to"),
+    "no bytes": (lambda path: os.truncate(path, 0), "is empty (0 bytes)"),
+    "text": (lambda path: path.write_text("no HDF5"), "HDF5 cannot read the file (Unable to"),
+    "no tensor": (lambda path: edit(path, OBJP, lambda *_: None), "has no tensor objp; it has obja, probe_pos_shifts"),
+    "no niter": (lambda path: edit(path, "niter", lambda *_: None), "has no dataset niter (expected one integer"),
+    "rank": (lambda path: edit(path, OBJP, put(np.zeros((7, 8), "f4"))), "expected real (omode, slice, y, x), found"),
+    "type": (lambda path: edit(path, OBJP, put(np.zeros((1, 2, 56, 60), "i4"))), "expected real (omode, slice, y, x)"),
+    "complex": (lambda path: edit(path, "optimizable_tensors/probe", put(np.zeros((2, 32, 32)))), "expected complex"),
+    "no positions": (
+        lambda path: edit(path, "model_attributes/crop_pos", put(np.zeros((0, 2), "i4"))),
+        "found int32 (0",
+    ),
+    "group": (lambda path: edit(path, OBJP, lambda file, name: file.create_group(name)), "has no tensor objp"),
+    "many groups": (
+        lambda path: edit(path, OBJP, lambda file, name: file.create_group(name + 64 * "/g")),
+        "no tensor objp",
+    ),
+    "nowhere": (lambda path: edit(path, OBJP, put(h5py.SoftLink("/nowhere"))), "a link to something that is not there"),
+    "circle": (lambda path: edit(path, OBJP, in_a_circle), "optimizable_tensors/objp is a link that leads in a circle"),
+    "other file": (
+        lambda path: edit(path, OBJP, put(h5py.ExternalLink("x", "/y"))),
+        "a link to another file, which is not",
+    ),
+    "through": (
+        lambda path: edit(path, OBJP, link_through_another_file),
+        "a link to another file, which is not followed",
+    ),
+    "external": (lambda path: edit(path, OBJP, external_storage), "its numbers are in other files, which are not read"),
+    "virtual": (lambda path: edit(path, OBJP, virtual), "its numbers are in other files, which are not read"),
+    "10 TB": (lambda path: edit(path, OBJP, ten_terabytes), "needs 8960000000000 bytes, of which the file holds 0"),
+    "10 TB zip": (
+        lambda path: edit(path, OBJP, ten_terabytes_compressed),
+        "needs 8960000000000 bytes, of which the file",
+    ),
+    "odd numbers": (lambda path: edit(path, OBJP, odd_numbers), "its numbers are of no ordinary kind"),
+    "dangling": (lambda path: (path.unlink(), path.symlink_to("gone")), "is a link to a file that is not there"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a file with content of its own"),
+    "forbidden": (lambda path: path.chmod(0), "cannot be read (Permission denied)"),
+}
+
+
+@pytest.fixture(params=NOT_READ)
+def spoil(request):
+    """Something that makes a file unreadable, and what is said of it."""
+    if request.param == "forbidden" and os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    return NOT_READ[request.param]
+
+
+def test_a_file_that_cannot_be_read_is_left_out(ptyconv, sample, tmp_path, whole, spoil):
+    make, said = spoil
+    make(sample / MIDDLE)
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
+    assert result.exit_code == 0
+    warning = " ".join(result.stderr.split())
+    assert f"warning: {MIDDLE} was left out: " in warning
+    assert said in warning
+    assert "The change at iteration 70 is since iteration 50." in warning
+    found = json.loads((tmp_path / "out" / "convergence_iters.json").read_text())
+    for key, curve in whole.items():
+        expected, got = dict(curve), dict(found[key])
+        assert set(got) == set(expected) - {60}
+        assert {niter: value for niter, value in got.items() if niter != 70} == pytest.approx(
+            {niter: value for niter, value in expected.items() if niter not in (60, 70)}, rel=1e-12
+        )
+    (left_out,) = json.loads((tmp_path / "out" / "convergence_report.json").read_text())["left_out"]
+    assert left_out["file"] == MIDDLE
+    assert said in left_out["reason"]
+
+
+def test_strict_stops_at_a_file_that_cannot_be_read(ptyconv, sample, tmp_path, spoil):
+    make, said = spoil
+    make(sample / MIDDLE)
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--strict")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {sample / MIDDLE}: ")
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_newest_file_may_still_be_being_written(ptyconv, sample, tmp_path, spoil):
+    make, said = spoil
+    make(sample / NEWEST)
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
+    assert result.exit_code == 0
+    assert said in " ".join(result.stderr.split())
+    if "no tensor" not in said:
+        assert "(the newest checkpoint: is it still being written?)" in " ".join(result.stderr.split())
+    assert "11 checkpoints, iterations 10 to 110" in result.stdout
+
+
+def test_the_newest_file_is_waited_for(sample, monkeypatch):
+    content = (sample / NEWEST).read_bytes()
+    (sample / NEWEST).write_bytes(content[:5000])
+    monkeypatch.setattr(checkpoints_run, "PATIENCE", (1.5, 2.5))
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if len(waited) == 2:
+            (sample / NEWEST).write_bytes(content)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    analysis = analyze_run(sample, device="cpu")
+    assert waited == [1.5, 2.5]
+    assert analysis.left_out == []
+    assert analysis.checkpoints[-1].niter == 120
+
+
+def test_a_locked_file_is_left_out(sample):
+    code = (
+        f"import h5py, time; f = h5py.File({str(sample / MIDDLE)!r}, 'r+'); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "ready\n"
+        (left_out,) = analyze_run(sample, device="cpu").left_out
+        writer.kill()
+    assert left_out.reason == "is locked by another process, which is writing it"
+
+
+def test_too_few_that_can_be_read(tmp_path):
+    write_run(tmp_path, [2, 4])
+    os.truncate(tmp_path / "model_iter0002.hdf5", 0)
+    said = r"holds 1 checkpoint that can be read \(model_iter0002.hdf5: is empty \(0 bytes\)\); a change needs"
+    with pytest.raises(PtyconvError, match=said):
+        analyze_run(tmp_path, device="cpu")
+    os.truncate(tmp_path / "model_iter0004.hdf5", 0)
+    with pytest.raises(PtyconvError, match="is empty"):
+        analyze_run(tmp_path, device="cpu")
+
+
+def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, monkeypatch):
+    read_headers = checkpoints_run.read_headers
+
+    def then_rewrite(*arguments):
+        found = read_headers(*arguments)
+        shutil.copyfile(sample / "model_iter0010.hdf5", sample / MIDDLE)
+        return found
+
+    monkeypatch.setattr("ptyconv_cli.analyze.read_headers", then_rewrite)
+    analysis = analyze_run(sample, device="cpu")
+    assert [(file.file, file.reason) for file in analysis.left_out] == [
+        (MIDDLE, "was written again while it was analyzed")
+    ]
+    values = dict(analysis.convergence_iters["objp_fg"])
+    assert 60 not in values
+    assert values[120] == dict(whole["objp_fg"])[120]
+    shutil.copyfile(runs.SAMPLE / MIDDLE, sample / MIDDLE)
+    with pytest.raises(PtyconvError, match="was written again"):
+        analyze_run(sample, device="cpu", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
+        ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
+        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) are others"),
+        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history is another one"),
+        ("niter", 110, "it holds iteration 110 as model_iter0110.hdf5 does"),
+    ],
+)
+def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
+    edit(sample / NEWEST, name, put(values))
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {sample}: its checkpoints are of 2 runs:\n"
+        "  1: model_iter0010.hdf5, …, model_iter0110.hdf5 (11 files)\n"
+        f"  2: model_iter0120.hdf5: {why}\n"
+        "No change from one run to another means anything. Choose a run with --select 1,\n"
+        "or files by a pattern of names, such as --select 'model_iter00*'.\n"
+    )
+    assert not (tmp_path / "out").exists()
+    expected = {key: curve[:-1] for key, curve in whole.items()}
+    for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
+        found = analyze_run(sample, device="cpu", select=select)
+        assert found.checkpoints[-1].niter == 110
+        assert select != "1" or found.convergence_iters == expected
+
+
+def test_two_runs_in_one_folder_are_told_apart():
+    mixed = runs.DATA / "ptyrad-1.0" / "mixed_in_one_folder"
+    with pytest.raises(PtyconvError) as error:
+        analyze_run(mixed, device="cpu")
+    assert "  1: model_iter0002.hdf5, model_iter0004.hdf5, model_iter0006.hdf5\n" in str(error.value)
+    assert "  2: model_iter0008.hdf5, model_iter0010.hdf5: " in str(error.value)
+    first, second = (analyze_run(mixed, device="cpu", select=select) for select in ("1", "2"))
+    assert [checkpoint.niter for checkpoint in first.checkpoints] == [2, 4, 6]
+    assert [checkpoint.niter for checkpoint in second.checkpoints] == [8, 10]
+    with pytest.raises(PtyconvError, match="there is no run 3"):
+        analyze_run(mixed, device="cpu", select="3")
+    with pytest.raises(PtyconvError, match=r"no checkpoint matches --select '\*\.h5'; model_iter0002.hdf5 is one"):
+        analyze_run(mixed, device="cpu", select="*.h5")
+
+
+def test_a_copy_of_a_checkpoint_is_not_a_step(sample):
+    shutil.copy(sample / "model_iter0020.hdf5", sample / "model_iter0015.hdf5")
+    with pytest.raises(
+        PtyconvError, match=r"2: model_iter0015.hdf5: it holds iteration 20 as model_iter0020.hdf5 does"
+    ):
+        analyze_run(sample, device="cpu")
+
+
+def flat(model, **tensors):
+    for name, value in tensors.items():
+        model.optimizable_tensors[name].data[:] = value
+    return model
+
+
+@pytest.mark.parametrize("writer", [write_hdf5, write_pt])
+def test_extreme_but_allowed(tmp_path, writer, recwarn):
+    """Constant objects, a dark probe, one position, one row, one pixel: results are defined, and nothing complains."""
+    from toy import ToyModel
+
+    suffix = ".hdf5" if writer is write_hdf5 else ".pt"
+    rows = {"one position": [[3, 4]], "one row": [[3, 4], [3, 5], [3, 9]], "one column": [[3, 4], [8, 4]]}
+    for name, corners in rows.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        model = ToyModel()
+        model.crop_pos = torch.tensor(corners, dtype=torch.int32)
+        shifts = model.optimizable_tensors["probe_pos_shifts"].data[: len(corners)]
+        model.optimizable_tensors["probe_pos_shifts"] = torch.nn.Parameter(shifts.clone())
+        writer(folder / f"model_iter0002{suffix}", model, 2)
+        writer(folder / f"model_iter0004{suffix}", flat(model, obja=1.0, probe=0.0), 4)
+        writer(folder / f"model_iter0006{suffix}", flat(model, objp=0.5), 6)
+        analysis = analyze_run(folder, device="cpu")
+        values = {key: [value for _, value in curve] for key, curve in analysis.convergence_iters.items()}
+        assert all(np.isfinite(value) for curve in values.values() for value in curve)
+        assert values["obja_bg"] == [0.0, 0.0]
+        assert values["probe"] == [pytest.approx(1.0), 0.0]
+        assert values["probe_pos_shifts"] == [0.0, 0.0]
+        assert analysis.region.shape_in((1, 22, 26))[1:] == (
+            1 if name != "one column" else 6,
+            1 if name != "one row" else 6,
+        )
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_memory_is_not_asked_for_in_vain(sample, monkeypatch):
+    sysconf = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else sysconf(name))
+    with pytest.raises(PtyconvError, match=r"3 checkpoints at a time need .* GB of memory; this machine has .* \(-t\)"):
+        analyze_run(sample, device="cpu")
+
+
+def test_a_gpu_with_too_little_memory(sample, monkeypatch):
+    def too_large(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("ptyconv_cli.walk.tensor_changes", too_large)
+    with pytest.raises(PtyconvError, match="cpu: too little memory is free; try --device cpu, or fewer tensors"):
+        analyze_run(sample, device="cpu")
+
+
+def test_names_do_not_steer_the_terminal(ptyconv, sample, tmp_path):
+    (sample / "model_iter0010\x1b[31m\x07.hdf5").write_text("")
+    with h5py.File(sample / NEWEST, "r+") as file:
+        file["lr_iters/\x1b]0;title\x07"] = np.zeros(3)
+    evil = sample.rename(tmp_path / "run\x1b[2J\n")
+    result = ptyconv("analyze", evil)
+    assert result.exit_code == 0
+    assert "model_iter0010?[31m?.hdf5 was left out" in " ".join(result.stderr.split())
+    refused = ptyconv("analyze", evil, "--select", "x\x1b[2J")
+    for text in (result.stdout, result.stderr, refused.stderr):
+        assert text
+        assert "\x1b" not in text
+        assert "\x07" not in text
+
+
+def test_a_file_system_without_locks(sample, whole, monkeypatch):
+    opened, open_file = [], h5py.File
+
+    def file(path, mode, **options):
+        opened.append(options)
+        if not options:
+            raise OSError(524, "Unable to lock file")
+        return open_file(path, mode, **options)
+
+    monkeypatch.setattr(hdf5.h5py, "File", file)
+    monkeypatch.setattr(
+        hdf5, "isinstance", lambda item, kind: builtin(item, open_file if kind is file else kind), raising=False
+    )
+    builtin = isinstance
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.convergence_iters == whole
+    assert {"locking": "best-effort"} in opened
+    assert [warning[:53] for warning in analysis.warnings] == ["The file system of this folder has no locks, so files"]
+    assert errno.ENOLCK in hdf5.NO_LOCKS
+
+
+REWRITE = """
+import random, sys, time, h5py
+path, whole = sys.argv[1:]
+content = open(whole, "rb").read()
+print("ready", flush=True)
+while True:
+    with open(path, "wb") as file:  # as the engine does: in place, in pieces
+        for start in range(0, len(content), 50_000):
+            file.write(content[start:start + 50_000])
+            file.flush()
+            time.sleep(0.001)
+    try:
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance"] = "x"
+    except OSError:
+        pass  # locked by the reader
+    time.sleep(random.random())
+"""
+
+
+def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch):
+    monkeypatch.setattr(checkpoints_run, "PATIENCE", (0.01, 0.02, 0.05))
+    command = [sys.executable, "-c", REWRITE, str(sample / NEWEST), str(runs.SAMPLE / NEWEST)]
+    times_left_out = times_used = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "ready\n"
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            analysis = analyze_run(sample, device="cpu")
+            times_left_out += len(analysis.left_out)
+            times_used += not analysis.left_out
+            for key, curve in analysis.convergence_iters.items():
+                assert curve == whole[key][: len(curve)]
+                assert len(curve) >= 10
+        assert writer.poll() is None
+        writer.kill()
+    assert times_left_out
+    assert times_used
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from ptyconv_cli.files import write_whole
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+for generation in range(10**9):
+    write_whole({folder / name: (f"{generation} " * 20_000).encode() for name in ("a.json", "b.json", "c.png")})
+"""
+
+
+def test_killed_while_writing(tmp_path):
+    """Whenever the process is killed, each file is the old or the new one, whole."""
+    random.seed(4)
+    for _ in range(50):
+        with subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+            writer.stdout.readline()
+            time.sleep(0.01 + 0.05 * random.random())
+            writer.kill()
+        for path in tmp_path.glob("*.*"):
+            if not path.name.startswith("."):
+                words = path.read_text().split()
+                assert len(words) == 20_000
+                assert len(set(words)) == 1
+    assert {path.name for path in tmp_path.glob("[abc].*")} == {"a.json", "b.json", "c.png"}
+
+
+def test_ctrl_c_leaves_nothing_and_exits_130(tmp_path):
+    write_run(tmp_path / "run", list(range(2, 42, 2)))
+    code = (
+        "import sys, time, ptyconv_cli.walk as walk\n"
+        "from ptyconv_cli.cli import main\n"
+        "compare = walk.tensor_changes\n"
+        "def slowly(*arguments):\n    print('ready', flush=True); time.sleep(0.3); return compare(*arguments)\n"
+        "walk.tensor_changes = slowly\n"
+        "main(sys.argv[1:])"
+    )
+    arguments = ["analyze", tmp_path / "run", "-o", tmp_path / "out"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.strip() == "interrupted; nothing was written"
+    assert not (tmp_path / "out").exists()
