@@ -1,0 +1,264 @@
+"""Analyzes runs with one damaged file, each in a process of its own: `make fuzz`, and a short round in the tests.
+
+    python tests/fuzz.py [--count N] [--seed N]
+
+Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing over 10 s. And no number
+is wrong: between whole files it is that of the whole run, to the last bit; and so it is at the damaged file where the
+damage lies outside the tensors. HDF5 as PtyRAD writes it has no checksums: damage to the description of where a tensor
+lies may go unnoticed, and is counted.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from runs import SAMPLE, SAMPLE_PT
+
+import ptyconv_cli.walk  # noqa: F401  loaded here, so that the many processes need not load it
+from ptyconv_cli.checkpoints import run as checkpoints_run
+from ptyconv_cli.cli import main as ptyconv
+from ptyconv_cli.report import CHANGES_NAME, REPORT_NAME
+
+LIMIT = 10
+"""Seconds that an analysis may take."""
+
+MEMORY = 8 << 30
+"""Bytes that it may ask for."""
+
+TENSORS = ("obja", "objp", "probe", "probe_pos_shifts")
+Parts = list[tuple[int, int]]
+Points = dict[tuple[str, int, int], float | None]
+
+
+class Damage(NamedTuple):
+    """What was done to a file: `touches` tensors (whose numbers may then be any), the description, or nothing."""
+
+    what: str
+    touches: str
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def parts_of(path: Path) -> tuple[Parts, Parts]:
+    """Return where in a file the numbers of the tensors are, and where all other numbers are."""
+    tensors: Parts = []
+    others: Parts = []
+    if path.suffix == ".pt":
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            for entry in archive.infolist():
+                file.seek(entry.header_offset + 26)
+                name_length, extra_length = np.frombuffer(file.read(4), "<u2").tolist()
+                start = entry.header_offset + 30 + name_length + extra_length
+                if not entry.filename.endswith(".pkl"):
+                    tensors.append((start, start + entry.file_size))
+        return tensors, others
+    with h5py.File(path) as file:
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and item.id.get_offset() is not None:
+                part = item.id.get_offset(), item.id.get_offset() + item.id.get_storage_size()
+                (tensors if name.removeprefix("optimizable_tensors/") in TENSORS else others).append(part)
+
+        file.visititems(visit)
+    return tensors, others
+
+
+def damage_bytes(path: Path, draw: random.Random) -> Damage:
+    tensors, others = parts_of(path)
+    content = bytearray(path.read_bytes())
+    kind = draw.choice(["bits", "bits of the head", "bits of other numbers", "zeros", "truncated", "longer"])
+    places: list[int] = []
+    if kind == "truncated":
+        del content[draw.randrange(len(content)) :]
+    elif kind == "longer":
+        content += draw.randbytes(draw.randrange(1, 5000))
+    elif kind == "zeros":
+        start = draw.randrange(len(content))
+        places = list(range(start, min(start + draw.randrange(1, 2000), len(content))))
+        content[start : places[-1] + 1] = bytes(len(places))
+    else:
+        low, high = 0, len(content)
+        if kind == "bits of the head":
+            high = min(high, 8192)
+        elif kind == "bits of other numbers" and others:
+            low, high = draw.choice([part for part in others if part[1] > part[0]])
+        places = [draw.randrange(low, high) for _ in range(draw.randrange(1, 10))]
+        for place in places:
+            content[place] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    in_tensors, in_others = (
+        [any(low <= place < high for low, high in parts) for place in places] for parts in (tensors, others)
+    )
+    touches = "tensors" if any(in_tensors) else "nothing" if all(in_others) else "description"
+    return Damage(kind, touches)
+
+
+def changed(array: np.ndarray, draw: random.Random) -> tuple[str, np.ndarray | None, str]:
+    """Return another array in place of one, None for none at all."""
+    kind = draw.choice(["deleted", "int32", "float64", "complex", "big-endian", "longer", "shorter", "empty"])
+    if kind == "deleted":
+        return kind, None, "nothing"
+    if kind in ("longer", "shorter", "empty"):
+        size = {"longer": 2, "shorter": 0.5, "empty": 0}[kind]
+        axis = draw.randrange(max(array.ndim, 1))
+        shape = [int(size * n) if k == axis else n for k, n in enumerate(array.shape)]
+        return kind, np.resize(array, shape), "tensors"
+    kinds = {"int32": "i4", "float64": "f8", "complex": "c8", "big-endian": array.dtype.newbyteorder(">")}
+    with np.errstate(all="ignore"):
+        return kind, array.real.astype(kinds[kind]) if array.dtype.kind != "c" else array.astype("c16"), "nothing"
+
+
+def damage_hdf5(path: Path, draw: random.Random) -> Damage:
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        read = [name for name in names if name.startswith("optimizable") or name in ("niter", "loss_iters")]
+        name = draw.choice([*read, "model_attributes/crop_pos", "model_attributes/dx", draw.choice(names)])
+        if draw.random() < 0.2 or file[name].dtype.kind not in "fiuc":
+            file.move(name, name + "_renamed")
+            return Damage(f"renamed {name}", "nothing")
+        kind, values, touches = changed(file[name][()] + np.zeros((), file[name].dtype), draw)
+        del file[name]
+        if values is not None:
+            file[name] = values
+    return Damage(f"{kind} {name}", touches)
+
+
+def damage_pt(path: Path, draw: random.Random) -> Damage:
+    content = torch.load(path, weights_only=False)  # our own file
+    group = draw.choice([content["optimizable_tensors"], content["optimizable_tensors"], content["model_attributes"]])
+    name = draw.choice([name for name, value in group.items() if isinstance(value, torch.Tensor)])
+    tensor = group.pop(name)
+    if draw.random() < 0.2:
+        group[name + "_renamed"] = tensor
+        kind, touches = "renamed", "nothing"
+    else:
+        kind, values, touches = changed(tensor.cpu().numpy(), draw)
+        if values is not None:
+            group[name] = torch.from_numpy(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
+    torch.save(content, path)
+    return Damage(f"{kind} {name}", touches)
+
+
+# --- analysis ---------------------------------------------------------------------------------------------------------
+
+
+def analyze(run_dir: Path, out: Path) -> tuple[int | None, str]:
+    """Analyze in a process of its own; return its exit code, None if it took too long, and what it said."""
+    said = out.parent / "said.txt"
+    child = os.fork()
+    if not child:
+        with said.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        checkpoints_run.PATIENCE = ()
+        code = 99
+        try:
+            ptyconv(["analyze", str(run_dir), "-o", str(out), "--no-plot", "--device", "cpu", "-q"])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 98
+        except BaseException as error:
+            os.write(2, f"Traceback: {error!r}".encode())
+        finally:
+            os._exit(code)
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return None, said.read_text(errors="replace")
+
+
+def points_in(out: Path) -> Points:
+    def refuse(token: str) -> None:
+        raise ValueError(f"{token} is no JSON")
+
+    json.loads((out / CHANGES_NAME).read_text(), parse_constant=refuse)
+    report = json.loads((out / REPORT_NAME).read_text(), parse_constant=refuse)
+    series = report["series"].items()
+    return {(key, p["since"], p["niter"]): p["value"] for key, found in series for p in found["points"]}
+
+
+def verdict(code: int | None, said: str, out: Path, right: Points, victim: int, damage: Damage) -> str:
+    """Say what came of it; what begins with FAILED must not happen."""
+    if code is None:
+        return "FAILED: took too long"
+    if code not in (0, 1) or "Traceback" in said:
+        return f"FAILED: ended with {code}: {said[-300:]}"
+    if code == 1:
+        clean = said.startswith("Error: ") and not out.exists()
+        return "an error" if clean else f"FAILED: no clean error: {said[-300:]}"
+    found = points_in(out)
+    wrong = {place for place, value in found.items() if place in right and value != right[place]}
+    if any(victim not in place for place in wrong):
+        return f"FAILED: wrong numbers between whole files: {sorted(wrong)}"
+    if wrong and damage.touches == "nothing":
+        return f"FAILED: wrong numbers, though no tensor was touched: {sorted(wrong)}"
+    at_victim = any(victim in place for place in found)
+    if wrong:
+        return "other numbers, of damaged tensors" if damage.touches == "tensors" else "UNNOTICED: other numbers"
+    return "the right numbers" if at_victim else "the file left out"
+
+
+def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
+    """Return how often what came of damage to what."""
+    outcomes: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        whole: dict[str, Points] = {}
+        bases = {"HDF5": [SAMPLE / f"model_iter{n:04d}.hdf5" for n in (10, 20, 30, 40)]}
+        bases[".pt"] = sorted(SAMPLE_PT.glob("*.pt"))[:4]
+        for number in range(-len(bases), count):
+            draw = random.Random(f"{seed} {number}")
+            base = list(bases)[number % len(bases)]
+            work = Path(folder) / "work"
+            shutil.rmtree(work, ignore_errors=True)
+            (work / "run").mkdir(parents=True)
+            for path in bases[base]:
+                shutil.copy(path, work / "run")
+            if number < 0:  # first the whole runs
+                code, said = analyze(work / "run", work / "out")
+                assert code == 0, said
+                whole[base] = points_in(work / "out")
+                continue
+            victim = work / "run" / draw.choice(bases[base]).name
+            damage = draw.choice([damage_bytes, damage_hdf5 if base == "HDF5" else damage_pt])(victim, draw)
+            code, said = analyze(work / "run", work / "out")
+            outcome = verdict(code, said, work / "out", whole[base], int(victim.stem[-4:]), damage)
+            if outcome.startswith(("FAILED", "UNNOTICED")):
+                print(f"seed {seed}, number {number}, {base}, {victim.name}, {damage.what}: {outcome}", flush=True)
+            outcomes[f"{base}, {damage.touches}", outcome.split(":")[0]] += 1
+    return outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    outcomes = fuzz(options.count, options.seed)
+    print(f"\n{'damage to':<20}{'outcome':<40}times")
+    for (touches, outcome), times in sorted(outcomes.items()):
+        print(f"{touches:<20}{outcome:<40}{times}")
+    if any(outcome == "FAILED" for _, outcome in outcomes):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
