@@ -9,7 +9,7 @@ from ptyconv_cli.agreement import compare_with_live
 from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
 from ptyconv_cli.checkpoints.belonging import matching, of_one_run
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
-from ptyconv_cli.checkpoints.run import Header, choose, read_headers, read_histories
+from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import CheckpointInfo, RunAnalysis
 from ptyconv_cli.region import Region, scanned_region
@@ -44,9 +44,13 @@ def analyze_run(
     settings = MonitorSettings.from_params({"tensors": tensors, "percentile_range": percentile_range})
     check_whole_number("every", every)
     check_device_name(device)
-    paths, lookalikes = find_checkpoints(Path(run_dir))
-    headers, left_out = read_headers(matching(paths, select), settings.tensors, strict)
-    headers = choose(of_one_run(headers, settings.tensors, select), every, left_out)
+    run_dir = Path(run_dir)
+    paths, lookalikes = find_checkpoints(run_dir)
+    paths = [path for path in matching(paths, select) if number_in_name(path) % (every or 1) == 0]
+    headers, left_out = read_headers(paths, settings.tensors, strict) if paths else ([], [])
+    headers, of_other_runs = of_one_run(headers, settings.tensors, select)
+    left_out += of_other_runs
+    check_that_enough_are_left(run_dir, headers, every, left_out)
     engine, remarks_on_engine = read_histories(headers)
     region = _scanned_region(headers[0], settings.tensors)
     _check_memory(headers[0], region, settings.tensors)
@@ -56,10 +60,10 @@ def analyze_run(
 
         found = walk(headers, reading, settings.percentile_range, device, strict, progress)
     left_out += found.left_out
-    choose(found.used, None, left_out)  # enough of them?
+    check_that_enough_are_left(run_dir, found.used, every, left_out)
     agreement = compare_with_live(found.points, engine, settings.percentile_range)
     return RunAnalysis(
-        run_dir=str(Path(run_dir).resolve()),
+        run_dir=str(run_dir.resolve()),
         ptyconv_version=__version__,
         device=found.device,
         percentile_range=settings.percentile_range,
@@ -85,13 +89,16 @@ def analyze_run(
 
 
 def _scanned_region(first: Header, tensors: Iterable[str]) -> Region:
-    region = scanned_region(first.crop_pos, first.probe_shape)
-    for name in set(OF_OBJECT).intersection(tensors):
-        try:
-            region.shape_in(first.shapes[name])
-        except ValueError as error:
-            raise CheckpointError(f"{first.path}: {error}") from error
-    return region
+    """Return the region of a run; raise CheckpointError where positions, probe and object don't fit together."""
+    lowest_corner = first.crop_pos.max(0)
+    for name in tensors:
+        shape = first.shapes[name]
+        if name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any():
+            raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
+        if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
+            positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
+            raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
+    return scanned_region(first.crop_pos, first.probe_shape)
 
 
 def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
@@ -101,6 +108,8 @@ def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None
         for name in tensors
     }
     needed = TURNS * sum((8 if name == "probe" else 4) * count for name, count in numbers.items())
+    if not hasattr(os, "sysconf"):  # Windows doesn't tell
+        return
     held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > held:
         raise PtyconvError(
@@ -116,6 +125,9 @@ def _each_once(*remarks: str) -> list[str]:
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
     found = [f"{path.name} was left out: its name is not model_iterNNNN." for path in lookalikes]
     for header in headers:
+        damaged = any("loss_iters" in remark for remark in header.remarks)
+        if not len(header.loss) and not damaged and any(len(other.loss) for other in headers):
+            found.append(f"{header.path.name} has no loss history, by which files of other runs are told apart.")
         if header.niter != number_in_name(header.path):
             found.append(f"{header.path.name} holds iteration {header.niter}, which counts, not its name.")
         found += header.remarks

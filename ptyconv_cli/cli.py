@@ -34,7 +34,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("\ninterrupted; nothing was written", err=True)
+            click.echo("\ninterrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
         except PtyconvError as error:
             raise click.ClickException(printable(str(error))) from error

@@ -90,6 +90,6 @@ def _check_snapshot_device(device: Any) -> str | None:
 
 def check_device_name(name: str) -> str:
     """Return `name`; raise ValueError unless it is auto, cpu, cuda, cuda:N or mps."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
     return name

@@ -1,7 +1,8 @@
 """Walks over the checkpoints of a run and compares each with the one before."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ def walk(
     with one_thread_an_operation(), comparers, _too_much_for(device):
         checkpoints = read_one_after_the_other()
         previous, current = next(checkpoints, None), next(checkpoints, None)
+        if previous:  # of the others, the changes tell
+            _note_what_is_not_finite(found, previous, previous.snapshot.values)
         progress(1, len(headers))
         while previous and current:
             comparing = {
@@ -94,15 +97,23 @@ def _note(found: Found, name: str, changes: dict[str, Change], previous: _Ready,
         found.points.setdefault(key, []).append(point)
     if all(math.isfinite(change.value) for change in changes.values()):
         return
-    niters = found.not_finite.setdefault(name, [])
-    for checkpoint in (previous, current):
-        if checkpoint.header.niter not in niters and not checkpoint.snapshot.values[name].isfinite().all():
-            niters.append(checkpoint.header.niter)
+    found.not_finite.setdefault(name, [])
+    _note_what_is_not_finite(found, current, [name])
+
+
+def _note_what_is_not_finite(found: Found, checkpoint: _Ready, tensors: Iterable[str]) -> None:
+    for name in tensors:
+        if not checkpoint.snapshot.values[name].isfinite().all():
+            found.not_finite.setdefault(name, []).append(checkpoint.header.niter)
 
 
 @contextmanager
 def _too_much_for(device: torch.device) -> Iterator[None]:
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise PtyconvError(f"{device}: too little memory is free; try --device cpu, or fewer tensors (-t)") from error
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
+        if isinstance(error, RuntimeError) and not re.search("memory", str(error)):
+            raise
+        other = "" if device.type == "cpu" else "--device cpu, or "
+        raise PtyconvError(f"{device}: too little memory is free; try {other}fewer tensors (-t)") from error

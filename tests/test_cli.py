@@ -165,8 +165,12 @@ def broken(tmp_path):
         ("above", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt); its subfolders do: run_a"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
         ("shape", [], "{}: its checkpoints are of 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
-        ("shape", ["--select", "1"], "{}: holds 1 checkpoint; a change needs at least two"),
-        ("two", ["--every", 4], "{}: holds 2 checkpoints, 1 of them at a multiple of 4 iterations; a change needs"),
+        (
+            "shape",
+            ["--select", "1"],
+            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: is of run 2 (--select",
+        ),
+        ("two", ["--every", 4], "{}: holds 1 checkpoint at multiples of 4 iterations; a change needs"),
         (
             "tensor",
             [],
@@ -176,7 +180,7 @@ def broken(tmp_path):
         (
             "truncated",
             [],
-            "{}: holds 1 checkpoint that can be read (model_iter0004.hdf5: HDF5 cannot read the file (",
+            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: HDF5 cannot read the file (",
         ),
         (
             "text",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import reduce
 from pathlib import Path
 
 import h5py
@@ -210,7 +211,7 @@ def test_a_locked_file_is_left_out(sample):
 def test_too_few_that_can_be_read(tmp_path):
     write_run(tmp_path, [2, 4])
     os.truncate(tmp_path / "model_iter0002.hdf5", 0)
-    said = r"holds 1 checkpoint that can be read \(model_iter0002.hdf5: is empty \(0 bytes\)\); a change needs"
+    said = r"holds 1 checkpoint that can be used \(model_iter0002.hdf5: is empty \(0 bytes\)\); a change needs"
     with pytest.raises(PtyconvError, match=said):
         analyze_run(tmp_path, device="cpu")
     os.truncate(tmp_path / "model_iter0004.hdf5", 0)
@@ -266,6 +267,24 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
         found = analyze_run(sample, device="cpu", select=select)
         assert found.checkpoints[-1].niter == 110
         assert select != "1" or found.convergence_iters == expected
+
+
+@pytest.mark.parametrize("bad", [[2], [4], [2, 4]])
+def test_damage_that_shows_only_when_the_numbers_are_read(tmp_path, bad):
+    """A compressed dataset whose numbers don't unpack: its description is whole."""
+    model = write_run(tmp_path, [2, 4])
+    for niter in bad:
+        path = tmp_path / f"model_iter{niter:04d}.hdf5"
+        edit(path, OBJP, lambda file, name: file.create_dataset(name, data=model.arrays()["objp"], compression="gzip"))
+        with h5py.File(path) as file:
+            place = file[OBJP].id.get_chunk_info(0).byte_offset
+        content = bytearray(path.read_bytes())
+        content[place : place + 50] = bytes(50)
+        path.write_bytes(content)
+    with pytest.raises(
+        PtyconvError, match=r"holds [01] checkpoints? that can be used \(model_iter000.*HDF5 cannot read"
+    ):
+        analyze_run(tmp_path, device="cpu")
 
 
 def test_two_runs_in_one_folder_are_told_apart():
@@ -334,12 +353,15 @@ def test_memory_is_not_asked_for_in_vain(sample, monkeypatch):
         analyze_run(sample, device="cpu")
 
 
-def test_a_gpu_with_too_little_memory(sample, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory")]
+)
+def test_too_little_memory_on_the_way(sample, monkeypatch, error):
     def too_large(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr("ptyconv_cli.walk.tensor_changes", too_large)
-    with pytest.raises(PtyconvError, match="cpu: too little memory is free; try --device cpu, or fewer tensors"):
+    with pytest.raises(PtyconvError, match=r"cpu: too little memory is free; try fewer tensors \(-t\)"):
         analyze_run(sample, device="cpu")
 
 
@@ -464,5 +486,130 @@ def test_ctrl_c_leaves_nothing_and_exits_130(tmp_path):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said.strip() == "interrupted; nothing was written"
+    assert said.strip() == "interrupted"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_a_loss_does_not_hide_another_run(sample):
+    with h5py.File(sample / "model_iter0110.hdf5", "r+") as file:
+        del file["loss_iters"]
+    edit(sample / NEWEST, "loss_iters", put(np.array([[n, 0.5] for n in range(1, 121)])))
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+        analyze_run(sample, device="cpu")
+    said = "model_iter0110.hdf5 has no loss history, by which files of other runs are told apart."
+    assert said in analyze_run(sample, device="cpu", select="1").warnings
+
+
+def test_a_later_loss_is_no_shorter(sample):
+    with h5py.File(sample / NEWEST) as file:
+        loss = file["loss_iters"][:50]
+    edit(sample / NEWEST, "loss_iters", put(loss))
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+        analyze_run(sample, device="cpu")
+
+
+@pytest.mark.parametrize("dx", [np.inf, np.nan, 0.0, -0.2])
+def test_a_pixel_size_that_is_none(sample, dx):
+    edit(sample / MIDDLE, "model_attributes/dx", put(np.float32(dx)))
+    (left_out,) = analyze_run(sample, device="cpu").left_out
+    assert left_out.reason == f"the pixel size model_attributes/dx is {dx:g} Å"
+
+
+def test_numbers_that_are_only_shown_cost_their_place(ptyconv, sample):
+    edit(sample / NEWEST, "params/recon_params/convergence_monitor/percentile_range", put([np.nan, np.inf]))
+    edit(sample / NEWEST, "lr_iters/probe", put(np.full(120, np.nan)))
+    for path in sample.iterdir():
+        edit(path, "loss_iters", put(np.array([[0.2, 1], [0.7, 2]])))
+    result = ptyconv("analyze", sample)
+    assert result.exit_code == 0
+    assert "percentile_range: expected two numbers. It is left out." in " ".join(result.stderr.split())
+    assert "dataset loss_iters: expected one value for each iteration" in " ".join(result.stderr.split())
+    assert ptyconv("plot", sample).exit_code == 0
+
+
+def test_positions_that_fit_neither_the_object_nor_each_other(sample, tmp_path):
+    far = shutil.copytree(sample, tmp_path / "far")
+    for path in far.iterdir():
+        edit(path, "model_attributes/crop_pos", put(np.array(120 * [[0, 30]], "i4")))
+    with pytest.raises(PtyconvError, match=r"\(crop_pos\) lie outside obja, whose shape is \(1, 2, 56, 60\)"):
+        analyze_run(far, device="cpu")
+    for path in sample.iterdir():
+        edit(path, "model_attributes/crop_pos", put(np.array([[0, 0], [5, 5]], "i4")))
+    with pytest.raises(PtyconvError, match=r"2 scan positions \(crop_pos\), but the shape of probe_pos_"):
+        analyze_run(sample, device="cpu")
+
+
+def test_a_small_file_that_claims_many_positions(sample):
+    many = {"shape": (150_000_000, 2), "dtype": "i4", "chunks": (10**6, 2), "compression": "gzip", "fillvalue": 1}
+    edit(sample / MIDDLE, "model_attributes/crop_pos", lambda file, name: file.create_dataset(name, **many))
+    with h5py.File(sample / MIDDLE, "r+") as file:
+        file["model_attributes/crop_pos"][:20_000_000] = 0
+    (left_out,) = analyze_run(sample, device="cpu").left_out
+    assert "dataset model_attributes/crop_pos: " in left_out.reason
+
+
+def test_nan_in_the_first_checkpoint_is_reported(sample):
+    with h5py.File(sample / "model_iter0010.hdf5", "r+") as file:
+        file[OBJP][0, 0, 25, 25] = np.nan
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.not_finite == {"objp": [10]}
+    assert "objp holds NaN or infinity in the scanned region at iteration 10:" in analysis.warnings[0]
+
+
+def test_what_is_not_asked_for_does_not_matter(sample, whole):
+    edit(sample / MIDDLE, "optimizable_tensors/obja", put(np.zeros((7, 8), "i4")))
+    analysis = analyze_run(sample, device="cpu", tensors=["objp"])
+    assert analysis.left_out == []
+    assert analysis.convergence_iters["objp_fg"] == whole["objp_fg"]
+    os.truncate(sample / "model_iter0050.hdf5", 0)
+    analysis = analyze_run(sample, device="cpu", tensors=["objp"], every=20, strict=True)
+    assert analysis.left_out == []
+    assert [checkpoint.niter for checkpoint in analysis.checkpoints] == [20, 40, 60, 80, 100, 120]
+
+
+def test_the_probe_defines_the_region_and_must_not_change(sample):
+    edit(sample / MIDDLE, "optimizable_tensors/probe", put(np.zeros((2, 16, 16), "c8")))
+    with pytest.raises(PtyconvError, match=r"2: model_iter0060.hdf5: the probe has \(16, 16\) px, not \(32, 32\)"):
+        analyze_run(sample, device="cpu", tensors=["objp"])
+
+
+@pytest.mark.parametrize(
+    "options", [["--select", "9" * 5000], ["--select", "["], ["--select", "²"], ["--select", ""], ["--select", "0"]]
+)
+def test_odd_selections_are_clean_errors(ptyconv, options):
+    result = ptyconv("analyze", runs.SAMPLE, *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+
+
+def test_an_impossible_device_number_is_wrong_usage(ptyconv):
+    assert ptyconv("analyze", runs.SAMPLE, "--device", "cuda:99999999999").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (reduce(lambda row, _: [row] * 10, range(8), [0]), "expected numbers, or rows of them"),
+        ([[1, 10**400]], "expected numbers, or rows of them"),
+        ([[1, "a"]], "expected numbers, or rows of them"),
+        ([(1, 0.5, 3)], "expected real (n, 2)"),
+    ],
+)
+def test_lists_in_a_pt_file_that_are_no_history(tmp_path, loss, said):
+    write_run(tmp_path, [2, 4], write_pt, ".pt")
+    for path in tmp_path.iterdir():
+        content = torch.load(path, weights_only=False)
+        content["loss_iters"] = loss
+        torch.save(content, path)
+    assert said in " ".join(analyze_run(tmp_path, device="cpu").warnings)
+
+
+def test_a_diverged_loss_in_a_pt_file(tmp_path):
+    write_run(tmp_path, [2, 4], write_pt, ".pt")
+    for path, count in zip(sorted(tmp_path.iterdir()), (2, 4), strict=True):
+        content = torch.load(path, weights_only=False)
+        content["loss_iters"] = [(n, np.float32(np.nan)) for n in range(1, count + 1)]
+        torch.save(content, path)
+    analysis = analyze_run(tmp_path, device="cpu")
+    assert len(analysis.engine.loss) == 4
+    assert analysis.warnings == []

@@ -121,7 +121,8 @@ def test_what_numpy_cannot_hold_is_named(tmp_path, values):
     torch.save({"group": {"values": values}}, tmp_path / "file.pt")
     tree = PtTree(tmp_path / "file.pt")
     assert tree.children("group") == ["values"]
-    with pytest.raises(CheckpointError, match=r"file\.pt: PyTorch cannot read group/values"):
+    said = r"file\.pt: (PyTorch cannot read group/values|group/values: expected numbers)"
+    with pytest.raises(CheckpointError, match=said):
         tree.find("group/values")
 
 

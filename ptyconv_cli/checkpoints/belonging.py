@@ -1,14 +1,15 @@
 """Which checkpoints of a folder are of one run: no change between those of different runs means anything."""
 
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.discover import number_in_name
 from ptyconv_cli.checkpoints.run import Header
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.history import LeftOut
 
 MOST_NAMES = 4
 """Files of a run that are named one by one."""
@@ -16,7 +17,7 @@ MOST_NAMES = 4
 
 def matching(paths: list[Path], select: str | None) -> list[Path]:
     """Return the paths whose names match a selection, if it is a pattern; raise PtyconvError where none does."""
-    if select is None or select.isdecimal():
+    if select is None or _is_number(select):
         return paths
     found = [path for path in paths if fnmatchcase(path.name, select)]
     if not found:
@@ -24,19 +25,27 @@ def matching(paths: list[Path], select: str | None) -> list[Path]:
     return found
 
 
-def of_one_run(headers: list[Header], tensors: Iterable[str], select: str | None) -> list[Header]:
+def of_one_run(
+    headers: list[Header], tensors: tuple[str, ...], select: str | None
+) -> tuple[list[Header], list[LeftOut]]:
     """Return the headers of one run: all, if they belong together, or those of the run whose number is selected.
+
+    In the latter case also return those that are left out, being of other runs.
 
     Raises PtyconvError where they don't belong together and none is selected, and, if nothing is selected at all,
     where a file's name gives another iteration than the file.
     """
-    runs = _sorted_out(headers, tuple(tensors))
-    if select is not None and select.isdecimal():
+    if not headers:
+        return [], []
+    runs = _sorted_out(headers, tensors)
+    if _is_number(select):
         if not 1 <= int(select) <= len(runs):
             raise PtyconvError(
                 f"{headers[0].path.parent}: there is no run {select} to select; {_listing(runs, tensors)}"
             )
-        return runs[int(select) - 1]
+        others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
+        left_out = [LeftOut(header.path.name, f"is of run {number} (--select {select})") for number, header in others]
+        return runs[int(select) - 1], left_out
     if len(runs) > 1:
         raise PtyconvError(
             f"{headers[0].path.parent}: {_listing(runs, tensors)}\n"
@@ -49,14 +58,19 @@ def of_one_run(headers: list[Header], tensors: Iterable[str], select: str | None
                 f"{header.path}: holds iteration {header.niter}: was it renamed, or copied from another run? "
                 f"Move it away, or choose files by a pattern of names that it is to match: --select 'model_iter*'"
             )
-    return headers
+    return headers, []
+
+
+def _is_number(select: str | None) -> TypeGuard[str]:
+    return select is not None and select.isdecimal() and len(select) < 10
 
 
 def _sorted_out(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
     runs: list[list[Header]] = []
     for header in headers:
         for run in runs:
-            if not difference(header, run[-1], tensors):
+            with_loss = next((member for member in reversed(run) if len(member.loss)), run[-1])
+            if not (difference(run[-1], header, tensors) or difference(with_loss, header, tensors)):
                 run.append(header)
                 break
         else:
@@ -64,29 +78,31 @@ def _sorted_out(headers: list[Header], tensors: tuple[str, ...]) -> list[list[He
     return runs
 
 
-def difference(one: Header, other: Header, tensors: Iterable[str]) -> str:
-    """Say why two checkpoints are not of one run, "" where they may be."""
+def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
+    """Say why another checkpoint is not of the run of one, "" where it may be."""
     if one.niter == other.niter:
-        return f"it holds iteration {one.niter} as {other.path.name} does"
+        return f"it holds iteration {other.niter} as {one.path.name} does"
     for name in tensors:
         if one.shapes[name] != other.shapes[name]:
-            return f"the shape of {name} is {one.shapes[name]}, not {other.shapes[name]}"
+            return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
+    if one.probe_shape != other.probe_shape:
+        return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
-        return f"the pixel size dx is {one.dx:.6g} Å, not {other.dx:.6g} Å"
+        return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
     if not np.array_equal(one.crop_pos, other.crop_pos):
         return "the scan positions (crop_pos) are others"
-    # The file of a run holds its loss from the first iteration on, so that it begins with that of every earlier one.
-    shared = min(len(one.loss), len(other.loss))
-    if not np.array_equal(one.loss[:shared], other.loss[:shared], equal_nan=True):
+    # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
+    earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
+    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
         return "the loss history is another one"
     return ""
 
 
-def _listing(runs: list[list[Header]], tensors: Iterable[str]) -> str:
+def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:
     lines = ["its checkpoints are of " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
     for number, run in enumerate(runs, start=1):
         names = [header.path.name for header in run]
         named = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]} ({len(names)} files)"
-        why = next(filter(None, (difference(run[0], other, tensors) for other in runs[0])), "") if number > 1 else ""
+        why = next(filter(None, (difference(other, run[0], tensors) for other in runs[0])), "") if number > 1 else ""
         lines.append(f"  {number}: {named}" + (f": {why}" if why else ""))
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 import pickle
 import re
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,8 @@ class PtTree:
         self.remarks: list[str] = []
         with self._explained("the file"):
             _check_archive(path)
-            with LOADING, torch.serialization.safe_globals(ALLOWED):
+            with LOADING, torch.serialization.safe_globals(ALLOWED), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of PyTorch, to whom writes such files
                 self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(self._root, dict):
             raise CheckpointError(f"{path}: holds a {type(self._root).__name__} where a dict was expected")
@@ -64,6 +66,8 @@ class PtTree:
         with self._explained(name):
             if isinstance(item, torch.Tensor) and item.numel() * item.element_size() > item.untyped_storage().nbytes():
                 raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} is more than the file holds")
+            if isinstance(item, list | tuple) and not _is_table(item):
+                raise CheckpointError(f"{self.path}: {name}: expected numbers, or rows of them")
             array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
             return array if array.dtype.kind in "biufc" else None
 
@@ -114,6 +118,18 @@ def _check_archive(path: Path) -> None:
                     archive.read(entry)
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them, or not a whole one ({error})") from error
+
+
+def _is_table(rows: list[Any] | tuple[Any, ...]) -> bool:
+    """Say whether a list holds numbers, or short rows of them, and no lists in lists, which can repeat without end."""
+
+    def is_number(item: Any) -> bool:
+        return isinstance(item, (float, np.number)) or (isinstance(item, int) and abs(item) < 2**63)
+
+    def is_row(item: Any) -> bool:
+        return isinstance(item, (list, tuple)) and len(item) < 9 and all(map(is_number, item))
+
+    return all(is_number(row) or is_row(row) for row in rows)
 
 
 def _named(error: pickle.UnpicklingError) -> str:

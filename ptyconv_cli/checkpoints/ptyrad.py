@@ -1,6 +1,7 @@
 """The layout of PtyRAD 0.1.0b5 to 1.0: which names hold what, in an HDF5 file and in a `.pt` file alike."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -47,13 +48,18 @@ CURVE = Expected("fiu", "real", ("n", "2"))
 ITERATIONS = Expected("iu", "integer", ("n",))
 VALUES = Expected("fiu", "real", ("n",))
 
+MOST_NUMBERS = 1 << 24
+"""More are in no list of positions and no history; a small file can claim any number, packed or repeated."""
+
 T = TypeVar("T")
 
 TENSORS = {"obja": OBJECT, "objp": OBJECT, "probe_pos_shifts": SHIFTS, "probe": PROBE}
 
+READ_IN_PARTS = tuple(f"optimizable_tensors/{name}" for name in OF_OBJECT)
+
 
 class Checkpoint:
-    """One checkpoint file. `niter` is the iteration in it; `crop_pos` int64 (N, 2) in px; `dx` in Å.
+    """One checkpoint file. `niter` is the iteration in it; `dx` in Å.
 
     Of its tensors only what is asked for is read. Close it, or use it in a `with` statement.
 
@@ -66,8 +72,8 @@ class Checkpoint:
         self.path = tree.path
         self.niter = int(self._read("niter", WHOLE))
         self.dx = float(self._read("model_attributes/dx", REAL))
-        self.crop_pos = self._read("model_attributes/crop_pos", CORNERS).astype(np.int64)
-        self._held = [name for name in TENSORS if tree.find(f"optimizable_tensors/{name}") is not None]
+        if not 0 < self.dx < math.inf:
+            raise CheckpointError(f"{self.path}: the pixel size model_attributes/dx is {self.dx:g} Å")
         self.remarks = list(tree.remarks)
 
     def __enter__(self) -> "Checkpoint":
@@ -76,9 +82,27 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self._tree.close()
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the tensors that can be tracked and that the file holds, by name; reads none of them."""
-        return {name: self.shape_of(name) for name in self._held}
+    def crop_pos(self) -> np.ndarray:
+        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px."""
+        corners = self._read("model_attributes/crop_pos", CORNERS)
+        if corners.min() < 0 or corners.max() > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: dataset model_attributes/crop_pos: windows lie outside any object")
+        return corners.astype(np.int64)
+
+    def shapes(self, tensors: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the tensors that the file holds, by name; reads none of them.
+
+        What is wrong with one that is not among the `tensors` asked for is no matter: it is not named then.
+        """
+        found = {}
+        for name in TENSORS:
+            try:
+                if self._tree.find(f"optimizable_tensors/{name}") is not None:
+                    found[name] = self.shape_of(name)
+            except CheckpointError:
+                if name in tensors:
+                    raise
+        return found
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of one of the tensors that can be tracked."""
@@ -139,6 +163,8 @@ class Checkpoint:
         if array is None:
             raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
         fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
+        if name not in READ_IN_PARTS and array.size > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is more than any run needs")
         if not fits or (expected.axes[-1:] == ("2",) and array.shape[-1] != 2):
             found = f"{array.dtype} {tuple(array.shape)}"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
@@ -170,7 +196,9 @@ class Checkpoint:
         if self._tree.find(name) is None:
             return None
         percentiles = self._read(name, VALUES)
-        return float(percentiles[0]), float(percentiles[-1])
+        if len(percentiles) != 2 or not np.isfinite(percentiles).all():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected two numbers")
+        return float(percentiles[0]), float(percentiles[1])
 
     def _curve(self, name: str) -> Curve:
         array = self._tree.find(name)
@@ -189,7 +217,9 @@ class Checkpoint:
         return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
 
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
-        if len(niters) != len(values) or not np.isfinite(niters).all() or (np.diff(niters) <= 0).any():
+        niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
+        whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
+        if len(niters) != len(values) or not whole or (np.diff(niters) <= 0).any():
             expected = "one value for each iteration, in rising order"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
         return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]

@@ -37,8 +37,8 @@ class Header:
     remarks: list[str]
 
 
-def read_header(path: Path) -> Header:
-    """Read the header of a checkpoint; raise CheckpointError where that fails."""
+def read_header(path: Path, tensors: Iterable[str]) -> Header:
+    """Read the header of a checkpoint; raise CheckpointError where that fails, or one of the tensors is no such."""
     before = stamp(path)
     with open_checkpoint(path) as checkpoint:
         return Header(
@@ -46,9 +46,9 @@ def read_header(path: Path) -> Header:
             stamp=before,
             niter=checkpoint.niter,
             dx=checkpoint.dx,
-            crop_pos=checkpoint.crop_pos,
+            crop_pos=checkpoint.crop_pos(),
             probe_shape=checkpoint.probe_shape(),
-            shapes=checkpoint.shapes(),
+            shapes=checkpoint.shapes(tensors),
             loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
             slice_thickness=checkpoint.slice_thickness(),
             object_tilt=checkpoint.object_tilt(),
@@ -56,7 +56,7 @@ def read_header(path: Path) -> Header:
         )
 
 
-def read_headers(paths: Sequence[Path], tensors: Iterable[str], strict: bool) -> tuple[list[Header], list[LeftOut]]:
+def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) -> tuple[list[Header], list[LeftOut]]:
     """Read the headers of checkpoints, in order of the iteration inside the files; say which could not be read.
 
     Raises CheckpointError where none can be read, or, if `strict`, any cannot, and where none has one of the `tensors`.
@@ -66,7 +66,7 @@ def read_headers(paths: Sequence[Path], tensors: Iterable[str], strict: bool) ->
     newest = max(paths, key=number_in_name)
     for path in paths:
         try:
-            headers.append(_read_patiently(path) if path == newest else read_header(path))
+            headers.append(_read_patiently(path, tensors) if path == newest else read_header(path, tensors))
         except CheckpointError as error:
             if strict or len(left_out) == len(paths) - 1:
                 raise
@@ -86,16 +86,14 @@ def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
     return LeftOut(path.name, f"{reason} (the newest checkpoint: is it still being written?)" if newest else reason)
 
 
-def choose(headers: list[Header], every: int | None, left_out: list[LeftOut]) -> list[Header]:
-    """Return the headers at multiples of `every` iterations; raise PtyconvError where fewer than two are left."""
-    chosen = [header for header in headers if header.niter % (every or 1) == 0]
-    if len(chosen) < 2:
-        of_these = f", {len(chosen)} of them at a multiple of {every} iterations" if every else ""
-        unread = f" that can be read ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
-        raise PtyconvError(
-            f"{headers[0].path.parent}: holds {_count(len(headers))}{unread}{of_these}; a change needs at least two"
-        )
-    return chosen
+def check_that_enough_are_left(
+    run_dir: Path, headers: Sequence[Header], every: int | None, left_out: list[LeftOut]
+) -> None:
+    """Raise PtyconvError where fewer than two checkpoints are left to compare."""
+    if len(headers) < 2:
+        of_these = f" at multiples of {every} iterations" if every else ""
+        unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
+        raise PtyconvError(f"{run_dir}: holds {_count(len(headers))}{of_these}{unread}; a change needs at least two")
 
 
 def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
@@ -131,13 +129,13 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     ), remarks
 
 
-def _read_patiently(path: Path) -> Header:
+def _read_patiently(path: Path, tensors: Iterable[str]) -> Header:
     for seconds in PATIENCE:
         try:
-            return read_header(path)
+            return read_header(path, tensors)
         except CheckpointError:
             time.sleep(seconds)
-    return read_header(path)
+    return read_header(path, tensors)
 
 
 def _lacks(header: Header, name: str) -> CheckpointError:
