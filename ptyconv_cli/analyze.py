@@ -47,7 +47,9 @@ def analyze_run(
     run_dir = Path(run_dir)
     paths, lookalikes = find_checkpoints(run_dir)
     paths = [path for path in matching(paths, select) if number_in_name(path) % (every or 1) == 0]
-    headers, left_out = read_headers(paths, settings.tensors, strict) if paths else ([], [])
+    if not paths:
+        check_that_enough_are_left(run_dir, [], every, [])
+    headers, left_out = read_headers(paths, settings.tensors, strict)
     headers, of_other_runs = of_one_run(headers, settings.tensors, select)
     left_out += of_other_runs
     check_that_enough_are_left(run_dir, headers, every, left_out)
@@ -62,6 +64,14 @@ def analyze_run(
     left_out += found.left_out
     check_that_enough_are_left(run_dir, found.used, every, left_out)
     agreement = compare_with_live(found.points, engine, settings.percentile_range)
+    remarks = [
+        *_remarks_on_files(found.used, lookalikes),
+        *remarks_on_left_out(left_out, found.points),
+        *remarks_on_points(found.points, settings.percentile_range),
+        *remarks_on_not_finite(found.not_finite, [header.niter for header in found.used]),
+        *remarks_on_engine,
+        *remarks_on_live_record(agreement),
+    ]
     return RunAnalysis(
         run_dir=str(run_dir.resolve()),
         ptyconv_version=__version__,
@@ -77,14 +87,7 @@ def analyze_run(
         points=found.points,
         engine=engine,
         live_agreement=agreement,
-        warnings=_each_once(
-            *_remarks_on_files(found.used, lookalikes),
-            *remarks_on_left_out(left_out, found.points),
-            *remarks_on_points(found.points, settings.percentile_range),
-            *remarks_on_not_finite(found.not_finite, [header.niter for header in found.used]),
-            *remarks_on_engine,
-            *remarks_on_live_record(agreement),
-        ),
+        warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
     )
 
 
@@ -116,10 +119,6 @@ def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None
             f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
             f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
         )
-
-
-def _each_once(*remarks: str) -> list[str]:
-    return list(dict.fromkeys(remarks))
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:

@@ -18,7 +18,8 @@ from ptyconv_cli.files import check_writable, write_whole
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
-from ptyconv_cli.summary import printable, summary, warnings_text
+from ptyconv_cli.summary import summary, warnings_text
+from ptyconv_cli.text import printable
 from ptyconv_cli.version import __version__
 
 PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path is said later, with exit code 1
@@ -37,12 +38,12 @@ class _Commands(click.Group):
             click.echo("\ninterrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
         except PtyconvError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException(printable(str(error), keep="\n")) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(printable(f"{where}{error.strerror or error}")) from error
+            raise click.ClickException(printable(f"{where}{error.strerror or error}", keep="\n")) from error
 
 
 def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -156,10 +157,10 @@ def analyze(
         outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
     write_whole(outputs)
     if not quiet:
-        click.echo(printable(summary(analysis)))
-        click.echo(printable("\nwrote " + "\n      ".join(str(path) for path in outputs)))
+        _say(summary(analysis))
+        _say("\nwrote " + "\n      ".join(str(path) for path in outputs))
     if analysis.warnings:
-        click.echo(("" if quiet else "\n") + printable(warnings_text(analysis.warnings)), err=True)
+        _say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
 
 
 @main.command()
@@ -191,7 +192,11 @@ def plot(path: Path, output: Path | None, linear: bool, per_iteration: bool, sin
     results = report.read_results(path)
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     write_whole({picture: draw_dashboard(results, options, file_format)})
-    click.echo(printable(f"wrote {picture}"))
+    _say(f"wrote {picture}")
+
+
+def _say(text: str, err: bool = False) -> None:
+    click.echo(printable(text, keep="\n"), err=err)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptyconv_cli.region import Region
+from ptyconv_cli.text import printable
 
 Curve = list[tuple[int, float]]
 """Pairs of (niter, value), in order of iteration."""
@@ -95,7 +96,7 @@ class Results:
 
         It is shortened in the middle, for engines put all their settings into names; what is not printable becomes "?".
         """
-        name = "".join(character if character.isprintable() else "?" for character in self.name)
+        name = printable(self.name)
         if len(name) <= width:
             return name
         kept = width - 1

@@ -24,11 +24,6 @@ def warnings_text(warnings: list[str]) -> str:
     return "\n".join(wrap.fill(warning) for warning in warnings)
 
 
-def printable(text: str) -> str:
-    """Return text in which what would steer the terminal, as a name in a file may, is shown as "?"."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
-
-
 def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
     """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
 

@@ -1,7 +1,6 @@
 """Walks over the checkpoints of a run and compares each with the one before."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -113,7 +112,7 @@ def _too_much_for(device: torch.device) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
-        if isinstance(error, RuntimeError) and not re.search("memory", str(error)):
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         other = "" if device.type == "cpu" else "--device cpu, or "
         raise PtyconvError(f"{device}: too little memory is free; try {other}fewer tensors (-t)") from error

@@ -34,7 +34,7 @@ class ReadAhead:
 
     def __enter__(self) -> "ReadAhead":
         for _ in range(TURNS):
-            self._read_another({})
+            self.reuse({})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,13 +48,10 @@ class ReadAhead:
         return self._upcoming.popleft().result()
 
     def reuse(self, arrays: Arrays) -> None:
-        """Hand back arrays that nobody needs any more, to be filled with another checkpoint."""
-        self._read_another(arrays)
-
-    def _read_another(self, into: Arrays) -> None:
-        for header in self._headers:
-            self._upcoming.append(self._reader.submit(self._read, header, into))
-            break
+        """Hand back arrays that nobody needs any more, to be filled with another checkpoint, if one is left."""
+        header = next(self._headers, None)
+        if header is not None:
+            self._upcoming.append(self._reader.submit(self._read, header, arrays))
 
     def _read(self, header: Header, into: Arrays) -> Arrays:
         self._check(header)

@@ -35,8 +35,6 @@ def of_one_run(
     Raises PtyconvError where they don't belong together and none is selected, and, if nothing is selected at all,
     where a file's name gives another iteration than the file.
     """
-    if not headers:
-        return [], []
     runs = _sorted_out(headers, tensors)
     if _is_number(select):
         if not 1 <= int(select) <= len(runs):

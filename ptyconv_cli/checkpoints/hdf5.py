@@ -40,6 +40,7 @@ class Hdf5Tree:
         self.remarks: list[str] = []
         with self._explained("the file"):
             self._file = self._open()
+            self._size = path.stat().st_size
 
     def _open(self) -> h5py.File:
         try:
@@ -73,7 +74,7 @@ class Hdf5Tree:
                 return self._attribute(name)
             if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufc":
                 return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
-            problem = _problem(item, self.path.stat().st_size)
+            problem = _problem(item, self._size)
             if problem:
                 raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
             return item
@@ -95,11 +96,11 @@ class Hdf5Tree:
     def _item(self, name: str) -> Any:
         """Return a group or dataset of this very file, None where there is none; raise KeyError where it is damaged."""
         item: Any = self._file
-        parts, links = name.strip("/").split("/"), 0
+        parts, links = _parts(name), 0
         while parts:
             part = parts.pop(0)
-            link = item.get(part, getlink=True) if part and isinstance(item, h5py.Group) else None
-            if part and link is None:
+            link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
+            if link is None:
                 if links:
                     raise CheckpointError(f"{self.path}: {name} is a link to something that is not there")
                 return None
@@ -110,8 +111,8 @@ class Hdf5Tree:
                 if links > MOST_LINKS:
                     raise CheckpointError(f"{self.path}: {name} is a link that leads in a circle")
                 item = self._file if link.path.startswith("/") else item
-                parts = link.path.strip("/").split("/") + parts
-            elif part:
+                parts = _parts(link.path) + parts
+            else:
                 item = item[part]
         return item
 
@@ -132,6 +133,10 @@ class Hdf5Tree:
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
             reason = str(error).strip("'") or type(error).__name__  # the text of a KeyError is wrapped in quotes
             raise CheckpointError(f"{self.path}: HDF5 cannot read {what} ({reason})") from error
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part]
 
 
 def _problem(dataset: h5py.Dataset, file_size: int) -> str:
