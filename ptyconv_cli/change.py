@@ -1,4 +1,7 @@
-"""The changes between two snapshots: the numbers that PtyRAD's own monitor records. Pure functions on tensors."""
+"""The changes between two snapshots: the numbers that PtyRAD's own monitor records, and aligned ones beside them.
+
+Pure functions on tensors.
+"""
 
 import math
 from typing import NamedTuple
@@ -6,40 +9,66 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ptyconv_cli.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.device import precise
+from ptyconv_cli.history import TakenOut
 from ptyconv_cli.percentiles import mean_change_outside
 from ptyconv_cli.snapshot import Snapshot
 
 
 class Change(NamedTuple):
-    """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask)."""
+    """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask).
+
+    `aligned`: the value without what no diffraction pattern can see, and `taken_out`: that; None where not asked for.
+    """
 
     value: float
     voxels: int | None = None
+    aligned: float | None = None
+    taken_out: TakenOut | None = None
 
 
-def changes(current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float]) -> dict[str, Change]:
+def changes(
+    current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
+) -> dict[str, Change]:
     """Return the change since `previous` of every tracked series, by the keys of `series.SERIES` and in their order.
 
-    Units as in that table; formulas: README, "What the numbers mean".
+    Units as in that table; formulas: README, "What the numbers mean" and, if `aligned`, "The change that is real".
     """
     found: dict[str, Change] = {}
     for name in current.values:
-        found |= tensor_changes(name, current, previous, percentile_range)
+        found |= tensor_changes(name, current, previous, percentile_range, aligned)
     return found
 
 
 def tensor_changes(
-    name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float]
+    name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
     """Return the change since `previous` of the one or two series of a tensor, as `changes` does."""
-    now, before = current.values[name], previous.values[name]
+    now, before, dx = current.values[name], previous.values[name], current.dx
     if name == "probe":
-        return {name: Change(probe_change(now, before))}
+        return {name: _change_of_probe(now, before, dx, aligned)}
     if name == "probe_pos_shifts":
-        return {name: Change(position_change(now, before, current.dx))}
-    background, foreground = mean_change_outside(now, before, percentile_range)
-    return {f"{name}_bg": Change(*background), f"{name}_fg": Change(*foreground)}
+        return {name: _change_of_positions(now, before, dx, aligned)}
+    left, taken_out = align_object(name, now, before, dx) if aligned else (None, None)
+    background, foreground = mean_change_outside(now, before, percentile_range, left)
+    return {f"{name}_bg": Change(*background, taken_out), f"{name}_fg": Change(*foreground, taken_out)}
+
+
+def _change_of_probe(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+    change = Change(probe_change(now, before))
+    if not aligned:
+        return change
+    left, taken_out = align_probe(now, before, dx)
+    return change._replace(aligned=float(left.abs().sum()), taken_out=taken_out)
+
+
+def _change_of_positions(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+    change = Change(rms_displacement(now - before, dx))
+    if not aligned:
+        return change
+    left, taken_out = align_positions(now, before, dx)
+    return change._replace(aligned=rms_displacement(left, dx), taken_out=taken_out)
 
 
 def probe_change(current: Tensor, previous: Tensor) -> float:
@@ -50,7 +79,7 @@ def probe_change(current: Tensor, previous: Tensor) -> float:
     return change / (before + 1e-8)
 
 
-def position_change(current: Tensor, previous: Tensor, dx: float) -> float:
-    """Return the RMS displacement in Å of positions (N, 2) in px, `dx` in Å per px."""
-    squares = (current - previous).square().sum(-1)
+def rms_displacement(displacements: Tensor, dx: float) -> float:
+    """Return the RMS of displacements (N, 2) in px, in Å; `dx` in Å per px."""
+    squares = displacements.square().sum(-1)
     return dx * math.sqrt(float(squares.sum(dtype=precise(squares.device))) / len(squares))

@@ -14,10 +14,12 @@ from ptyconv_cli.snapshot import Model, Snapshot, take_snapshot
 class LiveModel(Model, Protocol):
     """A model in an engine: as `snapshot.Model`, with the dict that takes the record.
 
-    `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict.
+    `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict. So is
+    `convergence_aligned_iters`, which a model need not have beforehand.
     """
 
     convergence_iters: dict[str, list[tuple[int, float]]]
+    convergence_aligned_iters: dict[str, list[tuple[int, float]]]
 
 
 class ConvergenceMonitor:
@@ -26,7 +28,8 @@ class ConvergenceMonitor:
     `params` may have `tensors` (any of obja, objp, probe, probe_pos_shifts; default all), `every_n_iters` (a whole
     number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
     snapshot in the host's memory, which is slower and spares a GPU's. The first snapshot is taken here, so make the
-    monitor before the first update. The scanned region is fixed here too.
+    monitor before the first update. The scanned region is fixed here too. `aligned` (default False): compute also the
+    aligned change, which goes into a record of its own.
 
     A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device`, no
     voxel moved off its device. `last` is the last snapshot.
@@ -49,15 +52,23 @@ class ConvergenceMonitor:
         return interval is not None and interval > 0 and niter % interval == 0
 
     def step(self, model: LiveModel, niter: int) -> None:
-        """Append (niter, change since the last snapshot) to every tracked series of `model.convergence_iters`."""
+        """Append (niter, change since the last snapshot) to every tracked series of `model.convergence_iters`.
+
+        And, if asked for, the aligned change to `model.convergence_aligned_iters`, a dict that is made where there is
+        none.
+        """
         for key, change in self.measure(model).items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
+            if change.aligned is not None:
+                if not hasattr(model, "convergence_aligned_iters"):
+                    model.convergence_aligned_iters = {}
+                model.convergence_aligned_iters.setdefault(key, []).append((niter, change.aligned))
 
     @torch.no_grad()
     def measure(self, model: Model) -> dict[str, Change]:
         """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
         snapshot = self._take(model)
-        found = changes(snapshot, self.last, self.settings.percentile_range)
+        found = changes(snapshot, self.last, self.settings.percentile_range, self.settings.aligned)
         self.last = snapshot
         return found
 

@@ -1,5 +1,6 @@
 """What is known of a run over its iterations: plain numbers, no tensors, no files."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,38 @@ from ptyconv_cli.text import printable
 
 Curve = list[tuple[int, float]]
 """Pairs of (niter, value), in order of iteration."""
+
+LAG = 8
+"""Snapshots that a drift ratio looks back, where there are twice as many."""
+
+Triangle = list[list[float]]
+"""The distances of each snapshot, in order of iteration, from all before it: the first has none."""
+
+
+@dataclass(frozen=True)
+class TakenOut:
+    """What was taken out of a tensor's change because no diffraction pattern can see it, each to first order.
+
+    `share` of the change's norm, from 0 to 1: 1 - |what is left| / |change|; `shift` (y, x) in Å, by which the tensor
+    moved. Of the phase `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å; of the object's amplitude `scale`
+    (omode, slice), and of the probe's intensity one number, [[scale]]: the relative change.
+    """
+
+    share: float
+    shift: tuple[float, float]
+    offset: list[list[float]] | None = None
+    ramp: tuple[float, float] | None = None
+    scale: list[list[float]] | None = None
+
+    @property
+    def total_offset(self) -> list[float] | None:
+        """The offsets of all slices together, in rad, of each object mode."""
+        return None if self.offset is None else [sum(of_slices) for of_slices in self.offset]
+
+    @property
+    def total_scale(self) -> list[float] | None:
+        """The scales of all slices together, of each object mode."""
+        return None if self.scale is None else [sum(of_slices) for of_slices in self.scale]
 
 
 @dataclass(frozen=True)
@@ -33,6 +66,43 @@ def points_since(first_since: int | None, curve: Curve) -> list[Point]:
     """Return a curve as points, each measured from the one before, the first from `first_since`."""
     sinces = [first_since, *(niter for niter, _ in curve)]
     return [Point(niter, since, value) for (niter, value), since in zip(curve, sinces, strict=False)]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """RMS distances between snapshots of one tensor, `raw` and `aligned`, in `unit`; `niters` of the snapshots.
+
+    They are estimated from `kept` of `all_voxels` voxels (or positions), the same of every snapshot, and exact where
+    all were kept.
+    """
+
+    niters: list[int]
+    unit: str
+    kept: int
+    all_voxels: int
+    raw: Triangle
+    aligned: Triangle
+
+    @property
+    def lag(self) -> int:
+        """The snapshots that the drift ratio looks back; below 2 it says nothing."""
+        return min(LAG, len(self.niters) // 2)
+
+    def to_last(self, distances: Triangle) -> Curve:
+        """Return the distance of every snapshot to the last one, as (niter, distance); the last one's own is 0."""
+        return list(zip(self.niters, [*distances[-1], 0.0], strict=True))
+
+    def drift_ratio(self, distances: Triangle) -> Curve:
+        """Return |x_k - x_(k-lag)| / |x_k - x_(k-1)| as (niter, ratio), NaN where x did not change.
+
+        About 1 for jitter about a fixed point, sqrt(lag) for a random walk, `lag` for straight travel.
+        """
+        if self.lag < 2:
+            return []
+        return [
+            (niter, of_one[-self.lag] / of_one[-1] if of_one[-1] else math.nan)
+            for niter, of_one in zip(self.niters[self.lag :], distances[self.lag :], strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -82,14 +152,18 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Results:
-    """What there is to draw of a run: its `name`, the changes by series key, and the engine's histories.
+    """What there is to draw of a run: its `name`, the engine's histories, and what is named as in `RunAnalysis`.
 
-    `engine` is None where only `convergence_iters.json` was read, which holds none.
+    `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
+    each change that was taken out.
     """
 
     name: str
     points: dict[str, list[Point]]
     engine: EngineHistories | None
+    aligned_points: dict[str, list[Point]] = field(default_factory=dict)
+    shares: dict[str, Curve] = field(default_factory=dict)
+    trajectories: dict[str, Trajectory] = field(default_factory=dict)
 
     def short_name(self, width: int) -> str:
         """Return the name as it can be shown in at most `width` characters.
@@ -108,7 +182,9 @@ class RunAnalysis:
     """All that an analysis of a run found out.
 
     `checkpoints` were used, `left_out` not; `not_finite`: by tensor, the iterations at which it held NaN or infinity.
-    `points` holds the series of `series.SERIES` by key; `region` is the scanned region in object pixels, `dx` the
+    `points` holds the series of `series.SERIES` by key, `aligned_points` the aligned ones, `taken_out` what they are
+    without (by tensor and niter), `trajectories` the distances between the snapshots of each tensor; the latter three
+    are empty where they were not asked for. `region` is the scanned region in object pixels, `dx` the
     pixel size in Å, `device` where the arithmetic ran, `every` the iterations asked for (multiples of it, None for
     all), `select` the files; `live_agreement` compares with the engine's own record, by series key.
     """
@@ -125,6 +201,9 @@ class RunAnalysis:
     left_out: list[LeftOut]
     not_finite: dict[str, list[int]]
     points: dict[str, list[Point]]
+    aligned_points: dict[str, list[Point]]
+    taken_out: dict[str, list[tuple[int, TakenOut]]]
+    trajectories: dict[str, Trajectory]
     engine: EngineHistories
     live_agreement: dict[str, Agreement]
     warnings: list[str]
@@ -137,4 +216,11 @@ class RunAnalysis:
     @property
     def results(self) -> Results:
         """What there is to draw."""
-        return Results(Path(self.run_dir).name, self.points, self.engine)
+        return Results(
+            name=Path(self.run_dir).name,
+            points=self.points,
+            engine=self.engine,
+            aligned_points=self.aligned_points,
+            shares={tensor: [(niter, t.share) for niter, t in found] for tensor, found in self.taken_out.items()},
+            trajectories=self.trajectories,
+        )

@@ -1,6 +1,7 @@
 """Where a percentile stands in the order of the voxels, and the bracket that a sample puts around it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SAMPLE = 1 << 16
@@ -8,13 +9,25 @@ SAMPLE = 1 << 16
 
 
 class MaskedMean(NamedTuple):
-    """A mean over a mask, 0.0 over an empty one, and the number of voxels in it; NaN and None where no mask exists."""
+    """The mean change over a mask, 0.0 over an empty one, and the number of voxels in it; NaN, None without a mask.
+
+    `aligned`: the same of the residual that was given beside the change, None where none was.
+    """
 
     mean: float
     voxels: int | None
+    aligned: float | None = None
 
 
-NO_MASK = MaskedMean(math.nan, None)
+def no_mask(aligned: bool) -> MaskedMean:
+    """Return what stands for a mean where no percentile exists; `aligned`: whether a residual was given."""
+    return MaskedMean(math.nan, None, math.nan if aligned else None)
+
+
+def masked_mean(totals: Sequence[float], voxels: int) -> MaskedMean:
+    """Return the means from the totals of the change and, where one was given, of the residual."""
+    mean, *aligned = (total / voxels if voxels else 0.0 for total in totals)
+    return MaskedMean(mean, voxels, *aligned)
 
 
 def rank(count: int, percentile: float) -> tuple[int, int, float]:

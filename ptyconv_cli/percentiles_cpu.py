@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli import order
-from ptyconv_cli.order import NO_MASK, MaskedMean, bracket_places, interpolate, rank
+from ptyconv_cli.order import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 19
 """Voxels worked on at a time."""
@@ -19,10 +19,10 @@ Array = NDArray[np.floating]
 
 
 class _Sum(NamedTuple):
-    """A number of voxels and the sum of their change."""
+    """A number of voxels and the sums of their changes, of each kind of change."""
 
     voxels: int
-    change: float
+    changes: Any
 
 
 class _Bracket(NamedTuple):
@@ -45,6 +45,26 @@ class _Bracket(NamedTuple):
         return values <= self.high if self.above else values >= self.low
 
 
+class _Voxels(NamedTuple):
+    """Voxels to be sorted: their values now and before, and the residual of the change where there is one."""
+
+    now: Array
+    before: Array
+    residual: Array | None
+
+    def part(self, start: int, stop: int) -> "_Voxels":
+        residual = None if self.residual is None else self.residual[start:stop]
+        return _Voxels(self.now[start:stop], self.before[start:stop], residual)
+
+    def changes(self, at: NDArray[np.intp], values: Array) -> Array:
+        """Return the changes, one kind a row, of the voxels at some places, whose values are given."""
+        changes = np.empty((1 if self.residual is None else 2, len(at)), values.dtype)
+        np.subtract(values, self.before.take(at), out=changes[0])
+        if self.residual is not None:
+            changes[1] = self.residual.take(at)
+        return np.abs(changes, out=changes)
+
+
 class _Tally:
     """What one pass finds of the voxels beyond a bracket and in it.
 
@@ -59,43 +79,48 @@ class _Tally:
         self.values: list[Array] = []
         self.changes: list[Array] = []
 
-    def add(self, now: Array, before: Array, mask: NDArray[np.bool_]) -> None:
+    def add(self, voxels: _Voxels, mask: NDArray[np.bool_]) -> None:
         """Sort the voxels of a chunk; `mask` is memory for as many.
 
         Selecting by positions is quicker here than masks, and keeps infinite changes where they belong: a factor of 0
         would make NaN of them.
         """
-        at = np.flatnonzero(self.bracket.or_beyond(now, out=mask))
-        values, changes = now.take(at), before.take(at)
-        np.abs(np.subtract(values, changes, out=changes), out=changes)
+        at = np.flatnonzero(self.bracket.or_beyond(voxels.now, out=mask))
+        values = voxels.now.take(at)
+        changes = voxels.changes(at, values)
         inside = np.flatnonzero(self.bracket.not_beyond(values))
-        inside_values, inside_changes = values.take(inside), changes.take(inside)
-        changes[inside] = 0
+        inside_values, inside_changes = values.take(inside), changes.take(inside, axis=1)
+        changes[:, inside] = 0
         self.beyond = _plus(self.beyond, len(values) - len(inside), changes)
         for value, found in self.shared.items():
             same = inside_values == value
-            self.shared[value] = _plus(found, int(np.count_nonzero(same)), inside_changes.compress(same))
-            inside_values, inside_changes = inside_values.compress(~same), inside_changes.compress(~same)
+            self.shared[value] = _plus(found, int(np.count_nonzero(same)), inside_changes.compress(same, axis=1))
+            inside_values, inside_changes = inside_values.compress(~same), inside_changes.compress(~same, axis=1)
         self.values.append(inside_values)
         self.changes.append(inside_changes)
 
 
 def _plus(found: _Sum, voxels: int, changes: Array) -> _Sum:
-    return _Sum(found.voxels + voxels, found.change + float(np.sum(changes, dtype=np.float64)))
+    return _Sum(found.voxels + voxels, found.changes + np.sum(changes, axis=1, dtype=np.float64))
 
 
 @np.errstate(all="ignore")  # a change between infinities is a NaN that tells, not an accident
 def mean_change_outside(
-    current: Array, previous: Array, percentile_range: tuple[float, float], chunk: int | None = None
+    current: Array,
+    previous: Array,
+    percentile_range: tuple[float, float],
+    residual: Array | None = None,
+    chunk: int | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
     """As `percentiles.mean_change_outside`, of flat arrays, `chunk` voxels at a time."""
+    voxels, none = _Voxels(current, previous, residual), no_mask(residual is not None)
     reach = 5.0
     while True:
-        tallies = _one_pass(current, previous, _brackets(current, percentile_range, reach), chunk or CHUNK)
+        tallies = _one_pass(voxels, _brackets(current, percentile_range, reach), chunk or CHUNK)
         if tallies is None:
-            return NO_MASK, NO_MASK
+            return none, none
         background, foreground = (
-            _finish(tally, *rank(len(current), percentile), len(current))
+            _finish(tally, *rank(len(current), percentile), len(current), none)
             for tally, percentile in zip(tallies, percentile_range, strict=True)
         )
         if background is not None and foreground is not None:
@@ -121,25 +146,28 @@ def _brackets(current: Array, percentile_range: tuple[float, float], reach: floa
     return brackets
 
 
-def _one_pass(current: Array, previous: Array, brackets: list[_Bracket], chunk: int) -> list[_Tally] | None:
+def _one_pass(voxels: _Voxels, brackets: list[_Bracket], chunk: int) -> list[_Tally] | None:
     """Go over the voxels once; return None where one is NaN."""
-    tallies = [_Tally(bracket) for bracket in brackets]
-    mask = np.empty(min(chunk, len(current)), bool)
-    for start in range(0, len(current), chunk):
-        now, before = current[start : start + chunk], previous[start : start + chunk]
-        if np.isnan(now.max()):
+    tallies, count = [_Tally(bracket) for bracket in brackets], len(voxels.now)
+    mask = np.empty(min(chunk, count), bool)
+    for start in range(0, count, chunk):
+        part = voxels.part(start, start + chunk)
+        if np.isnan(part.now.max()):
             return None
         for tally in tallies:
-            tally.add(now, before, mask[: len(now)])
+            tally.add(part, mask[: len(part.now)])
     return tallies
 
 
-def _finish(tally: _Tally, position: int, next_position: int, fraction: float, count: int) -> MaskedMean | None:
+def _finish(
+    tally: _Tally, position: int, next_position: int, fraction: float, count: int, none: MaskedMean
+) -> MaskedMean | None:
     """Find the percentile of all `count` voxels and the mean beyond it; None where the bracket missed.
 
-    The percentile is `fraction` of the way between the voxels at two positions in their order.
+    The percentile is `fraction` of the way between the voxels at two positions in their order; `none` stands for the
+    mean where it isn't a number.
     """
-    values, changes = np.concatenate(tally.values), np.concatenate(tally.changes)
+    values, changes = np.concatenate(tally.values), np.concatenate(tally.changes, axis=1)
     inside = len(values) + sum(found.voxels for found in tally.shared.values())
     before_bracket = count - inside - tally.beyond.voxels if tally.bracket.above else tally.beyond.voxels
     places = position - before_bracket, next_position - before_bracket
@@ -148,7 +176,7 @@ def _finish(tally: _Tally, position: int, next_position: int, fraction: float, c
     value, following = _in_order(values, tally.shared, places)
     percentile = interpolate(value, following, fraction)
     if math.isnan(percentile):  # between infinities
-        return NO_MASK
+        return none
 
     def beyond(values: Any) -> Any:
         return values > percentile if tally.bracket.above else values < percentile
@@ -156,10 +184,10 @@ def _finish(tally: _Tally, position: int, next_position: int, fraction: float, c
     total = tally.beyond
     for value, found in tally.shared.items():
         if beyond(value):
-            total = _Sum(total.voxels + found.voxels, total.change + found.change)
+            total = _Sum(total.voxels + found.voxels, total.changes + found.changes)
     at = np.flatnonzero(beyond(values.astype(np.float64)))
-    total = _plus(total, len(at), changes.take(at))
-    return MaskedMean(total.change / total.voxels if total.voxels else 0.0, total.voxels)
+    total = _plus(total, len(at), changes.take(at, axis=1))
+    return masked_mean(total.changes.tolist(), total.voxels)
 
 
 def _in_order(values: Array, shared: dict[float, _Sum], places: tuple[int, int]) -> list[float]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ptyconv_cli import order
 from ptyconv_cli.device import precise
-from ptyconv_cli.order import NO_MASK, MaskedMean, bracket_places, interpolate, rank
+from ptyconv_cli.order import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 24
 """Voxels worked on at a time; of the whole there is one temporary, of a byte a voxel."""
@@ -27,38 +27,67 @@ class _Bracket(NamedTuple):
 class _Near(NamedTuple):
     """What there is to know of a percentile: whether its bracket holds it, and its two neighbours in the order.
 
-    Then number and sum of the voxels beyond it, if it takes none of its neighbours with it, and if it takes one.
+    Then number and sums of the voxels beyond it, if it takes none of its neighbours with it, and if it takes one.
     """
 
     is_held: float
     value: float
     following: float
-    voxels: float
-    change: float
-    other_voxels: float
-    other_change: float
+    beyond: list[float]
+    other_beyond: list[float]
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> "_Near":
+        """Return what `_near` has found, from its numbers."""
+        is_held, value, following, *sums = numbers
+        return cls(is_held, value, following, sums[: len(sums) // 2], sums[len(sums) // 2 :])
 
     def mean(self, fraction: float, above: bool) -> MaskedMean:
         """Return the mean beyond the percentile, which is `fraction` of the way between the neighbours."""
         percentile = interpolate(self.value, self.following, fraction)
-        if math.isnan(percentile):  # between infinities
-            return NO_MASK
         other = percentile >= self.following if above else percentile > self.value
-        voxels, change = self[5:] if other else self[3:5]
-        return MaskedMean(change / voxels if voxels else 0.0, int(voxels))
+        voxels, *totals = self.other_beyond if other else self.beyond
+        if math.isnan(percentile):  # between infinities
+            return no_mask(len(totals) > 1)
+        return masked_mean(totals, int(voxels))
+
+
+class _Voxels(NamedTuple):
+    """Voxels: their values now and before, and the residual of the change where there is one."""
+
+    now: Tensor
+    before: Tensor
+    residual: Tensor | None
+
+    def part(self, start: int, stop: int) -> "_Voxels":
+        residual = None if self.residual is None else self.residual[start:stop]
+        return _Voxels(self.now[start:stop], self.before[start:stop], residual)
+
+    def at(self, places: Tensor) -> "_Voxels":
+        residual = None if self.residual is None else self.residual[places]
+        return _Voxels(self.now[places], self.before[places], residual)
+
+    def changes(self) -> list[Tensor]:
+        """Return the change of each voxel, and the residual's size where there is one."""
+        return [(self.now - self.before).abs_(), *([] if self.residual is None else [self.residual.abs()])]
 
 
 def mean_change_outside(
-    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], chunk: int | None = None
+    current: Tensor,
+    previous: Tensor,
+    percentile_range: tuple[float, float],
+    residual: Tensor | None = None,
+    chunk: int | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
     """As `percentiles.mean_change_outside`, of flat tensors, `chunk` voxels at a time.
 
     The host waits for the device twice; where a bracket missed, all voxels are put in order, and it waits twice more.
     """
-    found = _by_brackets(current, previous, _brackets(current, percentile_range), percentile_range, chunk or CHUNK)
+    voxels = _Voxels(current, previous, residual)
+    found = _by_brackets(voxels, _brackets(current, percentile_range), percentile_range, chunk or CHUNK)
     if found is None:
         everything = _Bracket(*current.new_tensor([-math.inf, math.inf]))
-        found = _by_brackets(current, previous, [everything] * 2, percentile_range, chunk or CHUNK)
+        found = _by_brackets(voxels, [everything] * 2, percentile_range, chunk or CHUNK)
     assert found is not None, "nothing lies beyond the infinities"
     return found
 
@@ -75,65 +104,67 @@ def _brackets(current: Tensor, percentile_range: tuple[float, float]) -> list[_B
 
 
 def _by_brackets(
-    current: Tensor, previous: Tensor, brackets: list[_Bracket], percentile_range: tuple[float, float], chunk: int
+    voxels: _Voxels, brackets: list[_Bracket], percentile_range: tuple[float, float], chunk: int
 ) -> tuple[MaskedMean, MaskedMean] | None:
     """Find both means by one pass and by what lies in the brackets; None where one of them missed."""
-    ranks = [rank(len(current), percentile) for percentile in percentile_range]
-    beyond, inside, nans = _one_pass(current, previous, brackets, chunk)
+    count = len(voxels.now)
+    ranks = [rank(count, percentile) for percentile in percentile_range]
+    beyond, inside, nans = _one_pass(voxels, brackets, chunk)
     at = inside.nonzero().squeeze(1)  # here the host waits
-    values, turns = current[at].sort()
-    changes = (values - previous[at][turns]).abs_()
+    found = voxels.at(at[voxels.now[at].argsort()])
     numbers = [nans]
     for above, bracket in enumerate(brackets):
-        numbers += _near(values, changes, bracket, beyond[above], ranks[above][:2], len(current), bool(above))
-    any_nan, *near = torch.stack([number.to(precise(current.device)) for number in numbers]).tolist()  # and here
+        numbers += _near(found.now, found.changes(), bracket, beyond[above], ranks[above][:2], count, bool(above))
+    any_nan, *near = torch.stack([number.to(precise(at.device)) for number in numbers]).tolist()  # and here
     if any_nan:
-        return NO_MASK, NO_MASK
-    low, high = _Near(*near[:7]), _Near(*near[7:])
+        none = no_mask(voxels.residual is not None)
+        return none, none
+    low, high = _Near.of(near[: len(near) // 2]), _Near.of(near[len(near) // 2 :])
     if not (low.is_held and high.is_held):
         return None
     return low.mean(ranks[0][2], above=False), high.mean(ranks[1][2], above=True)
 
 
 def _one_pass(
-    current: Tensor, previous: Tensor, brackets: list[_Bracket], chunk: int
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+    voxels: _Voxels, brackets: list[_Bracket], chunk: int
+) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor, Tensor]:
     """Go over the voxels once.
 
-    Return number and sum of those below the low bracket, and of those above the high one; a mask of those in a
+    Return number and sums of those below the low bracket, and of those above the high one; a mask of those in a
     bracket; and the number of NaN.
     """
     low, high = brackets
-    inside = torch.empty_like(current, dtype=torch.bool)
+    inside = torch.empty_like(voxels.now, dtype=torch.bool)
     below, above, nans = [], [], []
-    for start in range(0, len(current), chunk):
-        now = current[start : start + chunk]
-        change = (now - previous[start : start + chunk]).abs_()
-        below.append(_sum(now < low.low, change))
-        above.append(_sum(now > high.high, change))
+    for start in range(0, len(inside), chunk):
+        part = voxels.part(start, start + chunk)
+        now, changes = part.now, part.changes()
+        below.append(_sums(now < low.low, changes))
+        above.append(_sums(now > high.high, changes))
         torch.logical_or(low.holds(now), high.holds(now), out=inside[start : start + chunk])
         nans.append(now.isnan().sum())
     totals = [[torch.stack(parts).sum(0) for parts in zip(*side, strict=True)] for side in (below, above)]
-    return [(voxels, change) for voxels, change in totals], inside, torch.stack(nans).sum()
+    return (totals[0], totals[1]), inside, torch.stack(nans).sum()
 
 
-def _sum(mask: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-    """Count the voxels in a mask and add up their change."""
+def _sums(mask: Tensor, changes: list[Tensor]) -> list[Tensor]:
+    """Count the voxels in a mask and add up their changes."""
     # Not by a product: a factor of 0 would make NaN of an infinite change outside the mask.
-    return mask.sum(), torch.where(mask, change, 0.0).sum(dtype=precise(change.device))
+    totals = [torch.where(mask, change, 0.0).sum(dtype=precise(mask.device)) for change in changes]
+    return [mask.sum(), *totals]
 
 
 def _near(
     values: Tensor,
-    changes: Tensor,
+    changes: list[Tensor],
     bracket: _Bracket,
-    beyond: tuple[Tensor, Tensor],
+    beyond: list[Tensor],
     positions: tuple[int, int],
     count: int,
     above: bool,
 ) -> list[Tensor]:
     """Return the numbers of a `_Near`, on the device, from the `values` in the brackets, which are in order."""
-    values, changes = (torch.nn.functional.pad(numbers, (0, 1), value=math.nan) for numbers in (values, changes))
+    values, *changes = (torch.nn.functional.pad(numbers, (0, 1), value=math.nan) for numbers in (values, *changes))
     held = bracket.holds(values)
     first, inside = (values < bracket.low).sum(), held.sum()
     before = count - inside - beyond[0] if above else beyond[0]
@@ -143,6 +174,5 @@ def _near(
     masks = (values > value, values > following) if above else (values < value, values <= value)
     numbers = [is_held, value, following]
     for mask in masks:
-        voxels, change = _sum(mask & held, changes)
-        numbers += [beyond[0] + voxels, beyond[1] + change]
+        numbers += [some + more for some, more in zip(beyond, _sums(mask & held, changes), strict=True)]
     return numbers

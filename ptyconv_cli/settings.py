@@ -17,13 +17,15 @@ class MonitorSettings:
 
     `tensors` are tracked in the order of `series.TENSORS`; `every_n_iters` is the interval between live
     snapshots in iterations, or None to follow the engine's saving; `percentile_range` (low, high), in percent,
-    bounds background and foreground; `snapshot_device` is "cpu", or None for the model's own.
+    bounds background and foreground; `snapshot_device` is "cpu", or None for the model's own; `aligned`: whether the
+    aligned change is computed too.
     """
 
     tensors: tuple[str, ...] = TENSORS
     every_n_iters: int | None = None
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES
     snapshot_device: str | None = None
+    aligned: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "MonitorSettings":
@@ -31,11 +33,11 @@ class MonitorSettings:
 
         Raises ValueError, which says what is allowed, for an unknown key or tensor, an empty list of tensors,
         `every_n_iters` that is not a whole number of at least 1, a percentile range that is not an ordered pair within
-        0 to 100, and another `snapshot_device` than "cpu" or None.
+        0 to 100, another `snapshot_device` than "cpu" or None, and `aligned` that is not True or False.
         """
         if not isinstance(params, Mapping):
             raise ValueError(f"the parameters must be a dict; got {params!r}")
-        allowed = ("tensors", "every_n_iters", "percentile_range", "snapshot_device")
+        allowed = ("tensors", "every_n_iters", "percentile_range", "snapshot_device", "aligned")
         unknown = [str(key) for key in params if key not in allowed]
         if unknown:
             raise ValueError(f"unknown parameter {', '.join(unknown)}: allowed are {', '.join(allowed)}")
@@ -44,6 +46,7 @@ class MonitorSettings:
             every_n_iters=check_whole_number("every_n_iters", params.get("every_n_iters")),
             percentile_range=check_percentile_range(params.get("percentile_range", DEFAULT_PERCENTILES)),
             snapshot_device=_check_snapshot_device(params.get("snapshot_device")),
+            aligned=_check_aligned(params.get("aligned", False)),
         )
 
 
@@ -86,6 +89,12 @@ def _check_snapshot_device(device: Any) -> str | None:
     if device not in (None, "cpu"):
         raise ValueError(f'snapshot_device must be "cpu", or None for the model\'s own; got {device!r}')
     return None if device is None else "cpu"
+
+
+def _check_aligned(aligned: Any) -> bool:
+    if not isinstance(aligned, bool):
+        raise ValueError(f"aligned must be True or False; got {aligned!r}")
+    return aligned
 
 
 def check_device_name(name: str) -> str:

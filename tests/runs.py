@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data" / "ptyrad-1.0"
@@ -34,3 +35,19 @@ def engine_values(name: str) -> dict[str, dict[int, float]]:
         with h5py.File(max(run_dir.glob("*.hdf5"))) as file:
             pairs = {key: curve[()].tolist() for key, curve in file["convergence_iters"].items()}
     return {key: {int(niter): value for niter, value in curve} for key, curve in pairs.items()}
+
+
+def stored(path: Path) -> tuple[dict[str, np.ndarray], float]:
+    """The tracked tensors of a checkpoint in float64, cropped by hand."""
+    with h5py.File(path) as file:
+        tensors = {name: file["optimizable_tensors"][name][()] for name in file["optimizable_tensors"]}
+        crop_pos, dx = file["model_attributes/crop_pos"][()], float(file["model_attributes/dx"][()])
+    probe = tensors["probe"].view(np.complex64).reshape(-1, *tensors["probe"].shape[1:3])
+    middles = crop_pos + np.array(probe.shape[-2:]) // 2
+    (top, left), (bottom, right) = np.maximum(middles.min(0) - 1, 0), middles.max(0)
+    return {
+        "obja": 1 - tensors["obja"][..., top:bottom, left:right].astype(float),
+        "objp": tensors["objp"][..., top:bottom, left:right].astype(float),
+        "probe": (np.abs(probe.astype(complex)) ** 2).sum(0),
+        "probe_pos_shifts": tensors["probe_pos_shifts"].astype(float),
+    }, dx

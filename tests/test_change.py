@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ptyconv_cli import order, percentiles_cpu, percentiles_gpu
-from ptyconv_cli.change import position_change, probe_change
+from ptyconv_cli.change import probe_change, rms_displacement
 from ptyconv_cli.percentiles import mean_change_outside
 from ptyconv_cli.region import scanned_region
 
@@ -45,22 +45,26 @@ def brute_force(current: np.ndarray, previous: np.ndarray, percentile_range: tup
         yield (change[mask].mean() if mask.any() else 0.0), mask.sum()
 
 
-def assert_exact(found, current, previous, percentile_range, rel=1e-9):
-    for (mean, voxels), (expected_mean, expected_voxels) in zip(
-        found, brute_force(current, previous, percentile_range), strict=True
-    ):
+def assert_exact(found, current, previous, percentile_range, rel=1e-9, residual=None):
+    expected = brute_force(current, previous, percentile_range)
+    of_residual = [] if residual is None else brute_force(current, current - residual, percentile_range)
+    for (mean, voxels, aligned), (expected_mean, expected_voxels) in zip(found, expected, strict=True):
         assert voxels == expected_voxels
         assert mean == pytest.approx(expected_mean, rel=rel, abs=0)
+        assert (aligned is None) == (residual is None)
+    for (_, _, aligned), (expected_aligned, _) in zip(found, of_residual, strict=False):
+        assert aligned == pytest.approx(expected_aligned, rel=rel, abs=0)
 
 
-def on_cpu(current, previous, percentile_range, chunk=None):
-    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, chunk)
+def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
+    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, residual, chunk)
 
 
-def on_gpu(current, previous, percentile_range, chunk=None):
+def on_gpu(current, previous, percentile_range, residual=None, chunk=None):
     """The way of a GPU, here on the CPU: nothing in it knows where it is."""
     current, previous = torch.from_numpy(current), torch.from_numpy(previous)
-    return percentiles_gpu.mean_change_outside(current, previous, percentile_range, chunk)
+    residual = None if residual is None else torch.from_numpy(residual)
+    return percentiles_gpu.mean_change_outside(current, previous, percentile_range, residual, chunk)
 
 
 WAYS = pytest.mark.parametrize("way", [on_cpu, on_gpu])
@@ -87,6 +91,10 @@ def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentil
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
     found = way(current, previous, percentile_range, chunk=37)
     assert_exact(found, current, previous, percentile_range)
+    # Whole numbers, so that the brute force's own subtractions don't round.
+    current, residual = np.round(4 * current), np.round(draw_values("normal", count, seed + 2))
+    found = way(current, previous, percentile_range, residual, chunk=37)
+    assert_exact(found, current, previous, percentile_range, residual=residual)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,7 +127,9 @@ def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_r
     with np.errstate(invalid="ignore"):
         low_and_high = np.percentile(current.astype(np.float64), percentile_range)
         expected = list(brute_force(current, previous, percentile_range))
-    for (mean, voxels), (expected_mean, expected_voxels), percentile in zip(found, expected, low_and_high, strict=True):
+    for (mean, voxels, _), (expected_mean, expected_voxels), percentile in zip(
+        found, expected, low_and_high, strict=True
+    ):
         if np.isnan(percentile):
             assert math.isnan(mean)
             assert voxels is None
@@ -134,7 +144,7 @@ def test_the_chunk_does_not_matter_and_bits_repeat(way):
     once = way(current, previous, (15, 85))
     assert way(current, previous, (15, 85)) == once
     for chunk in (1000, 65_537, 10**6):
-        for found, expected in zip(way(current, previous, (15, 85), chunk), once, strict=True):
+        for found, expected in zip(way(current, previous, (15, 85), chunk=chunk), once, strict=True):
             assert found.voxels == expected.voxels
             assert found.mean == pytest.approx(expected.mean, rel=1e-9)
 
@@ -164,19 +174,19 @@ def test_percentiles_round_as_numpys_do(way):
     pair = [-0.016221046447753906, -0.01572760008275509]
     current = np.array([*np.linspace(-1, -0.1, 28), *pair, *np.linspace(0.1, 1, 71)], dtype=np.float32)
     found = way(current, np.zeros(101, np.float32), (29.0, 29.0))
-    assert [voxels for _, voxels in found] == [count for _, count in brute_force(current, 0 * current, (29.0, 29.0))]
+    assert [voxels for _, voxels, _ in found] == [count for _, count in brute_force(current, 0 * current, (29.0, 29.0))]
 
 
 def test_masked_means_by_hand():
     # Percentiles 25 and 75 of 0..4 are 1 and 3: strictly below is 0, strictly above is 4.
     current = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
     previous = torch.tensor([0.5, 9.0, 9.0, 9.0, 2.0])
-    assert mean_change_outside(current, previous, (25, 75)) == ((0.5, 1), (2.0, 1))
+    assert mean_change_outside(current, previous, (25, 75)) == ((0.5, 1, None), (2.0, 1, None))
 
 
 def test_constant_object_has_empty_masks_and_no_change():
     constant = torch.full((1, 2, 3, 4), 0.7)
-    assert mean_change_outside(constant, constant + 1, (15, 85)) == ((0.0, 0), (0.0, 0))
+    assert mean_change_outside(constant, constant + 1, (15, 85)) == ((0.0, 0, None), (0.0, 0, None))
 
 
 @WAYS
@@ -185,8 +195,9 @@ def test_constant_object_has_empty_masks_and_no_change():
 def test_nan_never_looks_converged(way, broken, count):
     values = {"current": draw_values("normal", count, 1), "previous": draw_values("normal", count, 2)}
     values[broken][:] = math.nan
-    for mean, _ in way(values["current"], values["previous"], (15, 85)):
+    for mean, _, aligned in way(values["current"], values["previous"], (15, 85), np.zeros(count, np.float32)):
         assert math.isnan(mean)
+        assert aligned == 0 if broken == "previous" else math.isnan(aligned)
 
 
 @WAYS
@@ -194,7 +205,7 @@ def test_nan_never_looks_converged(way, broken, count):
 def test_one_nan_voxel_leaves_no_percentile(way, count):
     current = np.arange(count, dtype=np.float32)
     current[50] = math.nan
-    assert all(math.isnan(mean) for mean, _ in way(current, np.zeros(count, np.float32), (15, 85)))
+    assert all(math.isnan(mean) for mean, _, _ in way(current, np.zeros(count, np.float32), (15, 85)))
 
 
 def test_probe_change_of_a_brighter_probe():
@@ -204,15 +215,14 @@ def test_probe_change_of_a_brighter_probe():
 
 
 def test_position_change_of_a_common_shift():
-    positions = torch.rand(17, 2)
-    assert position_change(positions + torch.tensor([0.3, -0.4]), positions, 2.0) == pytest.approx(1.0, rel=1e-6)
+    assert rms_displacement(torch.tensor([[0.3, -0.4]]).expand(17, 2), 2.0) == pytest.approx(1.0, rel=1e-6)
 
 
 def test_position_change_is_rms_over_positions():
     # Displacements of 3, 0, 0, 0 px: RMS 1.5 px.
     moved = torch.zeros(4, 2)
     moved[0, 1] = 3
-    assert position_change(moved, torch.zeros(4, 2), 0.5) == pytest.approx(0.75)
+    assert rms_displacement(moved, 0.5) == pytest.approx(0.75)
 
 
 def test_region_is_spanned_by_the_probe_centres():

@@ -21,16 +21,34 @@ KEYS = [series.key for series in SERIES]
 @pytest.mark.parametrize("device", DEVICES)
 def test_live_and_post_hoc_values_are_equal(tmp_path, device, writer, suffix):
     model = ToyModel(device=device)
-    monitor = ConvergenceMonitor({"every_n_iters": None}, model)
+    monitor = ConvergenceMonitor({"every_n_iters": None, "aligned": True}, model)
     for niter in range(1, 13):
         model.update()
         if monitor.should_step(niter, save_iters=3):
             monitor.step(model, niter)
             writer(tmp_path / f"model_iter{niter:04d}{suffix}", model, niter)
     assert [niter for niter, _ in model.convergence_iters["objp_fg"]] == [3, 6, 9, 12]
-    post_hoc = analyze_run(tmp_path, device=device).convergence_iters
+    analysis = analyze_run(tmp_path, device=device)
+    post_hoc = analysis.convergence_iters
     assert post_hoc == {key: curve[1:] for key, curve in model.convergence_iters.items()}
     assert all(value > 0 for curve in post_hoc.values() for _, value in curve)
+    aligned = {key: [(p.niter, p.value) for p in points] for key, points in analysis.aligned_points.items()}
+    assert aligned == {key: curve[1:] for key, curve in model.convergence_aligned_iters.items()}
+
+
+def test_aligned_changes_have_a_record_of_their_own():
+    """The engine's own record is the same with them and without, and the model needs no place for theirs."""
+    models = ToyModel(), ToyModel(), ToyModel()
+    models[2].convergence_aligned_iters = {"probe": [(0, 9.0)]}
+    for model, aligned in zip(models, (False, True, True), strict=True):
+        monitor = ConvergenceMonitor({"aligned": aligned}, model)
+        model.update()
+        monitor.step(model, 1)
+    assert models[0].convergence_iters == models[1].convergence_iters
+    assert not hasattr(models[0], "convergence_aligned_iters")
+    assert list(models[1].convergence_aligned_iters) == KEYS
+    assert models[2].convergence_aligned_iters["probe"] == [(0, 9.0), *models[1].convergence_aligned_iters["probe"]]
+    assert models[1].convergence_aligned_iters != models[1].convergence_iters
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -144,8 +162,10 @@ def test_no_parameters_no_monitor():
         ({"snapshot_device": "disk"}, "snapshot_device must be \"cpu\", or None for the model's own; got 'disk'"),
         (
             {"every_n_iter": 5},
-            "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range, snapshot_device",
+            "unknown parameter every_n_iter: allowed are tensors, every_n_iters, percentile_range, snapshot_device, "
+            "aligned",
         ),
+        ({"aligned": 1}, "aligned must be True or False; got 1"),
     ],
 )
 def test_bad_parameters_say_what_is_allowed(params, said):
@@ -215,18 +235,24 @@ class HostTraffic(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_gpu_is_waited_for_twice_a_tensor_and_keeps_its_voxels(monkeypatch):
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_gpu_is_waited_for_a_few_times_a_tensor_and_keeps_its_voxels(monkeypatch, aligned):
     monkeypatch.setattr(percentiles, "_on_cpu", percentiles_gpu.mean_change_outside)
     monkeypatch.setattr(order, "SAMPLE", 512)
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
     model = ToyModel()
-    monitor = ConvergenceMonitor({}, model)
+    monitor = ConvergenceMonitor({"aligned": aligned}, model)
     model.update()
     with HostTraffic() as traffic:
         monitor.step(model, 1)
-    of_objects, of_probe, of_positions = 2 * ["nonzero", "tolist"], ["tolist"], ["__float__"]
-    assert traffic.waits == ["__float__", *of_objects, *of_probe, *of_positions]  # the first one for dx
-    assert max(traffic.sizes) == 15  # of an object's two means
+    if aligned:  # more: the products that an object is aligned by, and what is left of probe and positions
+        of_object = ["cpu", "numpy", "nonzero", "tolist"]
+        of_probe, of_positions = ["tolist", "tolist", "__float__"], ["__float__", "tolist", "__float__"]
+    else:
+        of_object, of_probe, of_positions = ["nonzero", "tolist"], ["tolist"], ["__float__"]
+    assert traffic.waits == ["__float__", *of_object, *of_object, *of_probe, *of_positions]  # the first one for dx
+    # An object's two means; the products of its six planes.
+    assert max(traffic.sizes) == (6 * 6 * 6 if aligned else 15)
 
 
 @pytest.mark.parametrize("device", DEVICES)

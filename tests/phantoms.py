@@ -1,0 +1,42 @@
+"""Invented objects of atoms, and a run of them."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+def atoms(shape: tuple[int, ...], seed: int = 0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """Smooth blobs on a grid of their own in every plane, moved by `shift` px."""
+    *planes_of, height, width = shape
+    y, x = np.arange(height)[:, None] - shift[0], np.arange(width) - shift[1]
+    random = np.random.default_rng(seed)
+    found = np.zeros(shape)
+    for plane in np.ndindex(*planes_of):
+        for middle_y in np.arange(4, height, 9) + random.uniform(-1, 1):
+            for middle_x in np.arange(3, width, 8) + random.uniform(-1, 1):
+                blob = np.exp(-((y - middle_y) ** 2 + (x - middle_x) ** 2) / (2 * 2.0**2))
+                found[plane] += random.uniform(0.5, 1) * blob
+    return found
+
+
+def two_mode_run(folder: Path) -> Path:
+    """A smooth object of two modes that drifts, rescales and changes for real."""
+    random = np.random.default_rng(5)
+    corners = np.stack(np.meshgrid(range(0, 24, 3), range(0, 30, 3), indexing="ij"), -1).reshape(-1, 2)
+    shape = (2, 3, 40, 46)
+    for k in range(1, 5):
+        amplitude = (1 - 0.1 * atoms(shape, 1, (0.02 * k, 0.01))) * (1 + 0.01 * k * np.arange(3)[:, None, None])
+        phase = 0.3 * atoms(shape, 2, (0.02 * k, 0.01)) + 0.05 * k
+        wave = atoms((2, 16, 16), 3, (0.02 * k, 0)) + 0j
+        with h5py.File(folder / f"model_iter{10 * k:04d}.hdf5", "w") as file:
+            file["niter"] = 10 * k
+            file["model_attributes/crop_pos"] = corners.astype(np.int32)
+            file["model_attributes/dx"] = np.float32(0.25)
+            noise = 0.002 / k
+            tensors = file.create_group("optimizable_tensors")
+            tensors["obja"] = (amplitude + random.normal(0, noise, shape)).astype(np.float32)
+            tensors["objp"] = (phase + random.normal(0, noise, shape)).astype(np.float32)
+            tensors["probe"] = (wave * (1 + 0.1 * k) + random.normal(0, noise, wave.shape)).astype(np.complex64)
+            tensors["probe_pos_shifts"] = (random.normal(0, noise, corners.shape) + 0.1 * k).astype(np.float32)
+    return folder

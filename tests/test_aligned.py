@@ -1,0 +1,254 @@
+"""The change without the ambiguities: exact cases, and a dense least-squares fit in float64."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import runs
+import torch
+from brute_force import aligned_change, difference, residual
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phantoms import atoms, two_mode_run
+
+from ptyconv_cli import planes
+from ptyconv_cli.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.change import Change, changes, tensor_changes
+from ptyconv_cli.series import SERIES
+from ptyconv_cli.snapshot import Snapshot
+
+DX = 0.2
+ALIGN = {
+    "obja": lambda *tensors: align_object("obja", *tensors, DX),
+    "objp": lambda *tensors: align_object("objp", *tensors, DX),
+    "probe": lambda *tensors: align_probe(*tensors, DX),
+    "probe_pos_shifts": lambda *tensors: align_positions(*tensors, DX),
+}
+
+
+def float32(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+def compare(name: str, current, previous, percentiles=(15, 85)) -> dict[str, Change]:
+    now, before = (Snapshot({name: float32(values)}, DX) for values in (current, previous))
+    return tensor_changes(name, now, before, percentiles, aligned=True)
+
+
+SHAPES = pytest.mark.parametrize("shape", [(1, 1, 30, 40), (1, 4, 30, 40), (3, 2, 30, 40)])
+
+
+@SHAPES
+def test_phase_offsets_of_slices_and_a_ramp_on_the_first_are_no_change(shape):
+    previous = 0.1 * atoms(shape)
+    offsets = np.random.default_rng(1).normal(0, 0.1, shape[:2])
+    current = previous + offsets[..., None, None]
+    y, x = np.arange(30)[:, None] - 14.5, np.arange(40) - 19.5
+    current[:, 0] += 0.002 * y - 0.001 * x
+    found = compare("objp", current, previous)
+    for change in found.values():
+        assert change.value > 0.005
+        assert change.aligned < 1e-7
+    taken_out = found["objp_bg"].taken_out
+    assert taken_out.share > 0.99999
+    assert np.allclose(taken_out.offset, offsets, atol=1e-6)
+    assert taken_out.ramp == pytest.approx((0.002 / DX, -0.001 / DX), rel=1e-4)
+    assert taken_out.shift == pytest.approx((0, 0), abs=1e-5)
+
+
+def test_a_ramp_on_another_slice_or_of_one_mode_alone_is_a_change():
+    previous = 0.1 * atoms((2, 3, 30, 40))
+    ramp = 0.01 * (np.arange(40) - 19.5)
+    for plane in [(slice(None), 1), (0, 0)]:
+        current = previous.copy()
+        current[plane] += ramp
+        assert compare("objp", current, previous)["objp_fg"].aligned > 1e-3
+
+
+@SHAPES
+def test_a_scale_of_the_amplitude_is_no_change(shape):
+    previous = 1 - 0.05 * atoms(shape)  # amplitude
+    factors = np.broadcast_to(np.linspace(0.99, 1.03, shape[1]), shape[:2])
+    current = previous * factors[..., None, None]
+    found = compare("obja", 1 - current, 1 - previous)
+    for change in found.values():
+        assert change.value > 0.005
+        assert change.aligned < 1e-6
+    assert found["obja_fg"].taken_out.share > 0.9999
+    assert np.allclose(found["obja_fg"].taken_out.scale, 1 - 1 / factors, atol=1e-5)
+
+
+def test_a_scale_of_one_object_mode_against_another_is_a_change():
+    previous = 1 - 0.05 * atoms((2, 3, 30, 40))
+    current = previous.copy()
+    current[0] *= 1.01
+    assert compare("obja", 1 - current, 1 - previous)["obja_fg"].aligned > 1e-3
+    current = previous.copy()
+    current[0, 0] *= 1.01
+    current[0, 2] /= 1.01  # against each other in one mode: no mode gains
+    assert compare("obja", 1 - current, 1 - previous)["obja_fg"].aligned < 2e-4  # second order
+
+
+def test_a_brighter_probe_is_no_change():
+    probe = atoms((32, 24))
+    found = compare("probe", 1.3 * probe, probe)["probe"]
+    assert found.value == pytest.approx(0.3, rel=1e-6)
+    assert found.aligned < 1e-6
+    assert found.taken_out.scale == [[pytest.approx(0.3, rel=1e-6)]]
+    assert found.taken_out.share > 0.99999
+
+
+def test_a_common_displacement_of_positions_is_no_change():
+    positions = np.random.default_rng(0).normal(size=(50, 2))
+    found = compare("probe_pos_shifts", positions + np.array([0.3, -0.4]), positions)["probe_pos_shifts"]
+    assert found.value == pytest.approx(0.5 * DX, rel=1e-6)
+    assert found.aligned < 1e-7
+    assert found.taken_out.shift == pytest.approx((0.3 * DX, -0.4 * DX), rel=1e-5)
+    assert found.taken_out.share > 0.99999
+
+
+@pytest.mark.parametrize("name", ["objp", "obja", "probe"])
+def test_a_lateral_shift_is_removed_to_second_order(name):
+    """Of an object so smooth that differences of neighbours are its gradients, as they aren't for single atoms."""
+    left = []
+    for shift in (0.1, 0.01):
+        current, previous = (torch.from_numpy(hill(name, (shift_y, -2 * shift_y))) for shift_y in (shift, 0))
+        rest, taken_out = ALIGN[name](current, previous)
+        assert taken_out.shift == pytest.approx((shift * DX, -2 * shift * DX), rel=0.01)
+        assert taken_out.share > 0.99
+        left.append(float(rest.square().sum().sqrt()))
+    assert left[0] / left[1] == pytest.approx(100, rel=0.1)
+
+
+def hill(name: str, shift: tuple[float, float], width: float = 90.0) -> np.ndarray:
+    y, x = (np.arange(800) - 400 - far for far in shift)
+    found = np.exp(-(y[:, None] ** 2 + x**2) / (2 * width**2))
+    return found if name == "probe" else found[None, None]
+
+
+@pytest.mark.parametrize("name", ["objp", "obja", "probe"])
+def test_most_of_a_shift_of_atoms_is_removed(name):
+    shape = (48, 56) if name == "probe" else (1, 2, 48, 56)
+    current, previous = (torch.from_numpy(atoms(shape, shift=shift)) for shift in ((0.01, -0.02), (0, 0)))
+    taken_out = ALIGN[name](current, previous)[1]
+    assert taken_out.shift == pytest.approx((0.01 * DX, -0.02 * DX), rel=0.1)
+    assert taken_out.share > 0.9
+
+
+@pytest.mark.parametrize("name", ["objp", "obja"])
+def test_a_change_of_one_atom_passes_through(name):
+    shape = (1, 3, 90, 110)
+    previous = 0.2 * atoms(shape)
+    y, x = np.arange(90)[:, None], np.arange(110)
+    current = previous.copy()
+    current[0, 1] += 0.05 * np.exp(-((y - 40) ** 2 + (x - 52) ** 2) / (2 * 2.0**2))
+    rest, taken_out = ALIGN[name](float32(current), float32(previous))
+    change = current - previous
+    assert float(rest.square().sum().sqrt()) == pytest.approx(np.sqrt((change**2).sum()), rel=0.02)
+    assert float(rest[0, 1, 40, 52]) == pytest.approx(change[0, 1, 40, 52], rel=0.02)
+    assert np.abs(rest.numpy() - change).max() < 0.02 * change.max()
+    assert taken_out.share < 0.02
+
+
+@st.composite
+def pairs(draw):
+    name = draw(st.sampled_from(sorted(ALIGN)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = st.integers(1, 7)
+    shape = {"probe": (draw(size), draw(size)), "probe_pos_shifts": (draw(size), 2)}.get(
+        name, (draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(size), draw(size))
+    )
+    current = random.normal(size=shape) + random.normal()
+    previous = current + draw(st.sampled_from([1e-3, 1, 100])) * random.normal(size=shape) + random.normal()
+    if name == "probe":
+        current, previous = np.abs(current), np.abs(previous)
+    return name, float32(current), float32(previous)
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs())
+def test_what_is_left_is_the_dense_fits_and_never_more_than_the_change(pair):
+    name, current, previous = pair
+    left = ALIGN[name](current, previous)[0].double().numpy()
+    change, fields = difference(name, current.double().numpy(), previous.double().numpy())
+    size = np.linalg.norm(change)
+    assert np.linalg.norm(left) <= size * (1 + 1e-5)
+    assert np.allclose(left, residual(change, fields), rtol=0, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 30), (1, 2, 30, 1), (2, 2, 2, 30), (1, 1, 1, 1), (1, 3, 1, 2)])
+@pytest.mark.parametrize("name", ["objp", "obja"])
+def test_narrow_objects(name, shape):
+    random = np.random.default_rng(0)
+    current, previous = random.normal(size=shape), random.normal(size=shape)
+    left = ALIGN[name](torch.from_numpy(current), torch.from_numpy(previous))[0].numpy()
+    assert np.allclose(left, residual(*difference(name, current, previous)), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["objp", "obja"])
+@pytest.mark.parametrize("chunk", [1, 41, 100, 40 * 13, 40 * 30, 5 * 40 * 30])
+def test_the_chunk_does_not_matter(name, chunk, monkeypatch):
+    shape = (2, 3, 30, 40)
+    random = np.random.default_rng(3)
+    current = 0.2 * atoms(shape)
+    previous = current + random.normal(0, 1e-3, shape) + 0.01
+    monkeypatch.setattr(planes, "CHUNK", 10**9)
+    whole, of_whole = ALIGN[name](float32(current), float32(previous))
+    monkeypatch.setattr(planes, "CHUNK", chunk)
+    left, taken_out = ALIGN[name](float32(current), float32(previous))
+    assert np.allclose(left, whole, rtol=0, atol=2e-9)
+    assert taken_out.share == pytest.approx(of_whole.share, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(ALIGN))
+def test_no_change_is_none(name):
+    values = float32(atoms((40, 2) if name == "probe_pos_shifts" else (30, 20) if name == "probe" else (1, 2, 30, 20)))
+    left, taken_out = ALIGN[name](values, values.clone())
+    assert not left.any()
+    assert taken_out.share == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("broken_one", [0, 1])
+@pytest.mark.parametrize("name", sorted(ALIGN))
+def test_what_is_not_finite_is_not_known(name, broken_one, bad):
+    values = float32(atoms((40, 2) if name == "probe_pos_shifts" else (30, 20) if name == "probe" else (1, 2, 30, 20)))
+    broken = values.clone()
+    broken.view(-1)[7] = bad
+    left, taken_out = ALIGN[name](*((broken, values) if broken_one == 0 else (values, broken)))
+    if bad == 3e38:  # of which the gradient cannot be said in float32, but all squares can in float64
+        assert math.isnan(taken_out.share) or 0 <= taken_out.share <= 1
+    else:
+        assert left.isnan().any()
+        assert math.isnan(taken_out.share)
+
+
+def test_a_probe_of_zeros_has_no_change():
+    left, taken_out = ALIGN["probe"](torch.zeros(4, 5), torch.zeros(4, 5))
+    assert not left.any()
+    assert taken_out.share == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions_of_a_live_model(dtype):
+    current, previous = (float32(0.2 * atoms((1, 2, 30, 40), seed)).to(dtype) for seed in (1, 2))
+    now, before = (Snapshot({"objp": values}, DX) for values in (current, previous))
+    found = changes(now, before, (15, 85), aligned=True)
+    expected = aligned_change("objp", current.double().numpy(), previous.double().numpy(), DX)
+    for key, value in expected.items():
+        assert found[key].aligned == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sample", "constant_lr", "two modes"])
+def test_runs_agree_with_a_dense_fit_in_float64(name, tmp_path):
+    run_dir = two_mode_run(tmp_path) if name == "two modes" else runs.ALL[name]
+    points = analyze_run(run_dir, device="cpu").aligned_points
+    assert list(points) == [series.key for series in SERIES]
+    paths = sorted(run_dir.glob("*.hdf5"))
+    for k, (before, now) in enumerate(pairwise(paths)):
+        (previous, dx), (current, _) = runs.stored(before), runs.stored(now)
+        for tensor in current:
+            for key, value in aligned_change(tensor, current[tensor], previous[tensor], dx).items():
+                assert points[key][k].value == pytest.approx(value, rel=1e-5), (key, now.name)
