@@ -27,6 +27,7 @@ def analyze_run(
     every: int | None = None,
     select: str | None = None,
     strict: bool = False,
+    aligned: bool = True,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunAnalysis:
@@ -35,13 +36,16 @@ def analyze_run(
     `tensors`: names out of `series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only iterations
     that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number, those of
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
-    out; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of checkpoints done and the
-    number in all. Units of the values are in `series.SERIES`; formulas: README, "What the numbers mean".
+    out; `aligned`: compute the aligned changes and the trajectories too; `device`: auto, cpu, cuda, cuda:N or mps;
+    `progress` is called with the number of checkpoints done and the number in all. Units of the values are in
+    `series.SERIES`; formulas: README, "What the numbers mean" and "The change that is real".
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
     """
-    settings = MonitorSettings.from_params({"tensors": tensors, "percentile_range": percentile_range})
+    settings = MonitorSettings.from_params(
+        {"tensors": tensors, "percentile_range": percentile_range, "aligned": aligned}
+    )
     check_whole_number("every", every)
     check_device_name(device)
     run_dir = Path(run_dir)
@@ -58,17 +62,22 @@ def analyze_run(
     _check_memory(headers[0], region, settings.tensors)
     with ReadAhead(headers, settings.tensors, region) as reading:
         # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
+        from ptyconv_cli.trajectory import trajectory
         from ptyconv_cli.walk import walk
 
-        found = walk(headers, reading, settings.percentile_range, device, strict, progress)
+        found = walk(headers, reading, settings, device, strict, progress)
     left_out += found.left_out
     check_that_enough_are_left(run_dir, found.used, every, left_out)
+    niters = [header.niter for header in found.used]
+    trajectories = {
+        name: trajectory(places, found.sketches[name], niters, headers[0].dx) for name, places in found.places.items()
+    }
     agreement = compare_with_live(found.points, engine, settings.percentile_range)
     remarks = [
         *_remarks_on_files(found.used, lookalikes),
         *remarks_on_left_out(left_out, found.points),
         *remarks_on_points(found.points, settings.percentile_range),
-        *remarks_on_not_finite(found.not_finite, [header.niter for header in found.used]),
+        *remarks_on_not_finite(found.not_finite, niters),
         *remarks_on_engine,
         *remarks_on_live_record(agreement),
     ]
@@ -85,6 +94,9 @@ def analyze_run(
         left_out=left_out,
         not_finite=found.not_finite,
         points=found.points,
+        aligned_points=found.aligned_points,
+        taken_out=found.taken_out,
+        trajectories=trajectories,
         engine=engine,
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same

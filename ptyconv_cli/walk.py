@@ -14,7 +14,9 @@ from ptyconv_cli.checkpoints.ahead import Arrays, ReadAhead
 from ptyconv_cli.checkpoints.run import Header, leave_out
 from ptyconv_cli.device import choose_device, memory_to_read_into, one_thread_an_operation, to_device
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import LeftOut, Point
+from ptyconv_cli.history import LeftOut, Point, TakenOut
+from ptyconv_cli.settings import MonitorSettings
+from ptyconv_cli.sketch import Places, Sketch
 from ptyconv_cli.snapshot import Snapshot, snapshot_of
 
 Progress = Callable[[int, int], None]
@@ -22,10 +24,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Found:
-    """What a walk finds: the changes by series key, and the rest as in `history.RunAnalysis`."""
+    """What a walk finds: the changes by series key, and the rest as in `history.RunAnalysis`.
+
+    `sketches` of every snapshot by tensor, and their `places`; empty where the aligned change was not asked for.
+    """
 
     device: str
     points: dict[str, list[Point]] = field(default_factory=dict)
+    aligned_points: dict[str, list[Point]] = field(default_factory=dict)
+    taken_out: dict[str, list[tuple[int, TakenOut]]] = field(default_factory=dict)
+    places: dict[str, Places] = field(default_factory=dict)
+    sketches: dict[str, list[Sketch]] = field(default_factory=dict)
     used: list[Header] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     not_finite: dict[str, list[int]] = field(default_factory=dict)
@@ -42,7 +51,7 @@ class _Ready(NamedTuple):
 def walk(
     headers: Sequence[Header],
     reading: ReadAhead,
-    percentile_range: tuple[float, float],
+    settings: MonitorSettings,
     device_name: str,
     strict: bool,
     progress: Progress,
@@ -54,6 +63,7 @@ def walk(
     """
     device = choose_device(device_name)
     found = Found(str(device))
+    options = settings.percentile_range, settings.aligned
 
     def read_one_after_the_other() -> Iterator[_Ready]:
         for header in headers:
@@ -74,27 +84,47 @@ def walk(
         previous, current = next(checkpoints, None), next(checkpoints, None)
         if previous:  # of the others, the changes tell
             _note_what_is_not_finite(found, previous, previous.snapshot.values)
+            if settings.aligned:
+                _begin_sketches(found, previous.snapshot)
         progress(1, len(headers))
         while previous and current:
             comparing = {
-                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, percentile_range)
+                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
                 for name in current.snapshot.values
+            }
+            sketching = {
+                name: comparers.submit(places.sketch, current.snapshot.values[name])
+                for name, places in found.places.items()
             }
             following = next(checkpoints, None)
             for name, changes in comparing.items():
                 _note(found, name, changes.result(), previous, current)
+            for name, sketch in sketching.items():
+                found.sketches[name].append(sketch.result())
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
     return found
 
 
+def _begin_sketches(found: Found, first: Snapshot) -> None:
+    for name, tensor in first.values.items():
+        found.places[name] = Places(name, tuple(tensor.shape), tensor.device)
+        found.sketches[name] = [found.places[name].sketch(tensor)]
+
+
 def _note(found: Found, name: str, changes: dict[str, Change], previous: _Ready, current: _Ready) -> None:
     """Add the changes of a tensor to what was found; where they say that it isn't finite, find out which it is."""
+    niter, since = current.header.niter, previous.header.niter
     for key, change in changes.items():
-        point = Point(current.header.niter, previous.header.niter, change.value, change.voxels)
-        found.points.setdefault(key, []).append(point)
-    if all(math.isfinite(change.value) for change in changes.values()):
+        found.points.setdefault(key, []).append(Point(niter, since, change.value, change.voxels))
+        if change.aligned is not None:
+            found.aligned_points.setdefault(key, []).append(Point(niter, since, change.aligned, change.voxels))
+    taken_out = next(iter(changes.values())).taken_out  # the same of all series of a tensor
+    if taken_out:
+        found.taken_out.setdefault(name, []).append((niter, taken_out))
+    values = [value for change in changes.values() for value in (change.value, change.aligned) if value is not None]
+    if all(map(math.isfinite, values)):
         return
     found.not_finite.setdefault(name, [])
     _note_what_is_not_finite(found, current, [name])

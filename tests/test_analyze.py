@@ -118,11 +118,11 @@ def test_three_checkpoints_take_turns(monkeypatch):
     memory, undisturbed = set(), []
     compare = walk.tensor_changes
 
-    def watched(name, current, previous, percentile_range):
+    def watched(name, current, previous, *options):
         copies = [snapshot.values[name].clone() for snapshot in (current, previous)]
         memory.add((name, current.values[name].data_ptr()))
         time.sleep(0.02)  # long enough for another one to be read
-        found = compare(name, current, previous, percentile_range)
+        found = compare(name, current, previous, *options)
         undisturbed.append(
             torch.equal(copies[0], current.values[name]) and torch.equal(copies[1], previous.values[name])
         )
