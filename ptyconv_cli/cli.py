@@ -16,6 +16,7 @@ from ptyconv_cli import report
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import check_writable, write_whole
 from ptyconv_cli.panels import PlotOptions
+from ptyconv_cli.results import read_results
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
 from ptyconv_cli.summary import summary, warnings_text
@@ -25,6 +26,7 @@ from ptyconv_cli.version import __version__
 PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path is said later, with exit code 1
 
 PICTURE_NAME = "convergence.png"
+TRAJECTORY_NAME = "trajectory.png"
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
 
@@ -112,7 +114,12 @@ def main() -> None:
     callback=_checked(check_device_name),
     help="Where to compute.",
 )
-@click.option("--no-plot", is_flag=True, help=f"Don't draw {PICTURE_NAME}.")
+@click.option(
+    "--no-aligned",
+    is_flag=True,
+    help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, and no trajectory.",
+)
+@click.option("--no-plot", is_flag=True, help="Draw no picture.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def analyze(
     run_dir: Path,
@@ -123,13 +130,16 @@ def analyze(
     select: str | None,
     strict: bool,
     device: str,
+    no_aligned: bool,
     no_plot: bool,
     quiet: bool,
 ) -> None:
     """Measure the changes between the checkpoints in RUN_DIR.
 
-    Reads model_iterNNNN.hdf5, .h5 and .pt in order of iteration; writes convergence_iters.json (the changes),
-    convergence_report.json (the changes and how they were got) and convergence.png (a picture of them).
+    Reads model_iterNNNN.hdf5, .h5 and .pt in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
+    records them), convergence_report.json (these, the aligned changes, which are without what no diffraction pattern
+    can see, and how all were got), convergence.png (a picture of them) and trajectory.png (the distances between all
+    checkpoints).
     """
     from ptyconv_cli.analyze import analyze_run
 
@@ -144,6 +154,7 @@ def analyze(
             every=every,
             select=select,
             strict=strict,
+            aligned=not no_aligned,
             device=device,
             progress=progress,
         )
@@ -155,6 +166,10 @@ def analyze(
         from ptyconv_cli.dashboard import draw_dashboard
 
         outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
+        if analysis.trajectories:
+            from ptyconv_cli.trajectory_picture import draw_trajectory
+
+            outputs[folder / TRAJECTORY_NAME] = draw_trajectory(analysis.results, "png")
     write_whole(outputs)
     if not quiet:
         _say(summary(analysis))
@@ -169,29 +184,46 @@ def analyze(
     "-o",
     "--output",
     type=PATH,
-    help="The picture: .png, .pdf or .svg.  [default: convergence.png beside the results]",
+    help="The picture: .png, .pdf or .svg.  [default: convergence.png or trajectory.png beside the results]",
 )
-@click.option("--linear", is_flag=True, help="Linear axes for changes and learning rates instead of logarithmic ones.")
+@click.option("--trajectory", is_flag=True, help="Draw the distances between all checkpoints instead of the changes.")
+@click.option(
+    "--linear",
+    is_flag=True,
+    help="Linear scales instead of logarithmic ones.",
+)
 @click.option("--per-iteration", is_flag=True, help="Divide each change by the iterations it took.")
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
 )
 @click.option("--zoom", is_flag=True, help="Draw each panel only from where its curves bend.")
-def plot(path: Path, output: Path | None, linear: bool, per_iteration: bool, since: int, zoom: bool) -> None:
+def plot(
+    path: Path, output: Path | None, trajectory: bool, linear: bool, per_iteration: bool, since: int, zoom: bool
+) -> None:
     """Draw results again, from PATH alone.
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
     checkpoints are not read.
     """
-    from ptyconv_cli.dashboard import draw_dashboard
-
-    picture = output or (path if path.is_dir() else path.parent) / PICTURE_NAME
+    if trajectory and (per_iteration or zoom):
+        raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
+    picture = output or (path if path.is_dir() else path.parent) / (TRAJECTORY_NAME if trajectory else PICTURE_NAME)
     file_format = picture.suffix.lower().removeprefix(".")
     if file_format not in PICTURE_FORMATS:
         raise click.BadParameter(f"{picture}: the name must end in .png, .pdf or .svg", param_hint="-o")
-    results = report.read_results(path)
-    options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
-    write_whole({picture: draw_dashboard(results, options, file_format)})
+    results = read_results(path)
+    if trajectory:
+        from ptyconv_cli.trajectory_picture import draw_trajectory
+
+        if not results.trajectories:
+            raise PtyconvError(f"{path}: holds no trajectory; analyze the run, without --no-aligned")
+        drawn = draw_trajectory(results, file_format, linear=linear, since=since)
+    else:
+        from ptyconv_cli.dashboard import draw_dashboard
+
+        options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
+        drawn = draw_dashboard(results, options, file_format)
+    write_whole({picture: drawn})
     _say(f"wrote {picture}")
 
 

@@ -8,6 +8,7 @@ from ptyconv_cli.agreement import live_points
 from ptyconv_cli.bend import bend
 from ptyconv_cli.history import Curve, EngineHistories, Point, Results
 from ptyconv_cli.series import SERIES
+from ptyconv_cli.text import percent
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,21 @@ class PlotOptions:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a panel, beside it the live record's (empty where there is none), and why its last value is 0."""
+    """One curve of a panel, and why its last value is 0.
+
+    Beside it, empty where there is none: the `raw` one, if the curve is an aligned change, and the `live` record's.
+    """
 
     label: str
     curve: Curve
+    raw: Curve = field(default_factory=list)
     live: Curve = field(default_factory=list)
     why_zero: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, the label of its y axis, its lines, what the live markers are called.
+    """One panel: its title, the label of its y axis, its lines, what the raw curves and the live markers are called.
 
     `empty` says why there is nothing to draw, and is "" where there is.
     """
@@ -44,6 +49,7 @@ class Panel:
     lines: list[Line]
     empty: str
     logarithmic: bool = False
+    raw_label: str = ""
     live_label: str = "live record"
 
 
@@ -85,14 +91,23 @@ def _history_panel(
 def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
     of_tensor = [series for series in SERIES if series.tensor == tensor]
     points = {series.key: results.points.get(series.key, []) for series in of_tensor}
+    shares = [share for niter, share in results.shares.get(tensor, []) if niter >= options.since]
     recorded = results.engine.convergence if results.engine else {}
     live = {series.key: live_points(recorded.get(series.key, [])) for series in of_tensor}
     lines = []
     for series in of_tensor:
         at = points[series.key]
         if at:
-            why_zero = "mask empty" if at[-1].voxels == 0 else ""
-            lines.append(Line(series.mask, _curve(at, options), _curve(live[series.key], options), why_zero))
+            raw, aligned = (_curve(found, options) for found in (at, results.aligned_points.get(series.key, [])))
+            lines.append(
+                Line(
+                    series.mask,
+                    aligned or raw,
+                    raw=raw if aligned else [],
+                    live=_curve(live[series.key], options),
+                    why_zero="mask empty" if at[-1].voxels == 0 else "",
+                )
+            )
     empty = "" if lines else f"{tensor} was not analyzed"
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ndraw convergence_report.json"
@@ -102,6 +117,7 @@ def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
         lines=lines,
         empty=empty,
         logarithmic=not options.linear,
+        raw_label=f"raw (last: {percent(shares[-1])} taken out)" if shares else "",
         live_label="live record" if options.per_iteration else _live_label(_intervals(live), _intervals(points)),
     )
 
@@ -133,7 +149,10 @@ def _curve(points: list[Point], options: PlotOptions) -> Curve:
 def _cut(panel: Panel, options: PlotOptions) -> Panel:
     bends = [bend(line.curve) for line in panel.lines] if options.zoom else []
     start = max(options.since, min((niter for niter in bends if niter is not None), default=0))
-    lines = [replace(line, curve=_from(line.curve, start), live=_from(line.live, start)) for line in panel.lines]
+    lines = [
+        replace(line, curve=_from(line.curve, start), raw=_from(line.raw, start), live=_from(line.live, start))
+        for line in panel.lines
+    ]
     cut_off = not panel.empty and not any(line.curve for line in lines)
     return replace(panel, lines=lines, empty=f"nothing from iteration {start} on" if cut_off else panel.empty)
 

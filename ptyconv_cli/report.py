@@ -1,19 +1,16 @@
-"""The results as JSON, out and in."""
+"""The results as JSON."""
 
 import json
 import math
 import re
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.history import Curve, EngineHistories, Point, Results, RunAnalysis, points_since
+from ptyconv_cli.history import Curve, Point, RunAnalysis, TakenOut, Trajectory, Triangle
 from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
-FORMAT = 1
+FORMAT = 2
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
@@ -23,7 +20,7 @@ def changes_json(analysis: RunAnalysis) -> bytes:
 
 
 def report_json(analysis: RunAnalysis) -> bytes:
-    """Return `convergence_report.json`: the changes with all that says how they were got."""
+    """Return `convergence_report.json`: changes, aligned ones, trajectories, and all that says how they were got."""
     return _dump(
         {
             "format": FORMAT,
@@ -41,9 +38,15 @@ def report_json(analysis: RunAnalysis) -> bytes:
             "checkpoints": [vars(checkpoint) for checkpoint in analysis.checkpoints],
             "left_out": [vars(file) for file in analysis.left_out],
             "not_finite": analysis.not_finite,
-            "series": {
-                s.key: _series(s.label, s.unit, analysis.points[s.key]) for s in SERIES if s.key in analysis.points
+            "series": _all_series(analysis.points),
+            "aligned": {
+                "series": _all_series(analysis.aligned_points),
+                "taken_out": {
+                    tensor: [{"niter": niter, **_taken_out(what)} for niter, what in curve]
+                    for tensor, curve in analysis.taken_out.items()
+                },
             },
+            "trajectories": {tensor: _trajectory(found) for tensor, found in analysis.trajectories.items()},
             "live_record": {
                 "curves": {key: _pairs(curve) for key, curve in analysis.engine.convergence.items()},
                 "percentile_range": analysis.engine.live_percentiles,
@@ -60,95 +63,65 @@ def report_json(analysis: RunAnalysis) -> bytes:
     )
 
 
-def read_results(path: Path) -> Results:
-    """Read what there is to draw from a results folder, a `convergence_report.json` or a `convergence_iters.json`.
-
-    A folder's report is preferred. Raises PtyconvError where there is nothing, or something else.
-    """
-    if path.is_dir():
-        candidates = [path / name for name in (REPORT_NAME, CHANGES_NAME) if (path / name).exists()]
-        if not candidates:
-            raise PtyconvError(f"{path}: holds no {REPORT_NAME}; make one with: ptyconv analyze RUN_DIR")
-        path = candidates[0]
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise PtyconvError(f"{path}: is not JSON ({error})") from error
-    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-        raise PtyconvError(f"{path}: was written by another version of ptyconv; analyze the run again")
-    try:
-        return _from_report(content) if "format" in content else _from_changes(content, path)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise PtyconvError(f"{path}: holds no results of ptyconv ({type(error).__name__}: {error})") from error
+def _all_series(points: dict[str, list[Point]]) -> dict[str, Any]:
+    return {
+        series.key: {
+            "label": series.label,
+            "unit": series.unit,
+            "points": [{**vars(point), "value": _finite(point.value)} for point in points[series.key]],
+        }
+        for series in SERIES
+        if series.key in points
+    }
 
 
-def _from_report(content: dict[str, Any]) -> Results:
-    histories, live = content["histories"], content["live_record"]
-    percentiles = live["percentile_range"]
-    return Results(
-        name=Path(content["run_dir"]).name,
-        points={
-            key: [_point(p["niter"], p["since"], p["value"], p["voxels"]) for p in series["points"]]
-            for key, series in content["series"].items()
-        },
-        engine=EngineHistories(
-            loss=_curve(histories["loss"]),
-            learning_rates={name: _curve(pairs) for name, pairs in histories["learning_rates"].items()},
-            tilts={axis: _curve(pairs) for axis, pairs in histories["tilts_mrad"].items()},
-            slice_thickness=_curve(histories["slice_thickness_angstrom"]),
-            convergence={key: _curve(pairs) for key, pairs in live["curves"].items()},
-            live_percentiles=percentiles and (percentiles[0], percentiles[1]),
-        ),
-    )
+def _taken_out(found: TakenOut) -> dict[str, Any]:
+    """Name what was taken out with its units, without what the tensor doesn't have."""
+    named = {
+        "share": found.share,
+        "shift_angstrom": found.shift,
+        "offset_rad": found.offset,
+        "total_offset_rad": found.total_offset,
+        "ramp_rad_per_angstrom": found.ramp,
+        "scale": found.scale,
+        "total_scale": found.total_scale,
+    }
+    return {key: _all_finite(numbers) for key, numbers in named.items() if numbers is not None}
 
 
-def _from_changes(content: dict[str, Any], path: Path) -> Results:
-    """A bare record of changes: each point is measured from the one before, the first from nobody knows where."""
-    unknown = [key for key in content if key not in {series.key for series in SERIES}]
-    if unknown or not content:
-        raise ValueError(f"unknown keys {', '.join(unknown)}" if unknown else "nothing in it")
-    points = {key: points_since(None, _curve(pairs)) for key, pairs in content.items()}
-    return Results(name=path.absolute().parent.name, points=points, engine=None)
+def _trajectory(found: Trajectory) -> dict[str, Any]:
+    def ways(distances: Triangle) -> dict[str, Any]:
+        return {
+            "to_last": _pairs(found.to_last(distances)),
+            "drift_ratio": _pairs(found.drift_ratio(distances)),
+            "distances": [[_finite(_rounded(distance)) for distance in of_one] for of_one in distances],
+        }
+
+    return {
+        "unit": found.unit,
+        "niters": found.niters,
+        "kept_voxels": found.kept,
+        "all_voxels": found.all_voxels,
+        "drift_ratio_lag": found.lag,
+        "raw": ways(found.raw),
+        "aligned": ways(found.aligned),
+    }
 
 
-def _series(label: str, unit: str, points: list[Point]) -> dict[str, Any]:
-    found = [{**vars(point), "value": _finite(point.value)} for point in points]
-    return {"label": label, "unit": unit, "points": found}
+def _rounded(distance: float) -> float:
+    return float(f"{distance:.6g}")  # there are many of them, most of them estimates
+
+
+def _all_finite(numbers: Any) -> Any:
+    return [_all_finite(number) for number in numbers] if isinstance(numbers, list | tuple) else _finite(numbers)
 
 
 def _pairs(curve: Curve) -> list[list[Any]]:
     return [[niter, _finite(value)] for niter, value in curve]
 
 
-def _curve(pairs: list[list[Any]]) -> Curve:
-    """Read pairs of JSON; ValueError unless the iterations are whole numbers that rise."""
-    curve = [(_whole(niter), _number(value)) for niter, value in pairs]
-    if any(one >= other for (one, _), (other, _) in pairwise(curve)):
-        raise ValueError("the iterations don't rise")
-    return curve
-
-
-def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> Point:
-    point = Point(_whole(niter), None if since is None else _whole(since), _number(value), voxels)
-    if point.since is not None and point.since >= point.niter:
-        raise ValueError(f"a change from iteration {point.since} to {point.niter}")
-    return point
-
-
-def _whole(niter: Any) -> int:
-    if not isinstance(niter, int):
-        raise ValueError(f"{niter!r} is no iteration")
-    return niter
-
-
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _dump(content: Any) -> bytes:

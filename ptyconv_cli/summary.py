@@ -4,8 +4,9 @@ import math
 import textwrap
 
 from ptyconv_cli.agreement import FAR
-from ptyconv_cli.history import Point, RunAnalysis
+from ptyconv_cli.history import Point, RunAnalysis, TakenOut
 from ptyconv_cli.series import SERIES
+from ptyconv_cli.text import percent
 
 WIDTH = 80
 SPARK_WIDTH = 23
@@ -14,8 +15,11 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def summary(analysis: RunAnalysis) -> str:
-    """Return what was analyzed, a table of first and last changes, and how far the engine's own record is."""
-    return "\n".join([*_heading(analysis), "", *_table(analysis), *_live_record(analysis)])
+    """Return what was analyzed, tables of first and last changes, and how far the engine's own record is."""
+    lines = [*_heading(analysis), "", *_table("change", analysis.points), *_live_record(analysis)]
+    if analysis.aligned_points:
+        lines += ["", *_table("aligned change", analysis.aligned_points), *_taken_out(analysis)]
+    return "\n".join(lines)
 
 
 def warnings_text(warnings: list[str]) -> str:
@@ -53,14 +57,39 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     ]
 
 
-def _table(analysis: RunAnalysis) -> list[str]:
-    first, last = f"at {analysis.checkpoints[1].niter}", f"at {analysis.checkpoints[-1].niter}"
-    first = "" if first == last else first
-    lines = [f"{'change':<18}{'unit':<6}{first:>9}{last:>10}{'last/first':>12}  over iterations (log)"]
+def _table(title: str, points: dict[str, list[Point]]) -> list[str]:
+    niters = [point.niter for point in next(iter(points.values()))]
+    first = f"at {niters[0]}" if len(niters) > 1 else ""
+    lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
     for series in SERIES:
-        if series.key in analysis.points:
-            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(analysis.points[series.key])}".rstrip())
+        if series.key in points:
+            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(points[series.key])}".rstrip())
     return lines
+
+
+def _taken_out(analysis: RunAnalysis) -> list[str]:
+    """Say what was taken out of the last changes, in sizes: the directions of ramps and shifts are in the report."""
+    niter = analysis.checkpoints[-1].niter
+    lines = ["", f"{f'taken out at {niter}':<18}{'share':>6}  because no diffraction pattern can see it"]
+    for tensor, found in analysis.taken_out.items():
+        _, last = found[-1]
+        line = f"{tensor:<18}{percent(last.share):>6}  {', '.join(_parts(last))}"
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 26)
+    return lines
+
+
+def _parts(found: TakenOut) -> list[str]:
+    offsets, scales = found.total_offset, found.total_scale
+    return [
+        *([f"offset {_mean(offsets):+.2g} rad"] if offsets else []),
+        *([f"ramp {math.hypot(*found.ramp):.2g} rad/Å"] if found.ramp else []),
+        *([f"scale {_mean(scales):+.2g}"] if scales else []),
+        f"shift {math.hypot(*found.shift):.2g} Å",
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _row(points: list[Point]) -> str:

@@ -108,9 +108,13 @@ def straightforward(run_dir: Path) -> None:
             before[name] = now
 
 
-def analyze_cold(run_dir: Path) -> None:
+def analyze_cold(*options: str) -> Callable[[Path], None]:
     """(c) The command, from start to end."""
-    run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out")
+
+    def analyze(run_dir: Path) -> None:
+        run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out", *options)
+
+    return analyze
 
 
 def analyze_sample(run_dir: Path) -> None:
@@ -143,9 +147,9 @@ def replay(monitor_class: type, device: torch.device) -> Callable[[Path], None]:
     return step_over
 
 
-def live_step(monitor_class: type, model: LiveModel) -> Callable[[Path], None]:
+def live_step(monitor_class: type, model: LiveModel, **params: bool) -> Callable[[Path], None]:
     """(f) One step of a live monitor."""
-    monitor = monitor_class(PARAMS, model)
+    monitor = monitor_class({**PARAMS, **params}, model)
 
     def step(_: Path) -> None:
         monitor.step(model, 1)
@@ -168,11 +172,14 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
     found: dict[str, Callable[[Path], object]] = {
         "(a) reading the regions": read_regions,
         "(b) loading whole, sorting": straightforward,
-        "(c) ptyconv analyze, cold": analyze_cold,
+        "(c) analyze --no-aligned, cold": analyze_cold("--no-aligned"),
+        "    analyze, aligned too": analyze_cold(),
         "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
-        "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device)),
+        "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
+        "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
         "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
+        "    live step(), aligned too": live_step(ConvergenceMonitor, model, aligned=True),
         "    the sample run, cold": analyze_sample,
         "    importing matplotlib too": lambda _: run("-c", "import torch, h5py, matplotlib"),
     }
@@ -227,7 +234,13 @@ def main() -> None:
     print(f"{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
     print(f"scanned region; {device}, {os.cpu_count()} cores; medians of {options.rounds} rounds\n")
     for name, value in medians.items():
-        print(f"{name:<32}{value:>8.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
+        print(f"{name:<34}{value:>8.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
+    for compatible, aligned in (
+        ("(c) analyze --no-aligned, cold", "    analyze, aligned too"),
+        ("(d) analyze_run", "    analyze_run, aligned too"),
+        ("(f) live step()", "    live step(), aligned too"),
+    ):
+        print(f"{aligned.strip()}: {medians[aligned] / medians[compatible]:.2f} × {compatible}")
     print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
     if device.type == "cuda":
         share = 2 * device_copy(device, voxels) / medians["(f) live step()"]

@@ -14,11 +14,13 @@ import pytest
 import runs
 from toy import write_run
 
-from ptyconv_cli.report import read_results
+from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.results import read_results
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.summary import sparkline
 
-OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.png"}
+PICTURES = {"convergence.png", "trajectory.png"}
+OUTPUTS = {"convergence_iters.json", "convergence_report.json"} | PICTURES
 
 
 def names(folder):
@@ -75,8 +77,78 @@ def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
 def test_results_go_beside_the_checkpoints_by_default(ptyconv, tmp_path):
     write_run(tmp_path, [2, 4])
     assert ptyconv("analyze", tmp_path, "--no-plot").exit_code == 0
-    assert names(tmp_path) == {"model_iter0002.hdf5", "model_iter0004.hdf5"} | OUTPUTS - {"convergence.png"}
+    assert names(tmp_path) == {"model_iter0002.hdf5", "model_iter0004.hdf5"} | OUTPUTS - PICTURES
     assert ptyconv("analyze", tmp_path).exit_code == 0, "its own results are no checkpoints"
+
+
+def test_the_report_has_the_aligned_changes_and_what_they_are_without(ptyconv, tmp_path):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
+    analysis = analyze_run(runs.SAMPLE, device="cpu")
+    aligned = strict_json(tmp_path / "convergence_report.json")["aligned"]
+    assert list(aligned["series"]) == [series.key for series in SERIES]
+    points = aligned["series"]["objp_fg"]["points"]
+    assert [(point["niter"], point["since"], point["voxels"]) for point in points] == [
+        (niter, niter - 10, 86) for niter in range(20, 130, 10)
+    ]
+    values = [point["value"] for point in points]
+    assert values == [point.value for point in analysis.aligned_points["objp_fg"]]
+    assert values == sorted(values, reverse=True)  # it falls the whole way
+    assert values[-1] == pytest.approx(1.9e-4, rel=0.05)
+    for tensor, kinds in {
+        "obja": ["niter", "share", "shift_angstrom", "scale", "total_scale"],
+        "objp": ["niter", "share", "shift_angstrom", "offset_rad", "total_offset_rad", "ramp_rad_per_angstrom"],
+        "probe": ["niter", "share", "shift_angstrom", "scale", "total_scale"],
+        "probe_pos_shifts": ["niter", "share", "shift_angstrom"],
+    }.items():
+        assert [list(found) for found in aligned["taken_out"][tensor]] == [kinds] * 11
+    last = aligned["taken_out"]["objp"][-1]
+    assert last["niter"] == 120
+    assert last["share"] == pytest.approx(0.96, abs=0.005)
+    assert last["total_offset_rad"] == [pytest.approx(sum(last["offset_rad"][0]))]
+
+
+def test_the_report_has_the_trajectories(ptyconv, tmp_path):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
+    expected = analyze_run(runs.SAMPLE, device="cpu").trajectories["objp"]
+    found = strict_json(tmp_path / "convergence_report.json")["trajectories"]["objp"]
+    assert found["unit"] == "rad"
+    assert found["niters"] == list(range(10, 130, 10))
+    assert (found["kept_voxels"], found["all_voxels"], found["drift_ratio_lag"]) == (570, 570, 6)
+    for way, distances in (("raw", expected.raw), ("aligned", expected.aligned)):
+        assert found[way]["to_last"] == [list(pair) for pair in expected.to_last(distances)]
+        assert found[way]["drift_ratio"] == [list(pair) for pair in expected.drift_ratio(distances)]
+        for of_one, expected_of_one in zip(found[way]["distances"], distances, strict=True):
+            assert of_one == pytest.approx(expected_of_one, rel=1e-5)
+    assert read_results(tmp_path).trajectories["objp"].niters == expected.niters
+
+
+def test_only_what_ptyrad_records(ptyconv, tmp_path):
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-aligned")
+    assert names(tmp_path) == OUTPUTS - {"trajectory.png"}
+    assert "aligned" not in result.output
+    assert "taken out" not in result.output
+    report = strict_json(tmp_path / "convergence_report.json")
+    assert report["aligned"] == {"series": {}, "taken_out": {}}
+    assert report["trajectories"] == {}
+    with_it = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "with").output
+    assert result.output.split("\n\nwrote")[0] in with_it
+    changes = (tmp_path / "convergence_iters.json").read_bytes()
+    assert (tmp_path / "with" / "convergence_iters.json").read_bytes() == changes
+    assert ptyconv("plot", tmp_path).exit_code == 0
+    again = ptyconv("plot", tmp_path, "--trajectory")
+    assert again.exit_code == 1
+    assert again.stderr == f"Error: {tmp_path}: holds no trajectory; analyze the run, without --no-aligned\n"
+
+
+def test_the_summary_says_what_was_taken_out(ptyconv, tmp_path):
+    lines = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot").stdout.splitlines()
+    assert max(len(line) for line in lines if "/" not in line or "rad" in line) <= 80
+    aligned = lines[next(k for k, line in enumerate(lines) if line.startswith("aligned change")) :]
+    assert [line.split()[0] for line in aligned[1:7]] == [series.key for series in SERIES]
+    assert float(aligned[4].split()[3]) == pytest.approx(1.94e-4, rel=5e-3)
+    taken_out = aligned[8:13]
+    assert " ".join(taken_out[0].split()) == "taken out at 120 share because no diffraction pattern can see it"
+    assert taken_out[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
 
 
 def test_files_have_the_users_permissions(ptyconv, tmp_path):

@@ -1,18 +1,23 @@
 """`ptyconv plot`: from results alone, and what the dashboard shows."""
 
+import io
 import json
+import math
 import shutil
+from dataclasses import replace
 
 import h5py
 import matplotlib.figure
+import matplotlib.image
 import pytest
 import runs
 
 from ptyconv_cli.bend import bend
 from ptyconv_cli.dashboard import draw_dashboard
-from ptyconv_cli.history import EngineHistories, Point, Results
+from ptyconv_cli.history import EngineHistories, Point, Results, Trajectory
 from ptyconv_cli.panels import PlotOptions
-from ptyconv_cli.report import read_results
+from ptyconv_cli.results import read_results
+from ptyconv_cli.trajectory_picture import draw_trajectory
 
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
@@ -38,6 +43,20 @@ def figure(monkeypatch):
         monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
         draw_dashboard(results, PlotOptions(**options), "png")
         return {axes.get_title(): axes for axes in drawn[0].axes}
+
+    return draw
+
+
+@pytest.fixture
+def trajectory_panels(monkeypatch):
+    """Draw trajectories, and return the panels, row by row."""
+
+    def draw(results, **options):
+        drawn = []
+        with monkeypatch.context() as patched:
+            patched.setattr(matplotlib.figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+            draw_trajectory(results, "png", **options)
+        return drawn[0].axes
 
     return draw
 
@@ -85,6 +104,102 @@ def test_a_picture_of_results_is_the_picture_of_the_analysis(ptyconv, tmp_path):
     assert (tmp_path / "again.png").read_bytes() == drawn
 
 
+def test_the_trajectory_is_drawn_again_too(ptyconv, tmp_path):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
+    drawn = (tmp_path / "trajectory.png").read_bytes()
+    (tmp_path / "trajectory.png").unlink()
+    result = ptyconv("plot", tmp_path, "--trajectory")
+    assert result.output == f"wrote {tmp_path}/trajectory.png\n"
+    picture = matplotlib.image.imread(tmp_path / "trajectory.png")
+    again = matplotlib.image.imread(io.BytesIO(drawn))  # of distances that JSON rounds
+    assert picture.shape == again.shape
+    assert abs(picture - again).mean() < 1e-3
+
+
+@pytest.mark.parametrize("option", ["--zoom", "--per-iteration"])
+def test_a_trajectory_takes_no_options_of_changes(ptyconv, analyzed, option):
+    result = ptyconv("plot", analyzed, "--trajectory", option)
+    assert result.exit_code == 2
+    assert "not together with --trajectory" in " ".join(result.stderr.split())
+
+
+def test_a_trajectory_from_bare_changes_is_refused(ptyconv, analyzed):
+    result = ptyconv("plot", analyzed / "convergence_iters.json", "--trajectory", "-o", analyzed / "x.png")
+    assert result.exit_code == 1
+    assert "holds no trajectory" in result.stderr
+
+
+def test_distances_and_drift_ratios_are_drawn(trajectory_panels, analyzed):
+    results = read_results(analyzed)
+    panels = trajectory_panels(results)
+    assert [panels[k].get_title() for k in range(12)] == 3 * [
+        "Object amplitude",
+        "Object phase",
+        "Probe intensity",
+        "Scan positions",
+    ]
+    found = results.trajectories["objp"]
+    to_last, matrix, drift = panels[1], panels[5], panels[9]
+    assert to_last.get_ylabel() == "distance to the last (rad)"
+    raw, aligned = (line.get_xydata().tolist() for line in to_last.lines)
+    assert raw == [list(pair) for pair in found.to_last(found.raw)[:-1]]
+    assert aligned == [list(pair) for pair in found.to_last(found.aligned)[:-1]]
+    (image,) = matrix.collections
+    cells = image.get_array()
+    assert cells.shape == (len(found.niters), len(found.niters))
+    assert cells[5, 2] == cells[2, 5] == found.aligned[5][2]
+    assert cells[0, 0] == min(min(of_one) for of_one in found.aligned if of_one)
+    assert matrix.get_xlim() == matrix.get_ylim() == (2.5, 62.5)
+    assert [list(pair) for pair in found.drift_ratio(found.aligned)] in [
+        line.get_xydata().tolist() for line in drift.lines
+    ]
+    assert [text.get_text() for text in drift.texts] == ["jitter", "random\nwalk", "straight\ntravel"]
+    assert {line.get_ydata()[0] for line in drift.lines} > {1, found.lag}
+
+
+def test_trajectories_of_one_tensor_linear_since(trajectory_panels, analyzed):
+    results = read_results(analyzed)
+    results = replace(results, trajectories={"probe": results.trajectories["probe"]})
+    panels = trajectory_panels(results, linear=True, since=30)
+    assert panels[0].texts[0].get_text() == "obja was not analyzed"
+    assert panels[2].get_yscale() == panels[10].get_yscale() == "linear"
+    assert min(x for line in panels[2].lines for x, _ in line.get_xydata()) == 30
+    assert panels[6].get_xlim()[0] == 27.5
+    panels = trajectory_panels(results, since=4000)
+    assert {panels[k].texts[0].get_text() for k in (2, 6, 10)} == {"nothing from iteration 4000 on"}
+
+
+def test_trajectories_with_nothing_to_draw_say_why(trajectory_panels):
+    nan = math.nan
+    still = [[], [0.0], [0.0, 0.0], [0.0, 0.0, 0.0]]
+    broken = [[], [nan], [nan, nan], [nan, nan, nan]]
+    two = Trajectory([10, 20], "rad", 9, 9, [[], [1.0]], [[], [1.0]])
+    results = Results(
+        "run",
+        {},
+        None,
+        trajectories={
+            "obja": Trajectory([10, 20, 30, 40], "", 9, 9, still, still),
+            "objp": two,
+            "probe": Trajectory([10, 20, 30, 40], "", 9, 9, broken, broken),
+        },
+    )
+    panels = trajectory_panels(results)
+    assert {panels[k].texts[0].get_text() for k in (0, 4, 8)} == {"exactly 0 throughout"}
+    assert {panels[k].texts[0].get_text() for k in (2, 6, 10)} == {"no value is finite"}
+    assert panels[9].texts[0].get_text() == "too few snapshots"
+    assert panels[5].collections
+
+
+def test_many_snapshots_are_thinned(trajectory_panels):
+    niters = list(range(1, 1002))
+    distances = [[float(k - j) for j in range(k)] for k in range(1001)]
+    results = Results("run", {}, None, trajectories={"objp": Trajectory(niters, "rad", 9, 9, distances, distances)})
+    (image,) = trajectory_panels(results)[5].collections
+    assert image.get_array().shape == (251, 251)
+    assert image.get_array()[3, 1] == 8
+
+
 def test_eight_panels_with_units_on_every_axis(figure, analyzed):
     panels = figure(read_results(analyzed))
     assert {title: axes.get_ylabel() for title, axes in panels.items()} == {
@@ -109,8 +224,10 @@ def test_values_live_record_and_empty_masks_are_drawn(figure, analyzed):
     axes = figure(results)["Object phase"]
     assert axes.get_yscale() == "log"
     drawn = lines(axes)
-    foreground = [[point.niter, point.value] for point in results.points["objp_fg"]]
-    assert drawn["foreground last 0.000887"] == foreground
+    foreground = [[point.niter, point.value] for point in results.aligned_points["objp_fg"]]
+    assert drawn[f"foreground last {foreground[-1][1]:.3g}"] == foreground
+    assert [[point.niter, point.value] for point in results.points["objp_fg"]] in drawn.values()
+    assert f"raw (last: {round(100 * results.shares['objp'][-1][1])} % taken out)" in drawn
     niters = [niter for niter, _ in foreground]
     assert [[niter, 0.02] for niter in niters] in drawn.values()
     assert {"exactly 0", "live record"} < set(drawn)
@@ -239,7 +356,7 @@ def test_bare_changes_per_iteration_leave_out_the_first(figure, analyzed):
         ("{}", "holds no results of ptyconv"),
         ('{"colour": [[1, 2]]}', "unknown keys colour"),
         ('{"probe": [[1]]}', "holds no results of ptyconv"),
-        ('{"format": 1}', "holds no results of ptyconv"),
+        ('{"format": 2}', "holds no results of ptyconv"),
         ('{"probe": [[1e999, 1]]}', "inf is no iteration"),
         ('{"probe": [["1", 1]]}', "'1' is no iteration"),
         ('{"probe": [[2, 1], [2, 1]]}', "the iterations don't rise"),
@@ -270,4 +387,4 @@ def test_results_survive_json(analyzed):
     assert results.name == "clipped"
     assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
     assert results.engine.live_percentiles == (15, 85)
-    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 1
+    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 2

@@ -1,0 +1,74 @@
+"""What all pictures share: colours, axes, titles, and becoming a file. Loads matplotlib, but not its global state."""
+
+import math
+import warnings
+from io import BytesIO
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from ptyconv_cli.history import Curve, Results
+
+STYLES = (
+    ("#0072B2", "-"),
+    ("#D55E00", (0, (6, 3))),
+    ("#009E73", (0, (3, 3))),
+    ("#CC79A7", (0, (1, 2))),
+    ("#E69F00", (0, (6, 2, 1, 2))),
+    ("#56B4E9", (0, (9, 6))),
+)
+"""Colour and dashes of the lines of a panel, in turn: where lines lie on each other, all of them show.
+
+Okabe and Ito's colours, which colour-blind people can tell apart: https://jfly.uni-koeln.de/color/.
+"""
+
+FAINT = 0.35
+"""Opacity of raw curves beside aligned ones."""
+
+FEW = 50
+"""Up to so many points have markers of their own; more would run into a band."""
+
+LONGEST_NAME = 90
+"""Characters of the run's name that fit into the title beside the rest of it."""
+
+
+def title_of(figure: Figure, results: Results, shows: str) -> None:
+    """Write the run's name and what the picture shows above it."""
+    name = results.short_name(LONGEST_NAME)
+    niters = [point.niter for points in results.points.values() for point in points]
+    title = f"{name}: {shows} up to iteration {max(niters)}" if niters else name
+    figure.suptitle(title, fontsize=13, parse_math=False, y=1 - 0.2 / figure.get_figheight())
+
+
+def set_logarithmic(axes: Axes) -> None:
+    """Make the y axis logarithmic, where only what is positive has a place."""
+    axes.set_yscale("log", nonpositive="mask")
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(LogFormatter())  # 2e-03: quicker to draw than a formula, and narrower
+
+
+def iteration_ticks() -> MaxNLocator:
+    """Return what places the ticks of an axis of iterations."""
+    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])
+
+
+def write_instead(axes: Axes, text: str) -> None:
+    """Say why there is nothing to draw."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])
+
+
+def columns(curve: Curve) -> tuple[list[int], list[float]]:
+    """Return iterations and values, with NaN for what is not finite."""
+    return [niter for niter, _ in curve], [value if math.isfinite(value) else math.nan for _, value in curve]
+
+
+def picture(figure: Figure, file_format: str) -> bytes:
+    """Return the figure as a file in a format: png, pdf or svg."""
+    content = BytesIO()
+    with warnings.catch_warnings():
+        # A folder may be named in a script that the font lacks; the boxes in the title say it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(content, format=file_format)
+    return content.getvalue()
