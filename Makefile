@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench fuzz clean
+.PHONY: demo test lint bench fuzz pictures clean
 
 demo: $(INSTALLED)  ## analyze the sample run and say where the pictures are
 	$(BIN)/ptyconv analyze sample_data/ptyrad-1.0 -o demo_output
@@ -21,6 +21,9 @@ bench: $(INSTALLED)  ## BENCH=large for an object of (1, 20, 1200, 1200)
 
 fuzz: $(INSTALLED)  ## COUNT=20000 damaged files instead of 5000, SEED=1 others
 	$(BIN)/python tests/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+pictures: $(INSTALLED)  ## what the README shows, drawn again
+	$(BIN)/python tests/readme_pictures.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo_output bench_output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ CAPTION = (
 
 LEGEND_COLUMNS = 2
 
-WIDTH, HEIGHT = 16.0, 8.6
+WIDTH, HEIGHT = 16.0, 8.75
 """Of the picture in inches."""
 
 
@@ -37,7 +37,7 @@ def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> 
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120)
     title_of(figure, results, "change between snapshots")
     if results.aligned_points:
-        figure.text(0.5, 1 - 0.47 / HEIGHT, CAPTION, ha="center", fontsize=10)
+        figure.text(0.5, 1 - 0.6 / HEIGHT, CAPTION, ha="center", fontsize=10)
     grid = figure.subplots(2, 4)
     for axes, panel in zip(grid.flat, panels(results, options), strict=True):
         _draw_panel(axes, panel)
@@ -51,7 +51,7 @@ def _make_room(figure: Figure, legend_entries: int) -> None:
 
     matplotlib's own layout would measure every text, which takes longer than all the rest of the drawing.
     """
-    left, right, top, between_columns = 0.9, 0.2, 0.8, 0.95
+    left, right, top, between_columns = 0.9, 0.2, 0.95, 0.95
     below = 0.65 + 0.17 * min(math.ceil(legend_entries / LEGEND_COLUMNS), 8)
     between_rows = below + 0.35
     width = (WIDTH - left - right - 3 * between_columns) / 4

@@ -5,6 +5,7 @@ import re
 import click
 import numpy as np
 import pytest
+import readme_pictures
 import runs
 from PIL import Image
 from toy import ToyModel
@@ -51,17 +52,23 @@ def test_the_live_example_runs():
     assert [niter for niter, _ in model.convergence_iters["probe"]] == list(range(5, 101, 5))
 
 
-def test_the_shown_picture_is_what_is_drawn(ptyconv, tmp_path):
-    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--device", "cpu")
-    (drawn_by, drawn), (shown_by, shown) = (pixels(folder) for folder in (tmp_path, runs.ROOT / "sample_data"))
-    if drawn_by != shown_by:
-        pytest.skip("another version of matplotlib draws otherwise")
-    assert drawn.shape == shown.shape
-    assert np.abs(drawn - shown).mean() < 0.1  # of 255
+def test_the_shown_pictures_are_what_is_drawn(ptyconv, tmp_path):
+    readme_pictures.draw(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == set(re.findall(r"sample_data/(\w+\.png)", README))
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--device", "cpu")  # draws two of them again
+    for name in names:
+        (drawn_by, drawn), (shown_by, shown) = (
+            pixels(folder / name) for folder in (tmp_path, runs.ROOT / "sample_data")
+        )
+        if drawn_by != shown_by:
+            pytest.skip("another version of matplotlib draws otherwise")
+        assert drawn.shape == shown.shape
+        assert np.abs(drawn - shown).mean() < 0.1  # of 255
 
 
-def pixels(folder):
-    with Image.open(folder / "convergence.png") as picture:
+def pixels(path):
+    with Image.open(path) as picture:
         return picture.info["Software"], np.asarray(picture, float)
 
 
@@ -73,6 +80,12 @@ def test_the_python_example_is_true():
     assert f"{first.value:.4f}" == "0.0064"
     assert f"{last.value:.4f}" == "0.0052"
     assert f"since={first.since}, value=0.0064..., voxels={first.voxels})" in README
+    assert f"{analysis.aligned_points['objp_fg'][-1].value:.5f}" == "0.00019"
+    niter, taken_out = analysis.taken_out["objp"][-1]
+    assert (niter, f"{taken_out.share:.3f}", taken_out.scale) == (120, "0.957", None)
+    trajectory = analysis.trajectories["objp"]
+    to_last = trajectory.to_last(trajectory.aligned)
+    assert (to_last[0][0], f"{to_last[0][1]:.4f}", to_last[-1]) == (10, "0.0120", (120, 0.0))
     assert analysis.warnings == []
 
 

@@ -1,0 +1,45 @@
+"""Draws the pictures that the README shows, into a folder (by default sample_data/)."""
+
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from runs import ROOT, SAMPLE
+
+from ptyconv_cli import analyze_run
+from ptyconv_cli.dashboard import draw_dashboard
+from ptyconv_cli.drawing import STYLES, set_logarithmic
+from ptyconv_cli.history import RunAnalysis
+from ptyconv_cli.panels import PlotOptions
+from ptyconv_cli.trajectory_picture import draw_trajectory
+
+NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
+
+
+def raw_and_aligned(analysis: RunAnalysis) -> Figure:
+    """The phase change of a run twice, side by side: raw, and without what no diffraction pattern can see."""
+    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = "raw, as PtyRAD records it", "aligned: the change that is real"
+    for axes, title, points in zip(panels, titles, (analysis.points, analysis.aligned_points), strict=True):
+        for (key, label), (colour, dashes) in zip(NAMES.items(), STYLES, strict=False):
+            niters, values = zip(*((point.niter, point.value) for point in points[key]), strict=True)
+            axes.plot(niters, values, color=colour, linestyle=dashes, marker=".", label=label)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("iteration")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    set_logarithmic(panels[0])
+    panels[0].set_ylabel("change of the object's phase (rad)")
+    return figure
+
+
+def draw(folder: Path) -> None:
+    analysis = analyze_run(SAMPLE, device="cpu")
+    raw_and_aligned(analysis).savefig(folder / "raw_and_aligned.png")
+    (folder / "convergence.png").write_bytes(draw_dashboard(analysis.results, PlotOptions(), "png"))
+    (folder / "trajectory.png").write_bytes(draw_trajectory(analysis.results, "png"))
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "sample_data")
