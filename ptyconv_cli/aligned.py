@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ptyconv_cli.device import precise
 from ptyconv_cli.history import TakenOut
-from ptyconv_cli.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, products, residual
+from ptyconv_cli.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, Residual, products
 from ptyconv_cli.projection import Array, equal_sums, fit, fit_planes
 
 
-def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, TakenOut]:
+def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tuple[Residual, TakenOut]:
     """Take a common lateral shift out of `obja`, as 1 - amplitude, or `objp` in rad, both (omode, slice, y, x).
 
     And out of the phase a constant per slice and a linear ramp on the first slice; out of the amplitude a factor per
@@ -33,7 +33,7 @@ def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tup
     ties = equal_sums(omodes, slices) if name == "obja" else None
     own, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
     factors = dict(zip(common, shared[:, 0].tolist(), strict=True))
-    left = residual(planes, own[:, 0], factors).reshape(current.shape)
+    left = Residual(planes, own[:, 0], factors)
     square = sums[:, CHANGE, CHANGE].sum()
     share, shift = _share(square - explained[0], square), _shift(2 * shared[:2, 0], dx)  # 2: of twice the gradients
     per_slice = own.reshape(omodes, slices)

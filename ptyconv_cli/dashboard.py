@@ -72,12 +72,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.empty:
         write_instead(axes, panel.empty)
         return
-    if panel.logarithmic:
-        set_logarithmic(axes)
-    else:
+    if not panel.logarithmic:
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))  # longer numbers wouldn't fit between the panels
     for line, (colour, dashes) in zip(panel.lines, cycle(STYLES), strict=False):
         _draw_line(axes, line, colour, dashes, panel.logarithmic)
+    if panel.logarithmic:
+        set_logarithmic(axes)
     if any(line.raw for line in panel.lines):
         axes.plot([], [], color="0.4", alpha=FAINT, linewidth=1.5, label=panel.raw_label)
     if any(line.live for line in panel.lines):

@@ -5,8 +5,9 @@ import warnings
 from io import BytesIO
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ptyconv_cli.history import Curve, Results
 
@@ -42,15 +43,26 @@ def title_of(figure: Figure, results: Results, shows: str) -> None:
 
 
 def set_logarithmic(axes: Axes) -> None:
-    """Make the y axis logarithmic, where only what is positive has a place."""
+    """Make the y axis logarithmic, where only what is positive has a place. Call it when all curves are drawn."""
     axes.set_yscale("log", nonpositive="mask")
-    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        formatter(LogFormatter())  # 2e-03: quicker to draw than a formula, and narrower
+    set_logarithmic_ticks(axes.yaxis, *axes.get_ylim())
+
+
+def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
+    """Give an axis from `low` to `high` a few ticks, all labelled: they take most of the time that a picture takes."""
+    axis.set_minor_locator(NullLocator())
+    if high < 5 * low:
+        axis.set_major_locator(MaxNLocator(4))
+    else:
+        digits = (1, 2, 3, 5) if high < 30 * low else (1, 2, 5) if high < 300 * low else (1,)
+        axis.set_major_locator(LogLocator(subs=digits))
+    # 2e-03: quicker to draw than a formula, and narrower
+    axis.set_major_formatter(lambda value, _: f"{value:g}" if 0.01 <= value < 1000 else f"{value:.3g}")
 
 
 def iteration_ticks() -> MaxNLocator:
     """Return what places the ticks of an axis of iterations."""
-    return MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator(5, integer=True, steps=[1, 2, 5, 10])
 
 
 def write_instead(axes: Axes, text: str) -> None:

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from ptyconv_cli import percentiles_cpu, percentiles_gpu
 from ptyconv_cli.order import MaskedMean
+from ptyconv_cli.planes import Residual
 
 
 def mean_change_outside(
-    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Tensor | None = None
+    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Residual | None = None
 ) -> tuple[MaskedMean, MaskedMean]:
     """Mean |current - previous| over voxels with current < p_low, and over those with current > p_high.
 
     Over the same voxels, mean |residual|, where one is given: what is left of the change when something was taken out.
-    All are real tensors of one shape on one device; p_low and p_high are the percentiles of all voxels of `current`
+    Both are real tensors of one shape on one device; p_low and p_high are the percentiles of all voxels of `current`
     with linear interpolation, as `numpy.percentile` gives them in float64. Where `current` holds a NaN it has no
     percentiles, and the means are NaN. Sums are in float64, but on MPS, which has none. Formula: README, "What the
     numbers mean".
@@ -25,14 +26,20 @@ def mean_change_outside(
     if current.dtype.itemsize < 4:  # half precision, which numpy is slow with or doesn't know
         current, previous = current.float(), previous.float()
     current, previous = current.flatten(), previous.flatten()
-    residual = None if residual is None else residual.flatten()
-    way = _on_cpu if current.device.type == "cpu" else percentiles_gpu.mean_change_outside
+    way = _on_cpu if current.device.type == "cpu" else _on_gpu
     return way(current, previous, percentile_range, residual)
 
 
 def _on_cpu(
-    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Tensor | None
+    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Residual | None
 ) -> tuple[MaskedMean, MaskedMean]:
     # numpy compares and selects several times quicker than torch does on a CPU.
-    rest = None if residual is None else residual.numpy()
-    return percentiles_cpu.mean_change_outside(current.numpy(), previous.numpy(), percentile_range, rest)
+    pieces = None if residual is None else lambda voxels: (piece.numpy() for piece in residual.pieces(voxels))
+    return percentiles_cpu.mean_change_outside(current.numpy(), previous.numpy(), percentile_range, pieces)
+
+
+def _on_gpu(
+    current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Residual | None
+) -> tuple[MaskedMean, MaskedMean]:
+    whole = None if residual is None else residual.whole().flatten()
+    return percentiles_gpu.mean_change_outside(current, previous, percentile_range, whole)

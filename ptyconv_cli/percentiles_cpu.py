@@ -1,6 +1,7 @@
 """The pass over the voxels on a CPU, with numpy: few operations, each on a chunk that the cache holds."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ SHARED = order.SAMPLE // 200
 """Drawings of one value from which on it counts as shared by many voxels, as clipped objects have them."""
 
 Array = NDArray[np.floating]
+
+Pieces = Callable[[int], Iterator[Array]]
+"""Gives the residual of a change in order, in pieces of about so many voxels, each good until the next."""
 
 
 class _Sum(NamedTuple):
@@ -50,11 +54,7 @@ class _Voxels(NamedTuple):
 
     now: Array
     before: Array
-    residual: Array | None
-
-    def part(self, start: int, stop: int) -> "_Voxels":
-        residual = None if self.residual is None else self.residual[start:stop]
-        return _Voxels(self.now[start:stop], self.before[start:stop], residual)
+    residual: Array | None = None
 
     def changes(self, at: NDArray[np.intp], values: Array) -> Array:
         """Return the changes, one kind a row, of the voxels at some places, whose values are given."""
@@ -109,14 +109,15 @@ def mean_change_outside(
     current: Array,
     previous: Array,
     percentile_range: tuple[float, float],
-    residual: Array | None = None,
+    residual: Pieces | None = None,
     chunk: int | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
-    """As `percentiles.mean_change_outside`, of flat arrays, `chunk` voxels at a time."""
-    voxels, none = _Voxels(current, previous, residual), no_mask(residual is not None)
+    """As `percentiles.mean_change_outside`, of flat arrays, about `chunk` voxels at a time."""
+    none = no_mask(residual is not None)
     reach = 5.0
     while True:
-        tallies = _one_pass(voxels, _brackets(current, percentile_range, reach), chunk or CHUNK)
+        parts = _parts(current, previous, residual, chunk or CHUNK)
+        tallies = _one_pass(parts, _brackets(current, percentile_range, reach))
         if tallies is None:
             return none, none
         background, foreground = (
@@ -146,12 +147,23 @@ def _brackets(current: Array, percentile_range: tuple[float, float], reach: floa
     return brackets
 
 
-def _one_pass(voxels: _Voxels, brackets: list[_Bracket], chunk: int) -> list[_Tally] | None:
+def _parts(current: Array, previous: Array, residual: Pieces | None, chunk: int) -> Iterator[_Voxels]:
+    """Cut the voxels into parts, as the residual comes where there is one."""
+    start = 0
+    for piece in residual(chunk) if residual else ():
+        stop = start + len(piece)
+        yield _Voxels(current[start:stop], previous[start:stop], piece)
+        start = stop
+    for begin in range(start, len(current), chunk):
+        yield _Voxels(current[begin : begin + chunk], previous[begin : begin + chunk])
+
+
+def _one_pass(parts: Iterator[_Voxels], brackets: list[_Bracket]) -> list[_Tally] | None:
     """Go over the voxels once; return None where one is NaN."""
-    tallies, count = [_Tally(bracket) for bracket in brackets], len(voxels.now)
-    mask = np.empty(min(chunk, count), bool)
-    for start in range(0, count, chunk):
-        part = voxels.part(start, start + chunk)
+    tallies, mask = [_Tally(bracket) for bracket in brackets], np.empty(0, bool)
+    for part in parts:
+        if len(mask) < len(part.now):
+            mask = np.empty(len(part.now), bool)
         if np.isnan(part.now.max()):
             return None
         for tally in tallies:

@@ -45,10 +45,10 @@ class Planes(NamedTuple):
         """Return which planes ramps are fitted on (plane)."""
         return np.asarray((np.arange(len(self.current)) % self.slices == 0) & (self.name == "objp"))
 
-    def blocks(self) -> Iterator[Block]:
-        """Cut the planes into what is worked on at a time."""
+    def blocks(self, voxels: int | None = None) -> Iterator[Block]:
+        """Cut the planes, in order, into blocks of about so many voxels, by default what is worked on at a time."""
         planes, height, width = self.current.shape
-        voxels = CHUNK if self.current.device.type == "cpu" else CHUNK_ON_GPU
+        voxels = voxels or (CHUNK if self.current.device.type == "cpu" else CHUNK_ON_GPU)
         rows, together = max(voxels // width, 1), max(voxels // (height * width), 1)
         for plane in range(0, planes, together):
             for row in range(0, height, rows):
@@ -88,25 +88,47 @@ def products(planes: Planes) -> Array:
     return on_host
 
 
-def residual(planes: Planes, own: Array, common: dict[int, float]) -> Tensor:
-    """Return the change less the fields (plane, y, x): `own` coefficients (plane), `common` ones by field."""
-    now, (y, x), has_ramps = planes.current, planes.ramps(), planes.has_ramps()
-    left = torch.empty_like(now)
-    own_of, ramp_y, ramp_x = (
-        torch.as_tensor(coefficients, dtype=now.dtype, device=now.device)[:, None, None]
-        for coefficients in (own, common.get(RAMP_Y, 0) * has_ramps, common.get(RAMP_X, 0) * has_ramps)
-    )
-    for block in planes.blocks():
-        part = torch.sub(now[block], planes.previous[block], out=left[block])
-        if planes.name == "obja":
-            part.addcmul_(now[block], own_of[block[0]])  # the amplitude is 1 - this
-        part.sub_(own_of[block[0]] + ramp_y[block[0]] * y[block[1]])
-        if has_ramps[block[0]].any():
-            part.sub_(ramp_x[block[0]] * x)
-        gradient = torch.empty_like(part)
-        part.sub_(twice_gradient_y(now, block, gradient), alpha=common[GRADIENT_Y])
-        part.sub_(twice_gradient_x(now, block, gradient), alpha=common[GRADIENT_X])
-    return left
+class Residual:
+    """What the fit leaves of a change, worked out piece by piece: kept whole it would need another snapshot's memory.
+
+    `own` coefficients of the planes' own fields (plane), and the `common` ones by field.
+    """
+
+    def __init__(self, planes: Planes, own: Array, common: dict[int, float]) -> None:
+        now, has_ramps = planes.current, planes.has_ramps()
+        self._planes, self._common, self._ramps = planes, common, planes.ramps()
+        self._own, self._ramp_y, self._ramp_x = (
+            torch.as_tensor(coefficients, dtype=now.dtype, device=now.device)[:, None, None]
+            for coefficients in (own, common.get(RAMP_Y, 0) * has_ramps, common.get(RAMP_X, 0) * has_ramps)
+        )
+
+    def pieces(self, voxels: int) -> Iterator[Tensor]:
+        """Give it in order, in flat pieces of about so many voxels, each in the memory of the one before."""
+        memory = self._planes.current.new_empty(0)
+        for block in self._planes.blocks(voxels):
+            shape = self._planes.current[block].shape
+            if len(memory) < shape.numel():
+                memory = memory.new_empty(shape.numel())
+            yield self._write(block, memory[: shape.numel()].view(shape)).view(-1)
+
+    def whole(self) -> Tensor:
+        """Return it whole (plane, y, x)."""
+        left = torch.empty_like(self._planes.current)
+        for block in self._planes.blocks():
+            self._write(block, left[block])
+        return left
+
+    def _write(self, block: Block, left: Tensor) -> Tensor:
+        (planes, rows), now, (y, x) = block, self._planes.current, self._ramps
+        torch.sub(now[block], self._planes.previous[block], out=left)
+        if self._planes.name == "obja":
+            left.addcmul_(now[block], self._own[planes])  # the own field, the amplitude, is 1 - this
+        left.sub_(self._own[planes] + self._ramp_y[planes] * y[rows])
+        if self._planes.has_ramps()[planes].any():
+            left.sub_(self._ramp_x[planes] * x)
+        gradient = torch.empty_like(left)
+        left.sub_(twice_gradient_y(now, block, gradient), alpha=self._common[GRADIENT_Y])
+        return left.sub_(twice_gradient_x(now, block, gradient), alpha=self._common[GRADIENT_X])
 
 
 def _own_field(planes: Planes, block: Block, out: Tensor) -> None:

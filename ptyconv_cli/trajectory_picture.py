@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from ptyconv_cli.drawing import (
@@ -19,6 +18,7 @@ from ptyconv_cli.drawing import (
     iteration_ticks,
     picture,
     set_logarithmic,
+    set_logarithmic_ticks,
     title_of,
     write_instead,
 )
@@ -91,23 +91,23 @@ def _draw_drift(axes: Axes, trajectory: Trajectory, linear: bool, since: int) ->
     axes.set(xlabel="iteration", ylabel=f"drift ratio over {lag} snapshots")
     if lag < 2:
         write_instead(axes, "too few snapshots")
-    elif not _draw_curves(axes, aligned, raw, linear):
+        return
+    for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
+        axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
+        axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
+    if not _draw_curves(axes, aligned, raw, linear):
         write_instead(axes, _nothing(trajectory.aligned, aligned, since))
-    else:
-        for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
-            axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
-            axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
 
 
 def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> bool:
     """Draw an aligned curve strong and a raw one faint; return False where there is nothing to draw."""
     if not any(0 < value < math.inf for _, value in aligned):
         return False
-    if not linear:
-        set_logarithmic(axes)
     colour, _ = STYLES[0]
     axes.plot(*columns(raw), color=colour, alpha=FAINT, linewidth=1.2)
     axes.plot(*columns(aligned), color=colour, marker="." if len(aligned) <= FEW else "", linewidth=1.5)
+    if not linear:
+        set_logarithmic(axes)
     axes.xaxis.set_major_locator(iteration_ticks())
     axes.grid(alpha=0.25)
     return True
@@ -133,8 +133,7 @@ def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -
     scale.set_title(trajectory.unit, fontsize=9, y=1.0)
     scale.tick_params(labelsize=8)
     if not linear:
-        for formatter in (scale.yaxis.set_major_formatter, scale.yaxis.set_minor_formatter):
-            formatter(LogFormatter())
+        set_logarithmic_ticks(scale.yaxis, low, high)
 
 
 def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:

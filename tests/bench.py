@@ -79,7 +79,7 @@ def write_run(folder: Path, slices: int, size: int, scan: int, checkpoints: int)
 
 def region_of(run_dir: Path) -> Region:
     with open_checkpoint(min(run_dir.iterdir())) as checkpoint:
-        return scanned_region(checkpoint.crop_pos, checkpoint.probe_shape())
+        return scanned_region(checkpoint.crop_pos(), checkpoint.probe_shape())
 
 
 def read_regions(run_dir: Path) -> None:

@@ -21,11 +21,19 @@ from ptyconv_cli.snapshot import Snapshot
 
 DX = 0.2
 ALIGN = {
-    "obja": lambda *tensors: align_object("obja", *tensors, DX),
-    "objp": lambda *tensors: align_object("objp", *tensors, DX),
+    "obja": lambda *tensors: aligned_object("obja", *tensors),
+    "objp": lambda *tensors: aligned_object("objp", *tensors),
     "probe": lambda *tensors: align_probe(*tensors, DX),
     "probe_pos_shifts": lambda *tensors: align_positions(*tensors, DX),
 }
+
+
+def aligned_object(name: str, current, previous):
+    left, taken_out = align_object(name, current, previous, DX)
+    whole = left.whole()
+    pieces = torch.cat([piece.clone() for piece in left.pieces(29)])
+    assert torch.allclose(pieces, whole.flatten(), rtol=0, atol=0, equal_nan=True)
+    return whole.view(current.shape), taken_out
 
 
 def float32(values: np.ndarray) -> torch.Tensor:

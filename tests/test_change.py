@@ -57,7 +57,11 @@ def assert_exact(found, current, previous, percentile_range, rel=1e-9, residual=
 
 
 def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
-    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, residual, chunk)
+    def pieces(voxels):
+        return (residual[start : start + voxels] for start in range(0, len(residual), voxels))
+
+    pieces = None if residual is None else pieces
+    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, pieces, chunk)
 
 
 def on_gpu(current, previous, percentile_range, residual=None, chunk=None):

@@ -237,7 +237,7 @@ class HostTraffic(TorchFunctionMode):
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_a_gpu_is_waited_for_a_few_times_a_tensor_and_keeps_its_voxels(monkeypatch, aligned):
-    monkeypatch.setattr(percentiles, "_on_cpu", percentiles_gpu.mean_change_outside)
+    monkeypatch.setattr(percentiles, "_on_cpu", percentiles._on_gpu)
     monkeypatch.setattr(order, "SAMPLE", 512)
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
     model = ToyModel()
