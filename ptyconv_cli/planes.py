@@ -4,6 +4,7 @@ The fields on a plane are one of its own (for a phase 1, for 1 - amplitude the a
 current snapshot in y and in x (twice, for that spares an operation), and, on a phase's first slice, the coordinates.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -63,9 +64,10 @@ def products(planes: Planes) -> Array:
     """
     now, (y, x), has_ramps = planes.current, planes.ramps(), planes.has_ramps()
     sums = torch.zeros(len(now), 6, 6, dtype=precise(now.device), device=now.device)
+    memory = sums.new_empty(0)
     for block in planes.blocks():
         ramps = has_ramps[block[0]].any()
-        fields = sums.new_empty(5 if ramps else 4, *now[block].shape)
+        fields, memory = _in(memory, 5 if ramps else 4, *now[block].shape)
         _own_field(planes, block, fields[OWN])
         twice_gradient_y(now, block, fields[GRADIENT_Y])
         twice_gradient_x(now, block, fields[GRADIENT_X])
@@ -106,10 +108,8 @@ class Residual:
         """Give it in order, in flat pieces of about so many voxels, each in the memory of the one before."""
         memory = self._planes.current.new_empty(0)
         for block in self._planes.blocks(voxels):
-            shape = self._planes.current[block].shape
-            if len(memory) < shape.numel():
-                memory = memory.new_empty(shape.numel())
-            yield self._write(block, memory[: shape.numel()].view(shape)).view(-1)
+            left, memory = _in(memory, *self._planes.current[block].shape)
+            yield self._write(block, left).view(-1)
 
     def whole(self) -> Tensor:
         """Return it whole (plane, y, x)."""
@@ -129,6 +129,14 @@ class Residual:
         gradient = torch.empty_like(left)
         left.sub_(twice_gradient_y(now, block, gradient), alpha=self._common[GRADIENT_Y])
         return left.sub_(twice_gradient_x(now, block, gradient), alpha=self._common[GRADIENT_X])
+
+
+def _in(memory: Tensor, *shape: int) -> tuple[Tensor, Tensor]:
+    """Return a tensor of a shape in `memory`, and that memory, or new one where it was too small: new one is slow."""
+    count = math.prod(shape)
+    if len(memory) < count:
+        memory = memory.new_empty(count)
+    return memory[:count].view(shape), memory
 
 
 def _own_field(planes: Planes, block: Block, out: Tensor) -> None:

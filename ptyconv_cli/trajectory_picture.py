@@ -78,9 +78,11 @@ def _draw_to_last(axes: Axes, trajectory: Trajectory, linear: bool, since: int) 
     aligned, raw = (
         _from(since, trajectory.to_last(distances)[:-1]) for distances in (trajectory.aligned, trajectory.raw)
     )
-    if not _draw_curves(axes, aligned, raw, linear):
-        write_instead(axes, _nothing(trajectory.aligned, aligned, since))
     axes.set(xlabel="iteration", ylabel=f"distance to the last{_unit(trajectory)}")
+    if _has_values(aligned):
+        _draw_curves(axes, aligned, raw, linear)
+    else:
+        write_instead(axes, _nothing(trajectory.aligned, aligned, since))
 
 
 def _draw_drift(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
@@ -91,18 +93,21 @@ def _draw_drift(axes: Axes, trajectory: Trajectory, linear: bool, since: int) ->
     axes.set(xlabel="iteration", ylabel=f"drift ratio over {lag} snapshots")
     if lag < 2:
         write_instead(axes, "too few snapshots")
-        return
-    for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
-        axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
-        axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
-    if not _draw_curves(axes, aligned, raw, linear):
+    elif not _has_values(aligned):
         write_instead(axes, _nothing(trajectory.aligned, aligned, since))
+    else:
+        for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
+            axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
+            axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
+        _draw_curves(axes, aligned, raw, linear)
 
 
-def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> bool:
-    """Draw an aligned curve strong and a raw one faint; return False where there is nothing to draw."""
-    if not any(0 < value < math.inf for _, value in aligned):
-        return False
+def _has_values(curve: Curve) -> bool:
+    return any(0 < value < math.inf for _, value in curve)
+
+
+def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> None:
+    """Draw an aligned curve strong and a raw one faint."""
     colour, _ = STYLES[0]
     axes.plot(*columns(raw), color=colour, alpha=FAINT, linewidth=1.2)
     axes.plot(*columns(aligned), color=colour, marker="." if len(aligned) <= FEW else "", linewidth=1.5)
@@ -110,7 +115,6 @@ def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> bool:
         set_logarithmic(axes)
     axes.xaxis.set_major_locator(iteration_ticks())
     axes.grid(alpha=0.25)
-    return True
 
 
 def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
