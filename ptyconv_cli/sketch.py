@@ -58,6 +58,6 @@ class Places:
         voxels = tensor.reshape(-1)
         rows = [voxels[self._at]]
         rows += [(voxels[following] - voxels[before]) / apart for following, before, apart in self._neighbours]
-        values, *gradients = torch.stack(rows).float().cpu().numpy()
+        numbers = torch.stack(rows).float().cpu().numpy()
         total = float(tensor.sum(dtype=precise(tensor.device))) if self.name == "probe" else 0.0
-        return Sketch(values, np.stack(gradients), total)
+        return Sketch(numbers[0], numbers[1:], total)
