@@ -196,6 +196,19 @@ def test_narrow_objects(name, shape):
 
 
 @pytest.mark.parametrize("name", ["objp", "obja"])
+@pytest.mark.parametrize("steepness", [1e-3, 1e-1])
+def test_gradients_that_are_nearly_constant(name, steepness):
+    """A steep slope all over the object: its gradient is nearly the field of an offset, but not quite."""
+    shape = (2, 2, 24, 30)
+    slope = 0.01 * (np.arange(24)[:, None] + np.arange(30))
+    current = slope + steepness * 0.01 * atoms(shape)
+    previous = slope + steepness * 0.01 * atoms(shape, shift=(0.5, 0.2)) + 1e-4 * atoms(shape, seed=1)
+    left = ALIGN[name](torch.from_numpy(current), torch.from_numpy(previous))[0].numpy()
+    change, fields = difference(name, current, previous)
+    assert np.allclose(left, residual(change, fields), rtol=0, atol=1e-6 * np.abs(change).max())
+
+
+@pytest.mark.parametrize("name", ["objp", "obja"])
 @pytest.mark.parametrize("chunk", [1, 41, 100, 40 * 13, 40 * 30, 5 * 40 * 30])
 def test_the_chunk_does_not_matter(name, chunk, monkeypatch):
     shape = (2, 3, 30, 40)
