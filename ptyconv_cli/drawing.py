@@ -56,8 +56,7 @@ def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
     else:
         digits = (1, 2, 3, 5) if high < 30 * low else (1, 2, 5) if high < 300 * low else (1,)
         axis.set_major_locator(LogLocator(subs=digits))
-    # 2e-03: quicker to draw than a formula, and narrower
-    axis.set_major_formatter(lambda value, _: f"{value:g}" if 0.01 <= value < 1000 else f"{value:.3g}")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")  # quicker to draw than a formula, and narrower
 
 
 def iteration_ticks() -> MaxNLocator:
@@ -67,7 +66,7 @@ def iteration_ticks() -> MaxNLocator:
 
 def write_instead(axes: Axes, text: str) -> None:
     """Say why there is nothing to draw."""
-    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", fontsize=9, transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])
 
 

@@ -23,7 +23,8 @@ class TakenOut:
 
     `share` of the change's norm, from 0 to 1: 1 - |what is left| / |change|; `shift` (y, x) in Å, by which the tensor
     moved. Of the phase `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å; of the object's amplitude `scale`
-    (omode, slice), and of the probe's intensity one number, [[scale]]: the relative change.
+    (omode, slice) relative to the current snapshot, and of the probe's intensity, [[scale]], relative to the one
+    before.
     """
 
     share: float

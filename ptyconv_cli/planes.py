@@ -85,8 +85,8 @@ def products(planes: Planes) -> Array:
             found[:, RAMP_Y, RAMP_Y] += (with_ramp[..., OWN] * y[block[1], 0]).sum(1)
     on_host: Array = sums.cpu().double().numpy()
     on_host[:, :, RAMP_Y] = on_host[:, RAMP_Y]
-    on_host[~has_ramps, RAMP_X:] = 0  # of planes that were worked on together with one that has ramps
-    on_host[~has_ramps, :, RAMP_X:] = 0
+    for ramp in (RAMP_X, RAMP_Y):  # of planes that were worked on together with one that has ramps
+        on_host[~has_ramps, ramp] = on_host[~has_ramps, :, ramp] = 0
     return on_host
 
 

@@ -19,6 +19,9 @@ from ptyconv_cli.history import (
 from ptyconv_cli.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.series import SERIES
 
+MOST_ITERATIONS, FARTHEST = 10**9, 1e60
+"""What no run reaches, and no picture can show."""
+
 
 def read_results(path: Path) -> Results:
     """Read what there is to draw from a results folder, a `convergence_report.json` or a `convergence_iters.json`.
@@ -84,7 +87,9 @@ def _points(series: dict[str, Any]) -> dict[str, list[Point]]:
 
 
 def _trajectory(found: dict[str, Any]) -> Trajectory:
-    niters = [_whole(niter) for niter in found["niters"]]
+    niters = [niter for niter, _ in _curve([[niter, 0] for niter in found["niters"]])]
+    if len(niters) < 2 or niters[-1] > MOST_ITERATIONS:
+        raise ValueError("a trajectory needs at least two iterations")
     raw, aligned = (_triangle(found[way]["distances"], len(niters)) for way in ("raw", "aligned"))
     return Trajectory(niters, str(found["unit"]), int(found["kept_voxels"]), int(found["all_voxels"]), raw, aligned)
 
@@ -92,7 +97,10 @@ def _trajectory(found: dict[str, Any]) -> Trajectory:
 def _triangle(rows: list[list[float | None]], count: int) -> Triangle:
     if [len(row) for row in rows] != list(range(count)):
         raise ValueError("the distances are not those of each snapshot from all before it")
-    return [[_number(distance) for distance in row] for row in rows]
+    distances = [[_number(distance) for distance in row] for row in rows]
+    if any(not 0 <= distance <= FARTHEST for row in distances for distance in row if not math.isnan(distance)):
+        raise ValueError("a distance is not a number of a size that can be drawn")
+    return distances
 
 
 def _curve(pairs: list[list[Any]]) -> Curve:

@@ -73,9 +73,12 @@ def _taken_out(analysis: RunAnalysis) -> list[str]:
     lines = ["", f"{f'taken out at {niter}':<18}{'share':>6}  because no diffraction pattern can see it"]
     for tensor, found in analysis.taken_out.items():
         _, last = found[-1]
-        line = f"{tensor:<18}{percent(last.share):>6}  {', '.join(_parts(last))}"
-        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 26)
-    return lines
+        # Wrapped between the parts, not before a unit.
+        parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last))
+        wrapped = textwrap.wrap(parts, WIDTH - 26) if math.isfinite(last.share) else ["not known"]
+        lines.append(f"{tensor:<18}{percent(last.share):>6}  {wrapped[0]}")
+        lines += [" " * 26 + rest for rest in wrapped[1:]]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _parts(found: TakenOut) -> list[str]:

@@ -115,7 +115,8 @@ def _explained(values: _Values, places: Places) -> Array:
         for plane, part in _pieces(places):
             changes, fields = values.changes(part), values.fields(places, part, some)
             of_fields[plane] += fields @ fields.transpose(0, 2, 1)
-            with_changes[plane] += fields @ changes.T
+            # One product of two large matrices: many times quicker than one for each snapshot.
+            with_changes[plane] += (fields.reshape(-1, fields.shape[-1]) @ changes.T).reshape(*fields.shape[:2], -1)
         for k in range(some.start, some.stop):
             products, right = of_fields[:, k - start], with_changes[:, k - start]
             explained[k] = fit_planes(products, right[..., [k]] - right, ties)[2]

@@ -28,18 +28,28 @@ from ptyconv_cli.series import SERIES, TENSORS
 WIDTH, HEIGHT = 16.0, 12.6
 """Of the picture in inches."""
 
-CAPTIONS = (
+TO_LAST = (
     "How far was each snapshot from the last one? Strong: what is real; faint: raw, with what no diffraction pattern "
-    "can see (offset and ramp of the phase, scale, common shift). A run that has settled is low and flat long before "
-    "its end; one that falls steeply up to its end was still under way.",
+    "can see (offset and ramp of the phase, scale, common shift). Flat towards the end: it jitters about a fixed "
+    "point. Falling up to the end: it was still approaching; whether what is left matters, its height there says."
+)
+
+MATRIX = (
     "How far are any two snapshots from each other, in what is real? Read it like a table of distances between towns. "
-    "A dark square at the upper right: the last snapshots are all alike, the run has settled. Nothing but the diagonal "
-    "dark, up to the end: it was still moving on.",
+    "A dark square of many snapshots at the upper right: the last ones are all alike, the run has settled. Only a band "
+    "along the diagonal dark, up to the end: it was still moving on."
+)
+
+DRIFT = (
     "Is it going somewhere? The distance from {lag} snapshots ago, divided by the last single step. At 1 it jitters "
     "about a fixed point, at √{lag} it wanders at random, at {lag} it travels straight on, however small its steps "
-    "are; above {lag} it travels, and its steps are getting smaller.",
+    "are; above {lag} it travels, and its steps are getting smaller."
 )
-"""What to read off each row of panels."""
+
+TOO_FEW_TO_DRIFT = "Is it going somewhere? Two or three snapshots cannot tell."
+
+FEWEST_CELLS = 4
+"""Snapshots on an axis of a heat map at least: fewer look like a square whatever they do."""
 
 CAPTION_WIDTH = 188
 """Characters of a caption that fit into a line."""
@@ -58,8 +68,8 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
     title_of(figure, results, "the way it took")
     grid = figure.subplots(3, len(TENSORS))
     figure.subplots_adjust(left=0.055, right=0.945, top=0.885, bottom=0.045, wspace=0.55, hspace=0.52)
-    lag = next((str(trajectory.lag) for trajectory in results.trajectories.values()), "m")
-    for row, caption in zip(grid, CAPTIONS, strict=True):
+    lag = next((trajectory.lag for trajectory in results.trajectories.values()), 0)
+    for row, caption in zip(grid, (TO_LAST, MATRIX, DRIFT if lag > 1 else TOO_FEW_TO_DRIFT), strict=True):
         lines = textwrap.fill(caption.format(lag=lag), CAPTION_WIDTH)
         figure.text(0.055, row[0].get_position().y1 + 0.035, lines, fontsize=10.5, linespacing=1.4)
     for tensor, panels in zip(TENSORS, grid.T, strict=True):
@@ -79,35 +89,35 @@ def _draw_to_last(axes: Axes, trajectory: Trajectory, linear: bool, since: int) 
         _from(since, trajectory.to_last(distances)[:-1]) for distances in (trajectory.aligned, trajectory.raw)
     )
     axes.set(xlabel="iteration", ylabel=f"distance to the last{_unit(trajectory)}")
-    if _has_values(aligned):
-        _draw_curves(axes, aligned, raw, linear)
-    else:
-        write_instead(axes, _nothing(trajectory.aligned, aligned, since))
+    _draw_curves(axes, aligned, raw, linear, since)
 
 
-def _draw_drift(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
+def _draw_drift(axes: Axes, trajectory: Trajectory, _: bool, since: int) -> None:
     aligned, raw = (
         _from(since, trajectory.drift_ratio(distances)) for distances in (trajectory.aligned, trajectory.raw)
     )
     lag = trajectory.lag
-    axes.set(xlabel="iteration", ylabel=f"drift ratio over {lag} snapshots")
+    axes.set(xlabel="iteration", ylabel=f"drift ratio over {lag} snapshots" if lag > 1 else "drift ratio")
     if lag < 2:
         write_instead(axes, "too few snapshots")
-    elif not _has_values(aligned):
-        write_instead(axes, _nothing(trajectory.aligned, aligned, since))
-    else:
+        return
+    if _has_values(aligned) or _has_values(raw):
         for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
             axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
             axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
-        _draw_curves(axes, aligned, raw, linear)
+    _draw_curves(axes, aligned, raw, linear=False, since=since)  # of ratios, on any scale of distances
 
 
 def _has_values(curve: Curve) -> bool:
     return any(0 < value < math.inf for _, value in curve)
 
 
-def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> None:
-    """Draw an aligned curve strong and a raw one faint."""
+def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool, since: int) -> None:
+    """Draw an aligned curve strong and a raw one faint; say it where there is no aligned one to draw."""
+    if not _has_values(aligned):
+        write_instead(axes, _nothing([value for _, value in aligned], since))
+        if not _has_values(raw):
+            return
     colour, _ = STYLES[0]
     axes.plot(*columns(raw), color=colour, alpha=FAINT, linewidth=1.2)
     axes.plot(*columns(aligned), color=colour, marker="." if len(aligned) <= FEW else "", linewidth=1.5)
@@ -119,17 +129,22 @@ def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool) -> None:
 
 def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
     niters, distances = _square(trajectory, since)
-    axes.set(xlabel="iteration", ylabel="iteration", facecolor="0.8")  # which shows where a distance is not known
+    axes.set(xlabel="iteration", ylabel="iteration")
     known = distances[np.isfinite(distances) & (distances > 0)]
+    if not niters or len(niters) < FEWEST_CELLS:
+        write_instead(axes, "too few snapshots" if niters else _nothing([], since))
+        return
     if not known.size:
-        write_instead(axes, _nothing(trajectory.aligned, niters[1:], since))
+        write_instead(axes, _nothing(distances[np.tril_indices(len(niters), -1)].tolist(), since))
         return
     middles = np.convolve(niters, [0.5, 0.5], "valid")
     edges = [2 * niters[0] - middles[0], *middles, 2 * niters[-1] - middles[-1]]
     low, high = float(known.min()), float(known.max())
     norm = Normalize(0, high) if linear else LogNorm(low, max(high, 1.01 * low))
-    # A distance of 0, as on the diagonal, has no place on a log scale.
-    image = axes.pcolormesh(edges, edges, np.maximum(distances, 0 if linear else low), norm=norm)
+    # A distance of 0 has no place on a log scale: it gets the colour of the smallest.
+    shown = np.maximum(distances, 0 if linear else low)
+    image = axes.pcolormesh(edges, edges, shown, norm=norm, rasterized=True)  # as cells of their own, PDFs grow huge
+    axes.set_facecolor("0.85")  # of the diagonal, and of what is not known
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(iteration_ticks())
     scale = axes.inset_axes((1.03, 0, 0.05, 1))
@@ -141,9 +156,12 @@ def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -
 
 
 def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the iterations and the aligned distances between all of them, thinned where there are very many."""
+    """Return the iterations and the aligned distances between all of them, thinned where there are very many.
+
+    NaN on the diagonal: as the smallest distances of all, its zeros would look like a run that has settled.
+    """
     count = len(trajectory.niters)
-    distances = np.zeros((count, count))
+    distances = np.full((count, count), np.nan)
     for k, of_one in enumerate(trajectory.aligned):
         distances[k, :k] = distances[:k, k] = of_one
     shown = [k for k, niter in enumerate(trajectory.niters) if niter >= since]
@@ -155,12 +173,11 @@ def _from(since: int, curve: Curve) -> Curve:
     return [(niter, value) for niter, value in curve if niter >= since]
 
 
-def _nothing(distances: list[list[float]], shown: Sequence[object], since: int) -> str:
-    """Say why there is nothing to draw."""
+def _nothing(shown: Sequence[float], since: int) -> str:
+    """Say why there is nothing to draw of values."""
     if not shown:
         return f"nothing from iteration {since} on"
-    finite = any(math.isfinite(distance) for of_one in distances for distance in of_one)
-    return "exactly 0 throughout" if finite else "no value is finite"
+    return "exactly 0 throughout" if any(map(math.isfinite, shown)) else "no value is finite"
 
 
 def _unit(trajectory: Trajectory) -> str:
