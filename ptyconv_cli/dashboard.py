@@ -23,7 +23,7 @@ from ptyconv_cli.panels import Line, Panel, PlotOptions, panels
 
 CAPTION = (
     "Strong: what is real. Faint: raw, with what no diffraction pattern can see (offset and ramp of the phase, scale, "
-    "common shift). Over the whole region that is more; in one mask it can be less."
+    "common shift). Over the whole region raw is the larger one; over one mask it need not be."
 )
 
 LEGEND_COLUMNS = 2

@@ -61,7 +61,7 @@ def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
 
 def iteration_ticks() -> MaxNLocator:
     """Return what places the ticks of an axis of iterations."""
-    return MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator(7, integer=True, steps=[1, 2, 5, 10])
 
 
 def write_instead(axes: Axes, text: str) -> None:
