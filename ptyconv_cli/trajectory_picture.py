@@ -35,9 +35,9 @@ TO_LAST = (
 )
 
 MATRIX = (
-    "How far are any two snapshots from each other, in what is real? Read it like a table of distances between towns. "
-    "A dark square of many snapshots at the upper right: the last ones are all alike, the run has settled. Only a band "
-    "along the diagonal dark, up to the end: it was still moving on."
+    "How far are any two snapshots from each other? Read it like a table of distances between towns; below the "
+    "diagonal in what is real, above it raw. A dark square of many snapshots at the end of the diagonal: the last ones are all "
+    "alike, the run has settled. Only a band along it dark, up to the end: it was still moving on."
 )
 
 DRIFT = (
@@ -135,7 +135,7 @@ def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -
         write_instead(axes, "too few snapshots" if niters else _nothing([], since))
         return
     if not known.size:
-        write_instead(axes, _nothing(distances[np.tril_indices(len(niters), -1)].tolist(), since))
+        write_instead(axes, _nothing(distances[np.triu_indices(len(niters), 1)].tolist(), since))
         return
     middles = np.convolve(niters, [0.5, 0.5], "valid")
     edges = [2 * niters[0] - middles[0], *middles, 2 * niters[-1] - middles[-1]]
@@ -145,6 +145,8 @@ def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -
     shown = np.maximum(distances, 0 if linear else low)
     image = axes.pcolormesh(edges, edges, shown, norm=norm, rasterized=True)  # as cells of their own, PDFs grow huge
     axes.set_facecolor("0.85")  # of the diagonal, and of what is not known
+    for place, text, sides in (((0.03, 0.97), "raw", ("left", "top")), ((0.97, 0.03), "real", ("right", "bottom"))):
+        axes.text(*place, text, ha=sides[0], va=sides[1], fontsize=9, transform=axes.transAxes)  # far apart, so bright
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(iteration_ticks())
     scale = axes.inset_axes((1.03, 0, 0.05, 1))
@@ -156,14 +158,15 @@ def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -
 
 
 def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the iterations and the aligned distances between all of them, thinned where there are very many.
+    """Return the iterations and the distances between all of them, thinned where there are very many.
 
-    NaN on the diagonal: as the smallest distances of all, its zeros would look like a run that has settled.
+    Above the diagonal of the picture, where the row is the later one, they are raw, below it aligned. On it they are
+    NaN: as the smallest of all, zeros would look like a run that has settled.
     """
     count = len(trajectory.niters)
     distances = np.full((count, count), np.nan)
-    for k, of_one in enumerate(trajectory.aligned):
-        distances[k, :k] = distances[:k, k] = of_one
+    for k in range(count):
+        distances[k, :k], distances[:k, k] = trajectory.raw[k], trajectory.aligned[k]
     shown = [k for k, niter in enumerate(trajectory.niters) if niter >= since]
     shown = shown[:: max(math.ceil(len(shown) / MOST_CELLS), 1)]
     return [trajectory.niters[k] for k in shown], distances[np.ix_(shown, shown)]
