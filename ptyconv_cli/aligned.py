@@ -61,7 +61,7 @@ def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, T
     numbers = torch.cat([(rows @ rows.T).flatten(), totals]).tolist()  # together: a GPU is waited for once
     sums = np.reshape(numbers[:16], (4, 4))
     factors = fit(sums[:2, :2], sums[:2, 2:3])[:, 0]
-    left = change - factors[0] * gradients[0] - factors[1] * gradients[1]
+    left = change - float(factors[0]) * gradients[0] - float(factors[1]) * gradients[1]
     share = _share(sums[2, 2] - factors @ sums[:2, 2], sums[3, 3])
     scale = numbers[16] / numbers[17] - 1 if numbers[17] else 0.0
     return left, TakenOut(share, _shift(factors, dx), scale=[[scale]])

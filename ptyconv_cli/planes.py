@@ -100,7 +100,7 @@ class Residual:
         now, has_ramps = planes.current, planes.has_ramps()
         self._planes, self._common, self._ramps = planes, common, planes.ramps()
         self._own, self._ramp_y, self._ramp_x = (
-            torch.as_tensor(coefficients, dtype=now.dtype, device=now.device)[:, None, None]
+            torch.from_numpy(coefficients).to(now.dtype).to(now.device)[:, None, None]  # MPS must not see float64
             for coefficients in (own, common.get(RAMP_Y, 0) * has_ramps, common.get(RAMP_X, 0) * has_ramps)
         )
 

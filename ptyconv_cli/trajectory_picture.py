@@ -36,8 +36,8 @@ TO_LAST = (
 
 MATRIX = (
     "How far are any two snapshots from each other? Read it like a table of distances between towns; below the "
-    "diagonal in what is real, above it raw. A dark square of many snapshots at the end of the diagonal: the last ones are all "
-    "alike, the run has settled. Only a band along it dark, up to the end: it was still moving on."
+    "diagonal in what is real, above it raw. A dark square of many snapshots at the end of the diagonal: the last ones "
+    "are all alike, the run has settled. Only a band along it dark, up to the end: it was still moving on."
 )
 
 DRIFT = (
