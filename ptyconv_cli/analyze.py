@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ptyconv_cli.agreement import compare_with_live
@@ -10,6 +10,7 @@ from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
 from ptyconv_cli.checkpoints.belonging import matching, of_one_run
 from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
 from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
+from ptyconv_cli.conclusion import conclude, evidence_of_run
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import CheckpointInfo, RunAnalysis
 from ptyconv_cli.region import Region, scanned_region
@@ -28,6 +29,7 @@ def analyze_run(
     select: str | None = None,
     strict: bool = False,
     aligned: bool = True,
+    tolerances: Mapping[str, float] | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunAnalysis:
@@ -36,7 +38,8 @@ def analyze_run(
     `tensors`: names out of `series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only iterations
     that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number, those of
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
-    out; `aligned`: compute the aligned changes and the trajectories too; `device`: auto, cpu, cuda, cuda:N or mps;
+    out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
+    `conclusion.evidence_of_run`; `device`: auto, cpu, cuda, cuda:N or mps;
     `progress` is called with the number of checkpoints done and the number in all. Units of the values are in
     `series.SERIES`; formulas: README, "What the numbers mean" and "The change that is real".
 
@@ -72,6 +75,7 @@ def analyze_run(
     trajectories = {
         name: trajectory(places, found.sketches[name], niters, headers[0].dx) for name, places in found.places.items()
     }
+    evidence = evidence_of_run(found.aligned_points, trajectories, engine, tolerances or {})
     agreement = compare_with_live(found.points, engine, settings.percentile_range)
     remarks = [
         *_remarks_on_files(found.used, lookalikes),
@@ -97,6 +101,7 @@ def analyze_run(
         aligned_points=found.aligned_points,
         taken_out=found.taken_out,
         trajectories=trajectories,
+        verdict=conclude(evidence) if evidence else None,
         engine=engine,
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same

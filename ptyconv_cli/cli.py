@@ -1,10 +1,12 @@
 """The command line: options, what is printed, exit codes. No arithmetic, no file formats."""
 
 import errno
+import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,11 +17,12 @@ import click
 from ptyconv_cli import report
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import check_writable, write_whole
+from ptyconv_cli.history import RunAnalysis
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
-from ptyconv_cli.summary import summary, warnings_text
+from ptyconv_cli.summary import summary, verdict_lines, warnings_text
 from ptyconv_cli.text import printable
 from ptyconv_cli.version import __version__
 
@@ -27,6 +30,15 @@ PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path i
 
 PICTURE_NAME = "convergence.png"
 TRAJECTORY_NAME = "trajectory.png"
+COLOURS = {
+    "settled": "green",
+    "improving": "yellow",
+    "rising": "red",
+    "drifting": "red",
+    "step-limited": "red",
+    "unusable": "magenta",
+}
+
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
 
@@ -64,6 +76,71 @@ def _split_tensors(text: str) -> tuple[str, ...]:
     return check_tensors([name.strip() for name in text.split(",") if name.strip()])
 
 
+def _split_tolerances(texts: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for text in texts:
+        tensor, _, distance = text.partition("=")
+        try:
+            found[tensor] = float(distance)
+        except ValueError:
+            found[tensor] = -1.0
+        if tensor not in TENSORS or not 0 < found[tensor] < math.inf:
+            raise ValueError(f"{text!r}: expected one of {', '.join(TENSORS)}, =, and a distance above 0")
+    return found
+
+
+def _options(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Give a command several options."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+READING = (
+    click.option(
+        "-t",
+        "--tensors",
+        default=",".join(TENSORS),
+        show_default=True,
+        callback=_checked(_split_tensors),
+        help="Tensors to follow, separated by commas.",
+    ),
+    click.option(
+        "--percentiles",
+        nargs=2,
+        type=float,
+        default=DEFAULT_PERCENTILES,
+        show_default=True,
+        metavar="LOW HIGH",
+        callback=_checked(check_percentile_range),
+        help="Voxels below LOW are background, above HIGH foreground.",
+    ),
+    click.option(
+        "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
+    ),
+    click.option(
+        "--select",
+        metavar="RUN|PATTERN",
+        help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, "
+        "those of the run with this number.",
+    ),
+    click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        callback=_checked(check_device_name),
+        help="Where to compute.",
+    ),
+)
+"""Options of every command that reads checkpoints."""
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ptyconv")
 def main() -> None:
@@ -80,40 +157,7 @@ def main() -> None:
 @main.command()
 @click.argument("run_dir", type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: RUN_DIR]")
-@click.option(
-    "-t",
-    "--tensors",
-    default=",".join(TENSORS),
-    show_default=True,
-    callback=_checked(_split_tensors),
-    help="Tensors to follow, separated by commas.",
-)
-@click.option(
-    "--percentiles",
-    nargs=2,
-    type=float,
-    default=DEFAULT_PERCENTILES,
-    show_default=True,
-    metavar="LOW HIGH",
-    callback=_checked(check_percentile_range),
-    help="Voxels below LOW are background, above HIGH foreground.",
-)
-@click.option("--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N.")
-@click.option(
-    "--select",
-    metavar="RUN|PATTERN",
-    help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, those "
-    "of the run with this number.",
-)
-@click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]|mps",
-    callback=_checked(check_device_name),
-    help="Where to compute.",
-)
+@_options(READING)
 @click.option(
     "--no-aligned",
     is_flag=True,
@@ -173,6 +217,8 @@ def analyze(
     write_whole(outputs)
     if not quiet:
         _say(summary(analysis))
+        _say("")
+        _say_verdict(analysis)
         _say("\nwrote " + "\n      ".join(str(path) for path in outputs))
     if analysis.warnings:
         _say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
@@ -225,6 +271,66 @@ def plot(
         drawn = draw_dashboard(results, options, file_format)
     write_whole({picture: drawn})
     _say(f"wrote {picture}")
+
+
+@main.command()
+@click.argument("run_dir", type=PATH)
+@click.option(
+    "--tol",
+    "tolerances",
+    multiple=True,
+    metavar="TENSOR=DISTANCE",
+    callback=_checked(_split_tolerances),
+    help="Settled is what moved no farther than this over the last checkpoints (8, or half of few): objp=1e-3 (rad), "
+    "probe_pos_shifts=0.05 (Å), probe (in mean intensities), obja. May be given several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@_options(READING)
+def check(
+    run_dir: Path,
+    tolerances: dict[str, float],
+    as_json: bool,
+    tensors: tuple[str, ...],
+    percentiles: tuple[float, float],
+    every: int | None,
+    select: str | None,
+    strict: bool,
+    device: str,
+) -> None:
+    """Say whether the run in RUN_DIR has settled; for scripts and job chains. Writes no files.
+
+    Exit code 0: settled. 3: not settled. 4: it cannot be said. 1: the run cannot be used.
+    """
+    from ptyconv_cli.analyze import analyze_run
+    from ptyconv_cli.conclusion import NOT_SETTLED
+
+    analysis = analyze_run(
+        run_dir,
+        tensors=tensors,
+        percentile_range=percentiles,
+        every=every,
+        select=select,
+        strict=strict,
+        tolerances=tolerances,
+        device=device,
+    )
+    assert analysis.verdict
+    if as_json:
+        click.echo(json.dumps(report.verdict_data(analysis.verdict), indent=1, ensure_ascii=False))
+    else:
+        _say_verdict(analysis)
+    if analysis.warnings:
+        _say(("" if as_json else "\n") + warnings_text(analysis.warnings), err=True)
+    state = analysis.verdict.state
+    sys.exit(0 if state == "settled" else 3 if state in NOT_SETTLED else 4)
+
+
+def _say_verdict(analysis: RunAnalysis) -> None:
+    if analysis.verdict is None:
+        return
+    plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
+    for line, state in verdict_lines(analysis.verdict, analysis.engine.loss):
+        click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
 
 
 def _say(text: str, err: bool = False) -> None:

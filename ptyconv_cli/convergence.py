@@ -6,9 +6,12 @@ from typing import Any, Protocol
 import torch
 
 from ptyconv_cli.change import Change, changes
+from ptyconv_cli.conclusion import conclude
+from ptyconv_cli.history import Curve, RunVerdict
 from ptyconv_cli.region import scanned_region
 from ptyconv_cli.settings import MonitorSettings
 from ptyconv_cli.snapshot import Model, Snapshot, take_snapshot
+from ptyconv_cli.witness import Witness
 
 
 class LiveModel(Model, Protocol):
@@ -29,10 +32,11 @@ class ConvergenceMonitor:
     number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
     snapshot in the host's memory, which is slower and spares a GPU's. The first snapshot is taken here, so make the
     monitor before the first update. The scanned region is fixed here too. `aligned` (default False): compute also the
-    aligned change, which goes into a record of its own.
+    aligned change, which goes into a record of its own; then sketches of the last eleven snapshots are kept too, for
+    the `verdict`.
 
-    A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device`, no
-    voxel moved off its device. `last` is the last snapshot.
+    A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device` and
+    the sketches, no voxel moved off its device. `last` is the last snapshot.
 
     Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
     """
@@ -45,6 +49,7 @@ class ConvergenceMonitor:
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
         self.last = self._take(model)
+        self._witness = Witness(self.last) if self.settings.aligned else None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
         """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
@@ -57,7 +62,10 @@ class ConvergenceMonitor:
         And, if asked for, the aligned change to `model.convergence_aligned_iters`, a dict that is made where there is
         none.
         """
-        for key, change in self.measure(model).items():
+        found = self.measure(model)
+        if self._witness:
+            self._witness.note(self.last, found, niter)
+        for key, change in found.items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
             if change.aligned is not None:
                 if not hasattr(model, "convergence_aligned_iters"):
@@ -71,6 +79,19 @@ class ConvergenceMonitor:
         found = changes(snapshot, self.last, self.settings.percentile_range, self.settings.aligned)
         self.last = snapshot
         return found
+
+    def verdict(
+        self, learning_rates: Mapping[str, Curve] | None = None, tolerances: Mapping[str, float] | None = None
+    ) -> RunVerdict:
+        """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`.
+
+        `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
+        known; `tolerances`: by tensor, as of `conclusion.evidence_of_run`. Raises ValueError unless the monitor was
+        made with `aligned`.
+        """
+        if self._witness is None:
+            raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
+        return conclude(self._witness.evidence(learning_rates or {}, tolerances or {}))
 
     def _take(self, model: Model) -> Snapshot:
         return take_snapshot(model, self.settings.tensors, self.region, self._device)

@@ -41,6 +41,8 @@ def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> 
     grid = figure.subplots(2, 4)
     for axes, panel in zip(grid.flat, panels(results, options), strict=True):
         _draw_panel(axes, panel)
+        if results.since is not None and results.since >= options.since and not panel.empty:
+            axes.axvline(results.since, color="0.5", linewidth=1, linestyle=":")
     legends = [axes.get_legend() for axes in grid.flat]
     _make_room(figure, max(len(legend.get_texts()) if legend else 0 for legend in legends))
     return picture(figure, file_format)

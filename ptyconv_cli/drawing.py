@@ -39,6 +39,8 @@ def title_of(figure: Figure, results: Results, shows: str) -> None:
     name = results.short_name(LONGEST_NAME)
     niters = [point.niter for points in results.points.values() for point in points]
     title = f"{name}: {shows} up to iteration {max(niters)}" if niters else name
+    if results.state:
+        title += f" ({results.state}{'' if results.since is None else f' since {results.since}'})"
     figure.suptitle(title, fontsize=13, parse_math=False, y=1 - 0.2 / figure.get_figheight())
 
 

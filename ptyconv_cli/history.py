@@ -107,12 +107,42 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
+class SeriesVerdict:
+    """The `state` of a series, its `reason` in a sentence, and the iteration `since` which it holds.
+
+    Of a series that is improving: `half_life` in iterations, and the iteration at which it `reaches` a tenth of its
+    peak, then the earliest and the latest that its scatter allows; None for what is far away or not known.
+    """
+
+    state: str
+    reason: str
+    since: int | None = None
+    half_life: float | None = None
+    reaches: tuple[int | None, int | None, int | None] | None = None
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """The verdict on a run: the `state` of its worst series, with its key and `reason`, and those on all `series`.
+
+    `since`: the iteration since which it holds; of a run that has settled, since which the last series has.
+    """
+
+    state: str
+    worst: str
+    reason: str
+    since: int | None
+    series: dict[str, SeriesVerdict]
+
+
+@dataclass(frozen=True)
 class EngineHistories:
     """What the engine itself recorded along the way.
 
     `loss`; `learning_rates` by tensor; `tilts` in mrad under `y` and `x`; `slice_thickness` in Å; `convergence`: the
-    live monitor's own record by series key, taken with the percentiles `live_percentiles`. Empty where the engine's
-    version recorded nothing.
+    live monitor's own record by series key, taken with the percentiles `live_percentiles`; `optimised`: by tensor, the
+    first and the last iteration at which it is optimised (no first one: never; no last one: to the end). Empty where
+    the engine's version recorded nothing.
     """
 
     loss: Curve = field(default_factory=list)
@@ -120,6 +150,7 @@ class EngineHistories:
     tilts: dict[str, Curve] = field(default_factory=dict)
     slice_thickness: Curve = field(default_factory=list)
     convergence: dict[str, Curve] = field(default_factory=dict)
+    optimised: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     live_percentiles: tuple[float, float] | None = None
 
 
@@ -156,7 +187,7 @@ class Results:
     """What there is to draw of a run: its `name`, the engine's histories, and what is named as in `RunAnalysis`.
 
     `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
-    each change that was taken out.
+    each change that was taken out. `state` and `since` are the verdict's, "" where there is none.
     """
 
     name: str
@@ -165,6 +196,8 @@ class Results:
     aligned_points: dict[str, list[Point]] = field(default_factory=dict)
     shares: dict[str, Curve] = field(default_factory=dict)
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
+    state: str = ""
+    since: int | None = None
 
     def short_name(self, width: int) -> str:
         """Return the name as it can be shown in at most `width` characters.
@@ -185,9 +218,9 @@ class RunAnalysis:
     `checkpoints` were used, `left_out` not; `not_finite`: by tensor, the iterations at which it held NaN or infinity.
     `points` holds the series of `series.SERIES` by key, `aligned_points` the aligned ones, `taken_out` what they are
     without (by tensor and niter), `trajectories` the distances between the snapshots of each tensor; the latter three
-    are empty where they were not asked for. `region` is the scanned region in object pixels, `dx` the
-    pixel size in Å, `device` where the arithmetic ran, `every` the iterations asked for (multiples of it, None for
-    all), `select` the files; `live_agreement` compares with the engine's own record, by series key.
+    are empty where they were not asked for, and `verdict` is None then. `region` is the scanned region in object
+    pixels, `dx` the pixel size in Å, `device` where the arithmetic ran, `every` the iterations asked for (multiples of
+    it, None for all), `select` the files; `live_agreement` compares with the engine's own record, by series key.
     """
 
     run_dir: str
@@ -205,6 +238,7 @@ class RunAnalysis:
     aligned_points: dict[str, list[Point]]
     taken_out: dict[str, list[tuple[int, TakenOut]]]
     trajectories: dict[str, Trajectory]
+    verdict: RunVerdict | None
     engine: EngineHistories
     live_agreement: dict[str, Agreement]
     warnings: list[str]
@@ -224,4 +258,6 @@ class RunAnalysis:
             aligned_points=self.aligned_points,
             shares={tensor: [(niter, t.share) for niter, t in found] for tensor, found in self.taken_out.items()},
             trajectories=self.trajectories,
+            state=self.verdict.state if self.verdict else "",
+            since=self.verdict.since if self.verdict else None,
         )

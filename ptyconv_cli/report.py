@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from ptyconv_cli.history import Curve, Point, RunAnalysis, TakenOut, Trajectory, Triangle
+from ptyconv_cli.history import Curve, Point, RunAnalysis, RunVerdict, TakenOut, Trajectory, Triangle
 from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
@@ -46,6 +46,7 @@ def report_json(analysis: RunAnalysis) -> bytes:
                     for tensor, curve in analysis.taken_out.items()
                 },
             },
+            "verdict": verdict_data(analysis.verdict) if analysis.verdict else None,
             "trajectories": {tensor: _trajectory(found) for tensor, found in analysis.trajectories.items()},
             "live_record": {
                 "curves": {key: _pairs(curve) for key, curve in analysis.engine.convergence.items()},
@@ -87,6 +88,11 @@ def _taken_out(found: TakenOut) -> dict[str, Any]:
         "total_scale": found.total_scale,
     }
     return {key: _all_finite(numbers) for key, numbers in named.items() if numbers is not None}
+
+
+def verdict_data(verdict: RunVerdict) -> dict[str, Any]:
+    """Return a verdict as JSON has it."""
+    return {**vars(verdict), "series": {key: vars(found) for key, found in verdict.series.items()}}
 
 
 def _trajectory(found: Trajectory) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def read_results(path: Path) -> Results:
 def _from_report(content: dict[str, Any]) -> Results:
     histories, live, aligned = content["histories"], content["live_record"], content["aligned"]
     percentiles = live["percentile_range"]
+    verdict = content["verdict"] or {"state": "", "since": None}
     return Results(
         name=Path(content["run_dir"]).name,
         points=_points(content["series"]),
@@ -58,6 +59,8 @@ def _from_report(content: dict[str, Any]) -> Results:
             tensor: _curve([[found["niter"], found["share"]] for found in taken_out])
             for tensor, taken_out in aligned["taken_out"].items()
         },
+        state=str(verdict["state"]),
+        since=None if verdict["since"] is None else _whole(verdict["since"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         engine=EngineHistories(
             loss=_curve(histories["loss"]),

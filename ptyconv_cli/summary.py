@@ -4,7 +4,7 @@ import math
 import textwrap
 
 from ptyconv_cli.agreement import FAR
-from ptyconv_cli.history import Point, RunAnalysis, TakenOut
+from ptyconv_cli.history import Curve, Point, RunAnalysis, RunVerdict, SeriesVerdict, TakenOut
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.text import percent
 
@@ -20,6 +20,36 @@ def summary(analysis: RunAnalysis) -> str:
     if analysis.aligned_points:
         lines += ["", *_table("aligned change", analysis.aligned_points), *_taken_out(analysis)]
     return "\n".join(lines)
+
+
+def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
+    """Return the verdict, line by line, each with the state that it is about, for its colour."""
+    since = f" since iteration {verdict.since}" if verdict.since else ""
+    lines = [
+        (f"verdict: {verdict.state}{since} ({verdict.worst} the worst){_loss(loss)}", verdict.state),
+        (f"{'':<18}{'state':<14}{'since':>5}  because", ""),
+    ]
+    for key, found in verdict.series.items():
+        reason = textwrap.wrap(_reason(found), WIDTH - 39)
+        lines.append((f"{key:<18}{found.state:<14}{found.since or '':>5}  {reason[0]}", found.state))
+        lines += [(" " * 39 + rest, found.state) for rest in reason[1:]]
+    if verdict.state == "settled":
+        lines.append(("Settled says that nothing changes any more, not that it is right.", ""))
+    return lines
+
+
+def _reason(found: SeriesVerdict) -> str:
+    reason = found.reason
+    if found.half_life:
+        reason += f", half-life {found.half_life:.0f}"
+    if found.reaches and found.reaches[0]:
+        _, earliest, latest = found.reaches
+        reason += f", at a tenth by {found.reaches[0]} ({earliest or '?'} to {latest or 'never'})"
+    return reason
+
+
+def _loss(loss: Curve) -> str:
+    return f"; loss {loss[-1][1]:.4g}" if loss else ""
 
 
 def warnings_text(warnings: list[str]) -> str:

@@ -136,6 +136,7 @@ class Checkpoint:
             tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
             slice_thickness=self._shown(lambda: self._curve("dz_iters"), []),
             convergence=self._shown(self._live_record, {}),
+            optimised=self._shown(self._optimised, {}),
             live_percentiles=self._shown(self._live_percentiles, None),
         )
 
@@ -190,6 +191,19 @@ class Checkpoint:
     def _live_record(self) -> dict[str, Curve]:
         curves = {key: self._curve(f"convergence_iters/{key}") for key in self._tree.children("convergence_iters")}
         return {key: curve for key, curve in curves.items() if curve}
+
+    def _optimised(self) -> dict[str, tuple[int | None, int | None]]:
+        names = [name for name in TENSORS if name in self._tree.children("model_attributes/start_iter")]
+        return {name: (self._iteration(f"start_iter/{name}"), self._iteration(f"end_iter/{name}")) for name in names}
+
+    def _iteration(self, name: str) -> int | None:
+        name = f"model_attributes/{name}"
+        if self._tree.find(name) is None:
+            return None
+        value = float(self._read(name, REAL))
+        if not value.is_integer():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected an iteration, found {value}")
+        return int(value)
 
     def _live_percentiles(self) -> tuple[float, float] | None:
         name = "params/recon_params/convergence_monitor/percentile_range"
