@@ -183,7 +183,7 @@ def analyze(
     Reads model_iterNNNN.hdf5, .h5 and .pt in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
     records them), convergence_report.json (these, the aligned changes, which are without what no diffraction pattern
     can see, and how all were got), convergence.png (a picture of them) and trajectory.png (the distances between all
-    checkpoints).
+    checkpoints). Ends with a verdict: has each series settled, and since when?
     """
     from ptyconv_cli.analyze import analyze_run
 

@@ -11,6 +11,7 @@ from PIL import Image
 from toy import ToyModel
 
 from ptyconv_cli.cli import main
+from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.version import __version__
 
@@ -50,6 +51,16 @@ def test_the_live_example_runs():
     exec(example, {"model": model, "update": ToyModel.update})
     assert list(model.convergence_iters) == ["objp_bg", "objp_fg", "probe"]
     assert [niter for niter, _ in model.convergence_iters["probe"]] == list(range(5, 101, 5))
+
+
+def test_the_example_of_an_engine_that_stops_itself_runs():
+    (example,) = re.findall(r'```python\n(monitor = ConvergenceMonitor\(\{"aligned".*?)```', README, re.DOTALL)
+    model = ToyModel()
+    exec(
+        example.replace("1001", "101"),
+        {"ConvergenceMonitor": ConvergenceMonitor, "model": model, "update": ToyModel.update},
+    )
+    assert list(model.convergence_aligned_iters) == [series.key for series in SERIES]
 
 
 def test_the_shown_pictures_are_what_is_drawn(ptyconv, tmp_path):

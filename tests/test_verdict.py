@@ -86,7 +86,7 @@ def test_what_still_falls_is_hardly_ever_settled(count, size, correlated):
 @NOISE
 @pytest.mark.parametrize("count", LENGTHS)
 def test_what_falls_again_is_hardly_ever_settled(count, size, correlated):
-    for after in (5, 6):
+    for after in (5, 6, 12):
         assert share_settled(restarted(count, after)[0], size, correlated, after) <= 0.02
 
 
