@@ -16,7 +16,8 @@ NOT_SETTLED = STATES[:4]
 def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
     """Return the verdict on a run from the evidence on its series, by series key."""
     found = {key: judge(of_series) for key, of_series in evidence.items()}
-    key, worst = min(found.items(), key=lambda pair: STATES.index(pair[1].state))
+    # Of several that are as bad, the one that has been so for longest.
+    key, worst = min(found.items(), key=lambda pair: (STATES.index(pair[1].state), pair[1].since or 0))
     since = worst.since
     if worst.state == "settled":
         since = max(verdict.since or 0 for verdict in found.values() if verdict.state == "settled")

@@ -258,6 +258,11 @@ def test_the_worst_series_is_the_runs_verdict():
     good, bad = evidence(plateau(40)), evidence(1 / np.arange(1, 41))
     verdict = conclude({"objp_fg": good, "probe": bad, "obja_bg": evidence(np.zeros(20))})
     assert (verdict.state, verdict.worst) == ("improving", "probe")
+    others = {"obja_fg": evidence(1 / np.arange(20, 61)), "objp_fg": bad}
+    since = {key: judge(of_series).since for key, of_series in others.items()}
+    assert len(set(since.values())) == 2
+    verdict = conclude(others)
+    assert (verdict.worst, verdict.since) == min(since.items(), key=lambda pair: pair[1])
     verdict = conclude({"objp_fg": good, "obja_bg": evidence(np.zeros(20))})
     assert verdict.state == "settled"
     assert verdict.since == judge(good).since
