@@ -12,6 +12,8 @@ STATES = ("rising", "drifting", "step-limited", "improving", "unusable", "insuff
 
 NOT_SETTLED = STATES[:4]
 
+NO_RATES = "No learning rates are recorded, so all is one segment, and step-limited can't be told from improving."
+
 
 def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
     """Return the verdict on a run from the evidence on its series, by series key."""
@@ -21,7 +23,8 @@ def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
     since = worst.since
     if worst.state == "settled":
         since = max(verdict.since or 0 for verdict in found.values() if verdict.state == "settled")
-    return RunVerdict(worst.state, key, worst.reason, since, found)
+    known = any(of_series.learning_rates for of_series in evidence.values())
+    return RunVerdict(worst.state, key, worst.reason, since, found, "" if known else NO_RATES)
 
 
 def evidence_of_run(

@@ -125,7 +125,8 @@ class SeriesVerdict:
 class RunVerdict:
     """The verdict on a run: the `state` of its worst series, with its key and `reason`, and those on all `series`.
 
-    `since`: the iteration since which it holds; of a run that has settled, since which the last series has.
+    `since`: the iteration since which it holds; of a run that has settled, since which the last series has. `remark`:
+    what it could not go by, "" where it had all.
     """
 
     state: str
@@ -133,6 +134,7 @@ class RunVerdict:
     reason: str
     since: int | None
     series: dict[str, SeriesVerdict]
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
         reason = textwrap.wrap(_reason(found), WIDTH - 39)
         lines.append((f"{key:<18}{found.state:<14}{found.since or '':>5}  {reason[0]}", found.state))
         lines += [(" " * 39 + rest, found.state) for rest in reason[1:]]
+    lines += [(line, "") for line in textwrap.wrap(verdict.remark, WIDTH)]
     if verdict.state == "settled":
         lines.append(("Settled says that nothing changes any more, not that it is right.", ""))
     return lines

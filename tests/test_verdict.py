@@ -242,6 +242,8 @@ def test_real_runs():
         assert verdict.state == min(states, key=STATES.index)
     old = analyze_run(runs.SAMPLE_PT, device="cpu").verdict
     assert old.state == "unusable"
+    assert old.remark.startswith("No learning rates are recorded")
+    assert verdict.remark == ""
 
 
 @pytest.mark.parametrize("name", ["sample", "constant_lr", "cosine_lr", "clipped"])
@@ -296,7 +298,9 @@ def test_check_says_it_with_its_exit_code(ptyconv):
     assert result.exit_code == 0
     assert result.output.startswith("verdict: settled since iteration")
     assert "not that it is right" in result.output
-    assert ptyconv("check", runs.SAMPLE_PT).exit_code == 4
+    result = ptyconv("check", runs.SAMPLE_PT)
+    assert result.exit_code == 4
+    assert "No learning rates are recorded" in result.output
     assert ptyconv("check", run / "absent").exit_code == 1
     assert ptyconv("check", run, "--tol", "objp").exit_code == 2
     result = ptyconv("check", run, "--json")
