@@ -105,6 +105,8 @@ def test_the_report_has_the_aligned_changes_and_what_they_are_without(ptyconv, t
     assert last["niter"] == 120
     assert last["share"] == pytest.approx(0.96, abs=0.005)
     assert last["total_offset_rad"] == [pytest.approx(sum(last["offset_rad"][0]))]
+    scaled = aligned["taken_out"]["obja"][-1]
+    assert scaled["total_scale"] == [pytest.approx(sum(scaled["scale"][0]))]
 
 
 def test_the_report_has_the_trajectories(ptyconv, tmp_path):
