@@ -39,9 +39,9 @@ def analyze_run(
     that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number, those of
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
     out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
-    `conclusion.evidence_of_run`; `device`: auto, cpu, cuda, cuda:N or mps;
-    `progress` is called with the number of checkpoints done and the number in all. Units of the values are in
-    `series.SERIES`; formulas: README, "What the numbers mean" and "The change that is real".
+    `conclusion.evidence_of_run`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
+    checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README, "What the
+    numbers mean", "The change that is real" and the two sections after it.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.

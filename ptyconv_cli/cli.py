@@ -17,7 +17,7 @@ import click
 from ptyconv_cli import report
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import check_writable, write_whole
-from ptyconv_cli.history import RunAnalysis
+from ptyconv_cli.history import Curve, RunVerdict
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
 from ptyconv_cli.series import TENSORS
@@ -111,6 +111,7 @@ READING = (
     ),
     click.option(
         "--percentiles",
+        "percentile_range",
         nargs=2,
         type=float,
         default=DEFAULT_PERCENTILES,
@@ -138,7 +139,7 @@ READING = (
         help="Where to compute.",
     ),
 )
-"""Options of every command that reads checkpoints."""
+"""Options of every command that reads checkpoints, by the names of `analyze_run`'s parameters."""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -168,15 +169,10 @@ def main() -> None:
 def analyze(
     run_dir: Path,
     output: Path | None,
-    tensors: tuple[str, ...],
-    percentiles: tuple[float, float],
-    every: int | None,
-    select: str | None,
-    strict: bool,
-    device: str,
     no_aligned: bool,
     no_plot: bool,
     quiet: bool,
+    **reading: Any,
 ) -> None:
     """Measure the changes between the checkpoints in RUN_DIR.
 
@@ -191,17 +187,7 @@ def analyze(
     if os.access(run_dir, os.R_OK | os.X_OK):  # else there is something more important to say
         check_writable(folder)
     with _progress_bar(hidden=quiet) as progress:
-        analysis = analyze_run(
-            run_dir,
-            tensors=tensors,
-            percentile_range=percentiles,
-            every=every,
-            select=select,
-            strict=strict,
-            aligned=not no_aligned,
-            device=device,
-            progress=progress,
-        )
+        analysis = analyze_run(run_dir, aligned=not no_aligned, progress=progress, **reading)
     outputs = {
         folder / report.CHANGES_NAME: report.changes_json(analysis),
         folder / report.REPORT_NAME: report.report_json(analysis),
@@ -217,8 +203,9 @@ def analyze(
     write_whole(outputs)
     if not quiet:
         _say(summary(analysis))
-        _say("")
-        _say_verdict(analysis)
+        if analysis.verdict:
+            _say("")
+            _say_verdict(analysis.verdict, analysis.engine.loss)
         _say("\nwrote " + "\n      ".join(str(path) for path in outputs))
     if analysis.warnings:
         _say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
@@ -290,12 +277,7 @@ def check(
     run_dir: Path,
     tolerances: dict[str, float],
     as_json: bool,
-    tensors: tuple[str, ...],
-    percentiles: tuple[float, float],
-    every: int | None,
-    select: str | None,
-    strict: bool,
-    device: str,
+    **reading: Any,
 ) -> None:
     """Say whether the run in RUN_DIR has settled; for scripts and job chains. Writes no files.
 
@@ -304,32 +286,21 @@ def check(
     from ptyconv_cli.analyze import analyze_run
     from ptyconv_cli.conclusion import NOT_SETTLED
 
-    analysis = analyze_run(
-        run_dir,
-        tensors=tensors,
-        percentile_range=percentiles,
-        every=every,
-        select=select,
-        strict=strict,
-        tolerances=tolerances,
-        device=device,
-    )
+    analysis = analyze_run(run_dir, tolerances=tolerances, **reading)
     assert analysis.verdict
     if as_json:
         click.echo(json.dumps(report.verdict_data(analysis.verdict), indent=1, ensure_ascii=False))
     else:
-        _say_verdict(analysis)
+        _say_verdict(analysis.verdict, analysis.engine.loss)
     if analysis.warnings:
         _say(("" if as_json else "\n") + warnings_text(analysis.warnings), err=True)
     state = analysis.verdict.state
     sys.exit(0 if state == "settled" else 3 if state in NOT_SETTLED else 4)
 
 
-def _say_verdict(analysis: RunAnalysis) -> None:
-    if analysis.verdict is None:
-        return
+def _say_verdict(verdict: RunVerdict, loss: Curve) -> None:
     plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
-    for line, state in verdict_lines(analysis.verdict, analysis.engine.loss):
+    for line, state in verdict_lines(verdict, loss):
         click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ptyconv_cli.history import EngineHistories, Point, RunVerdict, Trajectory
+from ptyconv_cli.history import Curve, EngineHistories, Point, RunVerdict, Trajectory
 from ptyconv_cli.segments import last_segment
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.verdict import Evidence, judge
@@ -38,38 +38,42 @@ def evidence_of_run(
     `tolerances`: by tensor, the distance over the last snapshots, as many as the drift ratio looks back, that counts as
     settled instead of the relative rule: in rad, Å, or the unit of the trajectory.
     """
-    return {
-        series.key: _of_series(
-            aligned_points[series.key],
-            series.tensor,
-            trajectories[series.tensor],
-            engine,
-            tolerances.get(series.tensor),
-        )
-        for series in SERIES
-        if series.key in aligned_points
-    }
+    found = {}
+    for series in SERIES:
+        if series.key in aligned_points:
+            trajectory = trajectories[series.tensor]
+            found[series.key] = evidence_of_series(
+                aligned_points[series.key],
+                series.tensor,
+                engine,
+                drift_ratios=trajectory.drift_ratio(trajectory.aligned),
+                travelled=trajectory.travelled(trajectory.aligned),
+                lag=trajectory.lag,
+                tolerance=tolerances.get(series.tensor),
+            )
+    return found
 
 
-def _of_series(
-    points: list[Point], tensor: str, trajectory: Trajectory, engine: EngineHistories, tolerance: float | None
+def evidence_of_series(
+    points: list[Point],
+    tensor: str,
+    engine: EngineHistories,
+    *,
+    drift_ratios: Curve,
+    travelled: Curve,
+    lag: int,
+    tolerance: float | None,
 ) -> Evidence:
+    """Return the evidence on one series: of all there is, what belongs to its last segment."""
     points, optimised = last_segment(points, tensor, engine)
-    begin, lag = points[0].since or 0, trajectory.lag
-    drift = trajectory.drift_ratio(trajectory.aligned)
-    travelled = [
-        (niter, of_one[-lag]) for niter, of_one in zip(trajectory.niters[lag:], trajectory.aligned[lag:], strict=True)
-    ]
+    # Ratios that look back beyond the segment's beginning say nothing of it; over a single snapshot they say nothing.
+    inside = {point.niter for point in points[lag - 1 :]} if lag > 1 else set()
     return Evidence(
         points=points,
         learning_rates=engine.learning_rates.get(tensor, []),
-        drift_ratios=[(niter, ratio) for niter, ratio in drift if _looks_back_to(trajectory, niter) >= begin],
-        travelled=[(niter, far) for niter, far in travelled if _looks_back_to(trajectory, niter) >= begin],
+        drift_ratios=[pair for pair in drift_ratios if pair[0] in inside],
+        travelled=[pair for pair in travelled if pair[0] in inside],
         lag=lag,
         tolerance=tolerance,
         optimised=optimised,
     )
-
-
-def _looks_back_to(trajectory: Trajectory, niter: int) -> int:
-    return trajectory.niters[trajectory.niters.index(niter) - trajectory.lag]

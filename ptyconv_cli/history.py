@@ -13,6 +13,12 @@ Curve = list[tuple[int, float]]
 LAG = 8
 """Snapshots that a drift ratio looks back, where there are twice as many."""
 
+
+def lag_of(snapshots: int) -> int:
+    """Return how many snapshots a drift ratio looks back in a run of so many; below 2 it says nothing."""
+    return min(LAG, snapshots // 2)
+
+
 Triangle = list[list[float]]
 """The distances of each snapshot, in order of iteration, from all before it: the first has none."""
 
@@ -87,11 +93,18 @@ class Trajectory:
     @property
     def lag(self) -> int:
         """The snapshots that the drift ratio looks back; below 2 it says nothing."""
-        return min(LAG, len(self.niters) // 2)
+        return lag_of(len(self.niters))
 
     def to_last(self, distances: Triangle) -> Curve:
         """Return the distance of every snapshot to the last one, as (niter, distance); the last one's own is 0."""
         return list(zip(self.niters, [*distances[-1], 0.0], strict=True))
+
+    def travelled(self, distances: Triangle) -> Curve:
+        """Return the distance of every snapshot from the one `lag` before it, as (niter, distance)."""
+        return [
+            (niter, of_one[-self.lag])
+            for niter, of_one in zip(self.niters[self.lag :], distances[self.lag :], strict=True)
+        ]
 
     def drift_ratio(self, distances: Triangle) -> Curve:
         """Return |x_k - x_(k-lag)| / |x_k - x_(k-1)| as (niter, ratio), NaN where x did not change.

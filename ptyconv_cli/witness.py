@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 
 from ptyconv_cli.change import Change
-from ptyconv_cli.history import LAG, Curve, EngineHistories, Point
-from ptyconv_cli.segments import last_segment
+from ptyconv_cli.conclusion import evidence_of_series
+from ptyconv_cli.history import LAG, Curve, EngineHistories, Point, lag_of
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.sketch import Places, Sketch
 from ptyconv_cli.snapshot import Snapshot
@@ -45,7 +45,7 @@ class Witness:
 
     @property
     def _lag(self) -> int:
-        return min(LAG, self._seen // 2)
+        return lag_of(self._seen)
 
     def evidence(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, float]) -> dict[str, Evidence]:
         """Return the evidence by series key; learning rates and tolerances are by tensor."""
@@ -53,7 +53,15 @@ class Witness:
             self._look_back(name)
         engine = EngineHistories(learning_rates=dict(learning_rates))
         return {
-            series.key: self._of_series(series.key, series.tensor, engine, tolerances.get(series.tensor))
+            series.key: evidence_of_series(
+                self._points.get(series.key, []),
+                series.tensor,
+                engine,
+                drift_ratios=list(self._drift_ratios[series.tensor].items()),
+                travelled=list(self._travelled[series.tensor].items()),
+                lag=self._lag,
+                tolerance=tolerances.get(series.tensor),
+            )
             for series in SERIES
             if series.tensor in self._places
         }
@@ -69,17 +77,3 @@ class Witness:
             _, _, (far, step) = trajectory(self._places[name], three, [0, 1, 2], self._dx).aligned
             self._travelled[name][niter] = far
             self._drift_ratios[name][niter] = far / step if step else math.nan
-
-    def _of_series(self, key: str, tensor: str, engine: EngineHistories, tolerance: float | None) -> Evidence:
-        points, optimised = last_segment(self._points.get(key, []), tensor, engine)
-        # Ratios that look back beyond the segment's beginning say nothing of it; those over one snapshot say nothing.
-        inside = {point.niter for point in points[self._lag - 1 :]} if self._lag > 1 else set()
-        return Evidence(
-            points=points,
-            learning_rates=engine.learning_rates.get(tensor, []),
-            drift_ratios=[pair for pair in self._drift_ratios[tensor].items() if pair[0] in inside],
-            travelled=[pair for pair in self._travelled[tensor].items() if pair[0] in inside],
-            lag=self._lag,
-            tolerance=tolerance,
-            optimised=optimised,
-        )
