@@ -162,7 +162,7 @@ def main() -> None:
 @click.option(
     "--no-aligned",
     is_flag=True,
-    help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, and no trajectory.",
+    help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, no trajectory, no verdict.",
 )
 @click.option("--no-plot", is_flag=True, help="Draw no picture.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
