@@ -2,22 +2,36 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptyconv_cli.agreement import compare_with_live
 from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
-from ptyconv_cli.checkpoints.belonging import matching, of_one_run
-from ptyconv_cli.checkpoints.discover import find_checkpoints, number_in_name
-from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
+from ptyconv_cli.checkpoints.chain import AUTO, Asked, chained_histories, on_one_axis, read_chain, stretches
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left
 from ptyconv_cli.conclusion import conclude, evidence_of_run
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import CheckpointInfo, RunAnalysis
+from ptyconv_cli.history import CheckpointInfo, LeftOut, RunAnalysis, Seam, Trajectory
 from ptyconv_cli.region import Region, scanned_region
-from ptyconv_cli.remarks import remarks_on_left_out, remarks_on_live_record, remarks_on_not_finite, remarks_on_points
+from ptyconv_cli.remarks import (
+    remarks_on_left_out,
+    remarks_on_live_record,
+    remarks_on_not_finite,
+    remarks_on_points,
+    remarks_on_seams,
+)
 from ptyconv_cli.series import OF_OBJECT, TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
 from ptyconv_cli.version import __version__
+
+if TYPE_CHECKING:  # it loads torch
+    from ptyconv_cli.walk import Found
+
+Progress = Callable[[int, int], None]
 
 
 def analyze_run(
@@ -30,8 +44,9 @@ def analyze_run(
     strict: bool = False,
     aligned: bool = True,
     tolerances: Mapping[str, float] | None = None,
+    chain: Sequence[str | Path] | str = (),
     device: str = "auto",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> RunAnalysis:
     """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
 
@@ -39,9 +54,10 @@ def analyze_run(
     that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number, those of
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
     out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
-    `conclusion.evidence_of_run`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
-    checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README, "What the
-    numbers mean", "The change that is real" and the two sections after it.
+    `conclusion.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto" to
+    find them: all go onto one axis of iterations; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with
+    the number of checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README,
+    "What the numbers mean", "The change that is real" and the two sections after it.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
@@ -51,34 +67,31 @@ def analyze_run(
     )
     check_whole_number("every", every)
     check_device_name(device)
+    if isinstance(chain, str) and chain != AUTO:
+        raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
     run_dir = Path(run_dir)
-    paths, lookalikes = find_checkpoints(run_dir)
-    paths = [path for path in matching(paths, select) if number_in_name(path) % (every or 1) == 0]
-    if not paths:
-        check_that_enough_are_left(run_dir, [], every, [])
-    headers, left_out = read_headers(paths, settings.tensors, strict)
-    headers, of_other_runs = of_one_run(headers, settings.tensors, select)
-    left_out += of_other_runs
-    check_that_enough_are_left(run_dir, headers, every, left_out)
-    engine, remarks_on_engine = read_histories(headers)
-    region = _scanned_region(headers[0], settings.tensors)
-    _check_memory(headers[0], region, settings.tensors)
-    with ReadAhead(headers, settings.tensors, region) as reading:
-        # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
-        from ptyconv_cli.trajectory import trajectory
-        from ptyconv_cli.walk import walk
-
-        found = walk(headers, reading, settings, device, strict, progress)
-    left_out += found.left_out
-    check_that_enough_are_left(run_dir, found.used, every, left_out)
+    earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
+    runs = read_chain(run_dir, Asked(settings.tensors, every, select, strict), earlier)
+    engine, remarks_on_engine = chained_histories(runs)
+    runs = on_one_axis(runs)
+    headers = [header for run in runs for header in run.headers]
+    left_out = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.left_out]
+    aside = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.aside]
+    check_that_enough_are_left(run_dir, headers, every, left_out + aside)
+    parts, seams = stretches(headers, settings.tensors)
+    regions = [_scanned_region(part[0], settings.tensors) for part in parts]
+    found = _walk(parts, regions, settings, device, strict, progress)
+    left_out += [_seen_from(run_dir, run_dir, file) for file in found.left_out]
+    _check_that_any_are_compared(run_dir, found, every, left_out, seams)
     niters = [header.niter for header in found.used]
-    trajectories = {
-        name: trajectory(places, found.sketches[name], niters, headers[0].dx) for name, places in found.places.items()
-    }
-    evidence = evidence_of_run(found.aligned_points, trajectories, engine, tolerances or {})
+    trajectories = _trajectories(found, parts[-1])
+    at_seams = [seam.niter for seam in seams]
+    evidence = evidence_of_run(found.aligned_points, trajectories, engine, at_seams, tolerances or {})
     agreement = compare_with_live(found.points, engine, settings.percentile_range)
     remarks = [
-        *_remarks_on_files(found.used, lookalikes),
+        *(remark for run in runs for remark in run.remarks),
+        *remarks_on_seams(seams),
+        *_remarks_on_files(found.used, [path for run in runs for path in run.lookalikes]),
         *remarks_on_left_out(left_out, found.points),
         *remarks_on_points(found.points, settings.percentile_range),
         *remarks_on_not_finite(found.not_finite, niters),
@@ -92,10 +105,11 @@ def analyze_run(
         percentile_range=settings.percentile_range,
         every=every,
         select=select,
-        region=region,
-        dx=headers[0].dx,
-        checkpoints=[CheckpointInfo(h.path.name, h.niter, h.shapes) for h in found.used],
-        left_out=left_out,
+        region=regions[-1],
+        dx=headers[-1].dx,
+        checkpoints=[CheckpointInfo(_name(run_dir, h.path), h.niter, h.shapes) for h in found.used],
+        seams=seams,
+        left_out=left_out + aside,
         not_finite=found.not_finite,
         points=found.points,
         aligned_points=found.aligned_points,
@@ -106,6 +120,60 @@ def analyze_run(
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
     )
+
+
+def _walk(
+    parts: list[list[Header]],
+    regions: list[Region],
+    settings: MonitorSettings,
+    device: str,
+    strict: bool,
+    progress: Progress,
+) -> "Found":
+    """Walk over parts of a run, one after the other, and gather what is found."""
+    for part, region in zip(parts, regions, strict=True):
+        _check_memory(part[0], region, settings.tensors)
+    total, found = sum(map(len, parts)), []
+    for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
+
+        def of_all(done: int, _: int, before: int = sum(map(len, parts[:k]))) -> None:
+            progress(before + done, total)
+
+        with ReadAhead(part, settings.tensors, region) as reading:
+            # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
+            from ptyconv_cli.walk import Found, walk
+
+            found.append(walk(part, reading, settings, device, strict, of_all))
+    return reduce(Found.followed_by, found)
+
+
+def _trajectories(found: "Found", last_part: list[Header]) -> dict[str, Trajectory]:
+    """Return the distances between the snapshots of the last part by tensor, none of a single snapshot."""
+    from ptyconv_cli.trajectory import trajectory
+
+    niters = [header.niter for header in found.used if header in last_part]
+    if len(niters) < 2:
+        return {}
+    return {name: trajectory(at, found.sketches[name], niters, last_part[0].dx) for name, at in found.places.items()}
+
+
+def _check_that_any_are_compared(
+    run_dir: Path, found: "Found", every: int | None, left_out: list[LeftOut], seams: list[Seam]
+) -> None:
+    """Raise PtyconvError where there is no change to show."""
+    check_that_enough_are_left(run_dir, found.used, every, left_out)
+    if not found.points:
+        apart = "; ".join(f"after iteration {seam.niter} {seam.difference}" for seam in seams if seam.difference)
+        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
+
+
+def _name(run_dir: Path, file: Path) -> str:
+    """Return how a file is called as seen from the run's folder, which those of earlier runs are beside."""
+    return file.name if file.parent == run_dir else os.path.relpath(file, run_dir)
+
+
+def _seen_from(run_dir: Path, folder: Path, file: LeftOut) -> LeftOut:
+    return replace(file, file=_name(run_dir, folder / file.file))
 
 
 def _scanned_region(first: Header, tensors: Iterable[str]) -> Region:
@@ -139,12 +207,13 @@ def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
-    found = [f"{path.name} was left out: its name is not model_iterNNNN." for path in lookalikes]
+    found = [f"{path.name} was left out: its name is not that of a checkpoint." for path in lookalikes]
     for header in headers:
         damaged = any("loss_iters" in remark for remark in header.remarks)
         if not len(header.loss) and not damaged and any(len(other.loss) for other in headers):
             found.append(f"{header.path.name} has no loss history, by which files of other runs are told apart.")
-        if header.niter != number_in_name(header.path):
-            found.append(f"{header.path.name} holds iteration {header.niter}, which counts, not its name.")
+        niter = header.niter - header.before
+        if niter != number_in_name(header.path):
+            found.append(f"{header.path.name} holds iteration {niter}, which counts, not its name.")
         found += header.remarks
     return found

@@ -1,6 +1,6 @@
 """The verdict on a whole run: that on each of its series, and the worst of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ptyconv_cli.history import Curve, EngineHistories, Point, RunVerdict, Trajectory
 from ptyconv_cli.segments import last_segment
@@ -12,7 +12,7 @@ STATES = ("rising", "drifting", "step-limited", "improving", "unusable", "insuff
 
 NOT_SETTLED = STATES[:4]
 
-NO_RATES = "No learning rates are recorded, so all is one segment, and step-limited can't be told from improving."
+NO_RATES = "No learning rates are recorded: where one jumps can't be told, nor step-limited from improving."
 
 
 def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
@@ -31,24 +31,27 @@ def evidence_of_run(
     aligned_points: Mapping[str, list[Point]],
     trajectories: Mapping[str, Trajectory],
     engine: EngineHistories,
+    seams: Sequence[int],
     tolerances: Mapping[str, float],
 ) -> dict[str, Evidence]:
     """Return the evidence by series key, of the last segment of each, from what is known of a run by key or tensor.
 
+    `seams`: the iterations after which another run, or other settings, began.
     `tolerances`: by tensor, the distance over the last snapshots, as many as the drift ratio looks back, that counts as
     settled instead of the relative rule: in rad, Å, or the unit of the trajectory.
     """
     found = {}
     for series in SERIES:
         if series.key in aligned_points:
-            trajectory = trajectories[series.tensor]
+            trajectory = trajectories.get(series.tensor)
             found[series.key] = evidence_of_series(
                 aligned_points[series.key],
                 series.tensor,
                 engine,
-                drift_ratios=trajectory.drift_ratio(trajectory.aligned),
-                travelled=trajectory.travelled(trajectory.aligned),
-                lag=trajectory.lag,
+                seams,
+                drift_ratios=trajectory.drift_ratio(trajectory.aligned) if trajectory else [],
+                travelled=trajectory.travelled(trajectory.aligned) if trajectory else [],
+                lag=trajectory.lag if trajectory else 0,
                 tolerance=tolerances.get(series.tensor),
             )
     return found
@@ -58,6 +61,7 @@ def evidence_of_series(
     points: list[Point],
     tensor: str,
     engine: EngineHistories,
+    seams: Sequence[int] = (),
     *,
     drift_ratios: Curve,
     travelled: Curve,
@@ -65,7 +69,7 @@ def evidence_of_series(
     tolerance: float | None,
 ) -> Evidence:
     """Return the evidence on one series: of all there is, what belongs to its last segment."""
-    points, optimised = last_segment(points, tensor, engine)
+    points, optimised = last_segment(points, tensor, engine, seams)
     # Ratios that look back beyond the segment's beginning say nothing of it; over a single snapshot they say nothing.
     inside = {point.niter for point in points[lag - 1 :]} if lag > 1 else set()
     return Evidence(

@@ -53,6 +53,9 @@ def to_device(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[st
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     if device.type == "cpu":
         return tensors
+    if device.type == "mps":  # which knows no double precision
+        single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+        tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
     copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()

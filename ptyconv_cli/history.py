@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptyconv_cli.region import Region
-from ptyconv_cli.text import printable
 
 Curve = list[tuple[int, float]]
 """Pairs of (niter, value), in order of iteration."""
@@ -168,6 +167,40 @@ class EngineHistories:
     optimised: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     live_percentiles: tuple[float, float] | None = None
 
+    def followed_by(self, later: "EngineHistories", after: int) -> "EngineHistories":
+        """Return these up to an iteration, and after it those of a run that went on from there, counting from 1."""
+
+        def join(one: Curve, other: Curve) -> Curve:
+            return [pair for pair in one if pair[0] <= after] + [(after + niter, value) for niter, value in other]
+
+        def join_all(one: dict[str, Curve], other: dict[str, Curve]) -> dict[str, Curve]:
+            return {key: join(one.get(key, []), other.get(key, [])) for key in {**one, **other}}
+
+        same_masks = self.live_percentiles == later.live_percentiles
+        return EngineHistories(
+            loss=join(self.loss, later.loss),
+            learning_rates=join_all(self.learning_rates, later.learning_rates),
+            tilts=join_all(self.tilts, later.tilts),
+            slice_thickness=join(self.slice_thickness, later.slice_thickness),
+            convergence=join_all(self.convergence if same_masks else {}, later.convergence),
+            optimised={
+                name: (start and after + start, end and after + end) for name, (start, end) in later.optimised.items()
+            },
+            live_percentiles=later.live_percentiles,
+        )
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Where on the axis of iterations something else begins: after iteration `niter`, in a few words `what`.
+
+    `difference`: what is different in the geometry, so that no change is computed across the seam; "" where one is.
+    """
+
+    niter: int
+    what: str
+    difference: str = ""
+
 
 @dataclass(frozen=True)
 class CheckpointInfo:
@@ -180,10 +213,11 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A checkpoint file that was not used, and why."""
+    """A checkpoint file that was not used, and why; `niter`: the iteration that its name gives, if it does."""
 
     file: str
     reason: str
+    niter: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +236,7 @@ class Results:
     """What there is to draw of a run: its `name`, the engine's histories, and what is named as in `RunAnalysis`.
 
     `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
-    each change that was taken out. `state` and `since` are the verdict's, "" where there is none.
+    each change that was taken out. `state` and `since` are the verdict's, "" where there is none. `seams` in order.
     """
 
     name: str
@@ -213,17 +247,7 @@ class Results:
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
     state: str = ""
     since: int | None = None
-
-    def short_name(self, width: int) -> str:
-        """Return the name as it can be shown in at most `width` characters.
-
-        It is shortened in the middle, for engines put all their settings into names; what is not printable becomes "?".
-        """
-        name = printable(self.name)
-        if len(name) <= width:
-            return name
-        kept = width - 1
-        return f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+    seams: list[Seam] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -234,8 +258,10 @@ class RunAnalysis:
     `points` holds the series of `series.SERIES` by key, `aligned_points` the aligned ones, `taken_out` what they are
     without (by tensor and niter), `trajectories` the distances between the snapshots of each tensor; the latter three
     are empty where they were not asked for, and `verdict` is None then. `region` is the scanned region in object
-    pixels, `dx` the pixel size in Å, `device` where the arithmetic ran, `every` the iterations asked for (multiples of
-    it, None for all), `select` the files; `live_agreement` compares with the engine's own record, by series key.
+    pixels and `dx` the pixel size in Å, both of the last checkpoint, as are the `trajectories` from the last seam on
+    across which nothing can be compared; `seams` in order. `device`: where the arithmetic ran, `every` the iterations
+    asked for (multiples of it, None for all), `select` the files; `live_agreement` compares with the engine's own
+    record, by series key.
     """
 
     run_dir: str
@@ -247,6 +273,7 @@ class RunAnalysis:
     region: Region
     dx: float
     checkpoints: list[CheckpointInfo]
+    seams: list[Seam]
     left_out: list[LeftOut]
     not_finite: dict[str, list[int]]
     points: dict[str, list[Point]]
@@ -275,4 +302,5 @@ class RunAnalysis:
             trajectories=self.trajectories,
             state=self.verdict.state if self.verdict else "",
             since=self.verdict.since if self.verdict else None,
+            seams=self.seams,
         )

@@ -1,11 +1,9 @@
 """What a user should know before trusting the numbers."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from ptyconv_cli.agreement import FAR
-from ptyconv_cli.checkpoints.discover import number_in_name
-from ptyconv_cli.history import Agreement, LeftOut, Point
+from ptyconv_cli.history import Agreement, LeftOut, Point, Seam
 from ptyconv_cli.series import SERIES, Series
 
 
@@ -24,6 +22,15 @@ def remarks_on_points(points: dict[str, list[Point]], percentile_range: tuple[fl
             "interval: compare values only per iteration (ptyconv plot --per-iteration)."
         )
     return found
+
+
+def remarks_on_seams(seams: list[Seam]) -> list[str]:
+    """Say across which seams nothing is compared."""
+    return [
+        f"After iteration {seam.niter} {seam.what}, and {seam.difference}: no change is computed across that."
+        for seam in seams
+        if seam.difference
+    ]
 
 
 def remarks_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -> list[str]:
@@ -47,11 +54,10 @@ def remarks_on_left_out(left_out: list[LeftOut], points: dict[str, list[Point]])
     """Say which files were left out, and which interval became wider by it."""
     found = []
     for file in left_out:
-        niter = number_in_name(Path(file.file))
         wider = (
             f" The change at iteration {point.niter} is since iteration {point.since}."
             for point in next(iter(points.values()), [])
-            if point.since is not None and point.since < niter < point.niter
+            if point.since is not None and file.niter is not None and point.since < file.niter < point.niter
         )
         found.append(f"{file.file} was left out: {file.reason}.{next(wider, '')}")
     return found

@@ -10,7 +10,7 @@ from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
-FORMAT = 2
+FORMAT = 3
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
@@ -36,6 +36,7 @@ def report_json(analysis: RunAnalysis) -> bytes:
             "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
             "dx_angstrom": analysis.dx,
             "checkpoints": [vars(checkpoint) for checkpoint in analysis.checkpoints],
+            "seams": [vars(seam) for seam in analysis.seams],
             "left_out": [vars(file) for file in analysis.left_out],
             "not_finite": analysis.not_finite,
             "series": _all_series(analysis.points),

@@ -12,6 +12,7 @@ from ptyconv_cli.history import (
     EngineHistories,
     Point,
     Results,
+    Seam,
     Trajectory,
     Triangle,
     points_since,
@@ -62,6 +63,7 @@ def _from_report(content: dict[str, Any]) -> Results:
         state=str(verdict["state"]),
         since=None if verdict["since"] is None else _whole(verdict["since"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
+        seams=[Seam(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
         engine=EngineHistories(
             loss=_curve(histories["loss"]),
             learning_rates={name: _curve(pairs) for name, pairs in histories["learning_rates"].items()},

@@ -12,12 +12,16 @@ MORE_THAN_ITS_NEIGHBOURS = 2.0
 """And by this much more than the changes beside it: a schedule that goes smoothly to 0 has large factors at its end."""
 
 
-def last_segment(points: Sequence[Point], tensor: str, engine: EngineHistories) -> tuple[list[Point], bool]:
+def last_segment(
+    points: Sequence[Point], tensor: str, engine: EngineHistories, seams: Sequence[int] = ()
+) -> tuple[list[Point], bool]:
     """Return the points of the last segment of a tensor's series, and whether the tensor is optimised in it.
 
-    A segment begins where the learning rate changes abruptly, and where the tensor starts or stops being optimised.
-    Where the engine recorded nothing of that, all points are one segment.
+    A segment begins after a seam, where the learning rate changes abruptly, and where the tensor starts or stops being
+    optimised. Where the engine recorded nothing of that, all points are one segment.
     """
+    if seams:
+        points = [point for point in points if point.since is not None and point.since >= seams[-1]]
     rates, (start, end) = engine.learning_rates.get(tensor, []), engine.optimised.get(tensor, (1, None))
     if start is None:
         return list(points), False

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -15,11 +15,14 @@ from ptyconv_cli.checkpoints.run import Header, leave_out
 from ptyconv_cli.device import choose_device, memory_to_read_into, one_thread_an_operation, to_device
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import LeftOut, Point, TakenOut
+from ptyconv_cli.phase import unwrap
 from ptyconv_cli.settings import MonitorSettings
 from ptyconv_cli.sketch import Places, Sketch
 from ptyconv_cli.snapshot import Snapshot, snapshot_of
 
 Progress = Callable[[int, int], None]
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -38,6 +41,22 @@ class Found:
     used: list[Header] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     not_finite: dict[str, list[int]] = field(default_factory=dict)
+
+    def followed_by(self, later: "Found") -> "Found":
+        """Return what two walks found, one after the other; snapshots of two cannot be compared by their sketches."""
+
+        def join(one: dict[str, list[T]], other: dict[str, list[T]]) -> dict[str, list[T]]:
+            return {key: one.get(key, []) + other.get(key, []) for key in {**one, **other}}
+
+        return replace(
+            later,
+            points=join(self.points, later.points),
+            aligned_points=join(self.aligned_points, later.aligned_points),
+            taken_out=join(self.taken_out, later.taken_out),
+            used=self.used + later.used,
+            left_out=self.left_out + later.left_out,
+            not_finite=join(self.not_finite, later.not_finite),
+        )
 
 
 class _Ready(NamedTuple):
@@ -66,17 +85,23 @@ def walk(
     options = settings.percentile_range, settings.aligned
 
     def read_one_after_the_other() -> Iterator[_Ready]:
+        phase = None
         for header in headers:
             try:
                 memory = reading.next()
             except CheckpointError as error:
                 if strict:
                     raise
-                found.left_out.append(leave_out(header.path, error, newest=header is headers[-1]))
+                left_out = leave_out(header.path, error, newest=header is headers[-1])
+                found.left_out.append(replace(left_out, niter=header.niter))
                 reading.reuse({})
             else:
                 found.used.append(header)
-                yield _Ready(header, snapshot_of(to_device(memory, device), header.dx), memory)
+                snapshot = snapshot_of(to_device(memory, device), header.dx)
+                if header.phase_wraps and "objp" in snapshot.values:
+                    unwrap(snapshot.values["objp"], phase)
+                    phase = snapshot.values["objp"]
+                yield _Ready(header, snapshot, memory)
 
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
     with one_thread_an_operation(), comparers, _too_much_for(device):

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.device import choose_device
 from ptyconv_cli.percentiles import mean_change_outside

@@ -16,8 +16,8 @@ from toy import ToyModel, write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run, walk
 from ptyconv_cli.agreement import live_points
-from ptyconv_cli.checkpoints import open_checkpoint
 from ptyconv_cli.checkpoints.hdf5 import Hdf5Tree
+from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.device import choose_device
 from ptyconv_cli.history import Point
 from ptyconv_cli.region import Region
@@ -62,7 +62,7 @@ def test_stray_files_change_nothing(sample):
     (sample / "model_iter0030_copy.hdf5").write_text("a copy by hand")
     analysis = analyze_run(sample, device="cpu")
     assert analysis.convergence_iters == expected
-    assert analysis.warnings == ["model_iter0030_copy.hdf5 was left out: its name is not model_iterNNNN."]
+    assert analysis.warnings == ["model_iter0030_copy.hdf5 was left out: its name is not that of a checkpoint."]
 
 
 def test_the_iteration_in_the_file_counts(sample):

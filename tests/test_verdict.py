@@ -250,7 +250,7 @@ def test_real_runs():
 def test_a_run_cut_short_does_not_waver(name):
     """From settled to improving and back at most once, as checkpoints are added."""
     analysis = analyze_run(runs.ALL[name], device="cpu")
-    whole = evidence_of_run(analysis.aligned_points, analysis.trajectories, analysis.engine, {})
+    whole = evidence_of_run(analysis.aligned_points, analysis.trajectories, analysis.engine, [], {})
     for of_series in whole.values():
         states = [judge_state(of_series.until(point.niter)) == "settled" for point in of_series.points]
         assert sum(one and not other for one, other in pairwise(states)) <= 1

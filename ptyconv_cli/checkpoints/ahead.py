@@ -6,14 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from ptyconv_cli.checkpoints import open_checkpoint
+from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.checkpoints.run import Header
 from ptyconv_cli.checkpoints.stamp import stamp
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.region import Region
 
 Arrays = dict[str, np.ndarray]
-"""The tracked tensors of one checkpoint by name, as the file has them, of the object only the scanned region."""
+"""The tracked tensors of one checkpoint by name, as its reader gives them, of the object only the scanned region."""
 
 TURNS = 3
 """Checkpoints in memory at a time: two that are compared, and one that is read meanwhile."""

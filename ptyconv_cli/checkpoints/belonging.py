@@ -6,9 +6,9 @@ from typing import TypeGuard
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.discover import number_in_name
+from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.checkpoints.run import Header
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.history import LeftOut
 
 MOST_NAMES = 4
@@ -25,6 +25,11 @@ def matching(paths: list[Path], select: str | None) -> list[Path]:
     return found
 
 
+def run_with(file: Path, headers: list[Header], tensors: tuple[str, ...]) -> list[Header]:
+    """Return the headers of the run that a file is of, in a folder that may hold several."""
+    return next(run for run in runs_among(headers, tensors) if file in [header.path for header in run])
+
+
 def of_one_run(
     headers: list[Header], tensors: tuple[str, ...], select: str | None
 ) -> tuple[list[Header], list[LeftOut]]:
@@ -32,24 +37,23 @@ def of_one_run(
 
     In the latter case also return those that are left out, being of other runs.
 
-    Raises PtyconvError where they don't belong together and none is selected, and, if nothing is selected at all,
-    where a file's name gives another iteration than the file.
+    Raises SeveralRuns where they don't belong together and none is selected, and PtyconvError where there is no such
+    run, or, if nothing is selected at all, where a file's name gives another iteration than the file.
     """
-    runs = _sorted_out(headers, tensors)
+    runs = runs_among(headers, tensors)
     if _is_number(select):
         if not 1 <= int(select) <= len(runs):
             raise PtyconvError(
                 f"{headers[0].path.parent}: there is no run {select} to select; {_listing(runs, tensors)}"
             )
         others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
-        left_out = [LeftOut(header.path.name, f"is of run {number} (--select {select})") for number, header in others]
+        left_out = [
+            LeftOut(header.path.name, f"is of run {number} (--select {select})", header.niter)
+            for number, header in others
+        ]
         return runs[int(select) - 1], left_out
     if len(runs) > 1:
-        raise PtyconvError(
-            f"{headers[0].path.parent}: {_listing(runs, tensors)}\n"
-            "No change from one run to another means anything. Choose a run with --select 1,\n"
-            "or files by a pattern of names, such as --select 'model_iter00*'."
-        )
+        raise SeveralRuns(headers[0].path.parent, len(runs), _listing(runs, tensors))
     for header in headers:
         if select is None and header.niter != number_in_name(header.path):
             raise PtyconvError(
@@ -63,7 +67,8 @@ def _is_number(select: str | None) -> TypeGuard[str]:
     return select is not None and select.isdecimal() and len(select) < 10
 
 
-def _sorted_out(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
+def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
+    """Return the headers of each run, in the order of their first iterations; `headers` in order of iteration."""
     runs: list[list[Header]] = []
     for header in headers:
         for run in runs:
@@ -78,8 +83,23 @@ def _sorted_out(headers: list[Header], tensors: tuple[str, ...]) -> list[list[He
 
 def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     """Say why another checkpoint is not of the run of one, "" where it may be."""
+    if one.format != other.format:
+        return f"{other.format} wrote it, not {one.format}"
     if one.niter == other.niter:
         return f"it holds iteration {other.niter} as {one.path.name} does"
+    # Other settings may come with another geometry within a run, where an engine can change them.
+    geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
+    if geometry:
+        return geometry
+    # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
+    earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
+    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
+        return "the loss history is another one"
+    return ""
+
+
+def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
+    """Say in what the geometry of another checkpoint differs, "" where a change between the two means something."""
     for name in tensors:
         if one.shapes[name] != other.shapes[name]:
             return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
@@ -87,13 +107,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
         return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
-    if not np.array_equal(one.crop_pos, other.crop_pos):
-        return "the scan positions (crop_pos) are others"
-    # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
-    earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
-        return "the loss history is another one"
-    return ""
+    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) are others"
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:

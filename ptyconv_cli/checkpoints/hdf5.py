@@ -38,6 +38,9 @@ class Hdf5Tree:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.remarks: list[str] = []
+        # What was looked up is kept: a checkpoint is asked for the same names again and again.
+        self._groups: dict[tuple[str, ...], Any] = {}
+        self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
         with self._explained("the file"):
             self._file = self._open()
             self._size = path.stat().st_size
@@ -58,6 +61,8 @@ class Hdf5Tree:
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
+        self._groups.clear()
+        self._found.clear()
         self._file.close()
 
     def children(self, name: str) -> list[str]:
@@ -68,6 +73,11 @@ class Hdf5Tree:
 
     def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
         """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> h5py.Dataset | np.ndarray | None:
         with self._explained(name):
             item = self._item(name)
             if item is None:
@@ -78,6 +88,18 @@ class Hdf5Tree:
             if problem:
                 raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
             return item
+
+    def text(self, name: str) -> str:
+        """Return a string, "" where there is none of this name."""
+        with self._explained(name):
+            item = self._item(name)
+            if item is None:
+                parent, _, attribute = name.rpartition("/")
+                group = self._item(parent)
+                found = group.attrs.get(attribute) if group is not None else None
+                return found if isinstance(found, str) else ""
+            is_text = isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype)
+            return str(item.asstr(errors="replace")[()]) if is_text else ""
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
@@ -95,9 +117,14 @@ class Hdf5Tree:
 
     def _item(self, name: str) -> Any:
         """Return a group or dataset of this very file, None where there is none; raise KeyError where it is damaged."""
-        item: Any = self._file
         parts, links = _parts(name), 0
+        item: Any = self._file
+        group = tuple(parts[:-1])
+        if group in self._groups:
+            item, parts = self._groups[group], parts[-1:]
         while parts:
+            if len(parts) == 1 and not links:
+                self._groups[group] = item
             part = parts.pop(0)
             link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
             if link is None:

@@ -71,6 +71,11 @@ class PtTree:
             array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
             return array if array.dtype.kind in "biufc" else None
 
+    def text(self, name: str) -> str:
+        """Return a string, "" where there is none of this name."""
+        item = self._get(name)
+        return item if isinstance(item, str) else ""
+
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
         return np.array(self.find(name))

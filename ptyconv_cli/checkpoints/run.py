@@ -1,5 +1,6 @@
 """The checkpoints of one run, in order of iteration, before any tensor of them is read."""
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.checkpoints import open_checkpoint
-from ptyconv_cli.checkpoints.discover import number_in_name
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.checkpoints.stamp import Stamp, stamp
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import Curve, EngineHistories, LeftOut
@@ -21,20 +22,27 @@ PATIENCE = (0.3, 0.7, 1.0)
 class Header:
     """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
 
-    `loss`: the run's loss up to there, (n, 2), empty where the file has none; `stamp`: what changes when the file does.
+    `niter`: its iteration, with the `before` iterations of the runs that its run was resumed from; `loss`: the run's
+    loss up to there, (n, 2), empty where the file has none; `stamp`: what changes when the file does; the rest as in
+    `checkpoint.Checkpoint`.
     """
 
     path: Path
     stamp: Stamp
+    format: str
     niter: int
     dx: float
     crop_pos: np.ndarray
+    scan: np.ndarray
     probe_shape: tuple[int, int]
     shapes: dict[str, tuple[int, ...]]
+    phase_wraps: bool
+    began: int
     loss: np.ndarray
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
     remarks: list[str]
+    before: int = 0
 
 
 def read_header(path: Path, tensors: Iterable[str]) -> Header:
@@ -44,16 +52,36 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
         return Header(
             path=path,
             stamp=before,
-            niter=checkpoint.niter,
-            dx=checkpoint.dx,
-            crop_pos=checkpoint.crop_pos(),
+            format=checkpoint.format,
+            niter=int(checkpoint.niter),
+            dx=_pixel_size(checkpoint),
+            crop_pos=_corners(checkpoint),
+            scan=checkpoint.scan(),
             probe_shape=checkpoint.probe_shape(),
             shapes=checkpoint.shapes(tensors),
+            phase_wraps=checkpoint.phase_wraps,
+            began=checkpoint.began,
             loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
             slice_thickness=checkpoint.slice_thickness(),
             object_tilt=checkpoint.object_tilt(),
             remarks=checkpoint.remarks,
         )
+
+
+def _pixel_size(checkpoint: Checkpoint) -> float:
+    if not 0 < checkpoint.dx < math.inf:
+        raise CheckpointError(f"{checkpoint.path}: the pixel size is {checkpoint.dx:g} Å")
+    return float(checkpoint.dx)
+
+
+def _corners(checkpoint: Checkpoint) -> np.ndarray:
+    corners = np.asarray(checkpoint.crop_pos())
+    if corners.dtype.kind not in "iu" or corners.shape != (len(corners), 2) or not len(corners):
+        found = f"{corners.dtype} {corners.shape}"
+        raise CheckpointError(f"{checkpoint.path}: the scan positions are {found}; expected integers (N, 2)")
+    if corners.min() < 0:
+        raise CheckpointError(f"{checkpoint.path}: the scan positions lie outside any object")
+    return corners.astype(np.int64)
 
 
 def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) -> tuple[list[Header], list[LeftOut]]:
@@ -63,7 +91,7 @@ def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) 
     """
     headers: list[Header] = []
     left_out: list[LeftOut] = []
-    newest = max(paths, key=number_in_name)
+    newest = max(paths, key=lambda path: (number_in_name(path) or 0, path.name))
     for path in paths:
         try:
             headers.append(_read_patiently(path, tensors) if path == newest else read_header(path, tensors))
@@ -83,7 +111,8 @@ def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) 
 def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
     """Return what a user should hear of a checkpoint that could not be read."""
     reason = str(error).removeprefix(f"{path}: ").rstrip(".")
-    return LeftOut(path.name, f"{reason} (the newest checkpoint: is it still being written?)" if newest else reason)
+    reason += " (the newest checkpoint: is it still being written?)" if newest else ""
+    return LeftOut(path.name, reason, number_in_name(path))
 
 
 def check_that_enough_are_left(

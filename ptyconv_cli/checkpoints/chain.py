@@ -1,0 +1,211 @@
+"""From a run folder, or those of runs that go on from each other, to checkpoints on one axis of iterations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+from ptyconv_cli.checkpoints.belonging import matching, of_one_run, other_geometry, run_with
+from ptyconv_cli.checkpoints.checkpoint import Origin
+from ptyconv_cli.checkpoints.discover import find_checkpoints
+from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
+from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.history import EngineHistories, LeftOut, Seam
+
+AUTO = "auto"
+"""Instead of the runs before: find them."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which checkpoints are asked for: parameters as of `analyze.analyze_run`."""
+
+    tensors: tuple[str, ...]
+    every: int | None
+    select: str | None
+    strict: bool
+
+
+@dataclass
+class Run:
+    """The checkpoints of one run in a folder, in order; files `left_out`, and `lookalikes`; `remarks` on its chain.
+
+    `aside`: files that are left out because others are asked for. `until`: the iteration from which the next run of a
+    chain goes on, None for the last run.
+    """
+
+    folder: Path
+    headers: list[Header]
+    left_out: list[LeftOut]
+    lookalikes: list[Path]
+    aside: list[LeftOut] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    until: int | None = None
+
+
+def read_run(folder: Path, asked: Asked, with_file: Path | None = None) -> Run:
+    """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
+    paths, lookalikes = find_checkpoints(folder)
+    paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
+    if not paths:
+        check_that_enough_are_left(folder, [], asked.every, [])
+    headers, left_out = read_headers(paths, asked.tensors, asked.strict)
+    if with_file in [header.path for header in headers]:
+        return Run(folder, run_with(with_file, headers, asked.tensors), left_out, lookalikes)
+    headers, of_other_runs = of_one_run(headers, asked.tensors, asked.select)
+    return Run(folder, headers, left_out, lookalikes, of_other_runs)
+
+
+def read_chain(run_dir: Path, asked: Asked, earlier: Sequence[Path] | str) -> list[Run]:
+    """Read the headers of a run and of those before it, in order: of the folders `earlier`, or, if `AUTO`, found.
+
+    A run is resumed from the checkpoint whose object it took, as its files name it. Raises PtyconvError where a run
+    cannot be read.
+    """
+    runs = [read_run(run_dir, asked)]
+    # The number of a run in one folder is none in another.
+    asked = replace(asked, select=None) if (asked.select or "").isdecimal() else asked
+    if isinstance(earlier, str):
+        while parent := _find_parent(runs):
+            runs.insert(0, read_run(parent.parent, asked, parent))
+    else:
+        for folder in reversed(earlier):
+            origin = _origin_of(runs[0].headers[0])
+            runs.insert(0, read_run(folder, asked, folder / _name(origin.parent_file)))
+    for run, following in pairwise(runs):
+        run.until = _resumed_at(run, following)
+    return runs
+
+
+def on_one_axis(runs: list[Run]) -> list[Run]:
+    """Return runs with the iterations of those before added, each only up to where the next one goes on from it."""
+    found, before = [], 0
+    for run in runs:
+        until = run.headers[-1].niter if run.until is None else run.until
+        headers = [h for h in run.headers if h.niter <= until]
+        after = [
+            LeftOut(header.path.name, f"the next run goes on from iteration {until}", header.niter)
+            for header in run.headers[len(headers) :]
+        ]
+        remark = (
+            f"{run.folder.name}: what comes after iteration {until} was left out, for the next run goes on from there."
+        )
+        found.append(
+            replace(
+                run,
+                headers=[replace(header, niter=before + header.niter, before=before) for header in headers],
+                left_out=[_later(file, before) for file in run.left_out],
+                aside=[_later(file, before) for file in run.aside + after],
+                remarks=run.remarks + ([remark] if after else []),
+            )
+        )
+        before += until
+    return found
+
+
+def _later(file: LeftOut, before: int) -> LeftOut:
+    return replace(file, niter=None if file.niter is None else before + file.niter)
+
+
+def chained_histories(runs: list[Run]) -> tuple[EngineHistories, list[str]]:
+    """Read what the engine recorded of runs, which are not on one axis yet, and join it; return remarks on it too."""
+    (engine, remarks), before = read_histories(runs[0].headers), 0
+    for run, following in pairwise(runs):
+        before += run.until or 0
+        later, remarks_on_later = read_histories(following.headers)
+        engine = engine.followed_by(later, before)
+        remarks += remarks_on_later
+    return engine, remarks
+
+
+def stretches(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[list[Header]], list[Seam]]:
+    """Cut checkpoints on one axis where one cannot be compared with the one before; return all seams too."""
+    cut, seams = [headers[:1]], []
+    for one, other in pairwise(headers):
+        what, after = "", 0
+        if one.before != other.before:
+            earlier, later = one.path.parent.name, other.path.parent.name
+            what = "a resumed run begins" if earlier == later else f"{later} goes on from {earlier}"
+            after = other.before
+        elif one.began != other.began:
+            what, after = "the engine changed", other.before + other.began
+        difference = other_geometry(one, other, tensors) if what else ""
+        if what:
+            seams.append(Seam(after, what, difference))
+        if difference:
+            cut.append([])
+        cut[-1].append(other)
+    return cut, seams
+
+
+def _origin_of(header: Header) -> Origin:
+    try:
+        with open_checkpoint(header.path) as checkpoint:
+            return checkpoint.origin()
+    except CheckpointError:  # changed since its header was read: the walk will say so
+        return Origin()
+
+
+def _resumed_at(run: Run, following: Run) -> int:
+    """Return the iteration of a run from which another one goes on, as that names it, else the last one."""
+    origin = _origin_of(following.headers[0])
+    file = run.folder / _name(origin.parent_file)
+    named = number_in_name(file)
+    if named is not None and file.is_file() and _is_parent(file, origin):
+        return named
+    for header in reversed(run.headers):
+        if origin.parent and _origin_of(header).identity == origin.parent:
+            return header.niter
+    says = (
+        f"says it was resumed from {origin.parent_file}" if origin.parent_file else "names no run it was resumed from"
+    )
+    last = run.headers[-1]
+    following.remarks.append(
+        f"{following.folder.name} {says}. As asked, it is joined to the last checkpoint of {run.folder.name}."
+    )
+    return last.niter
+
+
+def _find_parent(runs: list[Run]) -> Path | None:
+    """Find the checkpoint from which the first of the runs was resumed, None where there is none."""
+    run = runs[0]
+    origin = _origin_of(run.headers[0])
+    if number_in_name(Path(_name(origin.parent_file))) is None:
+        return None
+    taken = {header.path.resolve() for run in runs for header in run.headers}
+    for file in _candidates(run.folder, origin):
+        if file.is_file() and file.resolve() not in taken and _is_parent(file, origin):
+            return file
+    run.remarks.append(f"{run.folder.name} was resumed from {origin.parent_file}, which is not found beside it.")
+    return None
+
+
+def _candidates(folder: Path, origin: Origin) -> Iterator[Path]:
+    """Give the places where a run's parent may be: in the folder of that name beside it, or, if it can be told, others.
+
+    Only beside it: what a file names may be anything.
+    """
+    folder, name = folder.absolute(), _name(origin.parent_file)
+    yield folder.parent / _path(origin.parent_file).parent.name / name
+    if origin.parent:  # folders are renamed, and a run may have been resumed in its parent's
+        yield folder / name
+        yield from (beside / name for beside in sorted(folder.parent.iterdir()))
+
+
+def _is_parent(file: Path, origin: Origin) -> bool:
+    if not origin.parent:
+        return True
+    try:
+        with open_checkpoint(file) as checkpoint:
+            return checkpoint.origin().identity == origin.parent
+    except CheckpointError:
+        return False
+
+
+def _path(parent_file: str) -> PurePosixPath:
+    return PurePosixPath(parent_file.replace("\\", "/"))
+
+
+def _name(parent_file: str) -> str:
+    return _path(parent_file).name

@@ -1,0 +1,106 @@
+"""The formats that can be read: a reader is a module with `FILES` and `open_checkpoint`, here or in another package."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+
+OWN = ("ptyconv_cli.checkpoints.ptyrad", "ptyconv_cli.checkpoints.phaser")
+
+ENTRY_POINTS = "ptyconv.readers"
+"""The group under which another package registers its reader."""
+
+
+class Reader(Protocol):
+    """What a reader's module has.
+
+    `FILES`: how checkpoints are named, as `("iter*.h5",)`; the star stands for the digits of the iteration.
+    """
+
+    FILES: tuple[str, ...]
+
+    def open_checkpoint(self, path: Path) -> Checkpoint:
+        """Open a file; raise CheckpointError where it cannot be read, or is no checkpoint."""
+
+
+class _Known(NamedTuple):
+    """A reader, and the name of the `package` that it is from, "" for our own."""
+
+    reader: Reader
+    package: str
+
+    def number(self, name: str) -> int | None:
+        """Return the iteration that a file name gives, None where it is not the name of a checkpoint."""
+        for pattern in self.reader.FILES:
+            match = _digits(pattern).fullmatch(name)
+            if match:
+                return int(match[1])
+        return None
+
+
+@cache
+def known_readers() -> tuple[_Known, ...]:
+    """Return all readers, our own first; raise PtyconvError where one of another package cannot be loaded."""
+    found = [_Known(import_module(name), "") for name in OWN]
+    for entry in entry_points(group=ENTRY_POINTS):
+        package = entry.dist.name if entry.dist else entry.value
+        try:
+            reader = entry.load()
+            whole = reader.FILES and all(name.count("*") == 1 for name in reader.FILES) and reader.open_checkpoint
+        except Exception as error:  # whatever another package's module stumbles over
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            if whole:
+                found.append(_Known(reader, package))
+                continue
+            problem = "its FILES must be names with one star each"
+        raise PtyconvError(f"the reader {entry.name} of {package} cannot be used ({problem}): repair or uninstall it")
+    return tuple(found)
+
+
+def number_in_name(path: Path) -> int | None:
+    """Return the iteration that a checkpoint's name gives, None for what is no checkpoint.
+
+    The one inside the file is the truth where they differ.
+    """
+    return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)
+
+
+def looks_alike(path: Path) -> bool:
+    """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is."""
+    patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
+    return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path.name) for pattern in patterns)
+
+
+def names() -> str:
+    """Return how checkpoints are named, for people."""
+    patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
+    return ", ".join(pattern.replace("*", "NNNN") for pattern in patterns)
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+    """Open a checkpoint file; raise CheckpointError where that, or what is done with it, fails."""
+    known = next(known for known in known_readers() if known.number(path.name) is not None)
+    try:
+        with known.reader.open_checkpoint(path) as checkpoint:
+            yield checkpoint
+    except (PtyconvError, MemoryError):
+        raise
+    except Exception as error:
+        if not known.package:
+            raise
+        problem = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: the reader of {known.package} cannot read it ({problem})") from error
+
+
+@cache
+def _digits(pattern: str) -> re.Pattern[str]:
+    return re.compile(r"(\d+)".join(map(re.escape, pattern.split("*"))))

@@ -1,0 +1,211 @@
+"""Runs that were resumed, on one axis of iterations."""
+
+import json
+import shutil
+
+import h5py
+import pytest
+import runs
+from toy import ToyModel, write_hdf5
+
+from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.results import read_results
+
+RESUME = runs.DATA / "resume"
+FIRST, RESUMED = RESUME / "first", RESUME / "resumed"
+
+
+def values(analysis, key="objp_fg"):
+    return {(p.since, p.niter): p.value for p in analysis.points[key]}
+
+
+@pytest.mark.parametrize("chain", [[FIRST], "auto"])
+@pytest.mark.parametrize("name", ["resumed", "resumed_with_optimizer"])
+def test_a_resumed_run_follows_its_parent(chain, name):
+    """Its scan positions are jittered anew, so nothing is compared across the seam."""
+    analysis = analyze_run(RESUME / name, chain=chain, device="cpu")
+    first, second = (analyze_run(folder, device="cpu") for folder in (FIRST, RESUME / name))
+    expected = values(first) | {(10 + since, 10 + niter): value for (since, niter), value in values(second).items()}
+    assert values(analysis) == expected
+    assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10, 12, 14, 16, 18]
+    assert [c.file for c in analysis.checkpoints][4:6] == ["../first/model_iter0010.hdf5", "model_iter0002.hdf5"]
+    (seam,) = analysis.seams
+    assert seam.niter == 10
+    assert seam.difference == "the scan positions (crop_pos) are others"
+    assert any("no change is computed across" in warning for warning in analysis.warnings)
+    assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 19))
+    assert dict(analysis.engine.loss)[11] == second.engine.loss[0][1]
+    live = analysis.live_agreement["objp_fg"]
+    assert live.compared == 7
+    assert live.max_relative_difference < 1e-5
+    assert analysis.trajectories["objp"].niters == [12, 14, 16, 18]
+    assert {verdict.reason for verdict in analysis.verdict.series.values()} == {"a verdict needs 8 changes, it has 3"}
+
+
+def test_a_run_resumed_in_its_parents_folder_is_told_apart_and_joined():
+    mixed = RESUME / "mixed_in_one_folder"
+    analysis = analyze_run(mixed, select="1", chain="auto", device="cpu")
+    assert [c.niter for c in analysis.checkpoints] == [8, 10, 12, 14, 16]
+    assert [(p.since, p.niter) for p in analysis.points["probe"]] == [(8, 10), (12, 14), (14, 16)]
+    assert [(seam.niter, seam.what) for seam in analysis.seams] == [(10, "a resumed run begins")]
+
+
+def provenance(*names):
+    return json.dumps({"obj": [{"uid": f"uid of {name}", "run_name": f"output/{name}"} for name in names]})
+
+
+def write_chain(folder, at=6, niters=(2, 4, 6)):
+    """A toy run `a`, and `b`, which goes on from its iteration `at`; the geometry stays."""
+    model = ToyModel()
+    states = {}
+    for run, until in (("a", 6), ("b", max(niters))):
+        (folder / run).mkdir()
+        if run == "b":
+            model = states[at]
+        for niter in range(1, until + 1):
+            model.update()
+            if niter in niters:
+                path = folder / run / f"model_iter{niter:04d}.hdf5"
+                write_hdf5(path, model, niter)
+                came = [f"a/model_iter{at:04d}.hdf5"] if run == "b" else []
+                with h5py.File(path, "r+") as file:
+                    file.attrs["provenance_json"] = provenance(*came, f"{run}/{path.name}")
+                    file["loss_iters"][:, 1] += run == "b"
+                if run == "a" and niter == at:
+                    states[niter] = copy_of(model)
+    return folder / "a", folder / "b"
+
+
+def copy_of(model):
+    other = ToyModel()
+    for name, tensor in model.optimizable_tensors.items():
+        other.optimizable_tensors[name].data.copy_(tensor.data)
+    return other
+
+
+def test_a_change_across_a_seam_of_one_geometry_is_like_any_other(tmp_path):
+    first, second = write_chain(tmp_path)
+    analysis = analyze_run(second, chain=[first], device="cpu")
+    # The same files under the names of one run, whose loss goes on.
+    one = tmp_path / "one"
+    one.mkdir()
+    for folder, before in ((first, 0), (second, 6)):
+        for path in folder.iterdir():
+            niter = int(path.stem[-4:]) + before
+            target = shutil.copy(path, one / f"model_iter{niter:04d}.hdf5")
+            with h5py.File(target, "r+") as file:
+                del file["niter"], file["loss_iters"]
+                file["niter"] = niter
+    straight = analyze_run(one, device="cpu")
+    assert analysis.points == straight.points
+    assert analysis.aligned_points == straight.aligned_points
+    assert analysis.trajectories == straight.trajectories
+    assert [(seam.niter, seam.what, seam.difference) for seam in analysis.seams] == [(6, "b goes on from a", "")]
+    assert not any("across" in warning for warning in analysis.warnings)
+
+
+@pytest.mark.parametrize("chain", ["explicit", "auto"])
+def test_what_comes_after_the_parent_is_left_out(tmp_path, chain):
+    first, second = write_chain(tmp_path, at=4)
+    analysis = analyze_run(second, chain=[first] if chain == "explicit" else "auto", device="cpu")
+    assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10]
+    assert [(file.file, file.niter) for file in analysis.left_out] == [("../a/model_iter0006.hdf5", 6)]
+    assert any("a: what comes after iteration 4 was left out" in warning for warning in analysis.warnings)
+    assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 11))
+    assert dict(analysis.engine.loss)[5] == pytest.approx(2)
+
+
+def test_the_parent_need_not_be_among_the_files_asked_for(tmp_path):
+    first, second = write_chain(tmp_path)
+    analysis = analyze_run(second, chain=[first], every=4, device="cpu")
+    assert [c.niter for c in analysis.checkpoints] == [4, 10]
+
+
+def test_renamed_folders_are_found_by_what_is_in_them(tmp_path):
+    first, second = write_chain(tmp_path)
+    first.rename(tmp_path / "renamed")
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 6
+    with h5py.File(tmp_path / "renamed" / "model_iter0006.hdf5", "r+") as file:
+        file.attrs["provenance_json"] = provenance("of another/model_iter0006.hdf5")
+    analysis = analyze_run(second, chain="auto", device="cpu")
+    assert len(analysis.checkpoints) == 3
+    said = "b was resumed from output/a/model_iter0006.hdf5, which is not found beside it."
+    assert said in analysis.warnings
+
+
+def test_old_versions_are_found_by_name(tmp_path):
+    first, second = write_chain(tmp_path)
+    for path in [*first.iterdir(), *second.iterdir()]:
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            if path.parent == second:
+                file["params/init_params/obj_params"] = "output\\a\\model_iter0006.hdf5"
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 6
+    first.rename(tmp_path / "renamed")
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 3
+
+
+def test_runs_that_say_nothing_of_each_other_are_joined_as_asked(tmp_path):
+    first, second = write_chain(tmp_path)
+    analysis = analyze_run(first, chain=[second], device="cpu")
+    assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10, 12]
+    said = "a names no run it was resumed from. As asked, it is joined to the last checkpoint of b."
+    assert said in analysis.warnings
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"obj": 3}', '{"obj": [3]}', '{"obj": [{"run_name": 3}]}', "[" * 10000])
+def test_a_provenance_that_is_none_says_nothing(tmp_path, text):
+    _, second = write_chain(tmp_path)
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance_json"] = text
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 3
+
+
+def test_runs_that_name_each_other_end(tmp_path):
+    first, second = write_chain(tmp_path)
+    for path in first.iterdir():
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance_json"] = provenance("b/model_iter0006.hdf5", f"a/{path.name}")
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 6
+
+
+def test_a_parent_is_looked_for_only_beside_the_run(tmp_path):
+    first, second = write_chain(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(first, elsewhere / "a")
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            file["params/init_params/obj_params"] = str(elsewhere / "a" / "model_iter0006.hdf5")
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 3
+
+
+def test_chains_are_asked_for_in_words_that_are_understood(ptyconv):
+    with pytest.raises(ValueError, match="chain must be a list of folders, or 'auto'"):
+        analyze_run(RESUMED, chain="first", device="cpu")
+    with pytest.raises(PtyconvError, match="no such folder"):
+        analyze_run(RESUMED, chain=[RESUME / "nothing"], device="cpu")
+    result = ptyconv("analyze", FIRST, RESUMED)
+    assert result.exit_code == 2
+    assert "of several that go on from one another: --chain FIRST SECOND" in result.stderr
+
+
+def test_the_command_line_marks_seams(ptyconv, tmp_path):
+    result = ptyconv("analyze", "--chain", FIRST, RESUMED, "-o", tmp_path)
+    assert result.exit_code == 0
+    assert "resumed: 9 checkpoints, iterations 2 to 18\n" in result.stdout
+    assert "after 10 resumed goes on from first (not compared across)\n" in result.stdout
+    report = json.loads((tmp_path / "convergence_report.json").read_text())
+    assert report["seams"] == [
+        {
+            "niter": 10,
+            "what": "resumed goes on from first",
+            "difference": "the scan positions (crop_pos) are others",
+        }
+    ]
+    results = read_results(tmp_path)
+    assert [seam.niter for seam in results.seams] == [10]
+    assert ptyconv("plot", tmp_path).exit_code == 0
+    assert ptyconv("check", "--chain", "auto", RESUMED).exit_code == 4
