@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import signal
 import sys
@@ -15,21 +14,24 @@ from typing import Any
 import click
 
 from ptyconv_cli import report
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.checkpoints.chain import AUTO
+from ptyconv_cli.checkpoints.discover import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.files import check_writable, write_whole
-from ptyconv_cli.history import Curve, RunVerdict
+from ptyconv_cli.history import Curve, RunAnalysis, RunVerdict
+from ptyconv_cli.listing import list_folder, listing
+from ptyconv_cli.options import READING, all_of, checked, split_tolerances
+from ptyconv_cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, write_outputs
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
-from ptyconv_cli.series import TENSORS
-from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
+from ptyconv_cli.study import SORTS, TABLE_NAME, Row, analyze_all, shared_warnings, table_csv, units_of
+from ptyconv_cli.study import table as study_table
 from ptyconv_cli.summary import summary, verdict_lines, warnings_text
 from ptyconv_cli.text import printable
 from ptyconv_cli.version import __version__
 
 PATH = click.Path(readable=False, path_type=Path)  # what is wrong with a path is said later, with exit code 1
 
-PICTURE_NAME = "convergence.png"
-TRAJECTORY_NAME = "trajectory.png"
 COLOURS = {
     "settled": "green",
     "improving": "yellow",
@@ -60,95 +62,13 @@ class _Commands(click.Group):
             raise click.ClickException(printable(f"{where}{error.strerror or error}", keep="\n")) from error
 
 
-def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Make a library check that raises ValueError into an option's callback."""
-
-    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        try:
-            return check(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return callback
-
-
-def _split_tensors(text: str) -> tuple[str, ...]:
-    return check_tensors([name.strip() for name in text.split(",") if name.strip()])
-
-
-def _split_tolerances(texts: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for text in texts:
-        tensor, _, distance = text.partition("=")
-        try:
-            found[tensor] = float(distance)
-        except ValueError:
-            found[tensor] = -1.0
-        if tensor not in TENSORS or not 0 < found[tensor] < math.inf:
-            raise ValueError(f"{text!r}: expected one of {', '.join(TENSORS)}, =, and a distance above 0")
-    return found
-
-
-def _options(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """Give a command several options."""
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-READING = (
-    click.option(
-        "-t",
-        "--tensors",
-        default=",".join(TENSORS),
-        show_default=True,
-        callback=_checked(_split_tensors),
-        help="Tensors to follow, separated by commas.",
-    ),
-    click.option(
-        "--percentiles",
-        "percentile_range",
-        nargs=2,
-        type=float,
-        default=DEFAULT_PERCENTILES,
-        show_default=True,
-        metavar="LOW HIGH",
-        callback=_checked(check_percentile_range),
-        help="Voxels below LOW are background, above HIGH foreground.",
-    ),
-    click.option(
-        "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
-    ),
-    click.option(
-        "--select",
-        metavar="RUN|PATTERN",
-        help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, "
-        "those of the run with this number.",
-    ),
-    click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda[:N]|mps",
-        callback=_checked(check_device_name),
-        help="Where to compute.",
-    ),
-)
-"""Options of every command that reads checkpoints, by the names of `analyze_run`'s parameters."""
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ptyconv")
 def main() -> None:
     """Has a ptychographic reconstruction converged, and when?
 
-    ptyconv measures, from the checkpoints of a PtyRAD run alone, how much object, probe and scan positions changed
-    from one checkpoint to the next.
+    ptyconv measures, from the checkpoints of a run of PtyRAD or phaser alone, how much object, probe and scan positions
+    changed from one checkpoint to the next.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it
@@ -156,59 +76,137 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("run_dir", type=PATH)
-@click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: RUN_DIR]")
-@_options(READING)
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR|STUDY")
+@click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: the run's own]")
+@all_of(READING)
 @click.option(
     "--no-aligned",
     is_flag=True,
     help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, no trajectory, no verdict.",
 )
 @click.option("--no-plot", is_flag=True, help="Draw no picture.")
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="name",
+    show_default=True,
+    metavar="name|loss|SERIES",
+    help="Order of the runs of a study in its table: by name, final loss, or the last change of a series.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def analyze(
-    run_dir: Path,
+    paths: tuple[Path, ...],
     output: Path | None,
     no_aligned: bool,
     no_plot: bool,
+    sort: str,
     quiet: bool,
+    chain: str | None,
     **reading: Any,
 ) -> None:
-    """Measure the changes between the checkpoints in RUN_DIR.
+    """Measure the changes between the checkpoints of a run, or of each run of a study.
 
-    Reads model_iterNNNN.hdf5, .h5 and .pt in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
+    Walks the checkpoints in a folder in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
     records them), convergence_report.json (these, the aligned changes, which are without what no diffraction pattern
     can see, and how all were got), convergence.png (a picture of them) and trajectory.png (the distances between all
     checkpoints). Ends with a verdict: has each series settled, and since when?
+
+    Of a folder with many runs below it, such as a hypertune study, each run is analyzed into a folder of its own; a
+    table shows them side by side, and convergence_study.csv has it for spreadsheets.
     """
     from ptyconv_cli.analyze import analyze_run
 
-    folder = run_dir if output is None else output
-    if os.access(run_dir, os.R_OK | os.X_OK):  # else there is something more important to say
-        check_writable(folder)
-    with _progress_bar(hidden=quiet) as progress:
-        analysis = analyze_run(run_dir, aligned=not no_aligned, progress=progress, **reading)
-    outputs = {
-        folder / report.CHANGES_NAME: report.changes_json(analysis),
-        folder / report.REPORT_NAME: report.report_json(analysis),
-    }
-    if not no_plot:
-        from ptyconv_cli.dashboard import draw_dashboard
+    run_dir, earlier = _with_earlier(paths, chain)
+    found = Found([run_dir]) if holds_checkpoints(run_dir) else find_runs(run_dir)
+    if not found.runs:
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}")
+    options = {"aligned": not no_aligned, "chain": earlier, **reading}
+    several = None
+    if len(found.runs) == 1:
+        try:
+            _analyze_one(found.runs[0], output or found.runs[0], options, not no_plot, quiet)
+            return
+        except SeveralRuns as error:
+            if error.folder != found.runs[0]:
+                raise
+            several = error
+    if not isinstance(earlier, str) and earlier:
+        raise click.UsageError(f"--chain is for one run, and {run_dir} holds several; --chain auto joins each")
+    check_writable(output or run_dir)
 
-        outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
-        if analysis.trajectories:
-            from ptyconv_cli.trajectory_picture import draw_trajectory
+    def analyze_unit(folder: Path, select: str | None) -> RunAnalysis:
+        return analyze_run(folder, **options | ({"select": select} if select else {}))
 
-            outputs[folder / TRAJECTORY_NAME] = draw_trajectory(analysis.results, "png")
-    write_whole(outputs)
+    units = units_of(run_dir, found.runs, output)
+    with _progress_bar("runs", hidden=quiet) as progress:
+        rows = []
+        for number, of_unit in enumerate(analyze_all(units, analyze_unit, not no_plot), 1):
+            rows += of_unit
+            progress(number, len(units))
+    if several and all(row.problem for row in rows):
+        raise several
+    place = (output or run_dir) / TABLE_NAME
+    write_whole({place: table_csv(rows, sort)})
+    if not quiet:
+        for line, state in study_table(rows, sort):
+            _say_coloured(line, state)
+        aside = f"{len(found.collated)} collated files were left out: they are the ends of different trials."
+        _say(f"\n{aside}\n" if found.collated else "")
+        _say(f"wrote {place}, and each run's results into {'a folder of its own' if output else 'its folder'}")
+    _complain(found.problems, rows)
+
+
+def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], pictures: bool, quiet: bool) -> None:
+    from ptyconv_cli.analyze import analyze_run
+
+    check_writable(folder)
+    with _progress_bar("checkpoints", hidden=quiet) as progress:
+        analysis = analyze_run(run_dir, progress=progress, **options)
+    outputs = write_outputs(analysis, folder, pictures)
     if not quiet:
         _say(summary(analysis))
         if analysis.verdict:
             _say("")
             _say_verdict(analysis.verdict, analysis.engine.loss)
-        _say("\nwrote " + "\n      ".join(str(path) for path in outputs))
+        _say("\nwrote " + "\n      ".join(map(str, outputs)))
     if analysis.warnings:
         _say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
+
+
+def _with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:
+    """Sort out the folder to analyze, and those of the runs before it, or that they are to be found."""
+    *before, run_dir = paths
+    if before and chain in (None, AUTO):
+        raise click.UsageError("give one folder; of several that go on from one another: --chain FIRST SECOND ...")
+    return run_dir, AUTO if chain == AUTO else [] if chain is None else [Path(chain), *before]
+
+
+def _complain(problems: list[str], rows: list[Row]) -> None:
+    """Say what a user should hear of a study; end with exit code 1 where a run failed."""
+    for note in [row.note for row in rows if row.note]:
+        _say(f"\n{note}", err=True)
+    warnings = [*problems, *shared_warnings(rows)]
+    if warnings:
+        _say("\n" + warnings_text(warnings), err=True)
+    failures = [row.problem for row in rows if row.problem]
+    if failures:
+        _say("\n" + "\n".join(f"Error: {failure}" for failure in failures), err=True)
+        sys.exit(1)
+
+
+@main.command("ls")
+@click.argument("path", type=PATH, default=Path())
+def list_runs(path: Path) -> None:
+    """List the runs at or below PATH, without reading what is reconstructed.
+
+    For each run: what wrote it, the number of its checkpoints, iterations, shape of the object (omode, slice, y, x),
+    pixel size, what it was resumed from, and what is wrong with it.
+    """
+    found = find_runs(path)
+    if not found.runs and not found.collated:
+        raise PtyconvError(f"{path}: {no_checkpoint(found, path)}")
+    listed = [run for folder in found.runs for run in list_folder(path, folder)]
+    _say("\n".join(listing(found, path, listed)))
 
 
 @main.command()
@@ -261,22 +259,23 @@ def plot(
 
 
 @main.command()
-@click.argument("run_dir", type=PATH)
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
 @click.option(
     "--tol",
     "tolerances",
     multiple=True,
     metavar="TENSOR=DISTANCE",
-    callback=_checked(_split_tolerances),
+    callback=checked(split_tolerances),
     help="Settled is what moved no farther than this over the last checkpoints (8, or half of few): objp=1e-3 (rad), "
     "probe_pos_shifts=0.05 (Å), probe (in mean intensities), obja. May be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-@_options(READING)
+@all_of(READING)
 def check(
-    run_dir: Path,
+    paths: tuple[Path, ...],
     tolerances: dict[str, float],
     as_json: bool,
+    chain: str | None,
     **reading: Any,
 ) -> None:
     """Say whether the run in RUN_DIR has settled; for scripts and job chains. Writes no files.
@@ -286,7 +285,8 @@ def check(
     from ptyconv_cli.analyze import analyze_run
     from ptyconv_cli.conclusion import NOT_SETTLED
 
-    analysis = analyze_run(run_dir, tolerances=tolerances, **reading)
+    run_dir, earlier = _with_earlier(paths, chain)
+    analysis = analyze_run(run_dir, tolerances=tolerances, chain=earlier, **reading)
     assert analysis.verdict
     if as_json:
         click.echo(json.dumps(report.verdict_data(analysis.verdict), indent=1, ensure_ascii=False))
@@ -299,9 +299,13 @@ def check(
 
 
 def _say_verdict(verdict: RunVerdict, loss: Curve) -> None:
-    plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
     for line, state in verdict_lines(verdict, loss):
-        click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
+        _say_coloured(line, state)
+
+
+def _say_coloured(line: str, state: str) -> None:
+    plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
+    click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
 
 
 def _say(text: str, err: bool = False) -> None:
@@ -309,10 +313,10 @@ def _say(text: str, err: bool = False) -> None:
 
 
 @contextmanager
-def _progress_bar(hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows (checkpoints done, checkpoints in all) on a terminal, and elsewhere nothing."""
+def _progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many are done of how many in all on a terminal, and elsewhere nothing."""
     hidden = hidden or not sys.stderr.isatty()
-    with click.progressbar(length=1, label="checkpoints", file=sys.stderr, hidden=hidden, show_pos=True) as bar:
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden, show_pos=True) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total

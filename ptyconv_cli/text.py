@@ -1,11 +1,39 @@
 """Small pieces of text: what comes from files and folders as it may be shown, and numbers as people read them."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from os.path import commonprefix
 
 
 def printable(text: str, keep: str = "") -> str:
     """Return text in which what would steer a terminal is shown as "?", but for the characters to `keep`."""
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
+
+
+def shortened(text: str, width: int, at_end: bool = False) -> str:
+    """Return text as it can be shown in at most `width` characters: shortened in the middle, or `at_end`."""
+    text = printable(text)
+    if len(text) <= width:
+        return text
+    kept_at_end = 0 if at_end else (width - 1) // 2
+    return f"{text[: width - 1 - kept_at_end]}…{text[len(text) - kept_at_end :]}"
+
+
+def told_apart(names: Sequence[str], width: int) -> list[str]:
+    """Return names as they can be shown in at most `width` characters, and different where they are different.
+
+    Those that shortening in the middle makes the same are shown from where they begin to differ.
+    """
+    short = [shortened(name, width) for name in names]
+    for same in [s for s, count in Counter(short).items() if count > 1]:
+        alike = [name for name, shown in zip(names, short, strict=True) if shown == same]
+        start = max(len(commonprefix(alike)) - width // 3, 0)  # noqa: RUF071 - character by character is meant
+        short = [
+            shortened(f"…{name[start:]}", width, at_end=True) if shown == same else shown
+            for name, shown in zip(names, short, strict=True)
+        ]
+    return short
 
 
 def percent(share: float) -> str:

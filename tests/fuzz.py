@@ -202,10 +202,11 @@ def verdict(code: int | None, said: str, out: Path, right: Points, victim: int, 
         return "FAILED: took too long"
     if code not in (0, 1) or "Traceback" in said:
         return f"FAILED: ended with {code}: {said[-300:]}"
-    if code == 1:
+    of_runs = list(out.glob("run*/")) if "its checkpoints are of" in said else []
+    if code == 1 and not of_runs:
         clean = said.startswith("Error: ") and not out.exists()
         return "an error" if clean else f"FAILED: no clean error: {said[-300:]}"
-    found = points_in(out)
+    found = {place: value for folder in of_runs or [out] for place, value in points_in(folder).items()}
     wrong = {place for place, value in found.items() if place in right and value != right[place]}
     if any(victim not in place for place in wrong):
         return f"FAILED: wrong numbers between whole files: {sorted(wrong)}"

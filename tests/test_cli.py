@@ -235,8 +235,8 @@ def broken(tmp_path):
     [
         ("absent", [], "{}: there is no such folder"),
         ("file", [], "{}: is a file; give the folder it is in"),
-        ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt)"),
-        ("above", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, .h5 or .pt); its subfolders do: run_a"),
+        ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
+        ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
         ("shape", [], "{}: its checkpoints are of 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
         (
@@ -248,7 +248,7 @@ def broken(tmp_path):
         (
             "tensor",
             [],
-            "{}/model_iter0002.hdf5: has no tensor objp; it has obja, probe_pos_shifts, probe (choose with -t)",
+            "{}/model_iter0002.hdf5: has no tensor objp; it has obja, probe, probe_pos_shifts (choose with -t)",
         ),
         ("tensor", ["-t", "objp"], "{}/model_iter0002.hdf5: has no tensor objp"),
         (

@@ -90,7 +90,10 @@ NOT_READ = {
     "truncated": (lambda path: os.truncate(path, path.stat().st_size // 2), "HDF5 cannot read the file (Unable to"),
     "no bytes": (lambda path: os.truncate(path, 0), "is empty (0 bytes)"),
     "text": (lambda path: path.write_text("no HDF5"), "HDF5 cannot read the file (Unable to"),
-    "no tensor": (lambda path: edit(path, OBJP, lambda *_: None), "has no tensor objp; it has obja, probe_pos_shifts"),
+    "no tensor": (
+        lambda path: edit(path, OBJP, lambda *_: None),
+        "has no tensor objp; it has obja, probe, probe_pos_shifts",
+    ),
     "no niter": (lambda path: edit(path, "niter", lambda *_: None), "has no dataset niter (expected one integer"),
     "rank": (lambda path: edit(path, OBJP, put(np.zeros((7, 8), "f4"))), "expected real (omode, slice, y, x), found"),
     "type": (lambda path: edit(path, OBJP, put(np.zeros((1, 2, 56, 60), "i4"))), "expected real (omode, slice, y, x)"),
@@ -227,7 +230,7 @@ def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, mon
         shutil.copyfile(sample / "model_iter0010.hdf5", sample / MIDDLE)
         return found
 
-    monkeypatch.setattr("ptyconv_cli.analyze.read_headers", then_rewrite)
+    monkeypatch.setattr("ptyconv_cli.checkpoints.chain.read_headers", then_rewrite)
     analysis = analyze_run(sample, device="cpu")
     assert [(file.file, file.reason) for file in analysis.left_out] == [
         (MIDDLE, "was written again while it was analyzed")
@@ -254,14 +257,16 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     edit(sample / NEWEST, name, put(values))
     result = ptyconv("analyze", sample, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert result.stderr == (
-        f"Error: {sample}: its checkpoints are of 2 runs:\n"
+    assert result.stderr.startswith(
+        f"\n{sample}: its checkpoints are of 2 runs:\n"
         "  1: model_iter0010.hdf5, …, model_iter0110.hdf5 (11 files)\n"
         f"  2: model_iter0120.hdf5: {why}\n"
-        "No change from one run to another means anything. Choose a run with --select 1,\n"
-        "or files by a pattern of names, such as --select 'model_iter00*'.\n"
     )
-    assert not (tmp_path / "out").exists()
+    assert f"\nError: {sample}: holds 1 checkpoint that can be used (" in result.stderr
+    assert (tmp_path / "out" / "run1" / "convergence_iters.json").exists()
+    checked = ptyconv("check", sample)
+    assert checked.exit_code == 1
+    assert "Choose a run with --select 1" in checked.stderr
     expected = {key: curve[:-1] for key, curve in whole.items()}
     for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
         found = analyze_run(sample, device="cpu", select=select)
@@ -288,7 +293,7 @@ def test_damage_that_shows_only_when_the_numbers_are_read(tmp_path, bad):
 
 
 def test_two_runs_in_one_folder_are_told_apart():
-    mixed = runs.DATA / "ptyrad-1.0" / "mixed_in_one_folder"
+    mixed = runs.DATA / "resume" / "mixed_in_one_folder"
     with pytest.raises(PtyconvError) as error:
         analyze_run(mixed, device="cpu")
     assert "  1: model_iter0002.hdf5, model_iter0004.hdf5, model_iter0006.hdf5\n" in str(error.value)
