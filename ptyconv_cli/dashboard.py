@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from ptyconv_cli.drawing import (
     FAINT,
     FEW,
+    SEAMS,
     STYLES,
     columns,
     iteration_ticks,
+    mark_seams,
     picture,
     set_logarithmic,
     title_of,
@@ -36,11 +38,13 @@ def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> 
     """Return the dashboard as a picture in `file_format` (png, pdf or svg): see `panels.panels` for what it shows."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120)
     title_of(figure, results, "change between snapshots")
-    if results.aligned_points:
-        figure.text(0.5, 1 - 0.6 / HEIGHT, CAPTION, ha="center", fontsize=10)
+    caption = " ".join([*([CAPTION] if results.aligned_points else []), *([SEAMS] if results.seams else [])])
+    figure.text(0.5, 1 - 0.6 / HEIGHT, caption, ha="center", fontsize=9 if results.seams else 10)
     grid = figure.subplots(2, 4)
     for axes, panel in zip(grid.flat, panels(results, options), strict=True):
         _draw_panel(axes, panel)
+        if not panel.empty:
+            mark_seams(axes, results, options.since)
         if results.since is not None and results.since >= options.since and not panel.empty:
             axes.axvline(results.since, color="0.5", linewidth=1, linestyle=":")
     legends = [axes.get_legend() for axes in grid.flat]

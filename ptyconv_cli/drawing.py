@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ptyconv_cli.history import Curve, Results
+from ptyconv_cli.text import shortened
 
 STYLES = (
     ("#0072B2", "-"),
@@ -27,6 +28,8 @@ Okabe and Ito's colours, which colour-blind people can tell apart: https://jfly.
 FAINT = 0.35
 """Opacity of raw curves beside aligned ones."""
 
+SEAMS = "Dash-dotted: another run, or engine, begins."
+
 FEW = 50
 """Up to so many points have markers of their own; more would run into a band."""
 
@@ -36,12 +39,19 @@ LONGEST_NAME = 90
 
 def title_of(figure: Figure, results: Results, shows: str) -> None:
     """Write the run's name and what the picture shows above it."""
-    name = results.short_name(LONGEST_NAME)
+    name = shortened(results.name, LONGEST_NAME)
     niters = [point.niter for points in results.points.values() for point in points]
     title = f"{name}: {shows} up to iteration {max(niters)}" if niters else name
     if results.state:
         title += f" ({results.state}{'' if results.since is None else f' since {results.since}'})"
     figure.suptitle(title, fontsize=13, parse_math=False, y=1 - 0.2 / figure.get_figheight())
+
+
+def mark_seams(axes: Axes, results: Results, since: int) -> None:
+    """Draw a line where another run, or other settings, begin."""
+    for seam in results.seams:
+        if seam.niter >= since:
+            axes.axvline(seam.niter, color="0.35", linewidth=1, linestyle="-.")
 
 
 def set_logarithmic(axes: Axes) -> None:

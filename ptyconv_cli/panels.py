@@ -141,9 +141,14 @@ def _intervals(points: dict[str, list[Point]]) -> set[int]:
 
 
 def _curve(points: list[Point], options: PlotOptions) -> Curve:
-    if not options.per_iteration:
-        return [(point.niter, point.value) for point in points]
-    return [(point.niter, point.value / point.interval) for point in points if point.interval and point.interval > 0]
+    if options.per_iteration:
+        points = [replace(p, value=p.value / p.interval) for p in points if p.interval and p.interval > 0]
+    curve: Curve = []
+    for point in points:
+        if curve and point.since is not None and point.since > curve[-1][0]:
+            curve.append((point.since, math.nan))  # nothing was compared there: the line breaks
+        curve.append((point.niter, point.value))
+    return curve
 
 
 def _cut(panel: Panel, options: PlotOptions) -> Panel:

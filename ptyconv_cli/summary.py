@@ -6,7 +6,7 @@ import textwrap
 from ptyconv_cli.agreement import FAR
 from ptyconv_cli.history import Curve, Point, RunAnalysis, RunVerdict, SeriesVerdict, TakenOut
 from ptyconv_cli.series import SERIES
-from ptyconv_cli.text import percent
+from ptyconv_cli.text import percent, printable, shortened
 
 WIDTH = 80
 SPARK_WIDTH = 23
@@ -82,9 +82,14 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
+    seams = [
+        f"after {seam.niter} {seam.what}" + (" (not compared across)" if seam.difference else "")
+        for seam in analysis.seams
+    ]
     return [
-        f"{analysis.results.short_name(WIDTH - len(found))}{found}",
+        f"{shortened(analysis.results.name, WIDTH - len(found))}{found}",
         f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
+        *(line for seam in seams for line in textwrap.wrap(printable(seam), WIDTH, subsequent_indent="  ")),
     ]
 
 

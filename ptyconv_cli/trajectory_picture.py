@@ -16,6 +16,7 @@ from ptyconv_cli.drawing import (
     STYLES,
     columns,
     iteration_ticks,
+    mark_seams,
     picture,
     set_logarithmic,
     set_logarithmic_ticks,
@@ -81,6 +82,8 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
                 write_instead(axes, f"{tensor} was not analyzed")
             else:
                 draw(axes, trajectory, linear, since)
+                if draw is not _draw_matrix:
+                    mark_seams(axes, results, max(since, trajectory.niters[0]))
     return picture(figure, file_format)
 
 

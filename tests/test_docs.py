@@ -18,12 +18,21 @@ from ptyconv_cli.version import __version__
 README = (runs.ROOT / "README.md").read_text()
 
 
-def test_the_shown_output_is_real(ptyconv, tmp_path, monkeypatch):
-    (tmp_path / "sample_data").symlink_to(runs.ROOT / "sample_data")
+SHOWN = re.findall(r"\$ ptyconv (.*)\n((?:.*\n)*?)```", README)
+
+
+@pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_the_shown_output_is_real(ptyconv, tmp_path, monkeypatch, command, output):
+    for folder in ("sample_data", "tests"):
+        (tmp_path / folder).symlink_to(runs.ROOT / folder)
     monkeypatch.chdir(tmp_path)
-    shown = re.search(r"\$ ptyconv (analyze .*)\n((?:.*\n)*?)```", README)
-    result = ptyconv(*shown[1].split(), "--device", "cpu")
-    assert result.output == shown[2]
+    if "sample_data" in command:
+        command += " --device cpu"
+    assert ptyconv(*command.split()).stdout == output
+
+
+def test_all_kinds_of_output_are_shown():
+    assert [command.split()[0] for command, _ in SHOWN] == ["analyze", "analyze", "ls"]
 
 
 @pytest.mark.parametrize("name", main.commands)
