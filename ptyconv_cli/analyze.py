@@ -195,7 +195,7 @@ def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None
         name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
         for name in tensors
     }
-    needed = TURNS * sum((8 if name == "probe" else 4) * count for name, count in numbers.items())
+    needed = TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())
     if not hasattr(os, "sysconf"):  # Windows doesn't tell
         return
     held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

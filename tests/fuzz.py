@@ -24,7 +24,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import torch
-from runs import SAMPLE, SAMPLE_PT
+from runs import DATA, SAMPLE, SAMPLE_PT
 
 import ptyconv_cli.walk  # noqa: F401  loaded here, so that the many processes need not load it
 from ptyconv_cli.checkpoints import run as checkpoints_run
@@ -37,7 +37,17 @@ LIMIT = 10
 MEMORY = 8 << 30
 """Bytes that it may ask for."""
 
-TENSORS = ("obja", "objp", "probe", "probe_pos_shifts")
+TENSORS = (
+    *(f"optimizable_tensors/{name}" for name in ("obja", "objp", "probe", "probe_pos_shifts")),
+    *("object/data", "probe/data", "scan/data"),
+    *("components/object/tensors/amp", "components/object/tensors/phase", "components/probe/tensors/modes"),
+    "components/positions/tensors/shifts",
+)
+ALSO_READ = (
+    *("niter", "loss_iters", "model_attributes/crop_pos", "model_attributes/dx"),
+    *("type", "iter/total_iter", "iter/engine_iter", "object/sampling", "object/corner", "scan/initial"),
+    *("components/positions/tensors/crop_pos", "model_meta/dx", "model_meta/length_unit"),
+)
 Parts = list[tuple[int, int]]
 Points = dict[tuple[str, int, int], float | None]
 
@@ -70,7 +80,7 @@ def parts_of(path: Path) -> tuple[Parts, Parts]:
         def visit(name: str, item: object) -> None:
             if isinstance(item, h5py.Dataset) and item.id.get_offset() is not None:
                 part = item.id.get_offset(), item.id.get_offset() + item.id.get_storage_size()
-                (tensors if name.removeprefix("optimizable_tensors/") in TENSORS else others).append(part)
+                (tensors if name in TENSORS else others).append(part)
 
         file.visititems(visit)
     return tensors, others
@@ -125,8 +135,8 @@ def damage_hdf5(path: Path, draw: random.Random) -> Damage:
     with h5py.File(path, "r+") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        read = [name for name in names if name.startswith("optimizable") or name in ("niter", "loss_iters")]
-        name = draw.choice([*read, "model_attributes/crop_pos", "model_attributes/dx", draw.choice(names)])
+        read = [name for name in names if name in TENSORS or name in ALSO_READ]
+        name = draw.choice([*read, draw.choice(names)])
         if draw.random() < 0.2 or file[name].dtype.kind not in "fiuc":
             file.move(name, name + "_renamed")
             return Damage(f"renamed {name}", "nothing")
@@ -225,6 +235,8 @@ def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
         whole: dict[str, Points] = {}
         bases = {"HDF5": [SAMPLE / f"model_iter{n:04d}.hdf5" for n in (10, 20, 30, 40)]}
         bases[".pt"] = sorted(SAMPLE_PT.glob("*.pt"))[:4]
+        bases["v2"] = sorted((DATA / "ptyrad-v2" / "pixel").iterdir())[:4]
+        bases["phaser"] = sorted((DATA / "phaser" / "lsqml").iterdir())[:4]
         for number in range(-len(bases), count):
             draw = random.Random(f"{seed} {number}")
             base = list(bases)[number % len(bases)]
@@ -238,10 +250,11 @@ def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
                 assert code == 0, said
                 whole[base] = points_in(work / "out")
                 continue
-            victim = work / "run" / draw.choice(bases[base]).name
-            damage = draw.choice([damage_bytes, damage_hdf5 if base == "HDF5" else damage_pt])(victim, draw)
+            # phaser's scanned region comes from positions of the first file, which are numbers like others.
+            victim = work / "run" / draw.choice(bases[base][base == "phaser" :]).name
+            damage = draw.choice([damage_bytes, damage_pt if base == ".pt" else damage_hdf5])(victim, draw)
             code, said = analyze(work / "run", work / "out")
-            outcome = verdict(code, said, work / "out", whole[base], int(victim.stem[-4:]), damage)
+            outcome = verdict(code, said, work / "out", whole[base], int(victim.stem.rpartition("iter")[2]), damage)
             if outcome.startswith(("FAILED", "UNNOTICED")):
                 print(f"seed {seed}, number {number}, {base}, {victim.name}, {damage.what}: {outcome}", flush=True)
             outcomes[f"{base}, {damage.touches}", outcome.split(":")[0]] += 1

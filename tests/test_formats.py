@@ -1,6 +1,7 @@
 """Every format: what its files hold, in the same six series and units as PtyRAD's."""
 
 import math
+import os
 import re
 import shutil
 import sys
@@ -10,11 +11,13 @@ import h5py
 import numpy as np
 import pytest
 import runs
+import torch
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import readers
 from ptyconv_cli.errors import SeveralRuns
+from ptyconv_cli.phase import unwrap
 
 PHASER = runs.DATA / "phaser"
 
@@ -333,3 +336,40 @@ def test_what_another_packages_reader_stumbles_over_is_said(plugged_in, tmp_path
     write_npz_run(tmp_path / "run")
     with pytest.raises(PtyconvError, match=said):
         analyze_run(tmp_path / "run", device="cpu")
+
+
+def test_double_precision_is_reckoned_with_before_memory_is_asked_for(monkeypatch):
+    """Of phaser's numbers: 3 checkpoints, of 26 × 31 voxels twice, in float64, and 2 × 48 × 48 in complex128."""
+    needed = 3 * (2 * 2 * 26 * 31 * 8 + 2 * 48 * 48 * 16 + 168 * 2 * 8)
+    sysconf = os.sysconf
+    held = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": needed - 1}
+    monkeypatch.setattr(os, "sysconf", lambda name: held.get(name, sysconf(name)))
+    with pytest.raises(PtyconvError, match="GB of memory; this machine has"):
+        analyze_run(PHASER / "lsqml", device="cpu")
+    held["SC_PHYS_PAGES"] = needed
+    analyze_run(PHASER / "lsqml", device="cpu")
+
+
+def test_a_corner_that_moves_is_another_run(lsqml):
+    """Pixels are counted from it: nothing can be compared then."""
+    with h5py.File(lsqml / "iter006.h5", "r+") as file:
+        file["object/corner"][0] += 1
+    with pytest.raises(SeveralRuns, match=r"2: iter006.h5: the scan positions"):
+        analyze_run(lsqml, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_unwrapping(dtype):
+    way = torch.linspace(0, 40, 200, dtype=dtype)[:, None] * torch.tensor([1.0, -0.7, 0.0], dtype=dtype)
+    before = None
+    for step in way:
+        phase = torch.polar(torch.ones_like(step), step).angle()
+        unwrap(phase, before)
+        before = phase
+    assert before.tolist() == pytest.approx([40, -28, 0], abs=1e-4 if dtype is torch.float32 else 1e-12)
+
+
+def test_the_first_phase_is_continuous_about_its_mean():
+    phase = torch.tensor([3.1, -3.1, 3.0, -3.0], dtype=torch.float64)
+    unwrap(phase, None)
+    assert float(phase.max() - phase.min()) == pytest.approx(2 * (math.pi - 3))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import runs
 
+from ptyconv_cli import analyze_run
 from ptyconv_cli.bend import bend
 from ptyconv_cli.dashboard import draw_dashboard
 from ptyconv_cli.history import EngineHistories, Point, Results, Trajectory
@@ -458,3 +459,29 @@ def test_results_survive_json(analyzed):
     assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
     assert results.engine.live_percentiles == (15, 85)
     assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 3
+
+
+def test_seams_are_marked_and_curves_break_where_nothing_was_compared(figure, trajectory_panels):
+    results = analyze_run(runs.DATA / "phaser" / "epie_resize", device="cpu").results
+    panels = figure(results)
+    for title in ("Loss", "Object phase", "Probe intensity"):
+        dashed = [line.get_xdata()[0] for line in panels[title].lines if line.get_linestyle() == "-."]
+        assert dashed == [4, 8]
+    assert not panels["Object tilt"].lines
+    (curve,) = [line for line in panels["Probe intensity"].lines if str(line.get_label()).startswith("last")]
+    drawn = curve.get_xydata()
+    assert drawn[:, 0].tolist() == [4, 6, 8, 10, 12, 14]
+    assert np.isnan(drawn[:, 1]).tolist() == [False, True, False, True, False, False]
+    assert not [line for axes in trajectory_panels(results) for line in axes.lines if line.get_linestyle() == "-."]
+    joined = analyze_run(runs.DATA / "phaser" / "lsqml", device="cpu").results
+    to_last = trajectory_panels(joined)[0]
+    assert [line.get_xdata()[0] for line in to_last.lines if line.get_linestyle() == "-."] == [8]
+
+
+def test_the_caption_of_a_picture_with_seams_fits(figure):
+    results = analyze_run(runs.DATA / "phaser" / "epie_resize", device="cpu").results
+    drawn = next(iter(figure(results).values())).figure
+    drawn.canvas.draw()
+    boxes = [text.get_window_extent() for text in drawn.texts]
+    assert max(box.x1 for box in boxes) < drawn.bbox.width
+    assert min(box.x0 for box in boxes) > 0

@@ -62,18 +62,17 @@ class PhaserCheckpoint(TreeCheckpoint):
 
     def crop_pos(self) -> np.ndarray:
         """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel."""
-        corner = self._read("object/corner", PAIR).astype(np.float64)
-        pixels = (self._positions("scan/data") - corner) / self._sampling
+        pixels = self._in_pixels("scan/data")
         if not np.isfinite(pixels).all() or np.abs(pixels).max() > MOST_NUMBERS:
             raise CheckpointError(f"{self.path}: dataset scan/data: positions lie outside any object")
         # Rounded half up: pixel [0, 0] is centred at the corner.
         return np.asarray(np.floor(pixels + 0.5).astype(np.int64) - np.array(self.probe_shape()) // 2)
 
     def scan(self) -> np.ndarray:
-        """Return the positions in Å that the run began with; of a file without them, only how many there are."""
+        """Return the positions in px that the run began with; of a file without them, only how many there are."""
         if self._tree.find("scan/initial") is None:
             return np.array([len(self._positions("scan/data"))])
-        return self._positions("scan/initial")
+        return self._in_pixels("scan/initial")
 
     def tensor(self, name: str) -> Any:
         """Return a tensor: amplitude and phase from the transmission, positions in px from those the run began with."""
@@ -131,6 +130,10 @@ class PhaserCheckpoint(TreeCheckpoint):
         if began.shape != now.shape:
             raise CheckpointError(f"{self.path}: scan/initial has {len(began)} positions, scan/data {len(now)}")
         return np.asarray((now - began) / self.dx)
+
+    def _in_pixels(self, name: str) -> np.ndarray:
+        corner = self._read("object/corner", PAIR).astype(np.float64)
+        return np.asarray((self._positions(name) - corner) / self._sampling)
 
     def _positions(self, name: str) -> np.ndarray:
         """Read positions (…, 2) in Å as (N, 2)."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.checkpoints.stamp import Stamp, stamp
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import Curve, EngineHistories, LeftOut
+from ptyconv_cli.series import TENSORS
 
 PATIENCE = (0.3, 0.7, 1.0)
 """Seconds to wait between attempts at the newest checkpoint, which the engine may be writing."""
@@ -23,7 +25,8 @@ class Header:
     """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
 
     `niter`: its iteration, with the `before` iterations of the runs that its run was resumed from; `loss`: the run's
-    loss up to there, (n, 2), empty where the file has none; `stamp`: what changes when the file does; the rest as in
+    loss up to there, (n, 2), empty where the file has none; `stamp`: what changes when the file does; `kinds`: what the
+    tensors are read as; the rest as in
     `checkpoint.Checkpoint`.
     """
 
@@ -36,6 +39,7 @@ class Header:
     scan: np.ndarray
     probe_shape: tuple[int, int]
     shapes: dict[str, tuple[int, ...]]
+    kinds: dict[str, np.dtype[Any]]
     phase_wraps: bool
     began: int
     loss: np.ndarray
@@ -59,6 +63,7 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
             scan=checkpoint.scan(),
             probe_shape=checkpoint.probe_shape(),
             shapes=checkpoint.shapes(tensors),
+            kinds={name: checkpoint.kind_of(name) for name in TENSORS},
             phase_wraps=checkpoint.phase_wraps,
             began=checkpoint.began,
             loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
