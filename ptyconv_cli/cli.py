@@ -247,7 +247,9 @@ def plot(
         from ptyconv_cli.trajectory_picture import draw_trajectory
 
         if not results.trajectories:
-            raise PtyconvError(f"{path}: holds no trajectory; analyze the run, without --no-aligned")
+            raise PtyconvError(
+                f"{path}: holds no trajectory; that needs two checkpoints after the last seam, and no --no-aligned"
+            )
         drawn = draw_trajectory(results, file_format, linear=linear, since=since)
     else:
         from ptyconv_cli.dashboard import draw_dashboard

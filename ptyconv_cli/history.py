@@ -1,7 +1,7 @@
 """What is known of a run over its iterations: plain numbers, no tensors, no files."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ptyconv_cli.region import Region
@@ -166,6 +166,24 @@ class EngineHistories:
     convergence: dict[str, Curve] = field(default_factory=dict)
     optimised: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     live_percentiles: tuple[float, float] | None = None
+
+    def plain(self) -> "EngineHistories":
+        """Return the same in plain numbers; raise TypeError or ValueError where there are others."""
+
+        def curve(pairs: Curve) -> Curve:
+            return [(int(niter), float(value)) for niter, value in pairs]
+
+        def curves(found: dict[str, Curve]) -> dict[str, Curve]:
+            return {str(name): curve(pairs) for name, pairs in found.items()}
+
+        return replace(
+            self,
+            loss=curve(self.loss),
+            learning_rates=curves(self.learning_rates),
+            tilts=curves(self.tilts),
+            slice_thickness=curve(self.slice_thickness),
+            convergence=curves(self.convergence),
+        )
 
     def followed_by(self, later: "EngineHistories", after: int) -> "EngineHistories":
         """Return these up to an iteration, and after it those of a run that went on from there, counting from 1."""

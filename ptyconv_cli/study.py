@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -31,10 +31,13 @@ class Unit:
     select: str | None
     place: Path
 
-    def parts(self, count: int) -> list["Unit"]:
-        """Return the `count` runs that the folder turned out to hold."""
+    def parts(self, count: int, taken: Collection[Path]) -> list["Unit"]:
+        """Return the `count` runs that the folder turned out to hold; places that are `taken` are those of others."""
+        called = "run"
+        while any(self.place / f"{called}{number}" in taken for number in range(1, count + 1)):
+            called += "_"
         return [
-            Unit(f"{self.name}/run{number}", self.folder, str(number), self.place / f"run{number}")
+            Unit(f"{self.name}/{called}{number}", self.folder, str(number), self.place / f"{called}{number}")
             for number in range(1, count + 1)
         ]
 
@@ -85,11 +88,12 @@ def analyze_all(
     A run that cannot be analyzed is one with a problem, and the others go on. A folder that holds several runs gives a
     row for each.
     """
+    places = [unit.place for unit in units]
     for unit in units:
         try:
             yield [_row(unit, analyze, pictures)]
         except SeveralRuns as several:
-            rows = [_row(part, analyze, pictures) for part in unit.parts(several.count)]
+            rows = [_row(part, analyze, pictures) for part in unit.parts(several.count, places)]
             yield [replace(rows[0], note=several.listing), *rows[1:]]
 
 
@@ -102,6 +106,8 @@ def _row(unit: Unit, analyze: Callable[[Path, str | None], RunAnalysis], picture
         if isinstance(error, SeveralRuns) and error.folder == unit.folder and unit.select is None:
             raise
         return Row(unit.name, unit.place, problem=str(error))
+    except OSError as error:
+        return Row(unit.name, unit.place, problem=f"{error.filename or unit.folder}: {error.strerror or error}")
     loss = analysis.engine.loss
     return Row(
         unit.name,

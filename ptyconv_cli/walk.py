@@ -99,8 +99,7 @@ def walk(
                 found.used.append(header)
                 snapshot = snapshot_of(to_device(memory, device), header.dx)
                 if header.phase_wraps and "objp" in snapshot.values:
-                    unwrap(snapshot.values["objp"], phase)
-                    phase = snapshot.values["objp"]
+                    phase = unwrap(snapshot.values["objp"], phase)
                 yield _Ready(header, snapshot, memory)
 
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 
 import h5py
 import pytest
@@ -9,6 +10,7 @@ import runs
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.history import EngineHistories
 from ptyconv_cli.results import read_results
 
 RESUME = runs.DATA / "resume"
@@ -209,3 +211,69 @@ def test_the_command_line_marks_seams(ptyconv, tmp_path):
     assert [seam.niter for seam in results.seams] == [10]
     assert ptyconv("plot", tmp_path).exit_code == 0
     assert ptyconv("check", "--chain", "auto", RESUMED).exit_code == 4
+
+
+@pytest.mark.parametrize("options", [{"every": 6}, {"every": 4}, {"select": "model_iter000[246]*"}])
+def test_a_parent_that_is_not_asked_for_ends_the_search(options):
+    mixed = RESUME / "mixed_in_one_folder"
+    if "every" in options:
+        options = {**options, "select": "1"}
+    with suppress(PtyconvError):  # too few are left
+        analyze_run(mixed, chain="auto", device="cpu", **options)
+
+
+def test_a_name_alone_is_no_parent_in_another_folder(tmp_path):
+    first, second = write_chain(tmp_path)
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            file["params/init_params/obj_params"] = "/x/other/model_iter0004.hdf5"
+    analysis = analyze_run(second, chain=[first], device="cpu")
+    assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10, 12]
+    said = (
+        "b says it was resumed from /x/other/model_iter0004.hdf5. As asked, it is joined to the last checkpoint of a."
+    )
+    assert said in analysis.warnings
+
+
+def test_a_run_does_not_go_on_from_itself(tmp_path):
+    first, second = write_chain(tmp_path)
+    with pytest.raises(PtyconvError, match="is given twice"):
+        analyze_run(second, chain=[first, second], device="cpu")
+
+
+@pytest.mark.parametrize(
+    "name", ["/x/" + 5000 * "n" + "/model_iter0004.hdf5", "/x/a/model_iter" + 5000 * "0" + "4.hdf5"]
+)
+def test_a_parent_of_a_monstrous_name_is_not_found(tmp_path, name):
+    _, second = write_chain(tmp_path)
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            file["params/init_params/obj_params"] = name
+    assert len(analyze_run(second, chain="auto", device="cpu").checkpoints) == 3
+
+
+def test_histories_of_a_chain():
+    first = EngineHistories(loss=[(1, 3.0), (2, 2.0), (3, 1.0)], convergence={"probe": [(2, 0.5)]})
+    second = EngineHistories(
+        loss=[(1, 0.5)],
+        optimised={"objp": (3, None), "obja": (None, None), "probe": (1, 9)},
+        live_percentiles=(5.0, 95.0),
+    )
+    joined = first.followed_by(second, 2)
+    assert joined.loss == [(1, 3.0), (2, 2.0), (3, 0.5)]
+    assert joined.optimised == {"objp": (5, None), "obja": (None, None), "probe": (3, 11)}
+    assert joined.convergence == {}  # with other percentiles it is of other masks
+
+
+@pytest.mark.parametrize("named", ["/x/a/notes.txt", "/x/a/model_iter0006.hdf5"])
+def test_no_file_of_the_earlier_run_is_asked_for(tmp_path, named):
+    first, second = write_chain(tmp_path, niters=(2, 4, 6, 9))
+    (first / "notes.txt").write_text("no checkpoint")
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            file["params/init_params/obj_params"] = named
+    with pytest.raises(PtyconvError, match="a: holds 0 checkpoints at multiples of 9"):
+        analyze_run(second, chain=[first], every=9, device="cpu")

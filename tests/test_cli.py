@@ -139,7 +139,8 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     assert ptyconv("plot", tmp_path).exit_code == 0
     again = ptyconv("plot", tmp_path, "--trajectory")
     assert again.exit_code == 1
-    assert again.stderr == f"Error: {tmp_path}: holds no trajectory; analyze the run, without --no-aligned\n"
+    said = "that needs two checkpoints after the last seam, and no --no-aligned"
+    assert again.stderr == f"Error: {tmp_path}: holds no trajectory; {said}\n"
 
 
 def test_the_summary_says_what_was_taken_out(ptyconv, tmp_path):
@@ -242,7 +243,7 @@ def broken(tmp_path):
         (
             "shape",
             ["--select", "1"],
-            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: is of run 2 (--select",
+            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: is of run 2, not 1); a change needs",
         ),
         ("two", ["--every", 4], "{}: holds 1 checkpoint at multiples of 4 iterations; a change needs"),
         (

@@ -162,6 +162,7 @@ def test_an_engine_that_changes_the_sampling_begins_anew():
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-15)
     assert analysis.trajectories["objp"].niters == [10, 12, 14]
     assert analysis.dx == pytest.approx(0.34937393)
+    assert str(analysis.region) == "y 32:58, x 32:62 px"
     assert [warning for warning in analysis.warnings if "no change is computed across" in warning]
     assert all(verdict.since is None or verdict.since > 8 for verdict in analysis.verdict.series.values())
 
@@ -373,3 +374,52 @@ def test_the_first_phase_is_continuous_about_its_mean():
     phase = torch.tensor([3.1, -3.1, 3.0, -3.0], dtype=torch.float64)
     unwrap(phase, None)
     assert float(phase.max() - phase.min()) == pytest.approx(2 * (math.pi - 3))
+
+
+def test_nan_in_one_file_of_phaser_spoils_no_other(tmp_path):
+    folder = shutil.copytree(PHASER / "gradient", tmp_path / "gradient")
+    whole = analyze_run(folder, device="cpu").convergence_iters
+    for name in ("iter002.h5", "iter010.h5"):
+        with h5py.File(folder / name, "r+") as file:
+            file["object/data"][0, 40, 40] = np.nan
+    analysis = analyze_run(folder, device="cpu")
+    assert analysis.not_finite["objp"] == [2, 10]
+    for key in ("objp_fg", "obja_fg"):
+        found = analysis.convergence_iters[key]
+        # Where only the one before holds the NaN, it may lie outside the mask.
+        assert [niter for niter, value in found if niter not in (4, 12) and not math.isfinite(value)] == [10]
+        rest = {n: v for n, v in found if n not in (4, 10, 12)}
+        assert rest == pytest.approx({n: v for n, v in whole[key] if n in rest}, rel=1e-9)
+
+
+def test_an_engine_that_ran_for_longer_than_the_run_is_no_engine(lsqml):
+    with h5py.File(lsqml / "iter006.h5", "r+") as file:
+        file["iter/engine_iter"][...] = 60
+    (left_out,) = analyze_run(lsqml, device="cpu").left_out
+    assert left_out.reason == "iter/engine_iter and iter/total_iter contradict each other"
+
+
+def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
+    write_run(lsqml, [1, 3, 5])
+    with pytest.raises(SeveralRuns, match="phaser wrote it, not PtyRAD"):
+        analyze_run(lsqml, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "def slice_thickness(self): return 'thick'",
+        "def object_tilt(self): return 3.0",
+        "def histories(self): return None",
+        "def histories(self): return __import__('ptyconv_cli.history').history.EngineHistories(loss=3)",
+        "began = 'late'",
+        "def scan(self): raise SystemExit(3)",
+    ],
+)
+def test_another_packages_reader_may_return_anything(plugged_in, ptyconv, tmp_path, method):
+    plugged_in(example_reader() + f"\n    {method}\n")
+    write_npz_run(tmp_path / "run")
+    result = ptyconv("analyze", tmp_path / "run", "-o", tmp_path / "out", "--no-plot")
+    # Histories are only shown: without them the changes are still worth computing.
+    assert result.exit_code == (0 if "histories" in method else 1)
+    assert "the reader of my-package cannot read it (" in " ".join(result.stderr.split())

@@ -48,8 +48,7 @@ def of_one_run(
             )
         others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
         left_out = [
-            LeftOut(header.path.name, f"is of run {number} (--select {select})", header.niter)
-            for number, header in others
+            LeftOut(header.path.name, f"is of run {number}, not {select}", header.niter) for number, header in others
         ]
         return runs[int(select) - 1], left_out
     if len(runs) > 1:

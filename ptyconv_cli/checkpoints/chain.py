@@ -1,5 +1,6 @@
 """From a run folder, or those of runs that go on from each other, to checkpoints on one axis of iterations."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ from ptyconv_cli.checkpoints.checkpoint import Origin
 from ptyconv_cli.checkpoints.discover import find_checkpoints
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
-from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import EngineHistories, LeftOut, Seam
 
 AUTO = "auto"
@@ -48,11 +49,15 @@ def read_run(folder: Path, asked: Asked, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
     paths, lookalikes = find_checkpoints(folder)
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
-    if not paths:
+    # The file tells which run is meant also where it is not among those asked for.
+    tells = with_file is not None and number_in_name(with_file) is not None and _is_file(with_file)
+    also = [with_file] if with_file is not None and tells and with_file not in paths else []
+    if not paths and not also:
         check_that_enough_are_left(folder, [], asked.every, [])
-    headers, left_out = read_headers(paths, asked.tensors, asked.strict)
+    headers, left_out = read_headers(paths + also, asked.tensors, asked.strict)
     if with_file in [header.path for header in headers]:
-        return Run(folder, run_with(with_file, headers, asked.tensors), left_out, lookalikes)
+        headers = run_with(with_file, headers, asked.tensors)
+        return Run(folder, [h for h in headers if h.path not in also], left_out, lookalikes)
     headers, of_other_runs = of_one_run(headers, asked.tensors, asked.select)
     return Run(folder, headers, left_out, lookalikes, of_other_runs)
 
@@ -67,12 +72,26 @@ def read_chain(run_dir: Path, asked: Asked, earlier: Sequence[Path] | str) -> li
     # The number of a run in one folder is none in another.
     asked = replace(asked, select=None) if (asked.select or "").isdecimal() else asked
     if isinstance(earlier, str):
-        while parent := _find_parent(runs):
-            runs.insert(0, read_run(parent.parent, asked, parent))
+        parents: list[Path] = []
+        while (parent := _find_parent(runs)) and parent not in parents:
+            parents.append(parent)
+            earlier_run = read_run(parent.parent, asked, parent)
+            if not earlier_run.headers:
+                runs[0].remarks.append(
+                    f"{runs[0].folder.name} goes on from {parent}, of whose run no file is asked for."
+                )
+                break
+            runs.insert(0, earlier_run)
     else:
+        given = [os.path.realpath(folder) for folder in (*earlier, run_dir)]
+        twice = [folder for folder in given if given.count(folder) > 1]
+        if twice:
+            raise PtyconvError(f"{twice[0]}: is given twice: a run goes on from another one")
         for folder in reversed(earlier):
             origin = _origin_of(runs[0].headers[0])
             runs.insert(0, read_run(folder, asked, folder / _name(origin.parent_file)))
+            if not runs[0].headers:
+                check_that_enough_are_left(folder, [], asked.every, [])
     for run, following in pairwise(runs):
         run.until = _resumed_at(run, following)
     return runs
@@ -152,7 +171,8 @@ def _resumed_at(run: Run, following: Run) -> int:
     origin = _origin_of(following.headers[0])
     file = run.folder / _name(origin.parent_file)
     named = number_in_name(file)
-    if named is not None and file.is_file() and _is_parent(file, origin):
+    by_name = origin.parent or _path(origin.parent_file).parent.name == run.folder.absolute().name
+    if named is not None and by_name and _is_file(file) and _is_parent(file, origin):
         return named
     for header in reversed(run.headers):
         if origin.parent and _origin_of(header).identity == origin.parent:
@@ -175,7 +195,7 @@ def _find_parent(runs: list[Run]) -> Path | None:
         return None
     taken = {header.path.resolve() for run in runs for header in run.headers}
     for file in _candidates(run.folder, origin):
-        if file.is_file() and file.resolve() not in taken and _is_parent(file, origin):
+        if _is_file(file) and file.resolve() not in taken and _is_parent(file, origin):
             return file
     run.remarks.append(f"{run.folder.name} was resumed from {origin.parent_file}, which is not found beside it.")
     return None
@@ -190,7 +210,22 @@ def _candidates(folder: Path, origin: Origin) -> Iterator[Path]:
     yield folder.parent / _path(origin.parent_file).parent.name / name
     if origin.parent:  # folders are renamed, and a run may have been resumed in its parent's
         yield folder / name
-        yield from (beside / name for beside in sorted(folder.parent.iterdir()))
+        yield from (beside / name for beside in _listed(folder.parent))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # a folder that may be passed through, but not listed
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a file is there: of a name that comes out of a file, even the question can be too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _is_parent(file: Path, origin: Origin) -> bool:

@@ -1,5 +1,6 @@
 """From a path to the runs below it, and from a run folder to its checkpoint files. Opens no file."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +26,11 @@ def find_runs(path: Path) -> Found:
 
     Hidden folders are passed over, links are followed. Raises PtyconvError where the path is no folder to be read.
     """
-    found, seen = Found(), set()
+    found, seen = Found(), set[str]()
     waiting = [path]
     while waiting:
         folder = waiting.pop()
-        real = folder.resolve()
+        real = os.path.realpath(folder)
         if real in seen:  # links may lead in a circle
             continue
         seen.add(real)

@@ -49,6 +49,8 @@ class PhaserCheckpoint(TreeCheckpoint):
             raise CheckpointError(f"{self.path}: is no checkpoint of phaser (its type is {tree.text('type')!r})")
         self.niter = int(self._read("iter/total_iter", WHOLE))
         self.began = self.niter - int(self._read("iter/engine_iter", WHOLE))
+        if not 0 <= self.began <= self.niter:
+            raise CheckpointError(f"{self.path}: iter/engine_iter and iter/total_iter contradict each other")
         self._sampling = self._read("object/sampling", PAIR).astype(np.float64)
         if not (np.isfinite(self._sampling).all() and (self._sampling > 0).all()):
             raise CheckpointError(f"{self.path}: the pixel size object/sampling is {self._sampling.tolist()} Å")

@@ -54,7 +54,7 @@ def known_readers() -> tuple[_Known, ...]:
         try:
             reader = entry.load()
             whole = reader.FILES and all(name.count("*") == 1 for name in reader.FILES) and reader.open_checkpoint
-        except Exception as error:  # whatever another package's module stumbles over
+        except (Exception, SystemExit) as error:  # whatever another package's module stumbles over
             problem = f"{type(error).__name__}: {error}"
         else:
             if whole:
@@ -94,7 +94,7 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
             yield checkpoint
     except (PtyconvError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not known.package:
             raise
         problem = f"{type(error).__name__}: {error}"
@@ -103,4 +103,4 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
 
 @cache
 def _digits(pattern: str) -> re.Pattern[str]:
-    return re.compile(r"(\d+)".join(map(re.escape, pattern.split("*"))))
+    return re.compile(r"(\d{1,18})".join(map(re.escape, pattern.split("*"))))

@@ -65,12 +65,23 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
             shapes=checkpoint.shapes(tensors),
             kinds={name: checkpoint.kind_of(name) for name in TENSORS},
             phase_wraps=checkpoint.phase_wraps,
-            began=checkpoint.began,
+            began=int(checkpoint.began),
             loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
-            slice_thickness=checkpoint.slice_thickness(),
-            object_tilt=checkpoint.object_tilt(),
-            remarks=checkpoint.remarks,
+            slice_thickness=_number(checkpoint.slice_thickness()),
+            object_tilt=_pair(checkpoint.object_tilt()),
+            remarks=[str(remark) for remark in checkpoint.remarks],
         )
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _pair(values: tuple[float, float] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    y, x = values
+    return float(y), float(x)
 
 
 def _pixel_size(checkpoint: Checkpoint) -> float:
@@ -140,10 +151,11 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
         try:
             if stamp(header.path) == header.stamp:
                 with open_checkpoint(header.path) as checkpoint:
-                    engine, remarks = checkpoint.histories(), checkpoint.remarks
+                    engine = checkpoint.histories().plain()
+                    remarks = [str(remark) for remark in checkpoint.remarks]
                     break
-        except CheckpointError:  # changed since its header was read: the walk will say so
-            continue
+        except CheckpointError as error:
+            remarks = [f"{error}. Its histories are left out."]
     thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
     tilts: dict[str, Curve] = {
         "y": [(h.niter, h.object_tilt[0]) for h in headers if h.object_tilt is not None],
