@@ -78,9 +78,14 @@ def parts_of(path: Path) -> tuple[Parts, Parts]:
     with h5py.File(path) as file:
 
         def visit(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and item.id.get_offset() is not None:
-                part = item.id.get_offset(), item.id.get_offset() + item.id.get_storage_size()
-                (tensors if name in TENSORS else others).append(part)
+            if not isinstance(item, h5py.Dataset):
+                return
+            parts = [(item.id.get_offset(), item.id.get_storage_size())]
+            if item.chunks:  # packed numbers, each part in a place of its own
+                chunks = [item.id.get_chunk_info(number) for number in range(item.id.get_num_chunks())]
+                parts = [(chunk.byte_offset, chunk.size) for chunk in chunks]
+            found = [(start, start + size) for start, size in parts if start is not None]
+            (tensors if name in TENSORS else others).extend(found)
 
         file.visititems(visit)
     return tensors, others
