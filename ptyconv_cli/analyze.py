@@ -1,21 +1,18 @@
 """Analyzes a run: finds its checkpoints, has them compared, and gathers what there is to know."""
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ptyconv_cli.agreement import compare_with_live
-from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
 from ptyconv_cli.checkpoints.chain import AUTO, Asked, chained_histories, on_one_axis, read_chain, stretches
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left
 from ptyconv_cli.conclusion import conclude, evidence_of_run
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import CheckpointInfo, LeftOut, RunAnalysis, Seam, Trajectory
+from ptyconv_cli.history import CheckpointInfo, LeftOut, Point, RunAnalysis, Seam
+from ptyconv_cli.parts import walk_parts
 from ptyconv_cli.region import Region, scanned_region
 from ptyconv_cli.remarks import (
     remarks_on_left_out,
@@ -27,9 +24,6 @@ from ptyconv_cli.remarks import (
 from ptyconv_cli.series import OF_OBJECT, TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
 from ptyconv_cli.version import __version__
-
-if TYPE_CHECKING:  # it loads torch
-    from ptyconv_cli.walk import Found
 
 Progress = Callable[[int, int], None]
 
@@ -45,6 +39,9 @@ def analyze_run(
     aligned: bool = True,
     tolerances: Mapping[str, float] | None = None,
     chain: Sequence[str | Path] | str = (),
+    files: Collection[Path] | None = None,
+    keep_in: str | Path | None = None,
+    fresh: bool = False,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> RunAnalysis:
@@ -55,7 +52,9 @@ def analyze_run(
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
     out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
     `conclusion.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto" to
-    find them: all go onto one axis of iterations; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with
+    find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `keep_in`: a
+    folder for what the next analysis needs to do only what is new, and that this one uses if it is there, unless
+    `fresh`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with
     the number of checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README,
     "What the numbers mean", "The change that is real" and the two sections after it.
 
@@ -69,9 +68,9 @@ def analyze_run(
     check_device_name(device)
     if isinstance(chain, str) and chain != AUTO:
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
-    run_dir = Path(run_dir)
+    run_dir, keep_in = Path(run_dir), None if keep_in is None else Path(keep_in)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
-    runs = read_chain(run_dir, Asked(settings.tensors, every, select, strict), earlier)
+    runs = read_chain(run_dir, Asked(settings.tensors, every, select, strict, files), earlier)
     engine, remarks_on_engine = chained_histories(runs)
     runs = on_one_axis(runs)
     headers = [header for run in runs for header in run.headers]
@@ -80,40 +79,47 @@ def analyze_run(
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, seams = stretches(headers, settings.tensors)
     regions = [_scanned_region(part[0], settings.tensors) for part in parts]
-    found = _walk(parts, regions, settings, device, strict, progress)
-    left_out += [_seen_from(run_dir, run_dir, file) for file in found.left_out]
-    _check_that_any_are_compared(run_dir, found, every, left_out, seams)
-    niters = [header.niter for header in found.used]
-    trajectories = _trajectories(found, parts[-1])
+    walked = walk_parts(parts, regions, settings, device, strict, progress, None if fresh else keep_in)
+    # These load torch, which takes a while; it was loaded beside reading.
+    from ptyconv_cli.steps import aligned_points_of, not_finite_of, points_of, taken_out_of
+
+    left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
+    used = [step.header for step in walked.steps]
+    points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
+    _check_that_any_are_compared(run_dir, used, points, every, left_out, seams)
+    trajectories = walked.trajectories()
+    if keep_in is not None:
+        walked.keep(keep_in)
     at_seams = [seam.niter for seam in seams]
-    evidence = evidence_of_run(found.aligned_points, trajectories, engine, at_seams, tolerances or {})
-    agreement = compare_with_live(found.points, engine, settings.percentile_range)
+    evidence = evidence_of_run(aligned_points, trajectories, engine, at_seams, tolerances or {})
+    agreement = compare_with_live(points, engine, settings.percentile_range)
+    not_finite = not_finite_of(walked.steps)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
         *remarks_on_seams(seams),
-        *_remarks_on_files(found.used, [path for run in runs for path in run.lookalikes]),
-        *remarks_on_left_out(left_out, found.points),
-        *remarks_on_points(found.points, settings.percentile_range),
-        *remarks_on_not_finite(found.not_finite, niters),
+        *_remarks_on_files(used, [path for run in runs for path in run.lookalikes]),
+        *remarks_on_left_out(left_out, points),
+        *remarks_on_points(points, settings.percentile_range),
+        *remarks_on_not_finite(not_finite, [header.niter for header in used]),
         *remarks_on_engine,
         *remarks_on_live_record(agreement),
     ]
     return RunAnalysis(
         run_dir=str(run_dir.resolve()),
         ptyconv_version=__version__,
-        device=found.device,
+        device=str(walked.device),
         percentile_range=settings.percentile_range,
         every=every,
         select=select,
         region=regions[-1],
         dx=headers[-1].dx,
-        checkpoints=[CheckpointInfo(_name(run_dir, h.path), h.niter, h.shapes) for h in found.used],
+        checkpoints=[CheckpointInfo(_name(run_dir, h.path), h.niter, h.shapes) for h in used],
         seams=seams,
         left_out=left_out + aside,
-        not_finite=found.not_finite,
-        points=found.points,
-        aligned_points=found.aligned_points,
-        taken_out=found.taken_out,
+        not_finite=not_finite,
+        points=points,
+        aligned_points=aligned_points,
+        taken_out=taken_out_of(walked.steps),
         trajectories=trajectories,
         verdict=conclude(evidence) if evidence else None,
         engine=engine,
@@ -122,47 +128,17 @@ def analyze_run(
     )
 
 
-def _walk(
-    parts: list[list[Header]],
-    regions: list[Region],
-    settings: MonitorSettings,
-    device: str,
-    strict: bool,
-    progress: Progress,
-) -> "Found":
-    """Walk over parts of a run, one after the other, and gather what is found."""
-    for part, region in zip(parts, regions, strict=True):
-        _check_memory(part[0], region, settings.tensors)
-    total, found = sum(map(len, parts)), []
-    for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
-
-        def of_all(done: int, _: int, before: int = sum(map(len, parts[:k]))) -> None:
-            progress(before + done, total)
-
-        with ReadAhead(part, settings.tensors, region) as reading:
-            # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
-            from ptyconv_cli.walk import Found, walk
-
-            found.append(walk(part, reading, settings, device, strict, of_all))
-    return reduce(Found.followed_by, found)
-
-
-def _trajectories(found: "Found", last_part: list[Header]) -> dict[str, Trajectory]:
-    """Return the distances between the snapshots of the last part by tensor, none of a single snapshot."""
-    from ptyconv_cli.trajectory import trajectory
-
-    niters = [header.niter for header in found.used if header in last_part]
-    if len(niters) < 2:
-        return {}
-    return {name: trajectory(at, found.sketches[name], niters, last_part[0].dx) for name, at in found.places.items()}
-
-
 def _check_that_any_are_compared(
-    run_dir: Path, found: "Found", every: int | None, left_out: list[LeftOut], seams: list[Seam]
+    run_dir: Path,
+    used: list[Header],
+    points: dict[str, list[Point]],
+    every: int | None,
+    left_out: list[LeftOut],
+    seams: list[Seam],
 ) -> None:
     """Raise PtyconvError where there is no change to show."""
-    check_that_enough_are_left(run_dir, found.used, every, left_out)
-    if not found.points:
+    check_that_enough_are_left(run_dir, used, every, left_out)
+    if not points:
         apart = "; ".join(f"after iteration {seam.niter} {seam.difference}" for seam in seams if seam.difference)
         raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
 
@@ -187,23 +163,6 @@ def _scanned_region(first: Header, tensors: Iterable[str]) -> Region:
             positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
             raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
     return scanned_region(first.crop_pos, first.probe_shape)
-
-
-def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
-    """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
-    numbers = {
-        name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
-        for name in tensors
-    }
-    needed = TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())
-    if not hasattr(os, "sysconf"):  # Windows doesn't tell
-        return
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > held:
-        raise PtyconvError(
-            f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
-            f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
-        )
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:

@@ -26,7 +26,7 @@ class Sketch(NamedTuple):
 class Places:
     """Where a tensor of one shape is sketched: `at`, in order, among its voxels, or its positions (N, 2)."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.name, self.shape = name, shape
         count = shape[0] if name == "probe_pos_shifts" else int(np.prod(shape))
         # A generator of its own: the same places every time, and the caller's random state stays what it was.

@@ -1,62 +1,44 @@
 """Walks over the checkpoints of a run and compares each with the one before."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ptyconv_cli.change import Change, tensor_changes
 from ptyconv_cli.checkpoints.ahead import Arrays, ReadAhead
 from ptyconv_cli.checkpoints.run import Header, leave_out
-from ptyconv_cli.device import choose_device, memory_to_read_into, one_thread_an_operation, to_device
+from ptyconv_cli.device import memory_to_read_into, one_thread_an_operation, to_device
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import LeftOut, Point, TakenOut
+from ptyconv_cli.history import LeftOut
 from ptyconv_cli.phase import unwrap
 from ptyconv_cli.settings import MonitorSettings
 from ptyconv_cli.sketch import Places, Sketch
 from ptyconv_cli.snapshot import Snapshot, snapshot_of
+from ptyconv_cli.steps import Known, Step
 
 Progress = Callable[[int, int], None]
 
-T = TypeVar("T")
 
-
-@dataclass
+@dataclass(frozen=True)
 class Found:
-    """What a walk finds: the changes by series key, and the rest as in `history.RunAnalysis`.
+    """What a walk finds: the steps in order, and the checkpoints that could not be read.
 
-    `sketches` of every snapshot by tensor, and their `places`; empty where the aligned change was not asked for.
+    `phase`: of a phase that wraps, what the next snapshot's is to follow.
     """
 
-    device: str
-    points: dict[str, list[Point]] = field(default_factory=dict)
-    aligned_points: dict[str, list[Point]] = field(default_factory=dict)
-    taken_out: dict[str, list[tuple[int, TakenOut]]] = field(default_factory=dict)
-    places: dict[str, Places] = field(default_factory=dict)
-    sketches: dict[str, list[Sketch]] = field(default_factory=dict)
-    used: list[Header] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    not_finite: dict[str, list[int]] = field(default_factory=dict)
+    steps: list[Step]
+    left_out: list[LeftOut]
+    phase: Tensor | None
 
-    def followed_by(self, later: "Found") -> "Found":
-        """Return what two walks found, one after the other; snapshots of two cannot be compared by their sketches."""
 
-        def join(one: dict[str, list[T]], other: dict[str, list[T]]) -> dict[str, list[T]]:
-            return {key: one.get(key, []) + other.get(key, []) for key in {**one, **other}}
-
-        return replace(
-            later,
-            points=join(self.points, later.points),
-            aligned_points=join(self.aligned_points, later.aligned_points),
-            taken_out=join(self.taken_out, later.taken_out),
-            used=self.used + later.used,
-            left_out=self.left_out + later.left_out,
-            not_finite=join(self.not_finite, later.not_finite),
-        )
+class KnownIsGone(Exception):
+    """The last checkpoint of an earlier walk cannot be read any more, so that walk cannot be gone on with."""
 
 
 class _Ready(NamedTuple):
@@ -71,93 +53,94 @@ def walk(
     headers: Sequence[Header],
     reading: ReadAhead,
     settings: MonitorSettings,
-    device_name: str,
+    device: torch.device,
     strict: bool,
     progress: Progress,
+    known: Known,
 ) -> Found:
     """Compare consecutive checkpoints; leave out those that cannot be read, or, if `strict`, raise CheckpointError.
 
     While two checkpoints are compared, the next one is got ready and the one after it is read; their memory takes
-    turns. Parameters as of `analyze.analyze_run`.
+    turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
+    Raises KnownIsGone where that one cannot be read any more. Parameters otherwise as of `analyze.analyze_run`.
     """
-    device = choose_device(device_name)
-    found = Found(str(device))
-    options = settings.percentile_range, settings.aligned
+    steps, left_out, phase = list(known.steps), list[LeftOut](), known.phase
 
     def read_one_after_the_other() -> Iterator[_Ready]:
-        phase = None
+        nonlocal phase
         for header in headers:
+            begins = bool(known.steps) and header is headers[0]
             try:
                 memory = reading.next()
             except CheckpointError as error:
+                if begins:
+                    raise KnownIsGone(str(error)) from error
                 if strict:
                     raise
-                left_out = leave_out(header.path, error, newest=header is headers[-1])
-                found.left_out.append(replace(left_out, niter=header.niter))
+                left_out.append(replace(leave_out(header.path, error, header is headers[-1]), niter=header.niter))
                 reading.reuse({})
             else:
-                found.used.append(header)
                 snapshot = snapshot_of(to_device(memory, device), header.dx)
                 if header.phase_wraps and "objp" in snapshot.values:
-                    phase = unwrap(snapshot.values["objp"], phase)
+                    of_snapshot = snapshot.values["objp"]
+                    if begins and phase is not None:
+                        of_snapshot.copy_(phase.where(~of_snapshot.isnan(), of_snapshot))
+                    else:
+                        phase = unwrap(of_snapshot, phase)
                 yield _Ready(header, snapshot, memory)
 
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
     with one_thread_an_operation(), comparers, _too_much_for(device):
         checkpoints = read_one_after_the_other()
         previous, current = next(checkpoints, None), next(checkpoints, None)
-        if previous:  # of the others, the changes tell
-            _note_what_is_not_finite(found, previous, previous.snapshot.values)
-            if settings.aligned:
-                _begin_sketches(found, previous.snapshot)
+        places: dict[str, Places] = {}
+        if previous and settings.aligned:
+            places = {name: Places(name, tuple(t.shape), t.device) for name, t in previous.snapshot.values.items()}
+        if previous and not steps:
+            sketches = {name: of_one.sketch(previous.snapshot.values[name]) for name, of_one in places.items()}
+            not_finite = {name: True for name, t in previous.snapshot.values.items() if not t.isfinite().all()}
+            steps.append(Step(previous.header, None, {}, sketches, not_finite))
         progress(1, len(headers))
         while previous and current:
             comparing = {
-                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
+                name: comparers.submit(
+                    tensor_changes,
+                    name,
+                    current.snapshot,
+                    previous.snapshot,
+                    settings.percentile_range,
+                    settings.aligned,
+                )
                 for name in current.snapshot.values
             }
             sketching = {
-                name: comparers.submit(places.sketch, current.snapshot.values[name])
-                for name, places in found.places.items()
+                name: comparers.submit(of_one.sketch, current.snapshot.values[name]) for name, of_one in places.items()
             }
             following = next(checkpoints, None)
-            for name, changes in comparing.items():
-                _note(found, name, changes.result(), previous, current)
-            for name, sketch in sketching.items():
-                found.sketches[name].append(sketch.result())
+            steps.append(_step(previous, current, comparing, sketching))
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
-    return found
+    return Found(steps, left_out, phase)
 
 
-def _begin_sketches(found: Found, first: Snapshot) -> None:
-    for name, tensor in first.values.items():
-        found.places[name] = Places(name, tuple(tensor.shape), tensor.device)
-        found.sketches[name] = [found.places[name].sketch(tensor)]
-
-
-def _note(found: Found, name: str, changes: dict[str, Change], previous: _Ready, current: _Ready) -> None:
-    """Add the changes of a tensor to what was found; where they say that it isn't finite, find out which it is."""
-    niter, since = current.header.niter, previous.header.niter
-    for key, change in changes.items():
-        found.points.setdefault(key, []).append(Point(niter, since, change.value, change.voxels))
-        if change.aligned is not None:
-            found.aligned_points.setdefault(key, []).append(Point(niter, since, change.aligned, change.voxels))
-    taken_out = next(iter(changes.values())).taken_out  # the same of all series of a tensor
-    if taken_out:
-        found.taken_out.setdefault(name, []).append((niter, taken_out))
-    values = [value for change in changes.values() for value in (change.value, change.aligned) if value is not None]
-    if all(map(math.isfinite, values)):
-        return
-    found.not_finite.setdefault(name, [])
-    _note_what_is_not_finite(found, current, [name])
-
-
-def _note_what_is_not_finite(found: Found, checkpoint: _Ready, tensors: Iterable[str]) -> None:
-    for name in tensors:
-        if not checkpoint.snapshot.values[name].isfinite().all():
-            found.not_finite.setdefault(name, []).append(checkpoint.header.niter)
+def _step(
+    previous: _Ready,
+    current: _Ready,
+    comparing: dict[str, Future[dict[str, Change]]],
+    sketching: dict[str, Future[Sketch]],
+) -> Step:
+    """Gather what is found at a checkpoint; where a tensor's changes are not finite, look whether it is itself."""
+    changes, suspicious = dict[str, Change](), dict[str, Tensor]()
+    for name, comparison in comparing.items():
+        of_tensor = comparison.result()
+        changes |= of_tensor
+        values = [v for change in of_tensor.values() for v in (change.value, change.aligned) if v is not None]
+        if not all(map(math.isfinite, values)):
+            suspicious[name] = current.snapshot.values[name]
+    not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
+    sketches = {name: sketch.result() for name, sketch in sketching.items()}
+    return Step(current.header, previous.header.niter, changes, sketches, not_finite)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def matching(paths: list[Path], select: str | None) -> list[Path]:
     if select is None or _is_number(select):
         return paths
     found = [path for path in paths if fnmatchcase(path.name, select)]
-    if not found:
+    if paths and not found:
         raise PtyconvError(f"{paths[0].parent}: no checkpoint matches --select {select!r}; {paths[0].name} is one")
     return found
 

@@ -1,7 +1,7 @@
 """From a run folder, or those of runs that go on from each other, to checkpoints on one axis of iterations."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -20,12 +20,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Asked:
-    """Which checkpoints are asked for: parameters as of `analyze.analyze_run`."""
+    """Which checkpoints are asked for: parameters as of `analyze.analyze_run`; `files`: only these, None for all."""
 
     tensors: tuple[str, ...]
     every: int | None
     select: str | None
     strict: bool
+    files: Collection[Path] | None = None
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Run:
 def read_run(folder: Path, asked: Asked, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
     paths, lookalikes = find_checkpoints(folder)
+    paths = [path for path in paths if asked.files is None or path in asked.files]
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
     # The file tells which run is meant also where it is not among those asked for.
     tells = with_file is not None and number_in_name(with_file) is not None and _is_file(with_file)
@@ -70,7 +72,7 @@ def read_chain(run_dir: Path, asked: Asked, earlier: Sequence[Path] | str) -> li
     """
     runs = [read_run(run_dir, asked)]
     # The number of a run in one folder is none in another.
-    asked = replace(asked, select=None) if (asked.select or "").isdecimal() else asked
+    asked = replace(asked, files=None, select=None if (asked.select or "").isdecimal() else asked.select)
     if isinstance(earlier, str):
         parents: list[Path] = []
         while (parent := _find_parent(runs)) and parent not in parents:

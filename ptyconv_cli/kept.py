@@ -1,0 +1,161 @@
+"""What an analysis leaves beside its results, so that the next one has only to do what is new.
+
+Files in a folder of their own, each with the steps that one analysis did. Every step has a key, a digest of the
+settings and of all checkpoints up to there by name, iteration, size and modification time: where a checkpoint is another
+one now, no step from there on is found.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ptyconv_cli.change import Change
+from ptyconv_cli.checkpoints.run import Header
+from ptyconv_cli.files import write_whole
+from ptyconv_cli.history import TakenOut
+from ptyconv_cli.region import Region
+from ptyconv_cli.settings import MonitorSettings
+from ptyconv_cli.sketch import Sketch
+from ptyconv_cli.steps import Known, Step
+from ptyconv_cli.version import __version__
+
+PHASE = "phase.npz"
+"""The phase that the next snapshot is to follow: only of the last one."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What a damaged file may bring up: its steps are done again."""
+
+
+class Kept:
+    """The steps kept in a folder, which need not exist yet, for an analysis with certain settings on a device."""
+
+    def __init__(self, folder: Path, settings: MonitorSettings, device: torch.device) -> None:
+        self._folder, self._tensors, self._device = folder, settings.tensors, device
+        versions = [__version__, torch.__version__, np.__version__]
+        self._by = [*versions, str(device), settings.tensors, settings.percentile_range, settings.aligned]
+        self._found: dict[str, tuple[Path, _KeptStep]] = {}
+        for path in sorted(folder.glob("*.npz")):
+            self._found |= {key: (path, step) for key, step in _unpacked(path).items()}
+        self._of_use: set[Path] = set()
+
+    def known(self, headers: Sequence[Header], region: Region) -> Known:
+        """Return the steps that are known of checkpoints, from the first one on as far as they are."""
+        keys = self._keys(headers, region)
+        steps = []
+        for header, key in zip(headers, keys, strict=True):
+            if key not in self._found:
+                break
+            steps.append(self._found[key][1].at(header))
+        if len(steps) in (0, len(headers)) or not (headers[0].phase_wraps and "objp" in self._tensors):
+            return Known(steps)
+        phase = self._phase(keys[len(steps) - 1])
+        return Known() if phase is None else Known(steps, phase)
+
+    def keep(self, steps: Sequence[Step], region: Region, phase: torch.Tensor | None) -> None:
+        """Write those of a walk's steps that are not kept yet; raise PtyconvError where they cannot be written."""
+        keys = self._keys([step.header for step in steps], region)
+        self._of_use |= {self._found[key][0] for key in keys if key in self._found}
+        new = {key: step for key, step in zip(keys, steps, strict=True) if key not in self._found}
+        outputs = {}
+        if new:
+            outputs[self._folder / f"{next(iter(new.values())).header.niter:06d}.npz"] = _packed(new)
+        if phase is not None:
+            outputs[self._folder / PHASE] = _npz({"key": np.array(keys[-1]), "phase": phase.cpu().numpy()})
+        write_whole(outputs)
+        self._of_use |= set(outputs)
+
+    def forget_the_rest(self) -> None:
+        """Remove the files of which no step was of use."""
+        for path in set(self._folder.glob("*.npz")) - self._of_use:
+            path.unlink(missing_ok=True)
+
+    def _keys(self, headers: Sequence[Header], region: Region) -> list[str]:
+        found, so_far = [], repr([*self._by, tuple(region)])
+        for header in headers:
+            size, modified = header.stamp[-2:]
+            so_far = sha256(repr([so_far, header.path.name, header.niter, size, modified]).encode()).hexdigest()
+            found.append(so_far)
+        return found
+
+    def _phase(self, key: str) -> torch.Tensor | None:
+        try:
+            with np.load(self._folder / PHASE) as content:
+                return torch.from_numpy(content["phase"]).to(self._device) if str(content["key"]) == key else None
+        except UNREADABLE:
+            return None
+
+
+class _KeptStep(NamedTuple):
+    """A step but for its checkpoint's header, which is read anew."""
+
+    since: int | None
+    changes: dict[str, Change]
+    sketches: dict[str, Sketch]
+    not_finite: dict[str, bool]
+
+    def at(self, header: Header) -> Step:
+        return Step(header, *self)
+
+
+def _packed(steps: Mapping[str, Step]) -> bytes:
+    """Pack steps by key into an .npz file: numbers of changes as JSON, sketches as arrays."""
+    described, arrays = [], {}
+    for number, (key, step) in enumerate(steps.items()):
+        described.append(
+            {
+                "key": key,
+                "since": step.since,
+                "changes": {of: _described(change) for of, change in step.changes.items()},
+                "totals": {tensor: sketch.total for tensor, sketch in step.sketches.items()},
+                "not_finite": step.not_finite,
+            }
+        )
+        for tensor, sketch in step.sketches.items():
+            arrays[f"{number}/{tensor}/values"] = sketch.values
+            arrays[f"{number}/{tensor}/gradients"] = sketch.gradients
+    text = json.dumps(described).encode()  # with NaN and Infinity, as they are numbers here
+    return _npz({"steps": np.frombuffer(text, np.uint8), **arrays})
+
+
+def _unpacked(path: Path) -> dict[str, _KeptStep]:
+    """Return the steps in a file by key; none of a damaged one, and of the phase, which is another thing."""
+    found = {}
+    try:
+        with np.load(path) as content:
+            described = json.loads(content["steps"].tobytes()) if "steps" in content else []
+            for number, step in enumerate(described):
+                sketches = {
+                    tensor: Sketch(content[f"{number}/{tensor}/values"], content[f"{number}/{tensor}/gradients"], total)
+                    for tensor, total in step["totals"].items()
+                }
+                changes = {of: _change(change) for of, change in step["changes"].items()}
+                found[step["key"]] = _KeptStep(step["since"], changes, sketches, step["not_finite"])
+    except UNREADABLE:
+        return {}
+    return found
+
+
+def _described(change: Change) -> dict[str, Any]:
+    return {**change._asdict(), "taken_out": change.taken_out and vars(change.taken_out)}
+
+
+def _change(described: dict[str, Any]) -> Change:
+    taken_out = described["taken_out"]
+    if taken_out:
+        pairs = {name: tuple(pair) for name in ("shift", "ramp") if (pair := taken_out[name]) is not None}
+        described = {**described, "taken_out": TakenOut(**{**taken_out, **pairs})}
+    return Change(**described)
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    content = BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # its own options are keywords, too
+    return content.getvalue()

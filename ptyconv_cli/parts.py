@@ -1,0 +1,163 @@
+"""Walks over the parts of a run between seams, of each only as far as it isn't known from an earlier analysis."""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
+from ptyconv_cli.checkpoints.run import Header
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.history import LeftOut, Trajectory
+from ptyconv_cli.region import Region
+from ptyconv_cli.series import OF_OBJECT
+from ptyconv_cli.settings import MonitorSettings
+
+if TYPE_CHECKING:  # they load torch
+    import torch
+
+    from ptyconv_cli.steps import Known, Step
+    from ptyconv_cli.walk import Found
+
+KEPT_NAME = ".ptyconv"
+"""The folder, beside the results, with what an analysis keeps for the next one."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What was found in each part of a run, with the region of each, on a device."""
+
+    found: "list[Found]"
+    regions: Sequence[Region]
+    settings: MonitorSettings
+    device: "torch.device"
+
+    @property
+    def steps(self) -> "list[Step]":
+        """The steps of all parts."""
+        return [step for found in self.found for step in found.steps]
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """The checkpoints that could not be read."""
+        return [file for found in self.found for file in found.left_out]
+
+    def trajectories(self) -> dict[str, Trajectory]:
+        """Return the distances between the snapshots of the last part by tensor, none of a single snapshot."""
+        from ptyconv_cli.sketch import Places
+        from ptyconv_cli.steps import sketches_of
+        from ptyconv_cli.trajectory import trajectory
+
+        steps, region = self.found[-1].steps, self.regions[-1]
+        if len(steps) < 2:
+            return {}
+        header, niters, found = steps[0].header, [step.header.niter for step in steps], {}
+        for name, sketches in sketches_of(steps).items():
+            shape = header.probe_shape if name == "probe" else header.shapes[name]
+            places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape)
+            found[name] = trajectory(places, sketches, niters, header.dx)
+        return found
+
+    def keep(self, folder: Path) -> None:
+        """Keep in a folder of results what the next analysis can go on from; raise PtyconvError where that fails."""
+        from ptyconv_cli.kept import Kept
+
+        kept = Kept(folder / KEPT_NAME, self.settings, self.device)
+        for found, region in zip(self.found, self.regions, strict=True):
+            kept.keep(found.steps, region, found.phase)
+        kept.forget_the_rest()
+
+
+def walk_parts(
+    parts: Sequence[list[Header]],
+    regions: Sequence[Region],
+    settings: MonitorSettings,
+    device: str,
+    strict: bool,
+    progress: Callable[[int, int], None],
+    kept_in: Path | None,
+) -> Walked:
+    """Walk over the parts of a run one after the other; what an earlier analysis kept in a folder is not done again.
+
+    Parameters otherwise as of `analyze.analyze_run`; raises what `walk.walk` does.
+    """
+    for part, region in zip(parts, regions, strict=True):
+        _check_memory(part[0], region, settings.tensors)
+    known = _known(parts, regions, settings, device, kept_in)
+    total, found = sum(map(len, parts)), []
+    for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
+
+        def undone(count: int, up_to_here: int = sum(map(len, parts[: k + 1]))) -> None:
+            progress(up_to_here - count, total)
+
+        found.append(_walk_part(part, region, known[k] if known else None, settings, device, strict, undone))
+    from ptyconv_cli.device import choose_device
+
+    return Walked(found, regions, settings, choose_device(device))
+
+
+def _known(
+    parts: Sequence[list[Header]],
+    regions: Sequence[Region],
+    settings: MonitorSettings,
+    device: str,
+    kept_in: Path | None,
+) -> "list[Known] | None":
+    if kept_in is None or not (kept_in / KEPT_NAME).is_dir():
+        return None
+    from ptyconv_cli.device import choose_device
+    from ptyconv_cli.kept import Kept
+
+    kept = Kept(kept_in / KEPT_NAME, settings, choose_device(device))
+    return [kept.known(part, region) for part, region in zip(parts, regions, strict=True)]
+
+
+def _walk_part(
+    part: list[Header],
+    region: Region,
+    known: "Known | None",
+    settings: MonitorSettings,
+    device: str,
+    strict: bool,
+    undone: Callable[[int], None],
+) -> "Found":
+    """Walk over a part from the last checkpoint on that is known; say how many are `undone`."""
+    done = len(known.steps) if known else 0
+    rest = [] if done == len(part) else part[max(done - 1, 0) :]
+    with ReadAhead(rest, settings.tensors, region) as reading:
+        # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
+        from ptyconv_cli.device import choose_device
+        from ptyconv_cli.steps import Known
+        from ptyconv_cli.walk import Found, KnownIsGone, walk
+
+        known = known or Known()
+        if not rest:
+            return Found(known.steps, [], None)
+
+        def progress(done: int, total: int) -> None:
+            undone(total - done)
+
+        try:
+            return walk(rest, reading, settings, choose_device(device), strict, progress, known)
+        except KnownIsGone:
+            pass
+    return _walk_part(part, region, None, settings, device, strict, undone)
+
+
+def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
+    """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
+    numbers = {
+        name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
+        for name in tensors
+    }
+    needed = TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())
+    if not hasattr(os, "sysconf"):  # Windows doesn't tell
+        return
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > held:
+        raise PtyconvError(
+            f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
+            f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
+        )
