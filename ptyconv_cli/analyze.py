@@ -111,9 +111,10 @@ def analyze_run(
         percentile_range=settings.percentile_range,
         every=every,
         select=select,
+        known=walked.known,
         region=regions[-1],
         dx=headers[-1].dx,
-        checkpoints=[CheckpointInfo(_name(run_dir, h.path), h.niter, h.shapes) for h in used],
+        checkpoints=[_info(run_dir, header) for header in used],
         seams=seams,
         left_out=left_out + aside,
         not_finite=not_finite,
@@ -141,6 +142,11 @@ def _check_that_any_are_compared(
     if not points:
         apart = "; ".join(f"after iteration {seam.niter} {seam.difference}" for seam in seams if seam.difference)
         raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
+
+
+def _info(run_dir: Path, header: Header) -> CheckpointInfo:
+    size, modified = header.stamp[-2:]
+    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified)
 
 
 def _name(run_dir: Path, file: Path) -> str:

@@ -24,7 +24,7 @@ from ptyconv_cli.options import READING, all_of, checked, split_tolerances
 from ptyconv_cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, write_outputs
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
-from ptyconv_cli.study import SORTS, TABLE_NAME, Row, analyze_all, shared_warnings, table_csv, units_of
+from ptyconv_cli.study import SORTS, TABLE_NAME, Row, Unit, analyze_all, shared_warnings, table_csv, units_of
 from ptyconv_cli.study import table as study_table
 from ptyconv_cli.summary import summary, verdict_lines, warnings_text
 from ptyconv_cli.text import printable
@@ -93,6 +93,7 @@ def main() -> None:
     metavar="name|loss|SERIES",
     help="Order of the runs of a study in its table: by name, final loss, or the last change of a series.",
 )
+@click.option("--fresh", is_flag=True, help="Compute all again, also what an earlier analysis has done already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def analyze(
     paths: tuple[Path, ...],
@@ -100,6 +101,7 @@ def analyze(
     no_aligned: bool,
     no_plot: bool,
     sort: str,
+    fresh: bool,
     quiet: bool,
     chain: str | None,
     **reading: Any,
@@ -120,7 +122,7 @@ def analyze(
     found = Found([run_dir]) if holds_checkpoints(run_dir) else find_runs(run_dir)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}")
-    options = {"aligned": not no_aligned, "chain": earlier, **reading}
+    options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, **reading}
     several = None
     if len(found.runs) == 1:
         try:
@@ -134,8 +136,9 @@ def analyze(
         raise click.UsageError(f"--chain is for one run, and {run_dir} holds several; --chain auto joins each")
     check_writable(output or run_dir)
 
-    def analyze_unit(folder: Path, select: str | None) -> RunAnalysis:
-        return analyze_run(folder, **options | ({"select": select} if select else {}))
+    def analyze_unit(unit: Unit) -> RunAnalysis:
+        selected = {"select": unit.select} if unit.select else {}
+        return analyze_run(unit.folder, keep_in=unit.place, **options | selected)
 
     units = units_of(run_dir, found.runs, output)
     with _progress_bar("runs", hidden=quiet) as progress:
@@ -161,7 +164,7 @@ def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], pictures:
 
     check_writable(folder)
     with _progress_bar("checkpoints", hidden=quiet) as progress:
-        analysis = analyze_run(run_dir, progress=progress, **options)
+        analysis = analyze_run(run_dir, progress=progress, keep_in=folder, **options)
     outputs = write_outputs(analysis, folder, pictures)
     if not quiet:
         _say(summary(analysis))

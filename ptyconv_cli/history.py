@@ -222,11 +222,16 @@ class Seam:
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """One checkpoint of the run: its file name, its iteration, and the shapes of its tensors by name."""
+    """One checkpoint of the run: its file name, its iteration, and the shapes of its tensors by name.
+
+    `size` of the file in bytes, and when it was last `modified`, in ns since 1970 as its file system says.
+    """
 
     file: str
     niter: int
     shapes: dict[str, tuple[int, ...]]
+    size: int
+    modified: int
 
 
 @dataclass(frozen=True)
@@ -278,7 +283,8 @@ class RunAnalysis:
     are empty where they were not asked for, and `verdict` is None then. `region` is the scanned region in object
     pixels and `dx` the pixel size in Å, both of the last checkpoint, as are the `trajectories` from the last seam on
     across which nothing can be compared; `seams` in order. `device`: where the arithmetic ran, `every` the iterations
-    asked for (multiples of it, None for all), `select` the files; `live_agreement` compares with the engine's own
+    asked for (multiples of it, None for all), `select` the files, `known` how many checkpoints an earlier analysis had
+    done already; `live_agreement` compares with the engine's own
     record, by series key.
     """
 
@@ -288,6 +294,7 @@ class RunAnalysis:
     percentile_range: tuple[float, float]
     every: int | None
     select: str | None
+    known: int
     region: Region
     dx: float
     checkpoints: list[CheckpointInfo]

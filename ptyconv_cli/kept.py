@@ -1,8 +1,8 @@
 """What an analysis leaves beside its results, so that the next one has only to do what is new.
 
 Files in a folder of their own, each with the steps that one analysis did. Every step has a key, a digest of the
-settings and of all checkpoints up to there by name, iteration, size and modification time: where a checkpoint is another
-one now, no step from there on is found.
+settings and of all checkpoints up to there by name, iteration, size and modification time: where a checkpoint is
+another one now, no step from there on is found.
 """
 
 import json
@@ -87,7 +87,7 @@ class Kept:
 
     def _phase(self, key: str) -> torch.Tensor | None:
         try:
-            with np.load(self._folder / PHASE) as content:
+            with (self._folder / PHASE).open("rb") as file, np.load(file) as content:
                 return torch.from_numpy(content["phase"]).to(self._device) if str(content["key"]) == key else None
         except UNREADABLE:
             return None
@@ -129,7 +129,7 @@ def _unpacked(path: Path) -> dict[str, _KeptStep]:
     """Return the steps in a file by key; none of a damaged one, and of the phase, which is another thing."""
     found = {}
     try:
-        with np.load(path) as content:
+        with path.open("rb") as file, np.load(file) as content:  # numpy leaves a file open that it cannot read
             described = json.loads(content["steps"].tobytes()) if "steps" in content else []
             for number, step in enumerate(described):
                 sketches = {

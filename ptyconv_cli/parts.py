@@ -40,6 +40,11 @@ class Walked:
         return [step for found in self.found for step in found.steps]
 
     @property
+    def known(self) -> int:
+        """How many of the steps were known already."""
+        return sum(found.known for found in self.found)
+
+    @property
     def left_out(self) -> list[LeftOut]:
         """The checkpoints that could not be read."""
         return [file for found in self.found for file in found.left_out]
@@ -134,7 +139,7 @@ def _walk_part(
 
         known = known or Known()
         if not rest:
-            return Found(known.steps, [], None)
+            return Found(known.steps, [], None, len(known.steps))
 
         def progress(done: int, total: int) -> None:
             undone(total - done)

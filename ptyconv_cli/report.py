@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from ptyconv_cli.history import Curve, Point, RunAnalysis, RunVerdict, TakenOut, Trajectory, Triangle
+from ptyconv_cli.history import CheckpointInfo, Curve, Point, RunAnalysis, RunVerdict, TakenOut, Trajectory, Triangle
 from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
@@ -35,7 +35,7 @@ def report_json(analysis: RunAnalysis) -> bytes:
             },
             "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
             "dx_angstrom": analysis.dx,
-            "checkpoints": [vars(checkpoint) for checkpoint in analysis.checkpoints],
+            "checkpoints": [_checkpoint(found) for found in analysis.checkpoints],
             "seams": [vars(seam) for seam in analysis.seams],
             "left_out": [vars(file) for file in analysis.left_out],
             "not_finite": analysis.not_finite,
@@ -63,6 +63,16 @@ def report_json(analysis: RunAnalysis) -> bytes:
             "warnings": analysis.warnings,
         }
     )
+
+
+def _checkpoint(found: CheckpointInfo) -> dict[str, Any]:
+    return {
+        "file": found.file,
+        "niter": found.niter,
+        "shapes": found.shapes,
+        "size_bytes": found.size,
+        "modified_ns": found.modified,
+    }
 
 
 def _all_series(points: dict[str, list[Point]]) -> dict[str, Any]:

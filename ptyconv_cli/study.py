@@ -80,10 +80,10 @@ def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit
 
 def analyze_all(
     units: Sequence[Unit],
-    analyze: Callable[[Path, str | None], RunAnalysis],
+    analyze: Callable[[Unit], RunAnalysis],
     pictures: bool,
 ) -> Iterator[list[Row]]:
-    """Analyze runs with `analyze(folder, select)`, write their results, and give what each unit came to, in order.
+    """Analyze runs with `analyze`, write their results, and give what each unit came to, in order.
 
     A run that cannot be analyzed is one with a problem, and the others go on. A folder that holds several runs gives a
     row for each.
@@ -97,10 +97,10 @@ def analyze_all(
             yield [replace(rows[0], note=several.listing), *rows[1:]]
 
 
-def _row(unit: Unit, analyze: Callable[[Path, str | None], RunAnalysis], pictures: bool) -> Row:
+def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis], pictures: bool) -> Row:
     try:
         check_writable(unit.place)
-        analysis = analyze(unit.folder, unit.select)
+        analysis = analyze(unit)
         write_outputs(analysis, unit.place, pictures)
     except PtyconvError as error:
         if isinstance(error, SeveralRuns) and error.folder == unit.folder and unit.select is None:

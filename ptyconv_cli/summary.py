@@ -89,6 +89,10 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     return [
         f"{shortened(analysis.results.name, WIDTH - len(found))}{found}",
         f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
+        *(
+            [f"{analysis.known} of {len(niters)} checkpoints were known already (--fresh: all again)"]
+            * (analysis.known > 0)
+        ),
         *(line for seam in seams for line in textwrap.wrap(printable(seam), WIDTH, subsequent_indent="  ")),
     ]
 

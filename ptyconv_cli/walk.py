@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk finds: the steps in order, and the checkpoints that could not be read.
+    """What a walk finds: the steps in order, how many of them were `known`, and checkpoints that could not be read.
 
     `phase`: of a phase that wraps, what the next snapshot's is to follow.
     """
@@ -35,6 +35,7 @@ class Found:
     steps: list[Step]
     left_out: list[LeftOut]
     phase: Tensor | None
+    known: int
 
 
 class KnownIsGone(Exception):
@@ -121,7 +122,7 @@ def walk(
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
-    return Found(steps, left_out, phase)
+    return Found(steps, left_out, phase, len(known.steps))
 
 
 def _step(

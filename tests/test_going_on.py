@@ -1,0 +1,293 @@
+"""Going on where an analysis stopped: the same results to the last byte, and only what is new is computed."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import runs
+from phantoms import two_mode_run
+from toy import write_run
+
+from ptyconv_cli import PtyconvError, analyze_run, walk
+from ptyconv_cli.checkpoints.ahead import ReadAhead
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.kept import Kept
+from ptyconv_cli.outputs import write_outputs
+
+RUNS = {
+    "sample": runs.SAMPLE,
+    "pt": runs.SAMPLE_PT,
+    "v2": runs.DATA / "ptyrad-v2" / "pixel",
+    "phaser": runs.DATA / "phaser" / "lsqml",
+    "phaser with seams": runs.DATA / "phaser" / "epie_resize",
+}
+
+
+def checkpoints(run_dir: Path) -> list[Path]:
+    return sorted((p for p in run_dir.iterdir() if number_in_name(p) is not None), key=number_in_name)
+
+
+def results(run_dir: Path, out: Path, **settings) -> dict[str, bytes]:
+    """Analyze as the command does; return the JSON files."""
+    write_outputs(analyze_run(run_dir, keep_in=out, device="cpu", **settings), out, pictures=False)
+    return {path.name: path.read_bytes() for path in out.glob("*.json")}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The checkpoints that tensors are read of, and how many changes of tensors are computed."""
+    found = {"read": [], "changes": 0}
+    read, compare = ReadAhead._read, walk.tensor_changes
+
+    def reading(self, header, into):
+        found["read"].append(header.niter)
+        return read(self, header, into)
+
+    def comparing(*arguments):
+        found["changes"] += 1
+        return compare(*arguments)
+
+    monkeypatch.setattr(ReadAhead, "_read", reading)
+    monkeypatch.setattr(walk, "tensor_changes", comparing)
+    return found
+
+
+@pytest.fixture
+def grown(tmp_path):
+    """A copy of the sample run, analyzed, without and with its last two checkpoints."""
+    (tmp_path / "run").mkdir()
+    for path in checkpoints(runs.SAMPLE)[:-2]:
+        shutil.copy2(path, tmp_path / "run")
+    results(tmp_path / "run", tmp_path / "out")
+    for path in checkpoints(runs.SAMPLE)[-2:]:
+        shutil.copy2(path, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_stop_and_go_on_at_every_point(tmp_path, name):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    paths = checkpoints(RUNS[name])
+    for path in paths:
+        shutil.copy2(path, run_dir)
+        if path != paths[0]:
+            results(run_dir, tmp_path / "step by step")
+    expected = results(run_dir, tmp_path / "at once")
+    assert results(run_dir, tmp_path / "step by step") == expected
+    for stop in range(2, len(paths)):
+        out = tmp_path / f"stopped after {stop}"
+        shutil.rmtree(run_dir)
+        run_dir.mkdir()
+        for path in paths[:stop]:
+            shutil.copy2(path, run_dir)
+        results(run_dir, out)
+        for path in paths[stop:]:
+            shutil.copy2(path, run_dir)
+        assert results(run_dir, out) == expected
+
+
+def test_without_aligned_changes_too(tmp_path):
+    for name in ("phaser", "v2"):
+        run_dir = tmp_path / name
+        run_dir.mkdir()
+        for path in checkpoints(RUNS[name]):
+            shutil.copy2(path, run_dir)
+            if len(list(run_dir.iterdir())) > 1:
+                found = results(run_dir, tmp_path / f"{name} out", aligned=False)
+        assert found == results(run_dir, tmp_path / f"{name} at once", aligned=False)
+
+
+def test_only_what_is_new_is_computed(grown, computed):
+    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu")
+    assert computed == {"read": [100, 110, 120], "changes": 2 * 4}
+    assert analysis.known == 10
+    computed["read"].clear()
+    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu")
+    assert (computed["read"], analysis.known) == ([], 12)
+
+
+def test_fresh_computes_all(grown, computed):
+    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu", fresh=True)
+    assert (len(computed["read"]), analysis.known) == (12, 0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"tensors": ["objp", "probe"]}, {"percentile_range": (10, 90)}, {"aligned": False}, {"every": 20}]
+)
+def test_other_settings_compute_all(grown, computed, settings):
+    found = results(grown, grown.parent / "out", **settings)
+    assert len(computed["read"]) == (6 if "every" in settings else 12)
+    assert found == results(grown, grown.parent / "fresh", **settings)
+
+
+def test_a_changed_file_is_computed_anew_with_all_after_it(grown, computed):
+    with h5py.File(grown / "model_iter0080.hdf5", "r+") as file:
+        file["optimizable_tensors/objp"][...] += np.float32(0.01)
+    found = results(grown, grown.parent / "out")
+    assert computed["read"] == [70, 80, 90, 100, 110, 120]
+    assert found == results(grown, grown.parent / "fresh")
+
+
+def test_the_time_alone_tells(grown, computed):
+    """Of the same size, and with other numbers in it, as a checkpoint of a run that was begun anew."""
+    path = grown / "model_iter0050.hdf5"
+    content = path.read_bytes()
+    path.write_bytes(content)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    results(grown, grown.parent / "out")
+    assert computed["read"][0] == 40
+
+
+@pytest.mark.parametrize("at", [10, 60])
+def test_a_file_less(grown, at):
+    (grown / f"model_iter{at:04d}.hdf5").unlink()
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+
+
+def test_a_file_more(grown, tmp_path):
+    moved = (grown / "model_iter0040.hdf5").rename(tmp_path / "model_iter0040.hdf5")
+    results(grown, grown.parent / "out", fresh=True)
+    moved.rename(grown / moved.name)
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+
+
+def test_the_last_known_file_cannot_be_read_any_more(grown, monkeypatch):
+    """Its stamp is the same, and it is what the next one would be compared with."""
+    read = ReadAhead._read
+
+    def reading(self, header, into):
+        if header.niter == 100:
+            raise CheckpointError(f"{header.path}: cannot be read (Input/output error)")
+        return read(self, header, into)
+
+    monkeypatch.setattr(ReadAhead, "_read", reading)
+    shutil.copy2(grown / "model_iter0120.hdf5", grown / "model_iter0130.hdf5")
+    with h5py.File(grown / "model_iter0130.hdf5", "r+") as file:
+        file["niter"][...] = 130
+    found = results(grown, grown.parent / "out")
+    assert found == results(grown, grown.parent / "fresh")
+    assert b"Input/output error" in found["convergence_report.json"]
+
+
+def test_nan_and_infinity_are_kept(tmp_path):
+    write_run(tmp_path / "run", [2, 4, 6, 8])
+    for niter, value in ((4, np.nan), (6, np.inf)):
+        with h5py.File(tmp_path / "run" / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            file["optimizable_tensors/objp"][...] = np.float32(value)
+    first = analyze_run(tmp_path / "run", keep_in=tmp_path / "out", device="cpu")
+    second = analyze_run(tmp_path / "run", keep_in=tmp_path / "out", device="cpu")
+    assert second.known == 4
+    assert repr(second.points) == repr(first.points)
+    assert repr(second.taken_out) == repr(first.taken_out)
+    assert second.not_finite == first.not_finite == {"objp": [4, 6]}
+    assert second.warnings == first.warnings
+
+
+def test_a_phase_that_wraps_goes_on_past_nan(tmp_path):
+    """What is NaN at the last known checkpoint is continued from what was there before."""
+    run_dir = shutil.copytree(RUNS["phaser"], tmp_path / "run", ignore=shutil.ignore_patterns("iter01*", "iter008*"))
+    with h5py.File(run_dir / "iter006.h5", "r+") as file:
+        transmission = file["object/data"][()]
+        transmission[:, 30:40, 30:40] = np.nan
+        file["object/data"][...] = transmission
+    results(run_dir, tmp_path / "out")
+    shutil.copy2(RUNS["phaser"] / "iter008.h5", run_dir)
+    assert results(run_dir, tmp_path / "out") == results(run_dir, tmp_path / "fresh")
+
+
+def test_object_modes(tmp_path):
+    (tmp_path / "run").mkdir()
+    run_dir = two_mode_run(tmp_path / "run")
+    last = (run_dir / "model_iter0040.hdf5").rename(tmp_path / "model_iter0040.hdf5")
+    results(run_dir, tmp_path / "out")
+    last.rename(run_dir / last.name)
+    assert results(run_dir, tmp_path / "out") == results(run_dir, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "bits", "text"])
+def test_what_was_kept_is_damaged(grown, damage):
+    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+    content = bytearray(kept.read_bytes())
+    if damage == "bits":
+        for place in range(100, len(content), 997):
+            content[place] ^= 4
+    kept.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"steps"}.get(damage, content))
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+
+
+def test_only_new_steps_are_written_and_stale_ones_go(grown):
+    folder = grown.parent / "out" / ".ptyconv"
+    assert [path.name for path in folder.iterdir()] == ["000010.npz"]
+    before = (folder / "000010.npz").stat().st_mtime_ns
+    results(grown, grown.parent / "out")
+    assert sorted(path.name for path in folder.iterdir()) == ["000010.npz", "000110.npz"]
+    assert (folder / "000010.npz").stat().st_mtime_ns == before
+    results(grown, grown.parent / "out", tensors=["probe"])
+    assert [path.name for path in folder.iterdir()] == ["000010.npz"]
+    assert (folder / "000010.npz").stat().st_mtime_ns != before
+
+
+def test_a_version_that_computes_otherwise_begins_anew(grown, computed, monkeypatch):
+    monkeypatch.setattr("ptyconv_cli.kept.__version__", "0.0.9")
+    results(grown, grown.parent / "out")
+    assert len(computed["read"]) == 12
+
+
+def test_a_chain_goes_on(tmp_path):
+    chain = shutil.copytree(runs.DATA / "resume", tmp_path / "resume")
+    last = max((chain / "resumed").glob("*.hdf5"))
+    aside = last.rename(tmp_path / last.name)
+    results(chain / "resumed", tmp_path / "out", chain=[chain / "first"])
+    aside.rename(last)
+    found = results(chain / "resumed", tmp_path / "out", chain=[chain / "first"])
+    assert found == results(chain / "resumed", tmp_path / "fresh", chain=[chain / "first"])
+
+
+def test_the_command_goes_on_and_says_so(ptyconv, grown):
+    said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot").output
+    assert "10 of 12 checkpoints were known already (--fresh: all again)" in said
+    said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot", "--fresh").output
+    assert "known" not in said
+
+
+def test_it_is_quicker(tmp_path):
+    """Going on with nothing new takes less than half as long: no tensor is read."""
+    shape = (1, 8, 400, 400)
+    random = np.random.default_rng(0)
+    corners = np.stack(np.meshgrid(range(0, 368, 20), range(0, 368, 20), indexing="ij"), -1).reshape(-1, 2)
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for k in range(1, 7):
+        with h5py.File(run_dir / f"model_iter{k:04d}.hdf5", "w") as file:
+            file["niter"] = k
+            file["model_attributes/crop_pos"] = corners.astype(np.int32)
+            file["model_attributes/dx"] = np.float32(0.25)
+            for name in ("obja", "objp"):
+                file[f"optimizable_tensors/{name}"] = random.random(shape, np.float32)
+            file["optimizable_tensors/probe"] = random.random((2, 32, 32), np.float32).astype(np.complex64)
+            file["optimizable_tensors/probe_pos_shifts"] = random.random((len(corners), 2), np.float32)
+
+    def seconds(**settings):
+        start = time.perf_counter()
+        results(run_dir, tmp_path / "out", **settings)
+        return time.perf_counter() - start
+
+    seconds()
+    best = {fresh: min(seconds(fresh=fresh) for _ in range(3)) for fresh in (True, False)}
+    assert best[False] < 0.5 * best[True]
+
+
+def test_a_full_disk_is_said(grown, monkeypatch):
+    def full(self, *_):
+        raise PtyconvError("cannot be written (No space left on device)")
+
+    monkeypatch.setattr(Kept, "keep", full)
+    with pytest.raises(PtyconvError, match="No space left"):
+        results(grown, grown.parent / "out")
