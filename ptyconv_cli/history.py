@@ -155,7 +155,8 @@ class EngineHistories:
 
     `loss`; `learning_rates` by tensor; `tilts` in mrad under `y` and `x`; `slice_thickness` in Å; `convergence`: the
     live monitor's own record by series key, taken with the percentiles `live_percentiles`; `optimised`: by tensor, the
-    first and the last iteration at which it is optimised (no first one: never; no last one: to the end). Empty where
+    first and the last iteration at which it is optimised (no first one: never; no last one: to the end); `seconds` of
+    compute up to the end of each iteration; `planned`: the iteration at which the run is to end. Empty, or None, where
     the engine's version recorded nothing.
     """
 
@@ -166,6 +167,8 @@ class EngineHistories:
     convergence: dict[str, Curve] = field(default_factory=dict)
     optimised: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     live_percentiles: tuple[float, float] | None = None
+    seconds: Curve = field(default_factory=list)
+    planned: int | None = None
 
     def plain(self) -> "EngineHistories":
         """Return the same in plain numbers; raise TypeError or ValueError where there are others."""
@@ -183,6 +186,8 @@ class EngineHistories:
             tilts=curves(self.tilts),
             slice_thickness=curve(self.slice_thickness),
             convergence=curves(self.convergence),
+            seconds=curve(self.seconds),
+            planned=None if self.planned is None else int(self.planned),
         )
 
     def followed_by(self, later: "EngineHistories", after: int) -> "EngineHistories":
@@ -194,6 +199,7 @@ class EngineHistories:
         def join_all(one: dict[str, Curve], other: dict[str, Curve]) -> dict[str, Curve]:
             return {key: join(one.get(key, []), other.get(key, [])) for key in {**one, **other}}
 
+        before = next((seconds for niter, seconds in reversed(self.seconds) if niter <= after), 0.0)
         same_masks = self.live_percentiles == later.live_percentiles
         return EngineHistories(
             loss=join(self.loss, later.loss),
@@ -205,6 +211,8 @@ class EngineHistories:
                 name: (start and after + start, end and after + end) for name, (start, end) in later.optimised.items()
             },
             live_percentiles=later.live_percentiles,
+            seconds=join(self.seconds, [(niter, before + seconds) for niter, seconds in later.seconds]),
+            planned=later.planned and after + later.planned,
         )
 
 

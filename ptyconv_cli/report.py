@@ -10,7 +10,7 @@ from ptyconv_cli.series import SERIES
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
-FORMAT = 3
+FORMAT = 4
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
@@ -59,6 +59,8 @@ def report_json(analysis: RunAnalysis) -> bytes:
                 "learning_rates": {name: _pairs(curve) for name, curve in analysis.engine.learning_rates.items()},
                 "tilts_mrad": {axis: _pairs(curve) for axis, curve in analysis.engine.tilts.items()},
                 "slice_thickness_angstrom": _pairs(analysis.engine.slice_thickness),
+                "compute_seconds": _pairs(analysis.engine.seconds),
+                "planned_iterations": analysis.engine.planned,
             },
             "warnings": analysis.warnings,
         }

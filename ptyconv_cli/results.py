@@ -71,6 +71,7 @@ def _from_report(content: dict[str, Any]) -> Results:
             slice_thickness=_curve(histories["slice_thickness_angstrom"]),
             convergence={key: _curve(pairs) for key, pairs in live["curves"].items()},
             live_percentiles=percentiles and (percentiles[0], percentiles[1]),
+            seconds=_curve(histories["compute_seconds"]),
         ),
     )
 

@@ -427,7 +427,7 @@ def test_bare_changes_per_iteration_leave_out_the_first(figure, analyzed):
         ("{}", "holds no results of ptyconv"),
         ('{"colour": [[1, 2]]}', "unknown keys colour"),
         ('{"probe": [[1]]}', "holds no results of ptyconv"),
-        ('{"format": 3}', "holds no results of ptyconv"),
+        ('{"format": 4}', "holds no results of ptyconv"),
         ('{"probe": [[1e999, 1]]}', "inf is no iteration"),
         ('{"probe": [["1", 1]]}', "'1' is no iteration"),
         ('{"probe": [[2, 1], [2, 1]]}', "the iterations don't rise"),
@@ -458,7 +458,7 @@ def test_results_survive_json(analyzed):
     assert results.name == "clipped"
     assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
     assert results.engine.live_percentiles == (15, 85)
-    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 3
+    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 4
 
 
 def test_seams_are_marked_and_curves_break_where_nothing_was_compared(figure, trajectory_panels):

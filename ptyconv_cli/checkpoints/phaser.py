@@ -115,7 +115,14 @@ class PhaserCheckpoint(TreeCheckpoint):
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint."""
-        return EngineHistories(loss=self.loss())
+        no_seconds: Curve = []
+        return EngineHistories(loss=self.loss(), seconds=self._shown(self._seconds, no_seconds))
+
+    def _seconds(self) -> Curve:
+        """Return the seconds up to the end of each iteration, which phaser counts from 0 here."""
+        after_each = [(niter + 1, seconds) for niter, seconds in self._progress("time")]
+        # At the end of an engine there is one more, which is of no iteration yet.
+        return [(niter, seconds) for niter, seconds in after_each if niter <= self.niter]
 
     def _progress(self, name: str) -> Curve:
         return self._curve_of(f"progress/{name}/iters", f"progress/{name}/values")

@@ -56,6 +56,7 @@ class Layout(NamedTuple):
     rates: Mapping[str, str]
     optimised: Mapping[str, tuple[str, str]]
     live_percentiles: str
+    planned: str
     parent_file: str
 
 
@@ -71,6 +72,7 @@ V1 = Layout(
     rates={},
     optimised={name: (f"model_attributes/start_iter/{name}", f"model_attributes/end_iter/{name}") for name in TENSORS},
     live_percentiles="params/recon_params/convergence_monitor/percentile_range",
+    planned="params/recon_params/NITER",
     parent_file="params/init_params/obj_params",
 )
 """PtyRAD 0.1.0b5 to 1.0."""
@@ -104,6 +106,7 @@ V2 = Layout(
     },
     optimised={name: (f"{spec}/start_iter", f"{spec}/end_iter") for name, spec in SPECS.items()},
     live_percentiles="",
+    planned="params/recon/niter",
     parent_file="",
 )
 """Schema 2."""
@@ -189,6 +192,8 @@ class PtyradCheckpoint(TreeCheckpoint):
             convergence=self._shown(self._live_record, {}),
             optimised=self._shown(self._optimised, {}),
             live_percentiles=self._shown(self._live_percentiles, None),
+            seconds=self._shown(self._seconds, []),
+            planned=self._shown(lambda: self._iteration(self._layout.planned), None),
         )
 
     def origin(self) -> Origin:
@@ -238,6 +243,17 @@ class PtyradCheckpoint(TreeCheckpoint):
         if value is not None and not value.is_integer():
             raise CheckpointError(f"{self.path}: dataset {name}: expected an iteration, found {value}")
         return None if value is None else int(value)
+
+    def _seconds(self) -> Curve:
+        """Add up the seconds of each iteration, from the first one on."""
+        name = f"{self._layout.histories}iter_times"
+        array = self._tree.find(name)
+        if array is None or array.size == 0:
+            return []
+        seconds = self._read(name, VALUES).astype(np.float64)
+        if not np.isfinite(seconds).all() or (seconds < 0).any():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected seconds")
+        return list(enumerate(seconds.cumsum().tolist(), 1))
 
     def _live_percentiles(self) -> tuple[float, float] | None:
         name = self._layout.live_percentiles
