@@ -27,6 +27,11 @@ def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
     return RunVerdict(worst.state, key, worst.reason, since, found, "" if known else NO_RATES)
 
 
+def exit_code(verdict: RunVerdict) -> int:
+    """Return how a command ends that is asked whether a run has settled: 0 yes, 3 no, 4 it cannot be said."""
+    return 0 if verdict.state == "settled" else 3 if verdict.state in NOT_SETTLED else 4
+
+
 def evidence_of_run(
     aligned_points: Mapping[str, list[Point]],
     trajectories: Mapping[str, Trajectory],

@@ -11,6 +11,10 @@ class CheckpointError(PtyconvError):
     """A checkpoint file that cannot be read as what it should be: the message names the file and the dataset."""
 
 
+class TooFew(PtyconvError):
+    """Fewer than two checkpoints that can be compared."""
+
+
 class SeveralRuns(PtyconvError):
     """A `folder` holds files of `count` runs, and none was chosen. `listing`: which, on several lines."""
 

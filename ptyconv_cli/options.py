@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ptyconv_cli.checkpoints.chain import AUTO
 from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
+
+PATH = click.Path(readable=False, path_type=Path)
+"""What is wrong with a path is said later, with exit code 1."""
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -97,3 +102,11 @@ READING = (
     ),
 )
 """Options of every command that reads checkpoints, by the names of `analyze_run`'s parameters."""
+
+
+def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:
+    """Sort out the folder to analyze, and those of the runs before it, or that they are to be found."""
+    *before, run_dir = paths
+    if before and chain in (None, AUTO):
+        raise click.UsageError("give one folder; of several that go on from one another: --chain FIRST SECOND ...")
+    return run_dir, AUTO if chain == AUTO else [] if chain is None else [Path(chain), *before]

@@ -24,9 +24,8 @@ def summary(analysis: RunAnalysis) -> str:
 
 def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
     """Return the verdict, line by line, each with the state that it is about, for its colour."""
-    since = f" since iteration {verdict.since}" if verdict.since else ""
     lines = [
-        (f"verdict: {verdict.state}{since} ({verdict.worst} the worst){_loss(loss)}", verdict.state),
+        (verdict_line(verdict, loss), verdict.state),
         (f"{'':<18}{'state':<14}{'since':>5}  because", ""),
     ]
     for key, found in verdict.series.items():
@@ -37,6 +36,12 @@ def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
     if verdict.state == "settled":
         lines.append(("Settled says that nothing changes any more, not that it is right.", ""))
     return lines
+
+
+def verdict_line(verdict: RunVerdict, loss: Curve) -> str:
+    """Return the verdict on the run, and the last loss, in a line."""
+    since = f" since iteration {verdict.since}" if verdict.since else ""
+    return f"verdict: {verdict.state}{since} ({verdict.worst} the worst){_loss(loss)}"
 
 
 def _reason(found: SeriesVerdict) -> str:
@@ -76,9 +81,15 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
     return "".join(" " if place is None else BARS[round(place * (len(BARS) - 1))] for place in places)
 
 
-def _heading(analysis: RunAnalysis) -> list[str]:
+def heading(analysis: RunAnalysis) -> str:
+    """Return which run it is, and how many checkpoints it has, in a line."""
     niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
     found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
+    return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
+
+
+def _heading(analysis: RunAnalysis) -> list[str]:
+    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were known already (--fresh: all again)"
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
@@ -87,12 +98,9 @@ def _heading(analysis: RunAnalysis) -> list[str]:
         for seam in analysis.seams
     ]
     return [
-        f"{shortened(analysis.results.name, WIDTH - len(found))}{found}",
+        heading(analysis),
         f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
-        *(
-            [f"{analysis.known} of {len(niters)} checkpoints were known already (--fresh: all again)"]
-            * (analysis.known > 0)
-        ),
+        *([known] if analysis.known else []),
         *(line for seam in seams for line in textwrap.wrap(printable(seam), WIDTH, subsequent_indent="  ")),
     ]
 

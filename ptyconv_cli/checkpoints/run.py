@@ -12,7 +12,7 @@ import numpy as np
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.checkpoints.stamp import Stamp, stamp
-from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.history import Curve, EngineHistories, LeftOut
 from ptyconv_cli.series import TENSORS
 
@@ -118,8 +118,8 @@ def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) 
     for name in tensors:
         lacking = [header for header in headers if name not in header.shapes]
         if lacking and (strict or len(lacking) == len(headers)):
-            raise _lacks(lacking[0], name)
-        left_out += [leave_out(header.path, _lacks(header, name), newest=False) for header in lacking]
+            raise lacking_tensor(lacking[0], name)
+        left_out += [leave_out(header.path, lacking_tensor(header, name), newest=False) for header in lacking]
         headers = [header for header in headers if name in header.shapes]
     return sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path))), left_out
 
@@ -134,11 +134,11 @@ def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
 def check_that_enough_are_left(
     run_dir: Path, headers: Sequence[Header], every: int | None, left_out: list[LeftOut]
 ) -> None:
-    """Raise PtyconvError where fewer than two checkpoints are left to compare."""
+    """Raise TooFew where fewer than two checkpoints are left to compare."""
     if len(headers) < 2:
         of_these = f" at multiples of {every} iterations" if every else ""
         unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
-        raise PtyconvError(f"{run_dir}: holds {_count(len(headers))}{of_these}{unread}; a change needs at least two")
+        raise TooFew(f"{run_dir}: holds {_count(len(headers))}{of_these}{unread}; a change needs at least two")
 
 
 def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
@@ -184,7 +184,8 @@ def _read_patiently(path: Path, tensors: Iterable[str]) -> Header:
     return read_header(path, tensors)
 
 
-def _lacks(header: Header, name: str) -> CheckpointError:
+def lacking_tensor(header: Header, name: str) -> CheckpointError:
+    """Return the error that a checkpoint lacks a tensor."""
     return CheckpointError(f"{header.path}: has no tensor {name}; it has {', '.join(header.shapes)} (choose with -t)")
 
 

@@ -1,0 +1,70 @@
+"""Looks at a run's folder again and again while a job writes into it, and says which checkpoints are whole."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.run import lacking_tensor, read_header
+from ptyconv_cli.errors import CheckpointError
+
+RETRY = 12
+"""Looks between two attempts at a file that cannot be read, but doesn't change either: a lock may have been let go."""
+
+Stats = dict[Path, tuple[int, int, int]]
+"""Files by what is another number when they are another file: inode, size, modification time in ns."""
+
+
+class Watch:
+    """The checkpoint files in a folder, which need not be there yet.
+
+    `files`: those that the last look found; `unchanged`: the looks since the one that found anything different;
+    `waiting`: why files are not whole yet.
+    """
+
+    def __init__(self, run_dir: Path, tensors: Iterable[str]) -> None:
+        self._run_dir, self._tensors = run_dir, tuple(tensors)
+        self.files: Stats = {}
+        self.unchanged = 0
+        self.waiting: dict[Path, str] = {}
+        self._whole: Stats = {}
+        self._tried: Stats = {}
+
+    def look(self) -> Stats:
+        """Return the files that are whole: the same as at the last look, and all that is asked for can be found."""
+        before, self.files = self.files, self._list()
+        self.unchanged = self.unchanged + 1 if self.files == before else 0
+        self.waiting = {path: problem for path, problem in self.waiting.items() if path in self.files}
+        for path, stat in self.files.items():
+            if before.get(path) != stat:
+                self.waiting[path] = "is being written"
+            elif self._whole.get(path) != stat and (self._tried.get(path) != stat or self.unchanged % RETRY == 0):
+                self._try(path)
+        return {path: stat for path, stat in self.files.items() if self._whole.get(path) == stat}
+
+    def _list(self) -> Stats:
+        """List by names and numbers alone: to open all files at every look would be hard on a network mount."""
+        found = {}
+        try:
+            for path in self._run_dir.iterdir():
+                if number_in_name(path) is not None:
+                    with suppress(FileNotFoundError):  # it was removed just now, or is a link to nothing
+                        status = path.stat()
+                        found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        except OSError:  # the folder is not there yet, or its mount has gone for a while
+            return {}
+        return found
+
+    def _try(self, path: Path) -> None:
+        stat = self._tried[path] = self.files[path]
+        try:
+            header = read_header(path, self._tensors)
+            missing = [name for name in self._tensors if name not in header.shapes]
+            problem = str(lacking_tensor(header, missing[0])) if missing else ""
+        except CheckpointError as error:
+            problem = str(error)
+        if problem:
+            self.waiting[path] = problem.removeprefix(f"{path}: ")
+        else:
+            self.waiting.pop(path, None)
+            self._whole[path] = stat
