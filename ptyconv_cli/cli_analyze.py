@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def _follow(
     show.end()
     if not quiet:
         say(f"ended: {why}\n")
-    _say_all(analysis, outputs, quiet)
+    _say_all(replace(analysis, known=0), outputs, quiet)  # what was known is of no interest here
     if ends.settled and analysis.verdict:
         sys.exit(exit_code(analysis.verdict))
 

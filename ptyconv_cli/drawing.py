@@ -71,9 +71,9 @@ def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")  # quicker to draw than a formula, and narrower
 
 
-def iteration_ticks() -> MaxNLocator:
-    """Return what places the ticks of an axis of iterations."""
-    return MaxNLocator(7, integer=True, steps=[1, 2, 5, 10])
+def iteration_ticks(whole: bool = True) -> MaxNLocator:
+    """Return what places the ticks of an axis of iterations, or, if they need not be `whole` numbers, of time."""
+    return MaxNLocator(7, integer=whole, steps=[1, 2, 5, 10])
 
 
 def write_instead(axes: Axes, text: str) -> None:

@@ -53,8 +53,7 @@ def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
         return [(shortened(f"{name}: {files} yet; a change needs two", WIDTH), ""), *_waiting(look)]
     analysis = look.analysis
     verdict, points = analysis.verdict, analysis.aligned_points or analysis.points
-    called = "aligned" if analysis.aligned_points else "change"
-    header = f"{'series':<17}{'unit':<4}{f'last {called}':>12}  {'over iterations (log)':<23}"
+    header = f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}"
     lines = [(heading(analysis), ""), (f"{header}  {'verdict':<14}{'since':>5}" if verdict else header.rstrip(), "")]
     for series in SERIES:
         if series.key in points:
@@ -91,7 +90,7 @@ def progress_line(analysis: RunAnalysis, now: float) -> str:
     parts += [f"{_rounded(pace * HOUR)} iterations/hour"] if pace else []
     if pace and planned is not None and planned > last.niter:
         end = last.modified / 1e9 + (planned - last.niter) / pace
-        left = f"in {_duration(end - now)}" if end > now else f"{_duration(now - end)} overdue"
+        left = f"in {_duration(end - now)}" if end > now else "overdue"
         parts.append(f"expected end {_clock(end, now)} ({left})")
     return ", ".join(parts)
 

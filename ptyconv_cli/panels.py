@@ -72,7 +72,7 @@ def panels(results: Results, options: PlotOptions) -> list[Panel]:
         _change_panel(results, "probe_pos_shifts", options),
         _history_panel(engine, "Slice thickness", "thickness (Å)", lambda engine: {"": engine.slice_thickness}),
     ]
-    return [_checked(_cut(panel, options)) for panel in found]
+    return [finished(panel, options) for panel in found]
 
 
 def _history_panel(
@@ -98,13 +98,13 @@ def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
     for series in of_tensor:
         at = points[series.key]
         if at:
-            raw, aligned = (_curve(found, options) for found in (at, results.aligned_points.get(series.key, [])))
+            raw, aligned = (change_curve(found, options) for found in (at, results.aligned_points.get(series.key, [])))
             lines.append(
                 Line(
                     series.mask,
                     aligned or raw,
                     raw=raw if aligned else [],
-                    live=_curve(live[series.key], options),
+                    live=change_curve(live[series.key], options),
                     why_zero="mask empty" if at[-1].voxels == 0 else "",
                 )
             )
@@ -113,7 +113,7 @@ def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
         empty = "no interval is known;\ndraw convergence_report.json"
     return Panel(
         title=of_tensor[0].label.split(",")[0].capitalize(),
-        y_label=_y_label(of_tensor[0].unit, options),
+        y_label=change_label(of_tensor[0].unit, options),
         lines=lines,
         empty=empty,
         logarithmic=not options.linear,
@@ -122,7 +122,8 @@ def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
     )
 
 
-def _y_label(unit: str, options: PlotOptions) -> str:
+def change_label(unit: str, options: PlotOptions) -> str:
+    """Return the label of an axis of changes."""
     if options.per_iteration:
         return f"change ({unit} / iteration)" if unit else "change per iteration"
     return f"change ({unit})" if unit else "change"
@@ -140,7 +141,8 @@ def _intervals(points: dict[str, list[Point]]) -> set[int]:
     return {point.interval for found in points.values() for point in found if point.interval is not None}
 
 
-def _curve(points: list[Point], options: PlotOptions) -> Curve:
+def change_curve(points: list[Point], options: PlotOptions) -> Curve:
+    """Return changes as a curve, with a NaN where nothing was compared."""
     if options.per_iteration:
         points = [replace(p, value=p.value / p.interval) for p in points if p.interval and p.interval > 0]
     curve: Curve = []
@@ -149,6 +151,11 @@ def _curve(points: list[Point], options: PlotOptions) -> Curve:
             curve.append((point.since, math.nan))  # nothing was compared there: the line breaks
         curve.append((point.niter, point.value))
     return curve
+
+
+def finished(panel: Panel, options: PlotOptions) -> Panel:
+    """Return a panel cut to the iterations that the options ask for, which says it where no value can be drawn."""
+    return _checked(_cut(panel, options))
 
 
 def _cut(panel: Panel, options: PlotOptions) -> Panel:

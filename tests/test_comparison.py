@@ -1,0 +1,261 @@
+"""Several runs in one picture: names, panels, axes."""
+
+import itertools
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import runs
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ptyconv_cli import analyze_run
+from ptyconv_cli.comparison import SHOWN, chosen, comparison, labels_of, seconds_at
+from ptyconv_cli.comparison_picture import draw_comparison
+from ptyconv_cli.outputs import write_outputs
+from ptyconv_cli.panels import PlotOptions
+from ptyconv_cli.results import read_results
+
+PER_ITERATION = PlotOptions(per_iteration=True)
+
+
+@pytest.fixture(scope="module")
+def analyzed(tmp_path_factory) -> Path:
+    """Results of three runs, side by side."""
+    folder = tmp_path_factory.mktemp("analyzed")
+    for name in ("constant_lr", "cosine_lr", "clipped"):
+        write_outputs(analyze_run(runs.ALL[name], device="cpu"), folder / name, pictures=False)
+    write_outputs(analyze_run(runs.SAMPLE, device="cpu", aligned=False), folder / "raw", pictures=False)
+    return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn."""
+    found, save = [], Figure.savefig
+
+    def saving(figure, *arguments, **settings):
+        found.append(figure)
+        return save(figure, *arguments, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", saving)
+    return found
+
+
+def panels_of(figure) -> dict:
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+
+
+def curves(axes) -> list[np.ndarray]:
+    return [line.get_xydata() for line in axes.lines]
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["study/t0000_lr1e-3_bs16", "study/t0001_lr1e-4_bs16"], ["t0000_lr1e-3", "t0001_lr1e-4"]),
+        (["full_N144_dp32_lr1e-3", "full_N144_dp32_lr1e-4"], ["lr1e-3", "lr1e-4"]),
+        (["a/results", "b/results"], ["a", "b"]),
+        (["a/x/results", "b/y/results"], ["a/x", "b/y"]),
+        (["run", "run_long"], ["run", "run_long"]),
+        (["first", "second"], ["first", "second"]),
+        (["runs/a", "runs"], ["a", "runs"]),
+        (["only"], ["only"]),
+        (["lr_1", "1_lr"], ["lr_1", "1_lr"]),
+    ],
+)
+def test_names_are_what_differs(folders, expected):
+    assert labels_of([Path(folder) for folder in folders]) == expected
+
+
+def test_names_are_different_wherever_paths_are():
+    pieces = ["a", "b_c", "a_b", "c", "b"]
+    for pair in itertools.permutations(["/".join(parts) for parts in itertools.product(pieces, repeat=2)], 2):
+        first, second = labels_of([Path(path) for path in pair])
+        assert first
+        assert second
+        assert first != second
+
+
+def test_panels_are_chosen_by_series_tensor_or_loss():
+    assert chosen(["probe", "objp_fg"]) == ("objp_fg", "probe")
+    assert chosen(["objp", "loss"]) == ("loss", "objp_bg", "objp_fg")
+    assert chosen([]) == SHOWN
+    with pytest.raises(ValueError, match="'phase': expected one of loss, obja_bg"):
+        chosen(["phase"])
+
+
+def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, analyzed, drawn, tmp_path):
+    names = ("constant_lr", "cosine_lr")
+    result = ptyconv("plot", *(analyzed / name for name in names), "-o", tmp_path / "both.png")
+    assert result.stdout == f"wrote {tmp_path / 'both.png'}\n"
+    (figure,) = drawn
+    panels = panels_of(figure)
+    assert list(panels)[:3] == [
+        "Loss",
+        "Object amplitude, background (aligned)",
+        "Object amplitude, foreground (aligned)",
+    ]
+    assert len(panels) == 7
+    for name, curve in zip(names, curves(panels["Object phase, foreground (aligned)"]), strict=True):
+        points = analyze_run(runs.ALL[name], device="cpu").aligned_points["objp_fg"]
+        assert np.array_equal(curve, [(p.niter, p.value / (p.niter - p.since)) for p in points])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "constant (drifting since 60)",
+        "cosine (rising since 72)",
+    ]
+    colours = [{line.get_color() for line in axes.lines} for axes in panels.values()]
+    assert all(of_one == colours[0] and len(of_one) == 2 for of_one in colours)
+
+
+def test_over_time_are_the_seconds_that_the_engine_recorded(ptyconv, analyzed, drawn, tmp_path):
+    ptyconv("plot", analyzed / "constant_lr", "--x", "time", "--series", "loss,probe", "-o", tmp_path / "t.png")
+    with h5py.File(max(runs.ALL["constant_lr"].glob("*.hdf5"))) as file:
+        seconds, loss = file["iter_times"][()], file["loss_iters"][:, 1]
+    panels = panels_of(drawn[0])
+    assert list(panels) == ["Loss", "Probe intensity (aligned)"]
+    (curve,) = curves(panels["Loss"])
+    assert np.allclose(curve, np.column_stack([np.cumsum(seconds), loss]), rtol=1e-12)
+    (curve,) = curves(panels["Probe intensity (aligned)"])
+    assert np.allclose(curve[:, 0], [seconds[:niter].sum() for niter in range(12, 121, 6)], rtol=1e-12)
+    assert panels["Loss"].get_xlabel() == "compute time (s)"
+
+
+def test_phaser_counts_seconds_from_the_start():
+    run_dir = runs.DATA / "phaser" / "epie_resize"
+    analysis = analyze_run(run_dir, device="cpu")
+    with h5py.File(run_dir / "iter014.h5") as file:
+        recorded = dict(zip(file["progress/time/iters"][()] + 1, file["progress/time/values"][()], strict=True))
+    assert seconds_at([(14, 0.0), (4, 0.0)], analysis.results) == [recorded[14], recorded[4]]
+    assert [niter for niter, _ in analysis.engine.seconds] == list(range(1, 15))
+
+
+def test_seconds_go_on_over_a_seam():
+    chain = analyze_run(runs.DATA / "resume" / "resumed", chain="auto", device="cpu")
+    parts = []
+    for name, niter in (("first", 10), ("resumed", 8)):
+        with h5py.File(runs.DATA / "resume" / name / f"model_iter{niter:04d}.hdf5") as file:
+            parts.append(file["iter_times"][()])
+    assert np.allclose([s for _, s in chain.engine.seconds], np.cumsum(np.concatenate(parts)), rtol=1e-12)
+    assert chain.engine.planned == 18
+
+
+def test_long_runs_are_shown_in_hours(analyzed, drawn):
+    results = read_results(analyzed / "constant_lr")
+    results.engine.seconds[:] = [(niter, 600 * seconds) for niter, seconds in results.engine.seconds]
+    runs_by_label = {"a": results}
+    draw_comparison(runs_by_label, comparison(runs_by_label, ["loss"], PER_ITERATION), "png", "time")
+    (axes,) = panels_of(drawn[0]).values()
+    assert axes.get_xlabel() == "compute time (min)"
+    assert curves(axes)[0][-1, 0] == pytest.approx(138, rel=0.01)
+
+
+def test_one_run_without_aligned_changes_makes_all_raw(analyzed):
+    found = {name: read_results(analyzed / name) for name in ("raw", "constant_lr")}
+    (panel,) = comparison(found, ["objp_fg"], PER_ITERATION)
+    assert panel.title == "Object phase, foreground (raw)"
+    raw = found["constant_lr"].points["objp_fg"]
+    assert panel.lines[1].curve == [(p.niter, p.value / p.interval) for p in raw]
+
+
+def test_a_run_that_lacks_a_series_has_no_line(tmp_path, analyzed):
+    write_outputs(analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu"), tmp_path, pictures=False)
+    found = {"phase alone": read_results(tmp_path), "all": read_results(analyzed / "constant_lr")}
+    probe, phase = comparison(found, ["probe", "objp_fg"], PER_ITERATION)
+    assert [line.label for line in probe.lines] == ["all"]
+    assert [line.label for line in phase.lines] == ["phase alone", "all"]
+    (panel,) = comparison({"phase alone": found["phase alone"]}, ["probe"], PER_ITERATION)
+    assert panel.empty == "probe was not analyzed"
+
+
+def test_zeros_are_marked(analyzed, drawn):
+    found = {"clipped": read_results(analyzed / "clipped"), "other": read_results(analyzed / "constant_lr")}
+    draw_comparison(found, comparison(found, ["objp_bg"], PER_ITERATION), "png")
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()][-1] == "exactly 0"
+
+
+def test_since_and_zoom_cut(analyzed):
+    found = {"a": read_results(analyzed / "constant_lr")}
+    for options in (PlotOptions(per_iteration=True, since=60), PlotOptions(per_iteration=True, zoom=True)):
+        for panel in comparison(found, SHOWN, options):
+            assert panel.lines[0].curve[0][0] >= 10
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 25])
+def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, drawn, count):
+    results = read_results(analyzed / "constant_lr")
+    found = {f"t{number:04d}_oplr_7.5e-04_$x^{number}$": results for number in range(count)}
+    content = draw_comparison(found, comparison(found, SHOWN, PER_ITERATION), "png")
+    (figure,) = drawn
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in figure.axes[0].lines}) == count
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == count
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    box = legend.get_window_extent(renderer)
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= figure.bbox.width
+    lowest = min(axes.get_tightbbox(renderer).y0 for axes in figure.axes if axes.axison)
+    assert box.y1 <= lowest, "the legend hides no axis"
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_formats(ptyconv, analyzed, tmp_path, suffix):
+    picture = tmp_path / f"x.{suffix}"
+    assert ptyconv("plot", analyzed / "constant_lr", analyzed / "cosine_lr", "-o", picture).exit_code == 0
+    assert picture.stat().st_size > 5000
+
+
+def test_it_goes_into_the_current_folder(ptyconv, analyzed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ptyconv("plot", analyzed / "constant_lr", analyzed / "cosine_lr").stdout == "wrote comparison.png\n"
+    with Image.open(tmp_path / "comparison.png") as picture:
+        assert picture.width == 1920
+
+
+def test_labels(ptyconv, analyzed, drawn, tmp_path):
+    paths = [analyzed / "constant_lr", analyzed / "cosine_lr"]
+    ptyconv("plot", *paths, "--label", "steady", "--label", "fading", "-o", tmp_path / "x.png")
+    names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert names == ["steady (drifting since 60)", "fading (rising since 72)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["constant_lr", "cosine_lr", "--label", "one"], 2, "--label is given 1 times for 2 PATHs: each needs one"),
+        (["constant_lr", "cosine_lr", "--label", "a", "--label", "a"], 2, "two PATHs have the same name"),
+        (["constant_lr", "constant_lr"], 2, "two PATHs have the same name: tell them apart with --label"),
+        (["constant_lr", "cosine_lr", "--trajectory"], 2, "--trajectory is of one run"),
+        (["constant_lr", "--series", "phase"], 2, "'phase': expected one of loss, obja_bg"),
+        (["constant_lr", "--x", "money"], 2, "'money' is not one of 'iteration', 'time'"),
+        (["constant_lr", "gone"], 1, "holds no convergence_report.json"),
+        (
+            ["constant_lr", "cosine_lr/convergence_iters.json", "--x", "time"],
+            1,
+            "convergence_iters.json: holds no times",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(ptyconv, analyzed, tmp_path, arguments, code, said):
+    (analyzed / "gone").mkdir(exist_ok=True)
+    paths = [analyzed / name if (analyzed / name).exists() else name for name in arguments]
+    result = ptyconv("plot", *paths, "-o", tmp_path / "x.png")
+    assert (result.exit_code, said in " ".join(result.stderr.split())) == (code, True), result.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_times_that_are_damaged_cost_only_the_times(ptyconv, tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
+        file["iter_times"][3] = np.nan
+    result = ptyconv("analyze", run_dir, "--no-plot")
+    assert result.exit_code == 0
+    assert "dataset iter_times: expected seconds" in " ".join(result.stderr.split())
+    result = ptyconv("plot", run_dir, "--x", "time")
+    assert result.exit_code == 1
+    assert "the checkpoints hold no times" in result.stderr
