@@ -10,10 +10,9 @@ from ptyconv_cli.checkpoints.chain import AUTO, Asked, chained_histories, on_one
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left
 from ptyconv_cli.conclusion import conclude, evidence_of_run
-from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.history import CheckpointInfo, LeftOut, Point, RunAnalysis, Seam
-from ptyconv_cli.parts import walk_parts
-from ptyconv_cli.region import Region, scanned_region
+from ptyconv_cli.parts import region_of_run, walk_parts
 from ptyconv_cli.remarks import (
     remarks_on_left_out,
     remarks_on_live_record,
@@ -21,7 +20,7 @@ from ptyconv_cli.remarks import (
     remarks_on_points,
     remarks_on_seams,
 )
-from ptyconv_cli.series import OF_OBJECT, TENSORS
+from ptyconv_cli.series import TENSORS
 from ptyconv_cli.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
 from ptyconv_cli.version import __version__
 
@@ -78,7 +77,7 @@ def analyze_run(
     aside = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.aside]
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, seams = stretches(headers, settings.tensors)
-    regions = [_scanned_region(part[0], settings.tensors) for part in parts]
+    regions = [region_of_run(part[0], settings.tensors) for part in parts]
     walked = walk_parts(parts, regions, settings, device, strict, progress, None if fresh else keep_in)
     # These load torch, which takes a while; it was loaded beside reading.
     from ptyconv_cli.steps import aligned_points_of, not_finite_of, points_of, taken_out_of
@@ -156,19 +155,6 @@ def _name(run_dir: Path, file: Path) -> str:
 
 def _seen_from(run_dir: Path, folder: Path, file: LeftOut) -> LeftOut:
     return replace(file, file=_name(run_dir, folder / file.file))
-
-
-def _scanned_region(first: Header, tensors: Iterable[str]) -> Region:
-    """Return the region of a run; raise CheckpointError where positions, probe and object don't fit together."""
-    lowest_corner = first.crop_pos.max(0)
-    for name in tensors:
-        shape = first.shapes[name]
-        if name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any():
-            raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
-        if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
-            positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
-            raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
-    return scanned_region(first.crop_pos, first.probe_shape)
 
 
 def _remarks_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:

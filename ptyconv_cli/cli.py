@@ -13,7 +13,7 @@ import click
 from ptyconv_cli import report
 from ptyconv_cli.checkpoints.discover import find_runs, no_checkpoint
 from ptyconv_cli.cli_analyze import analyze
-from ptyconv_cli.cli_pictures import plot
+from ptyconv_cli.cli_pictures import maps, plot
 from ptyconv_cli.conclusion import exit_code
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.listing import list_folder, listing
@@ -57,6 +57,7 @@ def main() -> None:
 
 main.add_command(analyze)
 main.add_command(plot)
+main.add_command(maps)
 
 
 @main.command("ls")

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import click
 
+from ptyconv_cli.checkpoints.chain import Asked
 from ptyconv_cli.comparison import SHOWN, check_times, chosen, comparison, labels_of
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.files import write_whole
-from ptyconv_cli.options import PATH, checked
+from ptyconv_cli.files import check_writable, write_whole
+from ptyconv_cli.options import PATH, READING, all_of, checked, with_earlier
 from ptyconv_cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
 from ptyconv_cli.saying import say
+from ptyconv_cli.summary import warnings_text
 
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
-COMPARISON_NAME = "comparison.png"
+COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
 
 SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(SHOWN)}, or the name of a tensor."
 
@@ -140,3 +142,45 @@ def _compared(
         raise click.UsageError("two PATHs have the same name: tell them apart with --label")
     runs = dict(zip(names, found, strict=True))
     return draw_comparison(runs, comparison(runs, shown, options), file_format, over)
+
+
+@click.command()
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
+@click.option(
+    "-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png beside the results]"
+)
+@click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
+@click.option("--from", "begin", type=int, metavar="ITER", help="And since this one.  [default: the checkpoint before]")
+@all_of(READING)
+def maps(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    at: int | None,
+    begin: int | None,
+    tensors: tuple[str, ...],
+    percentile_range: tuple[float, float],
+    every: int | None,
+    select: str | None,
+    chain: str | None,
+    strict: bool,
+    device: str,
+) -> None:
+    """Draw where the run in RUN_DIR still changes: maps of phase and amplitude, by slice, probe, scan positions.
+
+    All of the aligned change from one checkpoint to another, by default the last two.
+    """
+    from ptyconv_cli.maps import maps_of_run
+    from ptyconv_cli.maps_picture import draw_maps
+
+    run_dir, earlier = with_earlier(paths, chain)
+    picture = output or run_dir / MAPS_NAME
+    file_format = picture_format(picture)
+    check_writable(picture.parent)
+    asked = Asked(tensors, every, select, strict)
+    found = maps_of_run(
+        run_dir, asked, at=at, begin=begin, percentile_range=percentile_range, chain=earlier, device=device
+    )
+    write_whole({picture: draw_maps(found, file_format)})
+    say(f"wrote {picture}")
+    if found.warnings:
+        say("\n" + warnings_text(found.warnings), err=True)

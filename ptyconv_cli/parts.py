@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ptyconv_cli.checkpoints.ahead import TURNS, ReadAhead
 from ptyconv_cli.checkpoints.run import Header
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import LeftOut, Trajectory
-from ptyconv_cli.region import Region
+from ptyconv_cli.region import Region, scanned_region
 from ptyconv_cli.series import OF_OBJECT
 from ptyconv_cli.settings import MonitorSettings
 
@@ -73,6 +73,19 @@ class Walked:
         for found, region in zip(self.found, self.regions, strict=True):
             kept.keep(found.steps, region, found.phase)
         kept.forget_the_rest()
+
+
+def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
+    """Return the region of a run; raise CheckpointError where positions, probe and object don't fit together."""
+    lowest_corner = first.crop_pos.max(0)
+    for name in tensors:
+        shape = first.shapes[name]
+        if name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any():
+            raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
+        if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
+            positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
+            raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
+    return scanned_region(first.crop_pos, first.probe_shape)
 
 
 def walk_parts(
