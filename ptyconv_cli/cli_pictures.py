@@ -9,7 +9,7 @@ from ptyconv_cli.checkpoints.chain import Asked
 from ptyconv_cli.comparison import SHOWN, check_times, chosen, comparison, labels_of
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import check_writable, write_whole
-from ptyconv_cli.options import PATH, READING, all_of, checked, with_earlier
+from ptyconv_cli.options import PATH, READING, all_of, checked, completing, with_earlier
 from ptyconv_cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
 from ptyconv_cli.panels import PlotOptions
 from ptyconv_cli.results import read_results
@@ -37,7 +37,9 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     "comparison.png here]",
 )
 @click.option("--trajectory", is_flag=True, help="Draw the distances between all checkpoints instead of the changes.")
-@click.option("--series", "shown", metavar="LIST", callback=checked(_chosen), help=SERIES_HELP)
+@click.option(
+    "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(SHOWN), help=SERIES_HELP
+)
 @click.option(
     "--x",
     "over",

@@ -27,6 +27,16 @@ def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Param
     return callback
 
 
+def completing(names: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what a shell completes the last name of a list to that is separated by commas."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + name for name in names if name.startswith(last)]
+
+    return complete
+
+
 def _split_tensors(text: str) -> tuple[str, ...]:
     return check_tensors([name.strip() for name in text.split(",") if name.strip()])
 
@@ -63,6 +73,7 @@ READING = (
         default=",".join(TENSORS),
         show_default=True,
         callback=checked(_split_tensors),
+        shell_complete=completing(TENSORS),
         help="Tensors to follow, separated by commas.",
     ),
     click.option(
@@ -98,6 +109,7 @@ READING = (
         show_default=True,
         metavar="auto|cpu|cuda[:N]|mps",
         callback=checked(check_device_name),
+        shell_complete=completing(("auto", "cpu", "cuda", "mps")),
         help="Where to compute.",
     ),
 )

@@ -10,6 +10,7 @@ medians, so that ratios hold on a noisy machine. Files are in the page cache. `-
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -112,13 +113,31 @@ def analyze_cold(*options: str) -> Callable[[Path], None]:
     """(c) The command, from start to end."""
 
     def analyze(run_dir: Path) -> None:
-        run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "-o", run_dir.parent / "out", *options)
+        out = run_dir.parent / "out"
+        run("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q", "--fresh", "-o", out, *options)
 
     return analyze
 
 
+def go_on(run_dir: Path) -> Callable[[Path], None]:
+    """(g) The command, when an earlier one has done all checkpoints but the last."""
+    stopped, going = run_dir.parent / "stopped", run_dir.parent / "going"
+    analyze = ("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q")
+    last = max(run_dir.iterdir())
+    aside = last.rename(run_dir.parent / last.name)
+    run(*analyze, "-o", stopped)
+    aside.rename(last)
+
+    def go(_: Path) -> None:
+        shutil.rmtree(going, ignore_errors=True)
+        shutil.copytree(stopped, going)
+        run(*analyze, "-o", going)
+
+    return go
+
+
 def analyze_sample(run_dir: Path) -> None:
-    run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "-o", run_dir.parent / "out")
+    run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "--fresh", "-o", run_dir.parent / "out")
 
 
 def run(*arguments: str | Path) -> None:
@@ -127,9 +146,10 @@ def run(*arguments: str | Path) -> None:
 
 def peak_memory(run_dir: Path) -> int:
     """Bytes that (c) has at most. Linux only: elsewhere, and in the parent's eyes, a child begins as the parent is."""
+    arguments = ["analyze", str(run_dir), "--no-plot", "-q", "--fresh", "-o", str(run_dir.parent / "out")]
     code = f"""
 from ptyconv_cli.cli import main
-main(["analyze", {str(run_dir)!r}, "--no-plot", "-q", "-o", {str(run_dir.parent / "out")!r}], standalone_mode=False)
+main({arguments!r}, standalone_mode=False)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
     return 1024 * int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
@@ -174,6 +194,7 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
         "(b) loading whole, sorting": straightforward,
         "(c) analyze --no-aligned, cold": analyze_cold("--no-aligned"),
         "    analyze, aligned too": analyze_cold(),
+        "(g) going on with one more, cold": go_on(run_dir),
         "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
         "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
@@ -239,6 +260,7 @@ def main() -> None:
         ("(c) analyze --no-aligned, cold", "    analyze, aligned too"),
         ("(d) analyze_run", "    analyze_run, aligned too"),
         ("(f) live step()", "    live step(), aligned too"),
+        ("    analyze, aligned too", "(g) going on with one more, cold"),
     ):
         print(f"{aligned.strip()}: {medians[aligned] / medians[compatible]:.2f} × {compatible}")
     print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")

@@ -4,13 +4,20 @@ import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from runs import ROOT, SAMPLE
+from runs import ALL, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.checkpoints.chain import Asked
+from ptyconv_cli.comparison import comparison
+from ptyconv_cli.comparison_picture import draw_comparison
 from ptyconv_cli.dashboard import draw_dashboard
 from ptyconv_cli.drawing import STYLES, set_logarithmic
 from ptyconv_cli.history import RunAnalysis
+from ptyconv_cli.maps import maps_of_run
+from ptyconv_cli.maps_picture import draw_maps
 from ptyconv_cli.panels import PlotOptions
+from ptyconv_cli.series import TENSORS
+from ptyconv_cli.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.trajectory_picture import draw_trajectory
 
 NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
@@ -39,6 +46,11 @@ def draw(folder: Path) -> None:
     raw_and_aligned(analysis).savefig(folder / "raw_and_aligned.png")
     (folder / "convergence.png").write_bytes(draw_dashboard(analysis.results, PlotOptions(), "png"))
     (folder / "trajectory.png").write_bytes(draw_trajectory(analysis.results, "png"))
+    maps = maps_of_run(SAMPLE, Asked(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
+    (folder / "maps.png").write_bytes(draw_maps(maps, "png"))
+    runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
+    panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions(per_iteration=True))
+    (folder / "comparison.png").write_bytes(draw_comparison(runs, panels, "png", "time"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """README and --help say what is true now."""
 
 import re
+import time
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -10,8 +12,11 @@ import runs
 from PIL import Image
 from toy import ToyModel
 
+from ptyconv_cli import analyze_run
 from ptyconv_cli.cli import main
 from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.follow import Look
+from ptyconv_cli.live_table import live_table
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.version import __version__
 
@@ -54,6 +59,20 @@ def test_every_series_is_in_the_readme():
         assert re.search(rf"\| .*`{series.key}`.* \| {series.label.split(',')[0]}.* \| {series.unit or '-'} \|", README)
 
 
+def test_the_shown_live_table_is_real(monkeypatch):
+    """Of the sample run after nine checkpoints, one every six minutes."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    files = sorted(runs.SAMPLE.glob("*.hdf5"))[:9]
+    analysis = analyze_run(runs.SAMPLE, files=files, device="cpu")
+    start = 1_800_000_000
+    checkpoints = [replace(c, modified=(start + 360 * k) * 10**9) for k, c in enumerate(analysis.checkpoints)]
+    look = Look(replace(analysis, checkpoints=checkpoints), True, 9, "")
+    (shown,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    table = live_table(look, "ptyrad-1.0", start + 360 * 8 + 20)
+    assert "".join(f"{line}\n" for line, _ in table) == shown
+
+
 def test_the_live_example_runs():
     (example,) = re.findall(r"```python\n(from ptyconv_cli.convergence import .*?)```", README, re.DOTALL)
     model = ToyModel()
@@ -93,8 +112,6 @@ def pixels(path):
 
 
 def test_the_python_example_is_true():
-    from ptyconv_cli import analyze_run
-
     analysis = analyze_run(runs.SAMPLE, tensors=["objp", "probe"], device="cpu")
     first, last = analysis.points["objp_fg"][0], analysis.points["objp_fg"][-1]
     assert f"{first.value:.4f}" == "0.0064"

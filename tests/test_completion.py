@@ -1,0 +1,50 @@
+"""What the shell completes, asked as a shell asks."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ptyconv_cli.cli import main
+
+ASK = "from ptyconv_cli.cli import main; main(prog_name='ptyconv')"
+
+
+def completions(words: str) -> list[str]:
+    asked = {"COMP_WORDS": f"ptyconv {words}", "COMP_CWORD": str(len(f"ptyconv {words}x".split()) - 1)}
+    environment = {**os.environ, **asked, "_PTYCONV_COMPLETE": "bash_complete"}
+    result = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("an", ["plain,analyze"]),
+        ("analyze --fol", ["plain,--follow"]),
+        ("analyze --until ", ["plain,settled"]),
+        ("analyze -t obja,pro", ["plain,obja,probe", "plain,obja,probe_pos_shifts"]),
+        ("analyze --sort objp", ["plain,objp_bg", "plain,objp_fg"]),
+        ("check --device c", ["plain,cpu", "plain,cuda"]),
+        ("plot --series loss,objp_f", ["plain,loss,objp_fg"]),
+        ("plot --x t", ["plain,time"]),
+        ("maps ", ["file,"]),
+        ("analyze run", ["file,run"]),
+    ],
+)
+def test_what_is_completed(words, expected):
+    assert completions(words) == expected
+
+
+def test_all_commands_are_completed():
+    assert completions("") == [f"plain,{name}" for name in sorted(main.commands)]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_scripts_for_shells_are_there(shell):
+    environment = {**os.environ, "_PTYCONV_COMPLETE": f"{shell}_source"}
+    result = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+    if "Shell completion is not supported for Bash versions older" in result.stderr:
+        pytest.skip("an old bash")
+    assert f"_PTYCONV_COMPLETE={shell}_complete" in result.stdout
