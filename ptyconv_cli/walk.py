@@ -50,6 +50,47 @@ class _Ready(NamedTuple):
     memory: Arrays
 
 
+class _GettingReady:
+    """Gets checkpoints ready one after the other, and notes those that cannot be read in `left_out`.
+
+    `phase`: of a phase that wraps, what the next snapshot's is to follow.
+    """
+
+    def __init__(
+        self, headers: Sequence[Header], reading: ReadAhead, device: torch.device, strict: bool, known: Known
+    ) -> None:
+        self._headers, self._reading, self._device, self._strict = headers, reading, device, strict
+        self._goes_on = bool(known.steps)
+        self.phase = known.phase
+        self.left_out: list[LeftOut] = []
+
+    def __iter__(self) -> Iterator[_Ready]:
+        for header in self._headers:
+            begins = self._goes_on and header is self._headers[0]
+            try:
+                memory = self._reading.next()
+            except CheckpointError as error:
+                if begins:
+                    raise KnownIsGone(str(error)) from error
+                if self._strict:
+                    raise
+                left_out = leave_out(header.path, error, newest=header is self._headers[-1])
+                self.left_out.append(replace(left_out, niter=header.niter))
+                self._reading.reuse({})
+                continue
+            snapshot = snapshot_of(to_device(memory, self._device), header.dx)
+            if header.phase_wraps and "objp" in snapshot.values:
+                self._continue_phase(snapshot.values["objp"], begins)
+            yield _Ready(header, snapshot, memory)
+
+    def _continue_phase(self, phase: Tensor, begins: bool) -> None:
+        """Continue a snapshot's phase, in place; of the one that is gone on from it is known already."""
+        if begins and self.phase is not None:
+            phase.copy_(self.phase.where(~phase.isnan(), phase))
+        else:
+            self.phase = unwrap(phase, self.phase)
+
+
 def walk(
     headers: Sequence[Header],
     reading: ReadAhead,
@@ -65,53 +106,21 @@ def walk(
     turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
     Raises KnownIsGone where that one cannot be read any more. Parameters otherwise as of `analyze.analyze_run`.
     """
-    steps, left_out, phase = list(known.steps), list[LeftOut](), known.phase
-
-    def read_one_after_the_other() -> Iterator[_Ready]:
-        nonlocal phase
-        for header in headers:
-            begins = bool(known.steps) and header is headers[0]
-            try:
-                memory = reading.next()
-            except CheckpointError as error:
-                if begins:
-                    raise KnownIsGone(str(error)) from error
-                if strict:
-                    raise
-                left_out.append(replace(leave_out(header.path, error, header is headers[-1]), niter=header.niter))
-                reading.reuse({})
-            else:
-                snapshot = snapshot_of(to_device(memory, device), header.dx)
-                if header.phase_wraps and "objp" in snapshot.values:
-                    of_snapshot = snapshot.values["objp"]
-                    if begins and phase is not None:
-                        of_snapshot.copy_(phase.where(~of_snapshot.isnan(), of_snapshot))
-                    else:
-                        phase = unwrap(of_snapshot, phase)
-                yield _Ready(header, snapshot, memory)
-
+    steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
+    options = settings.percentile_range, settings.aligned
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
     with one_thread_an_operation(), comparers, _too_much_for(device):
-        checkpoints = read_one_after_the_other()
+        checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
         places: dict[str, Places] = {}
         if previous and settings.aligned:
             places = {name: Places(name, tuple(t.shape), t.device) for name, t in previous.snapshot.values.items()}
         if previous and not steps:
-            sketches = {name: of_one.sketch(previous.snapshot.values[name]) for name, of_one in places.items()}
-            not_finite = {name: True for name, t in previous.snapshot.values.items() if not t.isfinite().all()}
-            steps.append(Step(previous.header, None, {}, sketches, not_finite))
+            steps.append(_first_step(previous, places))
         progress(1, len(headers))
         while previous and current:
             comparing = {
-                name: comparers.submit(
-                    tensor_changes,
-                    name,
-                    current.snapshot,
-                    previous.snapshot,
-                    settings.percentile_range,
-                    settings.aligned,
-                )
+                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
                 for name in current.snapshot.values
             }
             sketching = {
@@ -122,7 +131,14 @@ def walk(
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
-    return Found(steps, left_out, phase, len(known.steps))
+    return Found(steps, getting_ready.left_out, getting_ready.phase, len(known.steps))
+
+
+def _first_step(first: _Ready, places: dict[str, Places]) -> Step:
+    values = first.snapshot.values
+    sketches = {name: of_one.sketch(values[name]) for name, of_one in places.items()}
+    not_finite = {name: True for name, tensor in values.items() if not tensor.isfinite().all()}
+    return Step(first.header, None, {}, sketches, not_finite)
 
 
 def _step(
