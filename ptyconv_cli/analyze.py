@@ -12,7 +12,7 @@ from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left
 from ptyconv_cli.conclusion import conclude, evidence_of_run
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.history import CheckpointInfo, LeftOut, Point, RunAnalysis, Seam
-from ptyconv_cli.parts import region_of_run, walk_parts
+from ptyconv_cli.parts import Walked, region_of_run, walk_parts
 from ptyconv_cli.remarks import (
     remarks_on_left_out,
     remarks_on_live_record,
@@ -39,8 +39,8 @@ def analyze_run(
     tolerances: Mapping[str, float] | None = None,
     chain: Sequence[str | Path] | str = (),
     files: Collection[Path] | None = None,
-    keep_in: str | Path | None = None,
-    fresh: bool = False,
+    kept_in: str | Path | None = None,
+    keep: Callable[[Walked], None] = lambda walked: None,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> RunAnalysis:
@@ -51,9 +51,9 @@ def analyze_run(
     one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of leaving it
     out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
     `conclusion.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto" to
-    find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `keep_in`: a
-    folder for what the next analysis needs to do only what is new, and that this one uses if it is there, unless
-    `fresh`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with
+    find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `kept_in`: a
+    folder in which an earlier analysis kept what it did, which is not done again then, and `keep`: what is called with
+    what this one can keep; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with
     the number of checkpoints done and the number in all. Units of the values are in `series.SERIES`; formulas: README,
     "What the numbers mean", "The change that is real" and the two sections after it.
 
@@ -67,7 +67,7 @@ def analyze_run(
     check_device_name(device)
     if isinstance(chain, str) and chain != AUTO:
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
-    run_dir, keep_in = Path(run_dir), None if keep_in is None else Path(keep_in)
+    run_dir, kept_in = Path(run_dir), None if kept_in is None else Path(kept_in)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
     runs = read_chain(run_dir, Asked(settings.tensors, every, select, strict, files), earlier)
     engine, remarks_on_engine = chained_histories(runs)
@@ -78,7 +78,7 @@ def analyze_run(
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, seams = stretches(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
-    walked = walk_parts(parts, regions, settings, device, strict, progress, None if fresh else keep_in)
+    walked = walk_parts(parts, regions, settings, device, strict, progress, kept_in)
     # These load torch, which takes a while; it was loaded beside reading.
     from ptyconv_cli.steps import aligned_points_of, not_finite_of, points_of, taken_out_of
 
@@ -87,8 +87,7 @@ def analyze_run(
     points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
     _check_that_any_are_compared(run_dir, used, points, every, left_out, seams)
     trajectories = walked.trajectories()
-    if keep_in is not None:
-        walked.keep(keep_in)
+    keep(walked)
     at_seams = [seam.niter for seam in seams]
     evidence = evidence_of_run(aligned_points, trajectories, engine, at_seams, tolerances or {})
     agreement = compare_with_live(points, engine, settings.percentile_range)

@@ -18,7 +18,7 @@ from ptyconv_cli.follow import follow as follow_run
 from ptyconv_cli.history import RunAnalysis
 from ptyconv_cli.live_table import LiveTable
 from ptyconv_cli.options import PATH, READING, all_of, with_earlier
-from ptyconv_cli.outputs import write_outputs
+from ptyconv_cli.outputs import analyze_into
 from ptyconv_cli.saying import progress_bar, say, say_coloured, say_verdict
 from ptyconv_cli.study import SORTS, TABLE_NAME, Row, Unit, analyze_all, shared_warnings, table_csv, units_of
 from ptyconv_cli.study import table as study_table
@@ -96,15 +96,13 @@ def analyze(
     Of a folder with many runs below it, such as a hypertune study, each run is analyzed into a folder of its own; a
     table shows them side by side, and convergence_study.csv has it for spreadsheets.
     """
-    from ptyconv_cli.analyze import analyze_run
-
     run_dir, earlier = with_earlier(paths, chain)
-    options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, **reading}
+    options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, "pictures": not no_plot, **reading}
     if follow:
         if until and no_aligned:
             raise click.UsageError("--until settled needs the aligned changes: not together with --no-aligned")
         ends = Ends(settled=until is not None, idle=None if idle is None else 60 * idle)
-        _follow(run_dir, output or run_dir, options, not no_plot, quiet, ends, poll or POLL)
+        _follow(run_dir, output or run_dir, options, quiet, ends, poll or POLL)
         return
     if until or idle is not None or poll is not None:
         raise click.UsageError("--until, --idle and --poll are for --follow")
@@ -114,7 +112,7 @@ def analyze(
     several = None
     if len(found.runs) == 1:
         try:
-            _analyze_one(found.runs[0], output or found.runs[0], options, not no_plot, quiet)
+            _analyze_one(found.runs[0], output or found.runs[0], options, quiet)
             return
         except SeveralRuns as error:
             if error.folder != found.runs[0]:
@@ -126,12 +124,12 @@ def analyze(
 
     def analyze_unit(unit: Unit) -> RunAnalysis:
         selected = {"select": unit.select} if unit.select else {}
-        return analyze_run(unit.folder, keep_in=unit.place, **options | selected)
+        return analyze_into(unit.place, unit.folder, **options | selected)[0]
 
     units = units_of(run_dir, found.runs, output)
     with progress_bar("runs", hidden=quiet) as progress:
         rows = []
-        for number, of_unit in enumerate(analyze_all(units, analyze_unit, not no_plot), 1):
+        for number, of_unit in enumerate(analyze_all(units, analyze_unit), 1):
             rows += of_unit
             progress(number, len(units))
     if several and all(row.problem for row in rows):
@@ -147,13 +145,11 @@ def analyze(
     _complain(found.problems, rows)
 
 
-def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], pictures: bool, quiet: bool) -> None:
-    from ptyconv_cli.analyze import analyze_run
-
+def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool) -> None:
     check_writable(folder)
     with progress_bar("checkpoints", hidden=quiet) as progress:
-        analysis = analyze_run(run_dir, progress=progress, keep_in=folder, **options)
-    _say_all(analysis, write_outputs(analysis, folder, pictures), quiet)
+        analysis, outputs = analyze_into(folder, run_dir, progress=progress, **options)
+    _say_all(analysis, outputs, quiet)
 
 
 def _say_all(analysis: RunAnalysis, outputs: list[Path], quiet: bool) -> None:
@@ -167,25 +163,20 @@ def _say_all(analysis: RunAnalysis, outputs: list[Path], quiet: bool) -> None:
         say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
 
 
-def _follow(
-    run_dir: Path, folder: Path, options: dict[str, Any], pictures: bool, quiet: bool, ends: Ends, seconds: float
-) -> None:
+def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, ends: Ends, seconds: float) -> None:
     """Follow a run, showing a table on a terminal, and elsewhere a line for each new checkpoint."""
-    check_writable(folder)
-    if run_dir.is_dir() and not holds_checkpoints(run_dir) and (found := find_runs(run_dir)).runs:
+    if run_dir.exists() and not holds_checkpoints(run_dir) and (found := find_runs(run_dir)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
+    check_writable(folder)
     outputs: list[Path] = []
 
-    def analyze_and_write(files: Collection[Path] | None) -> RunAnalysis:
-        from ptyconv_cli.analyze import analyze_run
-
-        analysis = analyze_run(run_dir, files=files, keep_in=folder, **options)
-        options["fresh"] = False
-        outputs[:] = write_outputs(analysis, folder, pictures)
+    def analyze_files(files: Collection[Path] | None) -> RunAnalysis:
+        analysis, outputs[:] = analyze_into(folder, run_dir, files=files, **options)
+        options["fresh"] = False  # what is known now was computed here
         return analysis
 
     show = LiveTable(run_dir.absolute().name, quiet)
-    analysis, why = follow_run(Watch(run_dir, options["tensors"]), analyze_and_write, ends, show.look, seconds)
+    analysis, why = follow_run(Watch(run_dir, options["tensors"]), analyze_files, ends, show.look, seconds)
     show.end()
     if not quiet:
         say(f"ended: {why}\n")

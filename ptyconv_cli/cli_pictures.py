@@ -148,9 +148,7 @@ def _compared(
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
-@click.option(
-    "-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png beside the results]"
-)
+@click.option("-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in RUN_DIR]")
 @click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
 @click.option("--from", "begin", type=int, metavar="ITER", help="And since this one.  [default: the checkpoint before]")
 @all_of(READING)

@@ -18,18 +18,18 @@ SHOWN = (LOSS, *(series.key for series in SERIES))
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """Return which panels are meant by keys of series, names of tensors (all their series) and "loss", all by none.
+    """Return which panels are meant by keys of series, names of tensors (all their series) and "loss".
 
-    Raises ValueError for other names.
+    Raises ValueError for other names, and for none.
     """
     meant = {name: {name} for name in SHOWN}
     for series in SERIES:
         meant.setdefault(series.tensor, set()).add(series.key)
     unknown = [name for name in names if name not in meant]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r}: expected one of {', '.join(meant)}")
+    if unknown or not names:
+        raise ValueError(f"{(unknown or [''])[0]!r}: expected one of {', '.join(meant)}")
     wanted = set().union(*(meant[name] for name in names))
-    return tuple(name for name in SHOWN if name in wanted) or SHOWN
+    return tuple(name for name in SHOWN if name in wanted)
 
 
 def labels_of(folders: Sequence[Path]) -> list[str]:
@@ -90,6 +90,7 @@ def seconds_at(curve: Curve, results: Results) -> list[float]:
 def check_times(runs: Mapping[Path, Results]) -> None:
     """Raise PtyconvError where the times of a run are not recorded."""
     for path, results in runs.items():
-        if not (results.engine and results.engine.seconds):
+        seconds = [number for _, number in results.engine.seconds] if results.engine else []
+        if not seconds or not all(0 <= number < math.inf for number in seconds):
             reason = "the checkpoints hold no times" if results.engine else "holds no times; the report may"
             raise PtyconvError(f"{path}: {reason} (--x time needs them)")

@@ -66,7 +66,8 @@ def draw_comparison(
         Line2D([], [], color=colour, linestyle=dashes, marker=".", label=names[label])
         for label, (colour, dashes) in styles.items()
     ]
-    if any(value == 0 for panel in panels for line in panel.lines for _, value in line.curve):
+    curves = [line.curve for panel in panels if panel.logarithmic and not panel.empty for line in panel.lines]
+    if any(value == 0 for curve in curves for _, value in curve):
         handles.append(Line2D([], [], color="0.4", linestyle="", marker="v", label="exactly 0"))
     legend = figure.legend(handles=handles, loc="lower center", ncols=legend_columns, fontsize=9, frameon=False)
     for text in legend.get_texts():

@@ -71,3 +71,16 @@ def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) 
         for name, array in arrays.items()
         for tensor in [torch.from_numpy(array)]
     }
+
+
+@contextmanager
+def too_much_for(device: torch.device) -> Iterator[None]:
+    """Raise PtyconvError where memory on the device is not enough for what is done inside."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        other = "" if device.type == "cpu" else "--device cpu, or "
+        raise PtyconvError(f"{device}: too little memory is free; try {other}fewer tensors (-t)") from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from ptyconv_cli.checkpoints.belonging import matching
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.checkpoints.watch import Stats, Watch
 from ptyconv_cli.errors import CheckpointError, TooFew
@@ -25,14 +26,17 @@ class Ends(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What there is after a look: the last `analysis`, whether it is `new`, how many files there are, and `waiting`:
-    why the newest of those that were not used is not, "" where all were.
+    """What there is after a look: the last `analysis`, whether it is `new`, and how many files there are.
+
+    `problem`: what keeps a checkpoint, or the run, from being analyzed, "" where nothing does; `growing`: the name of
+    the newest file that is being written, "" where none is.
     """
 
     analysis: RunAnalysis | None
     new: bool
     files: int
-    waiting: str
+    problem: str = ""
+    growing: str = ""
 
 
 def follow(
@@ -45,23 +49,23 @@ def follow(
     """Look at a run every so many `seconds`, until it ends; return the last analysis, and why it ended.
 
     `analyze(files)` is given the files that are whole whenever one of them is new, and None, for all there are, at the
-    end. `show` is called after every look. Raises PtyconvError where the run cannot be analyzed for another reason than
-    that there are too few checkpoints yet.
+    end. `show` is called after every look. That there are too few checkpoints yet, or none that can be read, is waited
+    out; where the run cannot be analyzed for another reason, PtyconvError is raised.
     """
     analysis, taken, problem, quiet_since = None, Stats(), "", time.monotonic()
     while True:
         whole = watch.look()
         if not watch.unchanged:
             quiet_since = time.monotonic()
-        new = len(whole) > 1 and any(taken.get(path) != stat for path, stat in whole.items())
+        new = any(taken.get(path) != stat for path, stat in whole.items())
         if new:
             try:
                 analysis, taken, problem = analyze(whole), whole, ""
             except (CheckpointError, TooFew) as error:
                 taken, problem = whole, str(error)
-        show(Look(analysis, new and not problem, len(watch.files), problem or _newest(watch.waiting)))
-        last = max((number_in_name(path) or 0 for path in taken), default=0)
-        why = _why_to_end(watch, last, analysis, ends, time.monotonic() - quiet_since)
+            quiet_since = time.monotonic()  # what came during a long analysis is seen at the next look
+        show(_what_there_is(watch, analysis, new and not problem, problem))
+        why = _why_to_end(watch, taken, analysis, ends, time.monotonic() - quiet_since)
         if why:
             break
         time.sleep(seconds)
@@ -74,27 +78,37 @@ def follow(
 SETTLED = "it has settled"
 
 
-def _why_to_end(watch: Watch, last: int, analysis: RunAnalysis | None, ends: Ends, quiet: float) -> str:
+def _what_there_is(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -> Look:
+    def number(path: Path) -> int:
+        return number_in_name(path) or 0
+
+    broken = max(watch.problems, key=number, default=None)
+    if broken:
+        problem = f"{broken.name}: {watch.problems[broken]}"
+    growing = max(watch.growing, key=number).name if watch.growing else ""
+    return Look(analysis, new, len(watch.files), watch.trouble or problem, growing)
+
+
+def _why_to_end(watch: Watch, taken: Stats, analysis: RunAnalysis | None, ends: Ends, quiet: float) -> str:
     if analysis and ends.settled and analysis.verdict and analysis.verdict.state == "settled":
         return SETTLED
-    planned = _planned(analysis) if analysis else None
-    if planned is not None and last >= planned and watch.unchanged >= SURE:
-        return f"iteration {planned} is reached, which the run was planned to end with"
+    if analysis and analysis.engine.planned is not None and watch.unchanged >= SURE:
+        last, planned = _last_and_planned(taken, analysis, analysis.engine.planned)
+        if last >= planned:
+            return f"iteration {planned} is reached, which the run was planned to end with"
     if ends.idle is not None and quiet >= ends.idle:
-        return f"nothing new came for {ends.idle / 60:g} minutes"
+        return f"nothing new came for {ends.idle / 60:.3g} minutes"
     return ""
 
 
-def _planned(analysis: RunAnalysis) -> int | None:
-    """Return the iteration at which the run is to end, as its files' names count: without those of the runs before."""
-    if analysis.engine.planned is None:
-        return None
+def _last_and_planned(taken: Stats, analysis: RunAnalysis, planned: int) -> tuple[int, int]:
+    """Return the run's last iteration, and the planned one, as its files' names count: without the runs before it.
+
+    Of the files that were taken those count that are not of another run, whether `--every` leaves them aside or not.
+    """
+    aside = {file.file for file in analysis.left_out}
+    names = [path for path in taken if path.name not in aside]
+    of_run = matching(names, analysis.select) if names else []
     last = analysis.checkpoints[-1]
-    return analysis.engine.planned - (last.niter - (number_in_name(Path(last.file)) or last.niter))
-
-
-def _newest(waiting: dict[Path, str]) -> str:
-    if not waiting:
-        return ""
-    path = max(waiting, key=lambda path: number_in_name(path) or 0)
-    return f"{path.name} {waiting[path]}" if waiting[path].startswith("is") else f"{path.name}: {waiting[path]}"
+    before = last.niter - (number_in_name(Path(last.file)) or last.niter)
+    return max((number_in_name(path) or 0 for path in of_run), default=0), planned - before

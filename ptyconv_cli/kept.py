@@ -1,14 +1,14 @@
 """What an analysis leaves beside its results, so that the next one has only to do what is new.
 
 Files in a folder of their own, each with the steps that one analysis did. Every step has a key, a digest of the
-settings and of all checkpoints up to there by name, iteration, size and modification time: where a checkpoint is
+settings and of all checkpoints up to there by path, iteration, size, modification time and loss: where a checkpoint is
 another one now, no step from there on is found.
 """
 
 import json
-import zipfile
-import zlib
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 
 from ptyconv_cli.change import Change
 from ptyconv_cli.checkpoints.run import Header
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import write_whole
 from ptyconv_cli.history import TakenOut
 from ptyconv_cli.region import Region
@@ -30,19 +31,22 @@ from ptyconv_cli.version import __version__
 PHASE = "phase.npz"
 """The phase that the next snapshot is to follow: only of the last one."""
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What a damaged file may bring up: its steps are done again."""
+OWN_NAME = re.compile(r"\d{6,}\.npz|phase\.npz")
+"""No other file in the folder is touched."""
 
 
 class Kept:
-    """The steps kept in a folder, which need not exist yet, for an analysis with certain settings on a device."""
+    """The steps kept in a folder, which need not exist yet, for an analysis with certain settings on a device.
 
-    def __init__(self, folder: Path, settings: MonitorSettings, device: torch.device) -> None:
+    `fresh`: none of those that are there already are used.
+    """
+
+    def __init__(self, folder: Path, settings: MonitorSettings, device: torch.device, fresh: bool = False) -> None:
         self._folder, self._tensors, self._device = folder, settings.tensors, device
         versions = [__version__, torch.__version__, np.__version__]
         self._by = [*versions, str(device), settings.tensors, settings.percentile_range, settings.aligned]
         self._found: dict[str, tuple[Path, _KeptStep]] = {}
-        for path in sorted(folder.glob("*.npz")):
+        for path in [] if fresh else self._files():
             self._found |= {key: (path, step) for key, step in _unpacked(path).items()}
         self._of_use: set[Path] = set()
 
@@ -54,13 +58,15 @@ class Kept:
             if key not in self._found:
                 break
             steps.append(self._found[key][1].at(header))
-        if len(steps) in (0, len(headers)) or not (headers[0].phase_wraps and "objp" in self._tensors):
+        if not steps or not (headers[0].phase_wraps and "objp" in self._tensors):
             return Known(steps)
         phase = self._phase(keys[len(steps) - 1])
-        return Known() if phase is None else Known(steps, phase)
+        return Known(steps, phase) if phase is not None or len(steps) == len(headers) else Known()
 
     def keep(self, steps: Sequence[Step], region: Region, phase: torch.Tensor | None) -> None:
         """Write those of a walk's steps that are not kept yet; raise PtyconvError where they cannot be written."""
+        if self._folder.is_symlink():
+            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
         keys = self._keys([step.header for step in steps], region)
         self._of_use |= {self._found[key][0] for key in keys if key in self._found}
         new = {key: step for key, step in zip(keys, steps, strict=True) if key not in self._found}
@@ -74,23 +80,37 @@ class Kept:
 
     def forget_the_rest(self) -> None:
         """Remove the files of which no step was of use."""
-        for path in set(self._folder.glob("*.npz")) - self._of_use:
+        for path in set(self._files()) - self._of_use:
             path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        """Return the files that an analysis has kept; what else may be there is none of them, and is left alone."""
+        if self._folder.is_symlink() or not self._folder.is_dir():
+            return []
+        with suppress(OSError):
+            own = [path for path in self._folder.iterdir() if OWN_NAME.fullmatch(path.name)]
+            return sorted(path for path in own if path.is_file() and not path.is_symlink())
+        return []
 
     def _keys(self, headers: Sequence[Header], region: Region) -> list[str]:
         found, so_far = [], repr([*self._by, tuple(region)])
         for header in headers:
             size, modified = header.stamp[-2:]
-            so_far = sha256(repr([so_far, header.path.name, header.niter, size, modified]).encode()).hexdigest()
+            # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
+            of_file = [str(header.path.resolve()), header.niter, size, modified, header.loss.tobytes()]
+            so_far = sha256(repr([so_far, of_file]).encode()).hexdigest()
             found.append(so_far)
         return found
 
     def _phase(self, key: str) -> torch.Tensor | None:
-        try:
-            with (self._folder / PHASE).open("rb") as file, np.load(file) as content:
-                return torch.from_numpy(content["phase"]).to(self._device) if str(content["key"]) == key else None
-        except UNREADABLE:
-            return None
+        path = self._folder / PHASE
+        if path in self._files():
+            # Whatever damage brings up in zipfile, numpy or json is not to be listed: all is computed again.
+            with suppress(Exception), path.open("rb") as file, np.load(file) as content:
+                if str(content["key"]) == key:
+                    self._of_use.add(path)
+                    return torch.from_numpy(content["phase"]).to(self._device)
+        return None
 
 
 class _KeptStep(NamedTuple):
@@ -138,7 +158,7 @@ def _unpacked(path: Path) -> dict[str, _KeptStep]:
                 }
                 changes = {of: _change(change) for of, change in step["changes"].items()}
                 found[step["key"]] = _KeptStep(step["since"], changes, sketches, step["not_finite"])
-    except UNREADABLE:
+    except Exception:  # as there are many kinds of damage; what was kept is computed again
         return {}
     return found
 

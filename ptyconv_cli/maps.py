@@ -1,7 +1,8 @@
 """Where a run still changes: between two of its checkpoints, the aligned change as maps, by slice, and by position."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ptyconv_cli.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.checkpoints.ahead import Arrays, ReadAhead
+from ptyconv_cli.checkpoints.ahead import ReadAhead
 from ptyconv_cli.checkpoints.chain import Asked, on_one_axis, read_chain, stretches
-from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left
-from ptyconv_cli.device import choose_device, one_thread_an_operation, to_device
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, leave_out
+from ptyconv_cli.device import choose_device, one_thread_an_operation, to_device, too_much_for
+from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.history import LeftOut
-from ptyconv_cli.parts import region_of_run
+from ptyconv_cli.parts import check_memory, region_of_run
 from ptyconv_cli.phase import unwrap
 from ptyconv_cli.region import Region
 from ptyconv_cli.series import OF_OBJECT
@@ -97,33 +98,77 @@ def maps_of_run(
     left_out = [file for run in runs for file in run.left_out]
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
     parts, _ = stretches(headers, asked.tensors)
-    part, since, niter = _interval(run_dir, parts, at, begin)
-    by_niter = {header.niter: header for header in headers}
-    region, where = region_of_run(part[0], asked.tensors), choose_device(device)
-    with one_thread_an_operation():
-        (before, now), *_ = _snapshots([(by_niter[since], by_niter[niter])], asked.tensors, region, where)
+    reading = _Reading(choose_device(device), asked.strict, left_out)
+    with one_thread_an_operation(), too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
+        while True:
+            part, since, niter = _interval(run_dir, parts, at, begin)
+            pair = [header for header in part if header.niter in (since, niter)]
+            found = reading.pair(pair, asked.tensors, region_of_run(part[0], asked.tensors))
+            if found:
+                break
+            if {at, begin} & {file.niter for file in left_out}:
+                file = left_out[-1]
+                raise CheckpointError(f"{run_dir / file.file}: {file.reason}")
+            parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
+        before, now = found
         objects = {
             name: _object_map(name, now, before, percentile_range) for name in asked.tensors if name in OF_OBJECT
         }
         small_of = next((name for name in ("objp", "obja") if name in objects), "")
-        small = list(_small_maps(parts, small_of, where)) if small_of else []
+        small = list(_small_maps(parts, small_of, reading)) if small_of else []
         probe = _probe_map(now, before) if "probe" in asked.tensors else None
         moved = _displacements(now, before) if "probe_pos_shifts" in asked.tensors else None
-    header = by_niter[niter]
+    header = pair[-1]
     return Maps(
         name=run_dir.absolute().name,
         since=since,
         niter=niter,
         dx=header.dx,
-        thickness=header.slice_thickness,
+        thickness=header.slice_thickness if 0 < (header.slice_thickness or 0) < math.inf else None,
         objects=objects,
         probe=probe,
         positions=header.dx * (header.crop_pos + np.array(header.probe_shape) // 2),
         displacements=moved,
         small_of=small_of,
         small=small,
-        warnings=[_warning(file) for file in left_out],
+        warnings=[*(f"{file.file} was left out: {file.reason}." for file in left_out), *_not_finite(now, before)],
     )
+
+
+class _Reading:
+    """Reads pairs of snapshots; notes in `left_out` what cannot be read, or, if `strict`, raises CheckpointError."""
+
+    def __init__(self, device: torch.device, strict: bool, left_out: list[LeftOut]) -> None:
+        self.device, self._strict, self._left_out = device, strict, left_out
+
+    def pair(
+        self, pair: Sequence[Header], tensors: tuple[str, ...], region: Region
+    ) -> tuple[Snapshot, Snapshot] | None:
+        """Return two snapshots, None where one cannot be read; a phase that wraps differs by half a turn at most."""
+        check_memory(pair[0], region, tensors)
+        found = []
+        for header in pair:
+            with ReadAhead([header], tensors, region) as reading:
+                try:
+                    found.append(snapshot_of(to_device(reading.next(), self.device), header.dx))
+                except CheckpointError as error:
+                    if self._strict:
+                        raise
+                    left_out = replace(leave_out(header.path, error, newest=False), niter=header.niter)
+                    self._left_out += [] if left_out in self._left_out else [left_out]
+                    return None
+        before, now = found
+        if pair[0].phase_wraps and "objp" in tensors:
+            unwrap(now.values["objp"], unwrap(before.values["objp"], None))
+        return before, now
+
+
+def _not_finite(now: Snapshot, before: Snapshot) -> list[str]:
+    return [
+        f"{name} holds NaN or infinity in the scanned region: where it changed is not known."
+        for name in now.values
+        if not all(snapshot.values[name].isfinite().all() for snapshot in (now, before))
+    ]
 
 
 def _interval(
@@ -151,23 +196,6 @@ def _interval(
             break
     between = f"between iterations {begin} and {end}" if begin is not None else f"before iteration {end}"
     raise PtyconvError(f"{run_dir}: {between} the run has a seam that nothing can be compared across")
-
-
-def _snapshots(
-    pairs: Sequence[tuple[Header, Header]], tensors: tuple[str, ...], region: Region, device: torch.device
-) -> Iterator[tuple[Snapshot, Snapshot]]:
-    """Read pairs of snapshots; of a phase that wraps, the later one's differs by half a turn at most."""
-    with ReadAhead([header for pair in pairs for header in pair], tensors, region) as reading:
-        for pair in pairs:
-            memory: list[Arrays] = [reading.next(), reading.next()]
-            before, now = (
-                snapshot_of(to_device(arrays, device), header.dx) for arrays, header in zip(memory, pair, strict=True)
-            )
-            if pair[0].phase_wraps and "objp" in tensors:
-                unwrap(now.values["objp"], unwrap(before.values["objp"], None))
-            yield before, now
-            for arrays in memory:
-                reading.reuse(arrays)
 
 
 def _left(name: str, now: Snapshot, before: Snapshot) -> Tensor:
@@ -207,20 +235,16 @@ def _displacements(now: Snapshot, before: Snapshot) -> np.ndarray:
     return found
 
 
-def _small_maps(parts: list[list[Header]], name: str, device: torch.device) -> Iterator[SmallMap]:
-    """Map intervals spread evenly over the run, the first and the last among them."""
-    pairs = [pair for part in parts for pair in pairwise(part)]
+def _small_maps(parts: list[list[Header]], name: str, reading: _Reading) -> Iterator[SmallMap]:
+    """Map intervals spread evenly over the run, the first and the last among them, where they can be read."""
+    pairs = [(part[0], *pair) for part in parts for pair in pairwise(part)]
     chosen = {round(k) for k in np.linspace(0, len(pairs) - 1, min(MOST_SMALL, len(pairs)))}
-    for part in parts:
-        of_part = [pair for k, pair in enumerate(pairs) if k in chosen and pair[0] in part]
-        region = region_of_run(part[0], (name,))
-        for pair, (before, now) in zip(of_part, _snapshots(of_part, (name,), region, device), strict=True):
-            since, niter = pair[0].niter, pair[1].niter
-            yield SmallMap(since, niter, _summed(_left(name, now, before)) / (niter - since))
-
-
-def _warning(file: LeftOut) -> str:
-    return f"{file.file} was left out: {file.reason}."
+    for k in sorted(chosen):
+        first, *pair = pairs[k]
+        found = reading.pair(pair, (name,), region_of_run(first, (name,)))
+        if found:
+            since, niter = (header.niter for header in pair)
+            yield SmallMap(since, niter, _summed(_left(name, found[1], found[0])) / (niter - since))
 
 
 def shown_depths(found: Mapping[str, ObjectMap], thickness: float | None) -> tuple[np.ndarray, str]:

@@ -13,8 +13,8 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from ptyconv_cli.drawing import STYLES, picture, write_instead
-from ptyconv_cli.maps import Maps, ObjectMap, SmallMap, shown_depths
+from ptyconv_cli.drawing import LONGEST_NAME, STYLES, picture, write_instead
+from ptyconv_cli.maps import Maps, ObjectMap, shown_depths
 from ptyconv_cli.text import shortened
 
 WIDTH, HEIGHT = 16.0, 9.2
@@ -37,7 +37,10 @@ BRIGHTEST = 99.8
 """Percentile of a map's values that gets its brightest colour, lest one hot pixel darken all others."""
 
 MOST_ARROWS = 400
-LONGEST_NAME = 90
+
+NARROW = 8
+"""Times as long as wide a map may be to be drawn true to scale."""
+
 SMALL_COLUMNS, SMALL_ROWS = 4, 2
 
 
@@ -63,8 +66,21 @@ def draw_maps(maps: Maps, file_format: str) -> bytes:
     return picture(figure, file_format)
 
 
+def _says_nothing(axes: Axes, values: np.ndarray) -> bool:
+    """Write why there is nothing to see, if so, and say it."""
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.any():
+        return False
+    write_instead(axes, "nothing changed" if finite.size else "no change is finite")
+    return True
+
+
 def _draw_object(axes: Axes, found: ObjectMap, label: str, dx: float) -> None:
+    if _says_nothing(axes, found.change):
+        return
     image = axes.imshow(found.change, cmap=COLOURS, vmin=0, vmax=_brightest(found.change))
+    if max(found.change.shape) > NARROW * min(found.change.shape):  # true to scale it would be a line
+        axes.set_aspect("auto")
     axes.set(xticks=[], yticks=[])
     _colour_bar(axes, image, label)
     _scale_bar(axes, dx)
@@ -95,6 +111,8 @@ def _draw_probe(axes: Axes, maps: Maps) -> None:
         write_instead(axes, "probe was not asked for")
         return
     percents = 100 * maps.probe
+    if _says_nothing(axes, percents):
+        return
     most = _brightest(np.abs(percents))
     image = axes.imshow(percents, cmap="RdBu_r", vmin=-most, vmax=most)
     axes.set(xticks=[], yticks=[])
@@ -109,13 +127,11 @@ def _draw_positions(axes: Axes, maps: Maps) -> None:
         return
     (y, x), (down, right) = maps.positions.T, maps.displacements.T
     far = np.hypot(down, right)
-    finite = np.isfinite(far)
-    if not finite.any():
-        write_instead(axes, "no displacement is finite")
+    if _says_nothing(axes, far):
         return
     size = float(np.clip(4000 / len(far), 1, 30))
     dots = axes.scatter(x, y, c=far, s=size, cmap=COLOURS, vmin=0, vmax=_brightest(far), linewidths=0)
-    some = np.flatnonzero(finite & (far > 0))
+    some = np.flatnonzero(np.isfinite(far) & (far > 0))
     some = some[:: max(math.ceil(len(some) / MOST_ARROWS), 1)]
     if len(some):
         # An arrow that is as long as 95 % of them get to reaches about from one drawn position to the next.
@@ -138,6 +154,8 @@ def _draw_profile(axes: Axes, maps: Maps) -> None:
     if not maps.objects:
         write_instead(axes, "the object was not asked for")
         return
+    if _says_nothing(axes, np.concatenate([found.by_slice for found in maps.objects.values()])):
+        return
     depths, label = shown_depths(maps.objects, maps.thickness)
     axes.set_xlabel(label)
     units = {"objp": "phase (rad)", "obja": "amplitude"}
@@ -155,7 +173,8 @@ def _draw_profile(axes: Axes, maps: Maps) -> None:
 
 
 def _draw_small(figure: Figure, maps: Maps) -> None:
-    if not maps.small:
+    changed = [s.change[np.isfinite(s.change) & (s.change > 0)] for s in maps.small]
+    if not any(values.size for values in changed):
         return
     left, right = 0.33, 0.93
     grid = figure.add_gridspec(
@@ -163,8 +182,8 @@ def _draw_small(figure: Figure, maps: Maps) -> None:
     )
     called, label = OBJECTS[maps.small_of]
     figure.text(left, 0.44, f"{called} over the run: {label.replace(')', ' / iteration)')}", fontsize=11)
-    brightest = max(_brightest(small.change) for small in maps.small)
-    darkest = min(brightest / 10, *(_darkest(small) for small in maps.small))
+    brightest = max(float(np.percentile(values, BRIGHTEST)) for values in changed if values.size)
+    darkest = min(brightest / 10, *(float(np.percentile(values, 1)) for values in changed if values.size))
     norm = LogNorm(darkest, brightest)
     image = None
     for place, small in enumerate(maps.small):
@@ -177,15 +196,10 @@ def _draw_small(figure: Figure, maps: Maps) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def _darkest(small: SmallMap) -> float:
-    positive = small.change[np.isfinite(small.change) & (small.change > 0)]
-    return float(np.percentile(positive, 1)) if positive.size else math.inf
-
-
 def _brightest(values: np.ndarray) -> float:
-    """Return what gets the brightest colour; 1 where nothing changed, or is known."""
+    """Return what gets the brightest colour: of few voxels that changed at all, the largest change."""
     finite = values[np.isfinite(values)]
-    return (float(np.percentile(finite, BRIGHTEST)) if finite.size else 0.0) or 1.0
+    return float(np.percentile(finite, BRIGHTEST)) or float(finite.max())
 
 
 def _colour_bar(axes: Axes, shown: AxesImage | PathCollection, label: str) -> None:

@@ -1,14 +1,39 @@
 """The files that an analysis ends in."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.files import write_whole
 from ptyconv_cli.history import RunAnalysis
 from ptyconv_cli.panels import PlotOptions
+from ptyconv_cli.parts import Walked
 from ptyconv_cli.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
 
 PICTURE_NAME = "convergence.png"
 TRAJECTORY_NAME = "trajectory.png"
+
+
+def analyze_into(
+    folder: Path, run_dir: Path, *, pictures: bool, fresh: bool = False, **settings: Any
+) -> tuple[RunAnalysis, list[Path]]:
+    """Analyze a run, going on where the last analysis into this folder stopped, unless `fresh`; return the files, too.
+
+    `settings` as of `analyze.analyze_run`. Raises PtyconvError where the run cannot be analyzed, or the results cannot
+    be written; that the next analysis will have nothing to go on from is only a warning, which is not in the report.
+    """
+    from ptyconv_cli.analyze import analyze_run
+
+    walked: list[Walked] = []
+    analysis = analyze_run(run_dir, kept_in=None if fresh else folder, keep=walked.append, **settings)
+    outputs = write_outputs(analysis, folder, pictures)
+    try:
+        walked[0].keep(folder)
+    except PtyconvError as error:
+        problem = f"{error}: the next analysis will have to compute all again."
+        analysis = replace(analysis, warnings=[*analysis.warnings, problem])
+    return analysis, outputs
 
 
 def write_outputs(analysis: RunAnalysis, folder: Path, pictures: bool) -> list[Path]:

@@ -18,6 +18,7 @@ from ptyconv_cli.settings import MonitorSettings
 if TYPE_CHECKING:  # they load torch
     import torch
 
+    from ptyconv_cli.kept import Kept
     from ptyconv_cli.steps import Known, Step
     from ptyconv_cli.walk import Found
 
@@ -27,12 +28,13 @@ KEPT_NAME = ".ptyconv"
 
 @dataclass(frozen=True)
 class Walked:
-    """What was found in each part of a run, with the region of each, on a device."""
+    """What was found in each part of a run, with the region of each, on a device; what was `kept` before, if any."""
 
     found: "list[Found]"
     regions: Sequence[Region]
     settings: MonitorSettings
     device: "torch.device"
+    kept: "Kept | None"
 
     @property
     def steps(self) -> "list[Step]":
@@ -69,7 +71,7 @@ class Walked:
         """Keep in a folder of results what the next analysis can go on from; raise PtyconvError where that fails."""
         from ptyconv_cli.kept import Kept
 
-        kept = Kept(folder / KEPT_NAME, self.settings, self.device)
+        kept = self.kept or Kept(folder / KEPT_NAME, self.settings, self.device, fresh=True)
         for found, region in zip(self.found, self.regions, strict=True):
             kept.keep(found.steps, region, found.phase)
         kept.forget_the_rest()
@@ -102,34 +104,26 @@ def walk_parts(
     Parameters otherwise as of `analyze.analyze_run`; raises what `walk.walk` does.
     """
     for part, region in zip(parts, regions, strict=True):
-        _check_memory(part[0], region, settings.tensors)
-    known = _known(parts, regions, settings, device, kept_in)
+        check_memory(part[0], region, settings.tensors)
+    kept = _kept(settings, device, kept_in) if kept_in is not None and (kept_in / KEPT_NAME).is_dir() else None
     total, found = sum(map(len, parts)), []
     for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
 
         def undone(count: int, up_to_here: int = sum(map(len, parts[: k + 1]))) -> None:
             progress(up_to_here - count, total)
 
-        found.append(_walk_part(part, region, known[k] if known else None, settings, device, strict, undone))
+        known = kept.known(part, region) if kept else None
+        found.append(_walk_part(part, region, known, settings, device, strict, undone))
     from ptyconv_cli.device import choose_device
 
-    return Walked(found, regions, settings, choose_device(device))
+    return Walked(found, regions, settings, choose_device(device), kept)
 
 
-def _known(
-    parts: Sequence[list[Header]],
-    regions: Sequence[Region],
-    settings: MonitorSettings,
-    device: str,
-    kept_in: Path | None,
-) -> "list[Known] | None":
-    if kept_in is None or not (kept_in / KEPT_NAME).is_dir():
-        return None
+def _kept(settings: MonitorSettings, device: str, folder: Path) -> "Kept":
     from ptyconv_cli.device import choose_device
     from ptyconv_cli.kept import Kept
 
-    kept = Kept(kept_in / KEPT_NAME, settings, choose_device(device))
-    return [kept.known(part, region) for part, region in zip(parts, regions, strict=True)]
+    return Kept(folder / KEPT_NAME, settings, choose_device(device))
 
 
 def _walk_part(
@@ -164,7 +158,7 @@ def _walk_part(
     return _walk_part(part, region, None, settings, device, strict, undone)
 
 
-def _check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
+def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
     """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])

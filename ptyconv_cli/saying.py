@@ -10,7 +10,7 @@ import click
 
 from ptyconv_cli.history import Curve, RunVerdict
 from ptyconv_cli.summary import verdict_lines
-from ptyconv_cli.text import printable
+from ptyconv_cli.text import cut, printable
 
 COLOURS = {
     "settled": "green",
@@ -59,12 +59,15 @@ class Screen:
         self._rows = 0
 
     def draw(self, lines: Sequence[tuple[str, str]]) -> None:
-        """Draw lines, each in the colour of a state, in place of those drawn before."""
+        """Draw lines, each in the colour of a state, in place of those drawn before.
+
+        They are cut to what the terminal has place for: what has scrolled away cannot be drawn over.
+        """
         self.clear()
-        columns = shutil.get_terminal_size().columns
-        for line, state in lines:
-            say_coloured(line, state)
-            self._rows += max(-(-len(line) // columns), 1)
+        columns, rows = shutil.get_terminal_size()
+        for line, state in lines[: max(rows - 1, 1)]:
+            say_coloured(cut(line, columns), state)
+            self._rows += 1
 
     def clear(self) -> None:
         """Take away what was drawn."""

@@ -11,7 +11,6 @@ from typing import Any
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.files import check_writable
 from ptyconv_cli.history import Point, RunAnalysis
-from ptyconv_cli.outputs import write_outputs
 from ptyconv_cli.series import SERIES
 from ptyconv_cli.text import printable, shortened, told_apart
 
@@ -81,9 +80,8 @@ def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit
 def analyze_all(
     units: Sequence[Unit],
     analyze: Callable[[Unit], RunAnalysis],
-    pictures: bool,
 ) -> Iterator[list[Row]]:
-    """Analyze runs with `analyze`, write their results, and give what each unit came to, in order.
+    """Analyze runs with `analyze`, which writes their results, and give what each unit came to, in order.
 
     A run that cannot be analyzed is one with a problem, and the others go on. A folder that holds several runs gives a
     row for each.
@@ -91,17 +89,16 @@ def analyze_all(
     places = [unit.place for unit in units]
     for unit in units:
         try:
-            yield [_row(unit, analyze, pictures)]
+            yield [_row(unit, analyze)]
         except SeveralRuns as several:
-            rows = [_row(part, analyze, pictures) for part in unit.parts(several.count, places)]
+            rows = [_row(part, analyze) for part in unit.parts(several.count, places)]
             yield [replace(rows[0], note=several.listing), *rows[1:]]
 
 
-def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis], pictures: bool) -> Row:
+def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
     try:
         check_writable(unit.place)
         analysis = analyze(unit)
-        write_outputs(analysis, unit.place, pictures)
     except PtyconvError as error:
         if isinstance(error, SeveralRuns) and error.folder == unit.folder and unit.select is None:
             raise

@@ -1,6 +1,7 @@
 """Small pieces of text: what comes from files and folders as it may be shown, and numbers as people read them."""
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from os.path import commonprefix
@@ -18,6 +19,16 @@ def shortened(text: str, width: int, at_end: bool = False) -> str:
         return text
     kept_at_end = 0 if at_end else (width - 1) // 2
     return f"{text[: width - 1 - kept_at_end]}…{text[len(text) - kept_at_end :]}"
+
+
+def cut(text: str, columns: int) -> str:
+    """Return as much of a text as a terminal has place for; some letters, as Chinese ones, take two columns."""
+    taken = 0
+    for place, letter in enumerate(text):
+        taken += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if taken > columns:
+            return text[:place]
+    return text
 
 
 def told_apart(names: Sequence[str], width: int) -> list[str]:

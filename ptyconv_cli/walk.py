@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from torch import Tensor
 from ptyconv_cli.change import Change, tensor_changes
 from ptyconv_cli.checkpoints.ahead import Arrays, ReadAhead
 from ptyconv_cli.checkpoints.run import Header, leave_out
-from ptyconv_cli.device import memory_to_read_into, one_thread_an_operation, to_device
-from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.device import memory_to_read_into, one_thread_an_operation, to_device, too_much_for
+from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.history import LeftOut
 from ptyconv_cli.phase import unwrap
 from ptyconv_cli.settings import MonitorSettings
@@ -109,7 +108,7 @@ def walk(
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
     comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
-    with one_thread_an_operation(), comparers, _too_much_for(device):
+    with one_thread_an_operation(), comparers, too_much_for(device):
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
         places: dict[str, Places] = {}
@@ -158,15 +157,3 @@ def _step(
     not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
     sketches = {name: sketch.result() for name, sketch in sketching.items()}
     return Step(current.header, previous.header.niter, changes, sketches, not_finite)
-
-
-@contextmanager
-def _too_much_for(device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        other = "" if device.type == "cpu" else "--device cpu, or "
-        raise PtyconvError(f"{device}: too little memory is free; try {other}fewer tensors (-t)") from error

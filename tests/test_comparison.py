@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ptyconv_cli import analyze_run
-from ptyconv_cli.comparison import SHOWN, chosen, comparison, labels_of, seconds_at
+from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.comparison import SHOWN, check_times, chosen, comparison, labels_of, seconds_at
 from ptyconv_cli.comparison_picture import draw_comparison
 from ptyconv_cli.outputs import write_outputs
 from ptyconv_cli.panels import PlotOptions
@@ -83,7 +83,10 @@ def test_names_are_different_wherever_paths_are():
 def test_panels_are_chosen_by_series_tensor_or_loss():
     assert chosen(["probe", "objp_fg"]) == ("objp_fg", "probe")
     assert chosen(["objp", "loss"]) == ("loss", "objp_bg", "objp_fg")
-    assert chosen([]) == SHOWN
+    assert chosen(SHOWN) == SHOWN
+    for names in ([], ["phase"]):
+        with pytest.raises(ValueError, match="expected one of loss, obja_bg"):
+            chosen(names)
     with pytest.raises(ValueError, match="'phase': expected one of loss, obja_bg"):
         chosen(["phase"])
 
@@ -178,6 +181,22 @@ def test_zeros_are_marked(analyzed, drawn):
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()][-1] == "exactly 0"
 
 
+@pytest.mark.parametrize("seconds", [[], [(1, np.nan)], [(1, 1.0), (2, -3.0)], [(1, np.inf)]])
+def test_times_that_are_none_are_refused(analyzed, seconds):
+    results = read_results(analyzed / "constant_lr")
+    results.engine.seconds[:] = seconds
+    with pytest.raises(PtyconvError, match="the checkpoints hold no times"):
+        check_times({Path("run"): results})
+
+
+def test_zeros_are_not_in_the_legend_where_no_marker_is(analyzed, drawn):
+    found = {"clipped": read_results(analyzed / "clipped")}
+    for options in (PlotOptions(per_iteration=True, linear=True), PER_ITERATION):
+        draw_comparison(found, comparison(found, ["objp_bg"], options), "png")
+    assert [len(figure.legends[0].get_texts()) for figure in drawn] == [1, 1]
+    assert "exactly 0 throughout" in [text.get_text() for text in drawn[1].axes[0].texts]
+
+
 def test_since_and_zoom_cut(analyzed):
     found = {"a": read_results(analyzed / "constant_lr")}
     for options in (PlotOptions(per_iteration=True, since=60), PlotOptions(per_iteration=True, zoom=True)):
@@ -191,6 +210,7 @@ def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, dr
     found = {f"t{number:04d}_oplr_7.5e-04_$x^{number}$": results for number in range(count)}
     content = draw_comparison(found, comparison(found, SHOWN, PER_ITERATION), "png")
     (figure,) = drawn
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
     assert len({(line.get_color(), str(line.get_linestyle())) for line in figure.axes[0].lines}) == count
     (legend,) = figure.legends
     assert len(legend.get_texts()) == count

@@ -1,23 +1,31 @@
 """Going on where an analysis stopped: the same results to the last byte, and only what is new is computed."""
 
 import os
+import random
+import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import runs
+import torch
 from phantoms import two_mode_run
 from toy import write_run
 
-from ptyconv_cli import PtyconvError, analyze_run, walk
+from ptyconv_cli import walk
 from ptyconv_cli.checkpoints.ahead import ReadAhead
 from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.run import read_headers
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.kept import Kept
-from ptyconv_cli.outputs import write_outputs
+from ptyconv_cli.history import RunAnalysis
+from ptyconv_cli.kept import Kept, _unpacked
+from ptyconv_cli.outputs import analyze_into
+from ptyconv_cli.region import Region
+from ptyconv_cli.settings import MonitorSettings
 
 RUNS = {
     "sample": runs.SAMPLE,
@@ -34,8 +42,12 @@ def checkpoints(run_dir: Path) -> list[Path]:
 
 def results(run_dir: Path, out: Path, **settings) -> dict[str, bytes]:
     """Analyze as the command does; return the JSON files."""
-    write_outputs(analyze_run(run_dir, keep_in=out, device="cpu", **settings), out, pictures=False)
+    analyze_into(out, run_dir, pictures=False, device="cpu", **settings)
     return {path.name: path.read_bytes() for path in out.glob("*.json")}
+
+
+def analyzed(run_dir: Path, **settings) -> RunAnalysis:
+    return analyze_into(run_dir.parent / "out", run_dir, pictures=False, device="cpu", **settings)[0]
 
 
 @pytest.fixture
@@ -104,16 +116,16 @@ def test_without_aligned_changes_too(tmp_path):
 
 
 def test_only_what_is_new_is_computed(grown, computed):
-    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu")
+    analysis = analyzed(grown)
     assert computed == {"read": [100, 110, 120], "changes": 2 * 4}
     assert analysis.known == 10
     computed["read"].clear()
-    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu")
+    analysis = analyzed(grown)
     assert (computed["read"], analysis.known) == ([], 12)
 
 
 def test_fresh_computes_all(grown, computed):
-    analysis = analyze_run(grown, keep_in=grown.parent / "out", device="cpu", fresh=True)
+    analysis = analyzed(grown, fresh=True)
     assert (len(computed["read"]), analysis.known) == (12, 0)
 
 
@@ -181,8 +193,7 @@ def test_nan_and_infinity_are_kept(tmp_path):
     for niter, value in ((4, np.nan), (6, np.inf)):
         with h5py.File(tmp_path / "run" / f"model_iter{niter:04d}.hdf5", "r+") as file:
             file["optimizable_tensors/objp"][...] = np.float32(value)
-    first = analyze_run(tmp_path / "run", keep_in=tmp_path / "out", device="cpu")
-    second = analyze_run(tmp_path / "run", keep_in=tmp_path / "out", device="cpu")
+    first, second = analyzed(tmp_path / "run"), analyzed(tmp_path / "run")
     assert second.known == 4
     assert repr(second.points) == repr(first.points)
     assert repr(second.taken_out) == repr(first.taken_out)
@@ -284,10 +295,151 @@ def test_it_is_quicker(tmp_path):
     assert best[False] < 0.5 * best[True]
 
 
-def test_a_full_disk_is_said(grown, monkeypatch):
-    def full(self, *_):
-        raise PtyconvError("cannot be written (No space left on device)")
+def test_a_phase_that_wraps_goes_on_too(tmp_path, computed):
+    """Also after an analysis with nothing new, and from the last checkpoint alone."""
+    run_dir = shutil.copytree(RUNS["phaser"], tmp_path / "run")
+    last = (run_dir / "iter013.h5").rename(tmp_path / "iter013.h5")
+    for _ in range(2):
+        results(run_dir, tmp_path / "out")
+    last.rename(run_dir / last.name)
+    computed["read"].clear()
+    found = results(run_dir, tmp_path / "out")
+    assert computed["read"] == [12, 13]
+    assert found == results(run_dir, tmp_path / "fresh")
 
-    monkeypatch.setattr(Kept, "keep", full)
-    with pytest.raises(PtyconvError, match="No space left"):
-        results(grown, grown.parent / "out")
+
+@pytest.mark.parametrize("loss", ["another phase", "none"])
+def test_a_phase_of_another_checkpoint_is_not_gone_on_with(tmp_path, computed, loss):
+    run_dir = shutil.copytree(RUNS["phaser"], tmp_path / "run", ignore=shutil.ignore_patterns("iter01*"))
+    results(run_dir, tmp_path / "out")
+    kept = tmp_path / "out" / ".ptyconv" / "phase.npz"
+    if loss == "none":
+        kept.unlink()
+    else:
+        with np.load(kept) as content:
+            np.savez(kept, key=np.array("of another"), phase=content["phase"] + 1)
+    shutil.copy2(RUNS["phaser"] / "iter010.h5", run_dir)
+    computed["read"].clear()
+    assert results(run_dir, tmp_path / "out") == results(run_dir, tmp_path / "fresh")
+    assert computed["read"][:3] == [2, 4, 6]
+
+
+def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
+    """As after an archive was unpacked by a tool that doesn't keep times."""
+    found = {}
+    for name, factor in (("a", 1.0), ("b", 1.5)):
+        run_dir = shutil.copytree(runs.SAMPLE, tmp_path / name)
+        for path in run_dir.glob("*.hdf5"):
+            with h5py.File(path, "r+") as file:
+                file["optimizable_tensors/probe"][...] *= np.float32(factor * int(path.stem[-4:]))
+            os.utime(path, (1e9, 1e9))
+        found[name] = results(run_dir, tmp_path / "shared")
+    assert found["b"] == results(tmp_path / "b", tmp_path / "fresh")
+
+
+def test_each_thing_that_tells_checkpoints_apart(grown):
+    (header, *_), _ = read_headers([grown / "model_iter0010.hdf5"], ("objp",), strict=True)
+    settings, region = MonitorSettings(), Region(0, 5, 0, 5)
+
+    def key(header=header, settings=settings, region=region, device="cpu"):
+        return Kept(grown, settings, torch.device(device))._keys([header], region)[0]
+
+    *same, size, modified = header.stamp
+    others = {
+        key(replace(header, path=grown / "other" / header.path.name)),
+        key(replace(header, niter=11)),
+        key(replace(header, stamp=(*same, size + 1, modified))),
+        key(replace(header, stamp=(*same, size, modified + 1))),
+        key(replace(header, loss=header.loss[:-1])),
+        key(settings=MonitorSettings(tensors=("objp",))),
+        key(settings=MonitorSettings(percentile_range=(10, 90))),
+        key(settings=MonitorSettings(aligned=True)),
+        key(region=Region(0, 5, 0, 6)),
+        key(device="meta"),
+    }
+    assert len(others - {key()}) == 10
+    assert key() == key()
+
+
+# --- the folder that it is kept in ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thing", ["a pipe", "a folder", "a link", "other files"])
+def test_other_things_in_the_folder_are_left_alone(grown, thing):
+    folder = grown.parent / "out" / ".ptyconv"
+    place = folder / "000110.npz"
+    if thing == "a pipe":
+        os.mkfifo(folder / "000999.npz")
+    elif thing == "a folder":
+        (folder / "000999.npz").mkdir()
+    elif thing == "a link":
+        (grown.parent / "precious.npz").write_bytes(b"precious")
+        (folder / "000999.npz").symlink_to(grown.parent / "precious.npz")
+    else:
+        for name in ("notes.txt", "mine.npz"):
+            (folder / name).write_bytes(b"precious")
+    before = {path.name for path in folder.iterdir()}
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+    assert {path.name for path in folder.iterdir()} == before | {place.name}
+    results(grown, grown.parent / "out", tensors=["probe"])
+    assert before - {place.name} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_link_to_another_folder_is_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "000010.npz").write_bytes(b"precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".ptyconv").symlink_to(precious)
+    analysis, _ = analyze_into(tmp_path / "out", runs.SAMPLE, pictures=False, device="cpu")
+    assert {path.name: path.read_bytes() for path in precious.iterdir()} == {"000010.npz": b"precious"}
+    assert analysis.warnings == [
+        f"{tmp_path / 'out' / '.ptyconv'}: is a link to another folder, where nothing is written: the next analysis "
+        "will have to compute all again."
+    ]
+
+
+def test_what_cannot_be_kept_does_not_cost_the_results(ptyconv, tmp_path):
+    (tmp_path / ".ptyconv").write_text("a file")
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
+    assert result.exit_code == 0
+    assert "the next analysis will have to compute all again" in " ".join(result.stderr.split())
+    for name in ("convergence_iters.json", "convergence_report.json"):
+        found, expected = (folder / name for folder in (tmp_path, tmp_path / "other"))
+        ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "other", "--no-plot", "--device", "cpu")
+        assert found.read_bytes() == expected.read_bytes(), "the warning is not of the run"
+
+
+def test_damage_of_any_kind(grown, tmp_path):
+    """To headers of the archive and of arrays in it, where it does most."""
+    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+    whole, draw = kept.read_bytes(), random.Random(5)
+    expected = results(grown, grown.parent / "fresh")
+    heads = [match.start() for match in re.finditer(rb"PK\x01\x02|PK\x03\x04|PK\x05\x06|\x93NUMPY", whole)]
+    unpacked = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for _ in range(draw.randrange(1, 4)):
+            content[min(draw.choice(heads) + draw.randrange(80), len(content) - 1)] = draw.randrange(256)
+        kept.write_bytes(content)
+        unpacked += bool(_unpacked(kept))
+    assert unpacked < 400
+    assert results(grown, grown.parent / "out") == expected
+
+
+def test_fresh_replaces_what_was_kept(grown):
+    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+    before = kept.stat().st_mtime_ns
+    results(grown, grown.parent / "out", fresh=True)
+    assert kept.stat().st_mtime_ns != before
+    assert analyzed(grown).known == 12
+
+
+def test_a_study_goes_on(ptyconv, tmp_path):
+    study = shutil.copytree(runs.DATA / "resume", tmp_path / "study")
+    first = ptyconv("analyze", study, "--no-plot", "--device", "cpu")
+    reports = {path: path.read_bytes() for path in study.rglob("*.json")}
+    second = ptyconv("analyze", study, "--no-plot", "--device", "cpu")
+    assert (second.stdout, second.exit_code) == (first.stdout, 0)
+    assert {path: path.read_bytes() for path in study.rglob("*.json")} == reports
+    assert len(list(study.rglob(".ptyconv/*.npz"))) == 5

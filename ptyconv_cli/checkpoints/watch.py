@@ -19,14 +19,17 @@ class Watch:
     """The checkpoint files in a folder, which need not be there yet.
 
     `files`: those that the last look found; `unchanged`: the looks since the one that found anything different;
-    `waiting`: why files are not whole yet.
+    `growing`: files that were others at the look before; `problems`: of files that are not whole, why; `trouble` with
+    the folder, "" where it could be looked into.
     """
 
     def __init__(self, run_dir: Path, tensors: Iterable[str]) -> None:
         self._run_dir, self._tensors = run_dir, tuple(tensors)
         self.files: Stats = {}
         self.unchanged = 0
-        self.waiting: dict[Path, str] = {}
+        self.growing: list[Path] = []
+        self.problems: dict[Path, str] = {}
+        self.trouble = ""
         self._whole: Stats = {}
         self._tried: Stats = {}
 
@@ -34,25 +37,28 @@ class Watch:
         """Return the files that are whole: the same as at the last look, and all that is asked for can be found."""
         before, self.files = self.files, self._list()
         self.unchanged = self.unchanged + 1 if self.files == before else 0
-        self.waiting = {path: problem for path, problem in self.waiting.items() if path in self.files}
+        self.growing = [path for path, stat in self.files.items() if before.get(path) != stat]
+        self.problems = {path: problem for path, problem in self.problems.items() if path in self.files}
         for path, stat in self.files.items():
-            if before.get(path) != stat:
-                self.waiting[path] = "is being written"
+            if path in self.growing:
+                self.problems.pop(path, None)
             elif self._whole.get(path) != stat and (self._tried.get(path) != stat or self.unchanged % RETRY == 0):
                 self._try(path)
         return {path: stat for path, stat in self.files.items() if self._whole.get(path) == stat}
 
     def _list(self) -> Stats:
         """List by names and numbers alone: to open all files at every look would be hard on a network mount."""
-        found = {}
+        found, self.trouble = {}, ""
         try:
             for path in self._run_dir.iterdir():
                 if number_in_name(path) is not None:
                     with suppress(FileNotFoundError):  # it was removed just now, or is a link to nothing
                         status = path.stat()
                         found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except OSError:  # the folder is not there yet, or its mount has gone for a while
-            return {}
+        except FileNotFoundError:
+            self.trouble = "is not there yet"
+        except OSError as error:  # the mount may have gone for a while
+            self.trouble = f"cannot be listed ({error.strerror})"
         return found
 
     def _try(self, path: Path) -> None:
@@ -64,7 +70,7 @@ class Watch:
         except CheckpointError as error:
             problem = str(error)
         if problem:
-            self.waiting[path] = problem.removeprefix(f"{path}: ")
+            self.problems[path] = problem.removeprefix(f"{path}: ")
         else:
-            self.waiting.pop(path, None)
+            self.problems.pop(path, None)
             self._whole[path] = stat
