@@ -72,5 +72,5 @@ class Screen:
     def clear(self) -> None:
         """Take away what was drawn."""
         if self._rows:
-            click.echo(f"\x1b[{self._rows}A\x1b[J", nl=False)
+            click.echo(f"\x1b[{self._rows}A\x1b[J", nl=False, color=True)  # no colour, which click would leave out
         self._rows = 0

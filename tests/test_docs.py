@@ -67,7 +67,7 @@ def test_the_shown_live_table_is_real(monkeypatch):
     analysis = analyze_run(runs.SAMPLE, files=files, device="cpu")
     start = 1_800_000_000
     checkpoints = [replace(c, modified=(start + 360 * k) * 10**9) for k, c in enumerate(analysis.checkpoints)]
-    look = Look(replace(analysis, checkpoints=checkpoints), True, 9, "")
+    look = Look(replace(analysis, checkpoints=checkpoints), True, 9)
     (shown,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
     table = live_table(look, "ptyrad-1.0", start + 360 * 8 + 20)
     assert "".join(f"{line}\n" for line, _ in table) == shown
