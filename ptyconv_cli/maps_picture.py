@@ -134,8 +134,8 @@ def _draw_positions(axes: Axes, maps: Maps) -> None:
     some = np.flatnonzero(np.isfinite(far) & (far > 0))
     some = some[:: max(math.ceil(len(some) / MOST_ARROWS), 1)]
     if len(some):
-        # An arrow that is as long as 95 % of them get to reaches about from one drawn position to the next.
-        long = float(np.percentile(far[some], 95))
+        # An arrow as long as 95 % of them get to reaches from one drawn position to the next, and none farther than 5.
+        long = max(float(np.percentile(far[some], 95)), float(far[some].max()) / 5)
         apart = math.sqrt(max(float(np.ptp(x) * np.ptp(y)), 1.0) / len(some))
         arrows = axes.quiver(
             x[some], y[some], right[some], down[some], angles="xy", scale_units="xy", scale=long / apart, width=0.004

@@ -172,6 +172,22 @@ def test_a_phase_that_wraps_does_not_jump():
     assert turned.max() < 2 * 2 * np.pi
 
 
+def test_a_phase_that_passes_half_a_turn_changed_by_little(tmp_path):
+    """From just below π to just above it, which is kept as just above -π."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    random = np.random.default_rng(2)
+    for niter, more in ((2, 0.0), (4, 0.02)):
+        shutil.copy2(runs.DATA / "phaser" / "gradient" / f"iter{niter:03d}.h5", run_dir)
+        with h5py.File(run_dir / f"iter{niter:03d}.h5", "r+") as file:
+            shape = file["object/data"].shape
+            phase = np.pi - 0.01 + 0.1 * np.random.default_rng(1).normal(size=shape) + more * random.random(shape)
+            file["object/data"][...] = np.exp(1j * phase)
+    found = maps_in(run_dir)
+    assert 0.005 < found.objects["objp"].change.max() < 0.05
+    assert found.small[0].change.max() < 0.05
+
+
 def test_small_maps_are_spread_over_the_run():
     found = maps_in(runs.SAMPLE)
     assert [(small.since, small.niter) for small in found.small][::7] == [(10, 20), (110, 120)]
@@ -297,6 +313,8 @@ def test_arrows_point_where_positions_went(drawn, tmp_path):
     largest = np.hypot(arrows.U, arrows.V).argmax()
     assert np.allclose([arrows.X[largest], arrows.Y[largest]], [0.25 * 29, 0.25 * 17])
     assert (arrows.U[largest], arrows.V[largest]) == (pytest.approx(-0.25, rel=0.02), pytest.approx(0.5, rel=0.02))
+    farthest, apart = 0.25 * np.hypot(2, 1) * 79 / 80, np.sqrt(5.25 * 6.75 / 80)
+    assert arrows.scale == pytest.approx(farthest / 5 / apart, rel=1e-3)  # Å of displacement per Å of the picture
     assert axes.yaxis_inverted(), "as in the images, y points down"
 
 
@@ -312,20 +330,123 @@ def test_single_tensors(tensors, drawn):
     assert sum("was not asked for" in text for text in said) >= 3
 
 
-def test_nothing_changed(tmp_path):
+def said_in(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_nothing_changed(tmp_path, drawn):
     run_dir = planted_run(tmp_path / "run", lambda tensors: None)
     found = maps_in(run_dir)
     assert found.objects["objp"].change.max() == 0
     draw_maps(found, "png")
+    assert said_in(drawn[0]) == ["nothing changed"] * 5
+    assert len(drawn[0].axes) == 5, "no colour bars"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan(tmp_path, value):
+@pytest.mark.parametrize("rows", [slice(5, 10), slice(None)])
+def test_nan(tmp_path, drawn, value, rows):
     def plant(tensors):
         for tensor in tensors.values():
-            tensor[..., 5:10, :] = value
+            tensor[..., rows, :] = value
+
+    found = maps_in(planted_run(tmp_path / "run", plant))
+    assert found.warnings == [
+        f"{name} holds NaN or infinity in the scanned region: where it changed is not known." for name in TENSORS
+    ]
+    draw_maps(found, "png")
+    assert set(said_in(drawn[0])) == {"no change is finite"}
+
+
+def test_a_probe_that_is_nan_leaves_the_object(tmp_path, drawn):
+    def plant(tensors):
+        tensors["probe"][0, 3, 3] = np.nan
+        tensors["objp"][0, 1, 20, 30] += 0.05
 
     draw_maps(maps_in(planted_run(tmp_path / "run", plant)), "png")
+    assert said_in(drawn[0]).count("no change is finite") == 1
+    assert drawn[0].axes[0].images
+    assert "nothing changed" in said_in(drawn[0])  # the positions
+
+
+@pytest.mark.parametrize("thickness", [np.nan, np.inf, 0, -4])
+def test_a_thickness_that_is_none(tmp_path, drawn, thickness):
+    run_dir = planted_run(tmp_path / "run", lambda tensors: tensors["objp"].__imul__(1.1))
+    for path in run_dir.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["optimizable_tensors/slice_thickness"][...] = thickness
+    found = maps_in(run_dir)
+    assert found.thickness is None
+    draw_maps(found, "png")
+    assert "slice" in [axes.get_xlabel() for axes in drawn[0].axes]
+
+
+def test_a_region_that_is_one_pixel_wide(tmp_path, drawn):
+    def plant(tensors):
+        for tensor in (tensors["objp"], tensors["obja"]):
+            tensor += np.random.default_rng(1).normal(size=tensor.shape)
+
+    run_dir = planted_run(tmp_path / "run", plant)
+    for path in run_dir.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["model_attributes/crop_pos"][:, 1] = 0
+    found = maps_in(run_dir)
+    assert found.objects["objp"].change.shape == (22, 1)
+    draw_maps(found, "png")
+    bars = [axes.get_window_extent().width for axes in drawn[0].axes]
+    assert min(bars) > 5
+
+
+def damaged(run_dir: Path, niter: int) -> None:
+    """Make the phase of a checkpoint unreadable, though everything about it can be read."""
+    path = run_dir / f"model_iter{niter:04d}.hdf5"
+    with h5py.File(path, "r+") as file:
+        phase = file["optimizable_tensors/objp"][()]
+        del file["optimizable_tensors/objp"]
+        name = "optimizable_tensors/objp"
+        file.create_dataset(name, data=phase, chunks=phase.shape, compression="gzip")
+        chunk = file[name].id.get_chunk_info(0)
+    with path.open("r+b") as raw:
+        raw.seek(chunk.byte_offset)
+        raw.write(b"\xff" * chunk.size)
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    damaged(run_dir, 10)
+    found = maps_in(run_dir)
+    assert (found.since, found.niter) == (110, 120)
+    assert [small.since for small in found.small][:2] == [20, 40]
+    (warning,) = found.warnings
+    assert warning.startswith("model_iter0010.hdf5 was left out: ")
+    damaged(run_dir, 120)
+    found = maps_in(run_dir)
+    assert (found.since, found.niter) == (100, 110)
+    assert len(found.warnings) == 2
+    damaged(run_dir, 100)
+    assert interval(run_dir) == (90, 110)
+    for settings in ({"at": 120}, {"begin": 10}, {"begin": 100, "at": 110}):
+        with pytest.raises(PtyconvError, match=r"model_iter0\d\d0.hdf5: .*objp"):
+            maps_in(run_dir, **settings)
+
+
+def test_strict_stops_at_what_cannot_be_read(tmp_path, ptyconv):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    damaged(run_dir, 120)
+    assert ptyconv("maps", run_dir).exit_code == 0
+    result = ptyconv("maps", run_dir, "--strict")
+    assert result.exit_code == 1
+    assert "model_iter0120.hdf5" in result.stderr
+
+
+def test_too_little_memory_is_said(ptyconv, tmp_path, monkeypatch):
+    def too_large(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("ptyconv_cli.maps._object_map", too_large)
+    result = ptyconv("maps", runs.SAMPLE, "-o", tmp_path / "maps.png", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "too little memory is free" in result.stderr
 
 
 def test_many_positions_and_slices(tmp_path):
