@@ -193,7 +193,7 @@ def _draw_small(figure: Figure, maps: Maps) -> None:
         axes.set_title(f"{small.since} to {small.niter}", fontsize=9, pad=3)
     assert image
     bar = figure.colorbar(image, cax=figure.add_axes((right + 0.012, 0.03, 0.01, 0.37)))
-    bar.ax.tick_params(labelsize=8)
+    bar.ax.tick_params(labelsize=8, which="both")
 
 
 def _brightest(values: np.ndarray) -> float:
