@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from ptyconv_cli.settings import MonitorSettings
 from ptyconv_cli.sketch import Places, Sketch
 from ptyconv_cli.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.steps import Known, Step
+from ptyconv_cli.workers import Workers, result_of
 
 Progress = Callable[[int, int], None]
 
@@ -107,7 +108,7 @@ def walk(
     """
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
-    comparers = ThreadPoolExecutor(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
+    comparers = Workers(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
     with one_thread_an_operation(), comparers, too_much_for(device):
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
@@ -149,11 +150,11 @@ def _step(
     """Gather what is found at a checkpoint; where a tensor's changes are not finite, look whether it is itself."""
     changes, suspicious = dict[str, Change](), dict[str, Tensor]()
     for name, comparison in comparing.items():
-        of_tensor = comparison.result()
+        of_tensor = result_of(comparison)
         changes |= of_tensor
         values = [v for change in of_tensor.values() for v in (change.value, change.aligned) if v is not None]
         if not all(map(math.isfinite, values)):
             suspicious[name] = current.snapshot.values[name]
     not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
-    sketches = {name: sketch.result() for name, sketch in sketching.items()}
+    sketches = {name: result_of(sketch) for name, sketch in sketching.items()}
     return Step(current.header, previous.header.niter, changes, sketches, not_finite)

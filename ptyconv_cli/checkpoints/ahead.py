@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ptyconv_cli.checkpoints.run import Header
 from ptyconv_cli.checkpoints.stamp import stamp
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.region import Region
+from ptyconv_cli.workers import Workers, result_of
 
 Arrays = dict[str, np.ndarray]
 """The tracked tensors of one checkpoint by name, as its reader gives them, of the object only the scanned region."""
@@ -29,7 +30,7 @@ class ReadAhead:
     def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region) -> None:
         self._headers = iter(headers)
         self._tensors, self._region = tensors, region
-        self._reader = ThreadPoolExecutor(1, "reader")  # HDF5 reads for one thread at a time anyway
+        self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
 
     def __enter__(self) -> "ReadAhead":
@@ -38,14 +39,14 @@ class ReadAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.shutdown(cancel_futures=True)
+        self._reader.__exit__()
 
     def next(self) -> Arrays:
         """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read.
 
         The one after it is read only when other arrays, or none, are handed back.
         """
-        return self._upcoming.popleft().result()
+        return result_of(self._upcoming.popleft())
 
     def reuse(self, arrays: Arrays) -> None:
         """Hand back arrays that nobody needs any more, to be filled with another checkpoint, if one is left."""
