@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import runs
 import writer
+from processes import started
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
@@ -60,9 +61,9 @@ def settled_run(folder: Path, count: int) -> None:
 def test_the_end_is_that_of_one_analysis(tmp_path, seed):
     run_dir, planned = tmp_path / "run", 60
     command = ["analyze", "--follow", run_dir, "-o", tmp_path / "followed", "--poll", "0.3", "--device", "cpu"]
-    with subprocess.Popen([*PTYCONV, *map(str, command)], stdout=subprocess.PIPE, text=True) as follower:
+    with started([*PTYCONV, *command]) as follower:
         writing = [sys.executable, writer.__file__, runs.SAMPLE, run_dir, str(planned), "0.8", str(seed)]
-        subprocess.run(list(map(str, writing)), check=True)
+        subprocess.run(list(map(str, writing)), check=True, timeout=120)
         said, _ = follower.communicate(timeout=60)
     assert follower.returncode == 0
     assert f"iteration {planned} is reached, which the run was planned to end with" in said
@@ -75,7 +76,7 @@ def test_it_really_goes_along(tmp_path):
     """There are results while the run is being written, and each new checkpoint is in them."""
     run_dir, out = tmp_path / "run", tmp_path / "out"
     command = ["analyze", "--follow", run_dir, "-o", out, "--poll", "0.1", "--no-plot", "--device", "cpu"]
-    with subprocess.Popen([*PTYCONV, *map(str, command)], stdout=subprocess.PIPE, text=True) as follower:
+    with started([*PTYCONV, *command]) as follower:
         assert follower.stdout.readline() == "run: is not there yet\n"
         run_dir.mkdir()
         for niter in (10, 20, 30, 40):
@@ -162,7 +163,7 @@ def test_a_log_says_what_is_waited_for(tmp_path):
     """Once each: a folder that isn't there, files that lack a tensor."""
     run_dir = tmp_path / "run"
     command = ["analyze", "--follow", run_dir, "--poll", "0.05", "--idle", "0.02", "--device", "cpu", "--no-plot"]
-    with subprocess.Popen([*PTYCONV, *map(str, command)], stdout=subprocess.PIPE, text=True) as follower:
+    with started([*PTYCONV, *command]) as follower:
         assert follower.stdout.readline() == "run: is not there yet\n"
         write_run(tmp_path / "aside", [2, 4])
         for path in (tmp_path / "aside").iterdir():
@@ -506,7 +507,7 @@ def test_the_process_does_not_grow(tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(runs.SAMPLE, run_dir, ignore=shutil.ignore_patterns("*01?0*"))
     command = ["analyze", "--follow", run_dir, "--poll", "0.05", "--device", "cpu", "--no-plot"]
-    with subprocess.Popen([*PTYCONV, *map(str, command)], stdout=subprocess.PIPE, text=True) as follower:
+    with started([*PTYCONV, *command]) as follower:
         follower.stdout.readline()
         sizes = []
         for _ in range(2):

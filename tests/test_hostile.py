@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import runs
 import torch
+from processes import started
 from toy import write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -204,10 +205,9 @@ def test_a_locked_file_is_left_out(sample):
     code = (
         f"import h5py, time; f = h5py.File({str(sample / MIDDLE)!r}, 'r+'); print('ready', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:
+    with started([sys.executable, "-c", code]) as writer:
         assert writer.stdout.readline() == "ready\n"
         (left_out,) = analyze_run(sample, device="cpu").left_out
-        writer.kill()
     assert left_out.reason == "is locked by another process, which is writing it"
 
 
@@ -430,7 +430,7 @@ def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch):
     monkeypatch.setattr(checkpoints_run, "PATIENCE", (0.01, 0.02, 0.05))
     command = [sys.executable, "-c", REWRITE, str(sample / NEWEST), str(runs.SAMPLE / NEWEST)]
     times_left_out = times_used = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+    with started(command) as writer:
         assert writer.stdout.readline() == "ready\n"
         end = time.monotonic() + 30
         while time.monotonic() < end:
@@ -441,7 +441,6 @@ def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch):
                 assert curve == whole[key][: len(curve)]
                 assert len(curve) >= 10
         assert writer.poll() is None
-        writer.kill()
     assert times_left_out
     assert times_used
 
@@ -461,10 +460,9 @@ def test_killed_while_writing(tmp_path):
     """Whenever the process is killed, each file is the old or the new one, whole."""
     random.seed(4)
     for _ in range(50):
-        with subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        with started([sys.executable, "-c", WRITE, tmp_path]) as writer:
             writer.stdout.readline()
             time.sleep(0.01 + 0.05 * random.random())
-            writer.kill()
         for path in tmp_path.glob("*.*"):
             if not path.name.startswith("."):
                 words = path.read_text().split()
@@ -484,9 +482,7 @@ def test_ctrl_c_leaves_nothing_and_exits_130(tmp_path):
         "main(sys.argv[1:])"
     )
     arguments = ["analyze", tmp_path / "run", "-o", tmp_path / "out"]
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
