@@ -39,16 +39,17 @@ def ctrl_c_waits() -> Iterator[None]:
 
 
 class Workers(ThreadPoolExecutor):
-    """So many threads that do what is submitted. At the end of a `with` block, what has not begun is not done."""
+    """So many threads that do what is submitted; what has not begun at the end of a `with` block is not done."""
 
     def submit(self, work: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         """Let a thread call `work` as soon as one is free."""
         with ctrl_c_waits():
             return super().submit(work, *args, **kwargs)
 
-    def __exit__(self, *_: object) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+        """Drop what has not begun, and wait for what has."""
         with ctrl_c_waits():
-            self.shutdown(cancel_futures=True)
+            super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 def result_of(future: Future[Result]) -> Result:

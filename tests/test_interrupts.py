@@ -99,7 +99,7 @@ def test_it_is_not_lost_where_the_block_fails():
         block()
 
 
-def test_what_the_program_does_on_ctrl_c_is_still_done(monkeypatch):
+def test_what_the_program_does_on_ctrl_c_is_still_done():
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:

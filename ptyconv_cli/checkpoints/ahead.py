@@ -39,7 +39,7 @@ class ReadAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.__exit__()
+        self._reader.shutdown()
 
     def next(self) -> Arrays:
         """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read.
