@@ -18,7 +18,7 @@ from ptyconv_cli.version import __version__
 _HOMES = {
     "ConvergenceMonitor": "ptyconv_cli.convergence",
     "create_convergence_monitor": "ptyconv_cli.convergence",
-    "analyze_run": "ptyconv_cli.analyze",
+    "analyze_run": "ptyconv_cli.analysis.run",
     "PtyconvError": "ptyconv_cli.errors",
 }
 

@@ -1,5 +1,5 @@
 """`python -m ptyconv_cli` is `ptyconv`."""
 
-from ptyconv_cli.cli import main
+from ptyconv_cli.cli.main import main
 
 main()

@@ -5,17 +5,18 @@ from typing import Any, Protocol
 
 import torch
 
-from ptyconv_cli.change import Change, changes
-from ptyconv_cli.conclusion import conclude
-from ptyconv_cli.history import Curve, RunVerdict
-from ptyconv_cli.region import scanned_region
-from ptyconv_cli.settings import MonitorSettings
-from ptyconv_cli.snapshot import Model, Snapshot, take_snapshot
-from ptyconv_cli.witness import Witness
+from ptyconv_cli.metrics.change import Change, changes
+from ptyconv_cli.metrics.snapshot import Model, Snapshot, take_snapshot
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.region import scanned_region
+from ptyconv_cli.results.settings import MonitorSettings
+from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.verdict.evidence import conclude
+from ptyconv_cli.verdict.live import LiveEvidence
 
 
 class LiveModel(Model, Protocol):
-    """A model in an engine: as `snapshot.Model`, with the dict that takes the record.
+    """A model in an engine: as `metrics.snapshot.Model`, with the dict that takes the record.
 
     `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict. So is
     `convergence_aligned_iters`, which a model need not have beforehand.
@@ -49,7 +50,7 @@ class ConvergenceMonitor:
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
         self.last = self._take(model)
-        self._witness = Witness(self.last) if self.settings.aligned else None
+        self._evidence = LiveEvidence(self.last) if self.settings.aligned else None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
         """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
@@ -63,8 +64,8 @@ class ConvergenceMonitor:
         none.
         """
         found = self.measure(model)
-        if self._witness:
-            self._witness.note(self.last, found, niter)
+        if self._evidence:
+            self._evidence.note(self.last, found, niter)
         for key, change in found.items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
             if change.aligned is not None:
@@ -86,12 +87,12 @@ class ConvergenceMonitor:
         """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`.
 
         `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
-        known; `tolerances`: by tensor, as of `conclusion.evidence_of_run`. Raises ValueError unless the monitor was
-        made with `aligned`.
+        known; `tolerances`: by tensor, as of `verdict.evidence.evidence_of_run`. Raises ValueError unless the monitor
+        was made with `aligned`.
         """
-        if self._witness is None:
+        if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
-        return conclude(self._witness.evidence(learning_rates or {}, tolerances or {}))
+        return conclude(self._evidence.evidence(learning_rates or {}, tolerances or {}))
 
     def _take(self, model: Model) -> Snapshot:
         return take_snapshot(model, self.settings.tensors, self.region, self._device)

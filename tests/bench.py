@@ -24,12 +24,12 @@ import h5py
 import numpy as np
 import torch
 
-from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.device import choose_device
-from ptyconv_cli.percentiles import mean_change_outside
-from ptyconv_cli.region import Region, scanned_region
+from ptyconv_cli.metrics.device import choose_device
+from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.results.region import Region, scanned_region
 
 PROBE = 128
 SAMPLE = Path(__file__).parent.parent / "sample_data" / "ptyrad-1.0"
@@ -148,7 +148,7 @@ def peak_memory(run_dir: Path) -> int:
     """Bytes that (c) has at most. Linux only: elsewhere, and in the parent's eyes, a child begins as the parent is."""
     arguments = ["analyze", str(run_dir), "--no-plot", "-q", "--fresh", "-o", str(run_dir.parent / "out")]
     code = f"""
-from ptyconv_cli.cli import main
+from ptyconv_cli.cli.main import main
 main({arguments!r}, standalone_mode=False)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

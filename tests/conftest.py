@@ -3,14 +3,14 @@
 import pytest
 from click.testing import CliRunner, Result
 
-from ptyconv_cli.checkpoints import run as checkpoints_run
-from ptyconv_cli.cli import main
+from ptyconv_cli.checkpoints import headers
+from ptyconv_cli.cli.main import main
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Don't wait for the newest checkpoint to become whole: in the tests nobody is writing it."""
-    monkeypatch.setattr(checkpoints_run, "PATIENCE", (0.0,))
+    monkeypatch.setattr(headers, "PATIENCE", (0.0,))
 
 
 @pytest.fixture

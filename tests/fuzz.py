@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from runs import DATA, SAMPLE, SAMPLE_PT
 
-import ptyconv_cli.walk  # noqa: F401  loaded here, so that the many processes need not load it
-from ptyconv_cli.checkpoints import run as checkpoints_run
-from ptyconv_cli.cli import main as ptyconv
-from ptyconv_cli.report import CHANGES_NAME, REPORT_NAME
+import ptyconv_cli.analysis.walk  # noqa: F401  loaded here, so that the many processes need not load it
+from ptyconv_cli.checkpoints import headers as checkpoint_headers
+from ptyconv_cli.cli.main import main as ptyconv
+from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
 
 LIMIT = 10
 """Seconds that an analysis may take."""
@@ -194,7 +194,7 @@ def analyze(run_dir: Path, out: Path) -> tuple[int | None, str]:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        checkpoints_run.PATIENCE = ()
+        checkpoint_headers.PATIENCE = ()
         code = 99
         try:
             ptyconv(["analyze", str(run_dir), "-o", str(out), "--no-plot", "--device", "cpu", "-q"])

@@ -7,18 +7,18 @@ from matplotlib.figure import Figure
 from runs import ALL, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.checkpoints.chain import Asked
-from ptyconv_cli.comparison import comparison
-from ptyconv_cli.comparison_picture import draw_comparison
-from ptyconv_cli.dashboard import draw_dashboard
-from ptyconv_cli.drawing import STYLES, set_logarithmic
-from ptyconv_cli.history import RunAnalysis
-from ptyconv_cli.maps import maps_of_run
-from ptyconv_cli.maps_picture import draw_maps
-from ptyconv_cli.panels import PlotOptions
-from ptyconv_cli.series import TENSORS
-from ptyconv_cli.settings import DEFAULT_PERCENTILES
-from ptyconv_cli.trajectory_picture import draw_trajectory
+from ptyconv_cli.analysis.maps import maps_of_run
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.pictures.comparison import draw_comparison
+from ptyconv_cli.pictures.comparison_panels import comparison
+from ptyconv_cli.pictures.dashboard import draw_dashboard
+from ptyconv_cli.pictures.drawing import STYLES, set_logarithmic
+from ptyconv_cli.pictures.maps import draw_maps
+from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.pictures.trajectory import draw_trajectory
+from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 
 NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 
@@ -46,7 +46,7 @@ def draw(folder: Path) -> None:
     raw_and_aligned(analysis).savefig(folder / "raw_and_aligned.png")
     (folder / "convergence.png").write_bytes(draw_dashboard(analysis.results, PlotOptions(), "png"))
     (folder / "trajectory.png").write_bytes(draw_trajectory(analysis.results, "png"))
-    maps = maps_of_run(SAMPLE, Asked(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
+    maps = maps_of_run(SAMPLE, Selection(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
     (folder / "maps.png").write_bytes(draw_maps(maps, "png"))
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
     panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions(per_iteration=True))

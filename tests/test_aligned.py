@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phantoms import atoms, two_mode_run
 
-from ptyconv_cli import planes
-from ptyconv_cli.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.change import Change, changes, tensor_changes
-from ptyconv_cli.series import SERIES
-from ptyconv_cli.snapshot import Snapshot
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.metrics import planes
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.change import Change, changes, tensor_changes
+from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.results.series import SERIES
 
 DX = 0.2
 ALIGN = {
@@ -29,11 +29,11 @@ ALIGN = {
 
 
 def aligned_object(name: str, current, previous):
-    left, taken_out = align_object(name, current, previous, DX)
+    left, removed = align_object(name, current, previous, DX)
     whole = left.whole()
     pieces = torch.cat([piece.clone() for piece in left.pieces(29)])
     assert torch.allclose(pieces, whole.flatten(), rtol=0, atol=0, equal_nan=True)
-    return whole.view(current.shape), taken_out
+    return whole.view(current.shape), removed
 
 
 def float32(values: np.ndarray) -> torch.Tensor:
@@ -59,11 +59,11 @@ def test_phase_offsets_of_slices_and_a_ramp_on_the_first_are_no_change(shape):
     for change in found.values():
         assert change.value > 0.005
         assert change.aligned < 1e-7
-    taken_out = found["objp_bg"].taken_out
-    assert taken_out.share > 0.99999
-    assert np.allclose(taken_out.offset, offsets, atol=1e-6)
-    assert taken_out.ramp == pytest.approx((0.002 / DX, -0.001 / DX), rel=1e-4)
-    assert taken_out.shift == pytest.approx((0, 0), abs=1e-5)
+    removed = found["objp_bg"].removed
+    assert removed.share > 0.99999
+    assert np.allclose(removed.offset, offsets, atol=1e-6)
+    assert removed.ramp == pytest.approx((0.002 / DX, -0.001 / DX), rel=1e-4)
+    assert removed.shift == pytest.approx((0, 0), abs=1e-5)
 
 
 def test_a_ramp_on_another_slice_or_of_one_mode_alone_is_a_change():
@@ -84,8 +84,8 @@ def test_a_scale_of_the_amplitude_is_no_change(shape):
     for change in found.values():
         assert change.value > 0.005
         assert change.aligned < 1e-6
-    assert found["obja_fg"].taken_out.share > 0.9999
-    assert np.allclose(found["obja_fg"].taken_out.scale, 1 - 1 / factors, atol=1e-5)
+    assert found["obja_fg"].removed.share > 0.9999
+    assert np.allclose(found["obja_fg"].removed.scale, 1 - 1 / factors, atol=1e-5)
 
 
 def test_a_scale_of_one_object_mode_against_another_is_a_change():
@@ -104,8 +104,8 @@ def test_a_brighter_probe_is_no_change():
     found = compare("probe", 1.3 * probe, probe)["probe"]
     assert found.value == pytest.approx(0.3, rel=1e-6)
     assert found.aligned < 1e-6
-    assert found.taken_out.scale == [[pytest.approx(0.3, rel=1e-6)]]
-    assert found.taken_out.share > 0.99999
+    assert found.removed.scale == [[pytest.approx(0.3, rel=1e-6)]]
+    assert found.removed.share > 0.99999
 
 
 def test_a_common_displacement_of_positions_is_no_change():
@@ -113,8 +113,8 @@ def test_a_common_displacement_of_positions_is_no_change():
     found = compare("probe_pos_shifts", positions + np.array([0.3, -0.4]), positions)["probe_pos_shifts"]
     assert found.value == pytest.approx(0.5 * DX, rel=1e-6)
     assert found.aligned < 1e-7
-    assert found.taken_out.shift == pytest.approx((0.3 * DX, -0.4 * DX), rel=1e-5)
-    assert found.taken_out.share > 0.99999
+    assert found.removed.shift == pytest.approx((0.3 * DX, -0.4 * DX), rel=1e-5)
+    assert found.removed.share > 0.99999
 
 
 @pytest.mark.parametrize("name", ["objp", "obja", "probe"])
@@ -123,9 +123,9 @@ def test_a_lateral_shift_is_removed_to_second_order(name):
     left = []
     for shift in (0.1, 0.01):
         current, previous = (torch.from_numpy(hill(name, (shift_y, -2 * shift_y))) for shift_y in (shift, 0))
-        rest, taken_out = ALIGN[name](current, previous)
-        assert taken_out.shift == pytest.approx((shift * DX, -2 * shift * DX), rel=0.01)
-        assert taken_out.share > 0.99
+        rest, removed = ALIGN[name](current, previous)
+        assert removed.shift == pytest.approx((shift * DX, -2 * shift * DX), rel=0.01)
+        assert removed.share > 0.99
         left.append(float(rest.square().sum().sqrt()))
     assert left[0] / left[1] == pytest.approx(100, rel=0.1)
 
@@ -140,9 +140,9 @@ def hill(name: str, shift: tuple[float, float], width: float = 90.0) -> np.ndarr
 def test_most_of_a_shift_of_atoms_is_removed(name):
     shape = (48, 56) if name == "probe" else (1, 2, 48, 56)
     current, previous = (torch.from_numpy(atoms(shape, shift=shift)) for shift in ((0.01, -0.02), (0, 0)))
-    taken_out = ALIGN[name](current, previous)[1]
-    assert taken_out.shift == pytest.approx((0.01 * DX, -0.02 * DX), rel=0.1)
-    assert taken_out.share > 0.9
+    removed = ALIGN[name](current, previous)[1]
+    assert removed.shift == pytest.approx((0.01 * DX, -0.02 * DX), rel=0.1)
+    assert removed.share > 0.9
 
 
 @pytest.mark.parametrize("name", ["objp", "obja"])
@@ -152,12 +152,12 @@ def test_a_change_of_one_atom_passes_through(name):
     y, x = np.arange(90)[:, None], np.arange(110)
     current = previous.copy()
     current[0, 1] += 0.05 * np.exp(-((y - 40) ** 2 + (x - 52) ** 2) / (2 * 2.0**2))
-    rest, taken_out = ALIGN[name](float32(current), float32(previous))
+    rest, removed = ALIGN[name](float32(current), float32(previous))
     change = current - previous
     assert float(rest.square().sum().sqrt()) == pytest.approx(np.sqrt((change**2).sum()), rel=0.02)
     assert float(rest[0, 1, 40, 52]) == pytest.approx(change[0, 1, 40, 52], rel=0.02)
     assert np.abs(rest.numpy() - change).max() < 0.02 * change.max()
-    assert taken_out.share < 0.02
+    assert removed.share < 0.02
 
 
 @st.composite
@@ -218,17 +218,17 @@ def test_the_chunk_does_not_matter(name, chunk, monkeypatch):
     monkeypatch.setattr(planes, "CHUNK", 10**9)
     whole, of_whole = ALIGN[name](float32(current), float32(previous))
     monkeypatch.setattr(planes, "CHUNK", chunk)
-    left, taken_out = ALIGN[name](float32(current), float32(previous))
+    left, removed = ALIGN[name](float32(current), float32(previous))
     assert np.allclose(left, whole, rtol=0, atol=2e-9)
-    assert taken_out.share == pytest.approx(of_whole.share, rel=1e-9)
+    assert removed.share == pytest.approx(of_whole.share, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(ALIGN))
 def test_no_change_is_none(name):
     values = float32(atoms((40, 2) if name == "probe_pos_shifts" else (30, 20) if name == "probe" else (1, 2, 30, 20)))
-    left, taken_out = ALIGN[name](values, values.clone())
+    left, removed = ALIGN[name](values, values.clone())
     assert not left.any()
-    assert taken_out.share == 0
+    assert removed.share == 0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38])
@@ -238,18 +238,18 @@ def test_what_is_not_finite_is_not_known(name, broken_one, bad):
     values = float32(atoms((40, 2) if name == "probe_pos_shifts" else (30, 20) if name == "probe" else (1, 2, 30, 20)))
     broken = values.clone()
     broken.view(-1)[7] = bad
-    left, taken_out = ALIGN[name](*((broken, values) if broken_one == 0 else (values, broken)))
+    left, removed = ALIGN[name](*((broken, values) if broken_one == 0 else (values, broken)))
     if bad == 3e38:  # of which the gradient cannot be said in float32, but all squares can in float64
-        assert math.isnan(taken_out.share) or 0 <= taken_out.share <= 1
+        assert math.isnan(removed.share) or 0 <= removed.share <= 1
     else:
         assert left.isnan().any()
-        assert math.isnan(taken_out.share)
+        assert math.isnan(removed.share)
 
 
 def test_a_probe_of_zeros_has_no_change():
-    left, taken_out = ALIGN["probe"](torch.zeros(4, 5), torch.zeros(4, 5))
+    left, removed = ALIGN["probe"](torch.zeros(4, 5), torch.zeros(4, 5))
     assert not left.any()
-    assert taken_out.share == 0
+    assert removed.share == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

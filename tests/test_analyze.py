@@ -14,13 +14,14 @@ import runs
 import torch
 from toy import ToyModel, write_hdf5, write_pt, write_run
 
-from ptyconv_cli import PtyconvError, analyze_run, walk
-from ptyconv_cli.agreement import live_points
-from ptyconv_cli.checkpoints.hdf5 import Hdf5Tree
+from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.analysis import walk
+from ptyconv_cli.analysis.agreement import live_points
+from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.readers import open_checkpoint
-from ptyconv_cli.device import choose_device
-from ptyconv_cli.history import Point
-from ptyconv_cli.region import Region
+from ptyconv_cli.metrics.device import choose_device
+from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.region import Region
 
 
 @pytest.fixture
@@ -137,10 +138,10 @@ def test_three_checkpoints_take_turns(monkeypatch):
 def test_the_first_checkpoints_are_read_before_torch_is_there():
     code = f"""
 import sys
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.checkpoints.ahead import ReadAhead
-before, read = [], ReadAhead._read
-ReadAhead._read = lambda self, path, into: [before.append("torch.nn" not in sys.modules), read(self, path, into)][1]
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.checkpoints.prefetch import Prefetch
+before, read = [], Prefetch._read
+Prefetch._read = lambda self, path, into: [before.append("torch.nn" not in sys.modules), read(self, path, into)][1]
 analyze_run({str(runs.SAMPLE)!r}, device="cpu")
 print(before[:3])
 """

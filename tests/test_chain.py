@@ -10,8 +10,8 @@ import runs
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.history import EngineHistories
-from ptyconv_cli.results import read_results
+from ptyconv_cli.results.history import EngineHistories
+from ptyconv_cli.results.reading import read_results
 
 RESUME = runs.DATA / "resume"
 FIRST, RESUMED = RESUME / "first", RESUME / "resumed"
@@ -24,16 +24,16 @@ def values(analysis, key="objp_fg"):
 @pytest.mark.parametrize("chain", [[FIRST], "auto"])
 @pytest.mark.parametrize("name", ["resumed", "resumed_with_optimizer"])
 def test_a_resumed_run_follows_its_parent(chain, name):
-    """Its scan positions are jittered anew, so nothing is compared across the seam."""
+    """Its scan positions are jittered anew, so nothing is compared across the boundary."""
     analysis = analyze_run(RESUME / name, chain=chain, device="cpu")
     first, second = (analyze_run(folder, device="cpu") for folder in (FIRST, RESUME / name))
     expected = values(first) | {(10 + since, 10 + niter): value for (since, niter), value in values(second).items()}
     assert values(analysis) == expected
     assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10, 12, 14, 16, 18]
     assert [c.file for c in analysis.checkpoints][4:6] == ["../first/model_iter0010.hdf5", "model_iter0002.hdf5"]
-    (seam,) = analysis.seams
-    assert seam.niter == 10
-    assert seam.difference == "the scan positions (crop_pos) are others"
+    (boundary,) = analysis.boundaries
+    assert boundary.niter == 10
+    assert boundary.difference == "the scan positions (crop_pos) are others"
     assert any("no change is computed across" in warning for warning in analysis.warnings)
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 19))
     assert dict(analysis.engine.loss)[11] == second.engine.loss[0][1]
@@ -49,7 +49,7 @@ def test_a_run_resumed_in_its_parents_folder_is_told_apart_and_joined():
     analysis = analyze_run(mixed, select="1", chain="auto", device="cpu")
     assert [c.niter for c in analysis.checkpoints] == [8, 10, 12, 14, 16]
     assert [(p.since, p.niter) for p in analysis.points["probe"]] == [(8, 10), (12, 14), (14, 16)]
-    assert [(seam.niter, seam.what) for seam in analysis.seams] == [(10, "a resumed run begins")]
+    assert [(boundary.niter, boundary.what) for boundary in analysis.boundaries] == [(10, "a resumed run begins")]
 
 
 def provenance(*names):
@@ -85,7 +85,7 @@ def copy_of(model):
     return other
 
 
-def test_a_change_across_a_seam_of_one_geometry_is_like_any_other(tmp_path):
+def test_a_change_across_a_boundary_of_one_geometry_is_like_any_other(tmp_path):
     first, second = write_chain(tmp_path)
     analysis = analyze_run(second, chain=[first], device="cpu")
     # The same files under the names of one run, whose loss goes on.
@@ -102,7 +102,9 @@ def test_a_change_across_a_seam_of_one_geometry_is_like_any_other(tmp_path):
     assert analysis.points == straight.points
     assert analysis.aligned_points == straight.aligned_points
     assert analysis.trajectories == straight.trajectories
-    assert [(seam.niter, seam.what, seam.difference) for seam in analysis.seams] == [(6, "b goes on from a", "")]
+    assert [(boundary.niter, boundary.what, boundary.difference) for boundary in analysis.boundaries] == [
+        (6, "b goes on from a", "")
+    ]
     assert not any("across" in warning for warning in analysis.warnings)
 
 
@@ -194,7 +196,7 @@ def test_chains_are_asked_for_in_words_that_are_understood(ptyconv):
     assert "of several that go on from one another: --chain FIRST SECOND" in result.stderr
 
 
-def test_the_command_line_marks_seams(ptyconv, tmp_path):
+def test_the_command_line_marks_boundaries(ptyconv, tmp_path):
     result = ptyconv("analyze", "--chain", FIRST, RESUMED, "-o", tmp_path)
     assert result.exit_code == 0
     assert "resumed: 9 checkpoints, iterations 2 to 18\n" in result.stdout
@@ -208,7 +210,7 @@ def test_the_command_line_marks_seams(ptyconv, tmp_path):
         }
     ]
     results = read_results(tmp_path)
-    assert [seam.niter for seam in results.seams] == [10]
+    assert [boundary.niter for boundary in results.boundaries] == [10]
     assert ptyconv("plot", tmp_path).exit_code == 0
     assert ptyconv("check", "--chain", "auto", RESUMED).exit_code == 4
 

@@ -8,10 +8,11 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptyconv_cli import order, percentiles_cpu, percentiles_gpu
-from ptyconv_cli.change import probe_change, rms_displacement
-from ptyconv_cli.percentiles import mean_change_outside
-from ptyconv_cli.region import scanned_region
+from ptyconv_cli.metrics import order_statistics as order
+from ptyconv_cli.metrics import percentiles_cpu, percentiles_gpu
+from ptyconv_cli.metrics.change import probe_change, rms_displacement
+from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.results.region import scanned_region
 
 percentile_ranges = st.sampled_from(
     [(15.0, 85.0), (0.0, 100.0), (0.0, 0.0), (100.0, 100.0), (49.9, 50.1), (50.0, 50.0), (29.0, 57.0), (1e-3, 99.999)]

@@ -14,10 +14,10 @@ import pytest
 import runs
 from toy import write_run
 
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.results import read_results
-from ptyconv_cli.series import SERIES
-from ptyconv_cli.summary import sparkline
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.cli.summary import sparkline
+from ptyconv_cli.results.reading import read_results
+from ptyconv_cli.results.series import SERIES
 
 PICTURES = {"convergence.png", "trajectory.png"}
 OUTPUTS = {"convergence_iters.json", "convergence_report.json"} | PICTURES
@@ -139,7 +139,7 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     assert ptyconv("plot", tmp_path).exit_code == 0
     again = ptyconv("plot", tmp_path, "--trajectory")
     assert again.exit_code == 1
-    said = "that needs two checkpoints after the last seam, and no --no-aligned"
+    said = "that needs two checkpoints after the last boundary, and no --no-aligned"
     assert again.stderr == f"Error: {tmp_path}: holds no trajectory; {said}\n"
 
 
@@ -149,9 +149,9 @@ def test_the_summary_says_what_was_taken_out(ptyconv, tmp_path):
     aligned = lines[next(k for k, line in enumerate(lines) if line.startswith("aligned change")) :]
     assert [line.split()[0] for line in aligned[1:7]] == [series.key for series in SERIES]
     assert float(aligned[4].split()[3]) == pytest.approx(1.94e-4, rel=5e-3)
-    taken_out = aligned[8:13]
-    assert " ".join(taken_out[0].split()) == "taken out at 120 share because no diffraction pattern can see it"
-    assert taken_out[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
+    removed = aligned[8:13]
+    assert " ".join(removed[0].split()) == "taken out at 120 share because no diffraction pattern can see it"
+    assert removed[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
 
 
 def test_files_have_the_users_permissions(ptyconv, tmp_path):
@@ -298,7 +298,7 @@ def test_usage_errors(ptyconv, tmp_path, arguments, said):
 
 def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("ptyconv_cli.analyze.analyze_run", lambda *_, **__: pytest.fail("work was spent"))
+    monkeypatch.setattr("ptyconv_cli.analysis.run.analyze_run", lambda *_, **__: pytest.fail("work was spent"))
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1
     assert "cannot write there; choose another folder with -o" in result.stderr

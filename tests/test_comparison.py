@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.comparison import SHOWN, check_times, chosen, comparison, labels_of, seconds_at
-from ptyconv_cli.comparison_picture import draw_comparison
-from ptyconv_cli.outputs import write_outputs
-from ptyconv_cli.panels import PlotOptions
-from ptyconv_cli.results import read_results
+from ptyconv_cli.cli.outputs import write_outputs
+from ptyconv_cli.pictures.comparison import draw_comparison
+from ptyconv_cli.pictures.comparison_panels import SHOWN, check_times, chosen, comparison, labels_of, seconds_at
+from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.results.reading import read_results
 
 PER_ITERATION = PlotOptions(per_iteration=True)
 
@@ -137,7 +137,7 @@ def test_phaser_counts_seconds_from_the_start():
     assert [niter for niter, _ in analysis.engine.seconds] == list(range(1, 15))
 
 
-def test_seconds_go_on_over_a_seam():
+def test_seconds_go_on_over_a_boundary():
     chain = analyze_run(runs.DATA / "resume" / "resumed", chain="auto", device="cpu")
     parts = []
     for name, niter in (("first", 10), ("resumed", 8)):

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ptyconv_cli.cli import main
+from ptyconv_cli.cli.main import main
 
-ASK = "from ptyconv_cli.cli import main; main(prog_name='ptyconv')"
+ASK = "from ptyconv_cli.cli.main import main; main(prog_name='ptyconv')"
 
 
 def completions(words: str) -> list[str]:

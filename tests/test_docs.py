@@ -13,11 +13,11 @@ from PIL import Image
 from toy import ToyModel
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.cli import main
+from ptyconv_cli.analysis.follow import Look
+from ptyconv_cli.cli.live_table import live_table
+from ptyconv_cli.cli.main import main
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.follow import Look
-from ptyconv_cli.live_table import live_table
-from ptyconv_cli.series import SERIES
+from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.version import __version__
 
 README = (runs.ROOT / "README.md").read_text()
@@ -118,8 +118,8 @@ def test_the_python_example_is_true():
     assert f"{last.value:.4f}" == "0.0052"
     assert f"since={first.since}, value=0.0064..., voxels={first.voxels})" in README
     assert f"{analysis.aligned_points['objp_fg'][-1].value:.5f}" == "0.00019"
-    niter, taken_out = analysis.taken_out["objp"][-1]
-    assert (niter, f"{taken_out.share:.3f}", taken_out.scale) == (120, "0.957", None)
+    niter, removed = analysis.removed["objp"][-1]
+    assert (niter, f"{removed.share:.3f}", removed.scale) == (120, "0.957", None)
     trajectory = analysis.trajectories["objp"]
     to_last = trajectory.to_last(trajectory.aligned)
     assert (to_last[0][0], f"{to_last[0][1]:.4f}", to_last[-1]) == (10, "0.0120", (120, 0.0))

@@ -3,8 +3,8 @@
 import pytest
 import runs
 
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.series import SERIES
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.results.series import SERIES
 
 
 @pytest.mark.parametrize("name", runs.ALL)

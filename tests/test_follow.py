@@ -25,13 +25,13 @@ from processes import started
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.checkpoints.ahead import ReadAhead
+from ptyconv_cli.analysis.follow import SURE, Ends, Look, follow
+from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.watch import RETRY, Watch
+from ptyconv_cli.cli.live_table import live_line, live_table, pace_of, progress_line
 from ptyconv_cli.errors import CheckpointError, SeveralRuns
-from ptyconv_cli.follow import SURE, Ends, Look, follow
-from ptyconv_cli.history import CheckpointInfo
-from ptyconv_cli.live_table import live_line, live_table, pace_of, progress_line
-from ptyconv_cli.series import TENSORS
+from ptyconv_cli.results.run_analysis import CheckpointInfo
+from ptyconv_cli.results.series import TENSORS
 
 PTYCONV = [sys.executable, "-m", "ptyconv_cli"]
 
@@ -197,13 +197,13 @@ def test_a_file_is_not_followed(ptyconv, tmp_path):
 def test_fresh_is_for_the_first_analysis(tmp_path, monkeypatch, ptyconv):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run", ignore=shutil.ignore_patterns("*01?0*"))
     ptyconv("analyze", run_dir, "--no-plot", "--device", "cpu")
-    read, seen = ReadAhead._read, []
+    read, seen = Prefetch._read, []
 
     def reading(self, header, into):
         seen.append(header.niter)
         return read(self, header, into)
 
-    monkeypatch.setattr(ReadAhead, "_read", reading)
+    monkeypatch.setattr(Prefetch, "_read", reading)
     added = iter([0, 1, 1])
 
     def sleep(_):
@@ -212,7 +212,7 @@ def test_fresh_is_for_the_first_analysis(tmp_path, monkeypatch, ptyconv):
         if len(list(run_dir.glob("*.hdf5"))) == 9:
             shutil.copy2(runs.SAMPLE / "model_iter0100.hdf5", run_dir)
 
-    monkeypatch.setattr("ptyconv_cli.follow.time.sleep", sleep)
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
     ptyconv("analyze", "--follow", run_dir, "--fresh", "--idle", "0.001", "--no-plot", "--device", "cpu")
     assert seen == [*range(10, 100, 10), 90, 100]
 
@@ -289,7 +289,7 @@ class Looks:
     def __init__(self, monkeypatch, *deeds):
         self._deeds = iter(deeds)
         self.seen = []
-        monkeypatch.setattr("ptyconv_cli.follow.time.sleep", self)
+        monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", self)
 
     def __call__(self, _):
         deed = next(self._deeds, None)
@@ -377,7 +377,7 @@ def test_what_comes_during_a_long_analysis_is_seen(tmp_path, monkeypatch):
     for niter in (2, 4):
         shutil.copy2(tmp_path / "all" / f"model_iter{niter:04d}.hdf5", run_dir)
     clock = [0.0]
-    monkeypatch.setattr("ptyconv_cli.follow.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.monotonic", lambda: clock[0])
 
     def wait():
         clock[0] += 1
@@ -414,7 +414,7 @@ def test_files_of_another_run_are_not_the_planned_end(tmp_path, monkeypatch):
 def test_a_file_that_could_not_be_read_for_a_while_is_in_the_end(tmp_path, monkeypatch):
     """It was whole at the look, but then the mount had gone for a moment."""
     looks = Looks(monkeypatch, *[nothing] * 10)
-    read, failed = ReadAhead._read, []
+    read, failed = Prefetch._read, []
 
     def reading(self, header, into):
         if header.niter == 50 and not failed:
@@ -422,7 +422,7 @@ def test_a_file_that_could_not_be_read_for_a_while_is_in_the_end(tmp_path, monke
             raise CheckpointError(f"{header.path}: cannot be read (Stale file handle)")
         return read(self, header, into)
 
-    monkeypatch.setattr(ReadAhead, "_read", reading)
+    monkeypatch.setattr(Prefetch, "_read", reading)
     analysis, _ = follow(
         Watch(runs.SAMPLE, TENSORS),
         lambda files: analyze_run(runs.SAMPLE, files=files, device="cpu"),
@@ -490,7 +490,7 @@ def test_it_idles_at_under_one_percent_of_a_core(tmp_path, monkeypatch, analysis
     def show(look):
         shown[:] = live_table(look, "run", time.time())
 
-    monkeypatch.setattr("ptyconv_cli.follow.time.sleep", sleep)
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
     try:
         with pytest.raises(KeyboardInterrupt):
             follow(watch, lambda files: unplanned, Ends(idle=1e9), show, 5)
@@ -590,7 +590,8 @@ def test_the_table_before_there_is_anything():
 def on_a_terminal(tmp_path, columns, rows, lines) -> str:
     """What a screen shows in the end when lines are drawn twice: the second time without the last one."""
     code = (
-        "import json, sys\nfrom ptyconv_cli.saying import Screen\nscreen, lines = Screen(), json.loads(sys.argv[1])\n"
+        "import json, sys\nfrom ptyconv_cli.cli.console import Screen\n"
+        "screen, lines = Screen(), json.loads(sys.argv[1])\n"
         "screen.draw(lines)\nscreen.draw(lines[:-1])\n"
     )
     environment = {**os.environ, "COLUMNS": str(columns), "LINES": str(rows), "PYTHONIOENCODING": "utf-8"}

@@ -17,13 +17,13 @@ from toy import ToyModel, write_hdf5, write_run
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import readers
 from ptyconv_cli.errors import SeveralRuns
-from ptyconv_cli.phase import unwrap
+from ptyconv_cli.metrics.phase import unwrap
 
 PHASER = runs.DATA / "phaser"
 
 
 @pytest.mark.parametrize(
-    ("folder", "points", "seams"),
+    ("folder", "points", "boundaries"),
     [
         ("../../sample_data/ptyrad-1.0", 11, []),
         ("../../sample_data/ptyrad-0.1.0b6-pt", 4, []),
@@ -45,13 +45,16 @@ PHASER = runs.DATA / "phaser"
         *((f"hypertune/collated_and_trials/hypertune_TPESampler_loss/t000{n}_*", 2, []) for n in range(4)),
     ],
 )
-def test_every_real_run(folder, points, seams):
+def test_every_real_run(folder, points, boundaries):
     (run_dir,) = runs.DATA.glob(folder) if "*" in folder else [runs.DATA / folder]
     analysis = analyze_run(run_dir, device="cpu")
     assert {len(found) for found in analysis.points.values()} == {points}
     assert set(analysis.points) == {"obja_bg", "obja_fg", "objp_bg", "objp_fg", "probe", "probe_pos_shifts"}
-    assert [seam.niter for seam in analysis.seams] == [niter for niter, _ in seams]
-    assert all(seam.difference.startswith(what) for seam, (_, what) in zip(analysis.seams, seams, strict=True))
+    assert [boundary.niter for boundary in analysis.boundaries] == [niter for niter, _ in boundaries]
+    assert all(
+        boundary.difference.startswith(what)
+        for boundary, (_, what) in zip(analysis.boundaries, boundaries, strict=True)
+    )
     assert all(math.isfinite(p.value) for found in analysis.points.values() for p in found)
     assert len(analysis.engine.loss) == analysis.checkpoints[-1].niter
 
@@ -101,7 +104,7 @@ def test_both_layouts_of_ptyrad_give_the_same_bits(tmp_path):
     one, other = (analyze_run(tmp_path / version, device="cpu") for version in ("v1", "v2"))
     assert one.points == other.points
     assert one.aligned_points == other.aligned_points
-    assert one.taken_out == other.taken_out
+    assert one.removed == other.removed
     assert one.trajectories == other.trajectories
     assert one.region == other.region
     assert one.engine.loss == other.engine.loss
@@ -189,8 +192,8 @@ def test_a_phase_does_not_jump_at_half_a_turn(lsqml):
         assert max(raw) < 0.05
         for point, before in zip(turned.aligned_points[key], straight.aligned_points[key], strict=True):
             assert point.value == pytest.approx(before.value, rel=1e-3)
-    offsets = [what.total_offset[0] for _, what in turned.taken_out["objp"]]
-    before = [what.total_offset[0] for _, what in straight.taken_out["objp"]]
+    offsets = [what.total_offset[0] for _, what in turned.removed["objp"]]
+    before = [what.total_offset[0] for _, what in straight.removed["objp"]]
     assert np.subtract(offsets, before) == pytest.approx([2 * 0.03] * 6, abs=1e-4)  # of two slices
     travelled = turned.trajectories["objp"].raw[-1][0]
     assert travelled == pytest.approx(0.18, rel=0.1)
@@ -411,7 +414,7 @@ def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
         "def slice_thickness(self): return 'thick'",
         "def object_tilt(self): return 3.0",
         "def histories(self): return None",
-        "def histories(self): return __import__('ptyconv_cli.history').history.EngineHistories(loss=3)",
+        "def histories(self): return __import__('ptyconv_cli.results.history').results.history.EngineHistories(loss=3)",
         "began = 'late'",
         "def scan(self): raise SystemExit(3)",
     ],

@@ -16,23 +16,23 @@ import torch
 from phantoms import two_mode_run
 from toy import write_run
 
-from ptyconv_cli import walk
-from ptyconv_cli.checkpoints.ahead import ReadAhead
+from ptyconv_cli.analysis import walk
+from ptyconv_cli.analysis.cache import Cache, _unpacked
+from ptyconv_cli.checkpoints.headers import read_headers
+from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.readers import number_in_name
-from ptyconv_cli.checkpoints.run import read_headers
+from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.history import RunAnalysis
-from ptyconv_cli.kept import Kept, _unpacked
-from ptyconv_cli.outputs import analyze_into
-from ptyconv_cli.region import Region
-from ptyconv_cli.settings import MonitorSettings
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.settings import MonitorSettings
 
 RUNS = {
     "sample": runs.SAMPLE,
     "pt": runs.SAMPLE_PT,
     "v2": runs.DATA / "ptyrad-v2" / "pixel",
     "phaser": runs.DATA / "phaser" / "lsqml",
-    "phaser with seams": runs.DATA / "phaser" / "epie_resize",
+    "phaser with run boundaries": runs.DATA / "phaser" / "epie_resize",
 }
 
 
@@ -54,7 +54,7 @@ def analyzed(run_dir: Path, **settings) -> RunAnalysis:
 def computed(monkeypatch):
     """The checkpoints that tensors are read of, and how many changes of tensors are computed."""
     found = {"read": [], "changes": 0}
-    read, compare = ReadAhead._read, walk.tensor_changes
+    read, compare = Prefetch._read, walk.tensor_changes
 
     def reading(self, header, into):
         found["read"].append(header.niter)
@@ -64,7 +64,7 @@ def computed(monkeypatch):
         found["changes"] += 1
         return compare(*arguments)
 
-    monkeypatch.setattr(ReadAhead, "_read", reading)
+    monkeypatch.setattr(Prefetch, "_read", reading)
     monkeypatch.setattr(walk, "tensor_changes", comparing)
     return found
 
@@ -171,15 +171,15 @@ def test_a_file_more(grown, tmp_path):
 
 
 def test_the_last_known_file_cannot_be_read_any_more(grown, monkeypatch):
-    """Its stamp is the same, and it is what the next one would be compared with."""
-    read = ReadAhead._read
+    """Its fingerprint is the same, and it is what the next one would be compared with."""
+    read = Prefetch._read
 
     def reading(self, header, into):
         if header.niter == 100:
             raise CheckpointError(f"{header.path}: cannot be read (Input/output error)")
         return read(self, header, into)
 
-    monkeypatch.setattr(ReadAhead, "_read", reading)
+    monkeypatch.setattr(Prefetch, "_read", reading)
     shutil.copy2(grown / "model_iter0120.hdf5", grown / "model_iter0130.hdf5")
     with h5py.File(grown / "model_iter0130.hdf5", "r+") as file:
         file["niter"][...] = 130
@@ -196,7 +196,7 @@ def test_nan_and_infinity_are_kept(tmp_path):
     first, second = analyzed(tmp_path / "run"), analyzed(tmp_path / "run")
     assert second.known == 4
     assert repr(second.points) == repr(first.points)
-    assert repr(second.taken_out) == repr(first.taken_out)
+    assert repr(second.removed) == repr(first.removed)
     assert second.not_finite == first.not_finite == {"objp": [4, 6]}
     assert second.warnings == first.warnings
 
@@ -246,7 +246,7 @@ def test_only_new_steps_are_written_and_stale_ones_go(grown):
 
 
 def test_a_version_that_computes_otherwise_begins_anew(grown, computed, monkeypatch):
-    monkeypatch.setattr("ptyconv_cli.kept.__version__", "0.0.9")
+    monkeypatch.setattr("ptyconv_cli.analysis.cache.__version__", "0.0.9")
     results(grown, grown.parent / "out")
     assert len(computed["read"]) == 12
 
@@ -342,14 +342,14 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
     settings, region = MonitorSettings(), Region(0, 5, 0, 5)
 
     def key(header=header, settings=settings, region=region, device="cpu"):
-        return Kept(grown, settings, torch.device(device))._keys([header], region)[0]
+        return Cache(grown, settings, torch.device(device))._keys([header], region)[0]
 
-    *same, size, modified = header.stamp
+    *same, size, modified = header.fingerprint
     others = {
         key(replace(header, path=grown / "other" / header.path.name)),
         key(replace(header, niter=11)),
-        key(replace(header, stamp=(*same, size + 1, modified))),
-        key(replace(header, stamp=(*same, size, modified + 1))),
+        key(replace(header, fingerprint=(*same, size + 1, modified))),
+        key(replace(header, fingerprint=(*same, size, modified + 1))),
         key(replace(header, loss=header.loss[:-1])),
         key(settings=MonitorSettings(tensors=("objp",))),
         key(settings=MonitorSettings(percentile_range=(10, 90))),

@@ -21,8 +21,8 @@ from processes import started
 from toy import write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.checkpoints import hdf5
-from ptyconv_cli.checkpoints import run as checkpoints_run
+from ptyconv_cli.checkpoints import headers as checkpoint_headers
+from ptyconv_cli.checkpoints.formats import hdf5
 
 MIDDLE, NEWEST = "model_iter0060.hdf5", "model_iter0120.hdf5"
 
@@ -186,7 +186,7 @@ def test_the_newest_file_may_still_be_being_written(ptyconv, sample, tmp_path, s
 def test_the_newest_file_is_waited_for(sample, monkeypatch):
     content = (sample / NEWEST).read_bytes()
     (sample / NEWEST).write_bytes(content[:5000])
-    monkeypatch.setattr(checkpoints_run, "PATIENCE", (1.5, 2.5))
+    monkeypatch.setattr(checkpoint_headers, "PATIENCE", (1.5, 2.5))
     waited = []
 
     def sleep(seconds):
@@ -223,7 +223,7 @@ def test_too_few_that_can_be_read(tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, monkeypatch):
-    read_headers = checkpoints_run.read_headers
+    read_headers = checkpoint_headers.read_headers
 
     def then_rewrite(*arguments):
         found = read_headers(*arguments)
@@ -365,7 +365,7 @@ def test_too_little_memory_on_the_way(sample, monkeypatch, error):
     def too_large(*_):
         raise error
 
-    monkeypatch.setattr("ptyconv_cli.walk.tensor_changes", too_large)
+    monkeypatch.setattr("ptyconv_cli.analysis.walk.tensor_changes", too_large)
     with pytest.raises(PtyconvError, match=r"cpu: too little memory is free; try fewer tensors \(-t\)"):
         analyze_run(sample, device="cpu")
 
@@ -427,7 +427,7 @@ while True:
 
 
 def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch):
-    monkeypatch.setattr(checkpoints_run, "PATIENCE", (0.01, 0.02, 0.05))
+    monkeypatch.setattr(checkpoint_headers, "PATIENCE", (0.01, 0.02, 0.05))
     command = [sys.executable, "-c", REWRITE, str(sample / NEWEST), str(runs.SAMPLE / NEWEST)]
     times_left_out = times_used = 0
     with started(command) as writer:
@@ -448,7 +448,7 @@ def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch):
 WRITE = """
 import sys
 from pathlib import Path
-from ptyconv_cli.files import write_whole
+from ptyconv_cli.results.files import write_whole
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 for generation in range(10**9):
@@ -474,8 +474,8 @@ def test_killed_while_writing(tmp_path):
 def test_ctrl_c_leaves_nothing_and_exits_130(tmp_path):
     write_run(tmp_path / "run", list(range(2, 42, 2)))
     code = (
-        "import sys, time, ptyconv_cli.walk as walk\n"
-        "from ptyconv_cli.cli import main\n"
+        "import sys, time, ptyconv_cli.analysis.walk as walk\n"
+        "from ptyconv_cli.cli.main import main\n"
         "compare = walk.tensor_changes\n"
         "def slowly(*arguments):\n    print('ready', flush=True); time.sleep(0.3); return compare(*arguments)\n"
         "walk.tensor_changes = slowly\n"

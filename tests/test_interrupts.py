@@ -15,7 +15,7 @@ from ptyconv_cli.workers import Workers, ctrl_c_waits, result_of
 # for threads: 1, 1 + STRIDE, ... until a run has fewer lines than that.
 PRESS = """
 import signal, sys
-from ptyconv_cli.cli import main
+from ptyconv_cli.cli.main import main
 
 def interrupted_at(k, arguments):
     count = 0

@@ -15,15 +15,15 @@ from PIL import Image
 from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.checkpoints.chain import Asked
-from ptyconv_cli.maps import MOST_SMALL, maps_of_run, shown_depths
-from ptyconv_cli.maps_picture import _nice, draw_maps
-from ptyconv_cli.series import TENSORS
+from ptyconv_cli.analysis.maps import MOST_SMALL, maps_of_run, shown_depths
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.pictures.maps import _nice, draw_maps
+from ptyconv_cli.results.series import TENSORS
 
 
 def maps_in(run_dir, tensors=TENSORS, *, every=None, select=None, **settings):
     settings = {"percentile_range": (15, 85), "device": "cpu", **settings}
-    return maps_of_run(run_dir, Asked(tensors, every, select, strict=False), **settings)
+    return maps_of_run(run_dir, Selection(tensors, every, select, strict=False), **settings)
 
 
 @pytest.fixture
@@ -238,12 +238,14 @@ def test_an_interval_that_is_not_there(settings, said):
         maps_in(runs.SAMPLE, **settings)
 
 
-def test_across_a_seam():
+def test_across_a_boundary():
     run_dir = runs.DATA / "phaser" / "epie_resize"
     assert interval(run_dir) == (12, 14)
-    with pytest.raises(PtyconvError, match=r"between iterations 2 and 14 .* seam that nothing can be compared across"):
+    with pytest.raises(
+        PtyconvError, match=r"between iterations 2 and 14 .* boundary that nothing can be compared across"
+    ):
         maps_in(run_dir, begin=2)
-    with pytest.raises(PtyconvError, match=r"before iteration 6 .* seam that nothing can be compared across"):
+    with pytest.raises(PtyconvError, match=r"before iteration 6 .* boundary that nothing can be compared across"):
         maps_in(run_dir, at=6)
     assert {small.change.shape for small in maps_in(run_dir).small} != {maps_in(run_dir).objects["objp"].change.shape}
 
@@ -443,7 +445,7 @@ def test_too_little_memory_is_said(ptyconv, tmp_path, monkeypatch):
     def too_large(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("ptyconv_cli.maps._object_map", too_large)
+    monkeypatch.setattr("ptyconv_cli.analysis.maps._object_map", too_large)
     result = ptyconv("maps", runs.SAMPLE, "-o", tmp_path / "maps.png", "--device", "cpu")
     assert result.exit_code == 1
     assert "too little memory is free" in result.stderr

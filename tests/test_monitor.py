@@ -8,10 +8,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from toy import ToyModel, write_hdf5, write_pt
 
-from ptyconv_cli import order, percentiles, percentiles_gpu
-from ptyconv_cli.analyze import analyze_run
+from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
-from ptyconv_cli.series import SERIES, TENSORS
+from ptyconv_cli.metrics import order_statistics as order
+from ptyconv_cli.metrics import percentiles, percentiles_gpu
+from ptyconv_cli.results.series import SERIES, TENSORS
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 KEYS = [series.key for series in SERIES]

@@ -14,12 +14,14 @@ import pytest
 import runs
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.bend import bend
-from ptyconv_cli.dashboard import draw_dashboard
-from ptyconv_cli.history import EngineHistories, Point, Results, Trajectory
-from ptyconv_cli.panels import PlotOptions
-from ptyconv_cli.results import read_results
-from ptyconv_cli.trajectory_picture import draw_trajectory
+from ptyconv_cli.pictures.dashboard import draw_dashboard
+from ptyconv_cli.pictures.knee import knee
+from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.pictures.trajectory import draw_trajectory
+from ptyconv_cli.results.history import EngineHistories, Point
+from ptyconv_cli.results.reading import read_results
+from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.results.trajectory import Trajectory
 
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
@@ -29,7 +31,7 @@ def analyzed(tmp_path_factory):
     """Results of the clipped run, which has every kind of panel, and an empty mask."""
     from click.testing import CliRunner
 
-    from ptyconv_cli.cli import main
+    from ptyconv_cli.cli.main import main
 
     folder = tmp_path_factory.mktemp("results")
     CliRunner().invoke(main, ["analyze", str(runs.ALL["clipped"]), "-o", str(folder), "--no-plot"])
@@ -341,10 +343,10 @@ def test_zoom_starts_each_panel_at_its_bend(figure):
 
 
 def test_bend():
-    assert bend([(0, 10.0), (1, 1.0), (2, 0.9), (10, 0.0)]) == 1
-    assert bend([(0, 3.0), (1, 2.0), (2, 1.0)]) is None
-    assert bend([(0, 1.0), (1, 1.0), (2, 1.0)]) is None
-    assert bend([(3, 1.0), (4, float("nan"))]) is None
+    assert knee([(0, 10.0), (1, 1.0), (2, 0.9), (10, 0.0)]) == 1
+    assert knee([(0, 3.0), (1, 2.0), (2, 1.0)]) is None
+    assert knee([(0, 1.0), (1, 1.0), (2, 1.0)]) is None
+    assert knee([(3, 1.0), (4, float("nan"))]) is None
 
 
 def test_panels_with_nothing_to_draw_say_why(figure):
@@ -461,7 +463,7 @@ def test_results_survive_json(analyzed):
     assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 4
 
 
-def test_seams_are_marked_and_curves_break_where_nothing_was_compared(figure, trajectory_panels):
+def test_boundaries_are_marked_and_curves_break_where_nothing_was_compared(figure, trajectory_panels):
     results = analyze_run(runs.DATA / "phaser" / "epie_resize", device="cpu").results
     panels = figure(results)
     for title in ("Loss", "Object phase", "Probe intensity"):
@@ -478,7 +480,7 @@ def test_seams_are_marked_and_curves_break_where_nothing_was_compared(figure, tr
     assert [line.get_xdata()[0] for line in to_last.lines if line.get_linestyle() == "-."] == [8]
 
 
-def test_the_caption_of_a_picture_with_seams_fits(figure):
+def test_the_caption_of_a_picture_with_boundaries_fits(figure):
     results = analyze_run(runs.DATA / "phaser" / "epie_resize", device="cpu").results
     drawn = next(iter(figure(results).values())).figure
     drawn.canvas.draw()

@@ -12,7 +12,7 @@ import runs
 import torch
 from toy import ToyModel, write_pt
 
-from ptyconv_cli.checkpoints.pt import PtTree
+from ptyconv_cli.checkpoints.formats.pt import PtTree
 from ptyconv_cli.errors import CheckpointError
 
 

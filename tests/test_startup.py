@@ -8,7 +8,7 @@ import runs
 
 REPORT_LOADED = """
 import sys
-from ptyconv_cli.cli import main
+from ptyconv_cli.cli.main import main
 try:
     main({arguments!r})
 except SystemExit as end:

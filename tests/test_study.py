@@ -13,9 +13,10 @@ import pytest
 import runs
 from toy import write_run
 
-from ptyconv_cli.checkpoints.discover import find_runs
-from ptyconv_cli.study import Row, sorted_rows, table
-from ptyconv_cli.text import told_apart
+from ptyconv_cli.analysis.study import Row, sorted_rows
+from ptyconv_cli.checkpoints.discovery import find_runs
+from ptyconv_cli.cli.study_table import table
+from ptyconv_cli.results.text import told_apart
 
 STUDY = runs.DATA / "hypertune" / "collated_and_trials" / "hypertune_TPESampler_loss"
 
@@ -185,7 +186,9 @@ def test_ls_of_a_run_with_one_file_that_can_be_read(ptyconv, tmp_path):
 
 
 def test_ls_reads_no_tensor(ptyconv, monkeypatch):
-    monkeypatch.setattr("ptyconv_cli.checkpoints.hdf5.Hdf5Tree.read_into", lambda *_: pytest.fail("read a tensor"))
+    monkeypatch.setattr(
+        "ptyconv_cli.checkpoints.formats.hdf5.Hdf5Tree.read_into", lambda *_: pytest.fail("read a tensor")
+    )
     result = ptyconv("ls", runs.DATA / "resume")
     assert result.exit_code == 0
     assert "mixed_in_one_folder/run1 PtyRAD 1.0.0        3      2 to 6" in result.stdout

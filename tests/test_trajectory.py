@@ -9,11 +9,11 @@ import torch
 from brute_force import difference, residual
 from phantoms import atoms, two_mode_run
 
-from ptyconv_cli import sketch, trajectory
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.history import Trajectory
-from ptyconv_cli.series import TENSORS
-from ptyconv_cli.sketch import Places
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.metrics import sketch, trajectory
+from ptyconv_cli.metrics.sketch import Places
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.trajectory import Trajectory
 
 DX = 0.2
 

@@ -11,14 +11,14 @@ import pytest
 import runs
 from toy import ToyModel, write_hdf5
 
-from ptyconv_cli.analyze import analyze_run
-from ptyconv_cli.conclusion import STATES, conclude, evidence_of_run
+from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.history import EngineHistories, Point
-from ptyconv_cli.segments import last_segment
-from ptyconv_cli.series import SERIES
-from ptyconv_cli.trend import theil_sen
-from ptyconv_cli.verdict import Evidence, _judge_now, judge
+from ptyconv_cli.results.history import EngineHistories, Point
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.verdict.evidence import STATES, conclude, evidence_of_run
+from ptyconv_cli.verdict.rules import Evidence, _judge_now, judge
+from ptyconv_cli.verdict.segments import last_segment
+from ptyconv_cli.verdict.trend import theil_sen
 
 TRIALS = 200
 LENGTHS = (15, 30, 100)
@@ -335,7 +335,7 @@ def test_a_damaged_first_iteration_costs_only_itself(ptyconv, tmp_path, value):
 def test_colours_are_for_terminals_that_want_them(monkeypatch, tmp_path):
     from click.testing import CliRunner
 
-    from ptyconv_cli.cli import main
+    from ptyconv_cli.cli.main import main
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     plain = CliRunner().invoke(main, ["check", str(runs.SAMPLE)]).output

@@ -6,21 +6,25 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from ptyconv_cli.checkpoints.belonging import matching, of_one_run, other_geometry, run_with
 from ptyconv_cli.checkpoints.checkpoint import Origin
-from ptyconv_cli.checkpoints.discover import find_checkpoints
+from ptyconv_cli.checkpoints.discovery import find_checkpoints
+from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with
+from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, read_headers, read_histories
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
-from ptyconv_cli.checkpoints.run import Header, check_that_enough_are_left, read_headers, read_histories
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.history import EngineHistories, LeftOut, Seam
+from ptyconv_cli.results.history import EngineHistories
+from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
 
 AUTO = "auto"
 """Instead of the runs before: find them."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which checkpoints are asked for: parameters as of `analyze.analyze_run`; `files`: only these, None for all."""
+class Selection:
+    """Which checkpoints are asked for; parameters as of `analysis.run.analyze_run`.
+
+    `files`: only these, None for all.
+    """
 
     tensors: tuple[str, ...]
     every: int | None
@@ -46,7 +50,7 @@ class Run:
     until: int | None = None
 
 
-def read_run(folder: Path, asked: Asked, with_file: Path | None = None) -> Run:
+def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
     paths, lookalikes = find_checkpoints(folder)
     paths = [path for path in paths if asked.files is None or path in asked.files]
@@ -64,7 +68,7 @@ def read_run(folder: Path, asked: Asked, with_file: Path | None = None) -> Run:
     return Run(folder, headers, left_out, lookalikes, of_other_runs)
 
 
-def read_chain(run_dir: Path, asked: Asked, earlier: Sequence[Path] | str) -> list[Run]:
+def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> list[Run]:
     """Read the headers of a run and of those before it, in order: of the folders `earlier`, or, if `AUTO`, found.
 
     A run is resumed from the checkpoint whose object it took, as its files name it. Raises PtyconvError where a run
@@ -134,15 +138,15 @@ def chained_histories(runs: list[Run]) -> tuple[EngineHistories, list[str]]:
     (engine, remarks), before = read_histories(runs[0].headers), 0
     for run, following in pairwise(runs):
         before += run.until or 0
-        later, remarks_on_later = read_histories(following.headers)
+        later, notices_on_later = read_histories(following.headers)
         engine = engine.followed_by(later, before)
-        remarks += remarks_on_later
+        remarks += notices_on_later
     return engine, remarks
 
 
-def stretches(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[list[Header]], list[Seam]]:
-    """Cut checkpoints on one axis where one cannot be compared with the one before; return all seams too."""
-    cut, seams = [headers[:1]], []
+def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[list[Header]], list[RunBoundary]]:
+    """Cut checkpoints on one axis where one cannot be compared with the one before; return all boundaries too."""
+    cut, boundaries = [headers[:1]], []
     for one, other in pairwise(headers):
         what, after = "", 0
         if one.before != other.before:
@@ -153,11 +157,11 @@ def stretches(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[lis
             what, after = "the engine changed", other.before + other.began
         difference = other_geometry(one, other, tensors) if what else ""
         if what:
-            seams.append(Seam(after, what, difference))
+            boundaries.append(RunBoundary(after, what, difference))
         if difference:
             cut.append([])
         cut[-1].append(other)
-    return cut, seams
+    return cut, boundaries
 
 
 def _origin_of(header: Header) -> Origin:

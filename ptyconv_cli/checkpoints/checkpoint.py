@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.history import Curve, EngineHistories
-from ptyconv_cli.region import Region
-from ptyconv_cli.series import OF_OBJECT, TENSORS
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.series import OF_OBJECT, TENSORS
 
 AXES = {
     "obja": ("omode", "slice", "y", "x"),
@@ -59,7 +59,7 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def tensor(self, name: str) -> Any:
-        """Return one of `series.TENSORS`, None where the file has none of this name.
+        """Return one of `results.series.TENSORS`, None where the file has none of this name.
 
         It needs a `shape`, and to be indexed as numpy's arrays are; it need not be read yet. `obja` amplitude and
         `objp` phase in rad, both (omode, slice, y, x); `probe` complex (pmode, y, x); `probe_pos_shifts` in px (N, 2),

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 
-OWN = ("ptyconv_cli.checkpoints.ptyrad", "ptyconv_cli.checkpoints.phaser")
+OWN = ("ptyconv_cli.checkpoints.formats.ptyrad", "ptyconv_cli.checkpoints.formats.phaser")
 
 ENTRY_POINTS = "ptyconv.readers"
 """The group under which another package registers its reader."""

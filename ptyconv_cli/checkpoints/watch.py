@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.readers import number_in_name
-from ptyconv_cli.checkpoints.run import lacking_tensor, read_header
 from ptyconv_cli.errors import CheckpointError
 
 RETRY = 12

@@ -1,0 +1,255 @@
+"""Where a run still changes: between two of its checkpoints, the aligned change as maps, by slice, and by position."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptyconv_cli.analysis.parts import check_memory, region_of_run
+from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, leave_out
+from ptyconv_cli.checkpoints.prefetch import Prefetch
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.device import choose_device, one_thread_an_operation, to_device, too_much_for
+from ptyconv_cli.metrics.phase import unwrap
+from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.series import OF_OBJECT
+from ptyconv_cli.results.settings import check_percentile_range
+
+MOST_SMALL = 8
+"""Small maps over the run at most."""
+
+
+@dataclass(frozen=True)
+class ObjectMap:
+    """Where amplitude or phase changed, inside the scanned region, without what no diffraction pattern can see.
+
+    `change` (y, x): the aligned |change| summed over the slices (of several object modes the mean), in rad for the
+    phase; `by_slice`: its mean over each slice, from the first on; `foreground` and `background` (y, x): the share of
+    slices and modes that are in the mask there, from 0 to 1.
+    """
+
+    change: np.ndarray
+    by_slice: np.ndarray
+    foreground: np.ndarray
+    background: np.ndarray
+
+
+@dataclass(frozen=True)
+class SmallMap:
+    """The aligned |change| per iteration of one interval of the run, as `ObjectMap.change` (y, x)."""
+
+    since: int
+    niter: int
+    change: np.ndarray
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Where a run changed from iteration `since` to iteration `niter`; empty, or None, what was not asked for.
+
+    `dx` in Å per px; `thickness` of a slice in Å, None where it isn't known. `objects` by tensor (`obja`, `objp`).
+    `probe` (y, x): the aligned change of its intensity, relative to its peak. `positions` (N, 2) in Å, y first, from
+    the corner of the object, and their aligned `displacements` (N, 2) in Å. `small` maps of the tensor `small_of`, over
+    the run. `warnings` for the user.
+    """
+
+    name: str
+    since: int
+    niter: int
+    dx: float
+    thickness: float | None
+    objects: dict[str, ObjectMap]
+    probe: np.ndarray | None
+    positions: np.ndarray
+    displacements: np.ndarray | None
+    small_of: str
+    small: list[SmallMap]
+    warnings: list[str]
+
+
+def maps_of_run(
+    run_dir: str | Path,
+    asked: Selection,
+    *,
+    at: int | None = None,
+    begin: int | None = None,
+    percentile_range: tuple[float, float],
+    chain: Sequence[Path] | str = (),
+    device: str = "auto",
+) -> Maps:
+    """Map the change of a run up to iteration `at`, by default its last, from iteration `begin`, by default the one
+    before that has a checkpoint.
+
+    `asked`: which checkpoints and tensors; other parameters as of `analysis.run.analyze_run`. Formulas:
+    docs/metrics.md. Raises PtyconvError where there are no such checkpoints, or nothing can be compared between them.
+    """
+    run_dir, percentile_range = Path(run_dir), check_percentile_range(percentile_range)
+    runs = on_one_axis(read_chain(run_dir, asked, chain))
+    headers = [header for run in runs for header in run.headers]
+    left_out = [file for run in runs for file in run.left_out]
+    check_that_enough_are_left(run_dir, headers, asked.every, left_out)
+    parts, _ = comparable_parts(headers, asked.tensors)
+    reading = _Reading(choose_device(device), asked.strict, left_out)
+    with one_thread_an_operation(), too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
+        while True:
+            part, since, niter = _interval(run_dir, parts, at, begin)
+            pair = [header for header in part if header.niter in (since, niter)]
+            found = reading.pair(pair, asked.tensors, region_of_run(part[0], asked.tensors))
+            if found:
+                break
+            if {at, begin} & {file.niter for file in left_out}:
+                file = left_out[-1]
+                raise CheckpointError(f"{run_dir / file.file}: {file.reason}")
+            parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
+        before, now = found
+        objects = {
+            name: _object_map(name, now, before, percentile_range) for name in asked.tensors if name in OF_OBJECT
+        }
+        small_of = next((name for name in ("objp", "obja") if name in objects), "")
+        small = list(_small_maps(parts, small_of, reading)) if small_of else []
+        probe = _probe_map(now, before) if "probe" in asked.tensors else None
+        moved = _displacements(now, before) if "probe_pos_shifts" in asked.tensors else None
+    header = pair[-1]
+    return Maps(
+        name=run_dir.absolute().name,
+        since=since,
+        niter=niter,
+        dx=header.dx,
+        thickness=header.slice_thickness if 0 < (header.slice_thickness or 0) < math.inf else None,
+        objects=objects,
+        probe=probe,
+        positions=header.dx * (header.crop_pos + np.array(header.probe_shape) // 2),
+        displacements=moved,
+        small_of=small_of,
+        small=small,
+        warnings=[*(f"{file.file} was left out: {file.reason}." for file in left_out), *_not_finite(now, before)],
+    )
+
+
+class _Reading:
+    """Reads pairs of snapshots; notes in `left_out` what cannot be read, or, if `strict`, raises CheckpointError."""
+
+    def __init__(self, device: torch.device, strict: bool, left_out: list[LeftOut]) -> None:
+        self.device, self._strict, self._left_out = device, strict, left_out
+
+    def pair(
+        self, pair: Sequence[Header], tensors: tuple[str, ...], region: Region
+    ) -> tuple[Snapshot, Snapshot] | None:
+        """Return two snapshots, None where one cannot be read; a phase that wraps differs by half a turn at most."""
+        check_memory(pair[0], region, tensors)
+        found = []
+        for header in pair:
+            with Prefetch([header], tensors, region) as reading:
+                try:
+                    found.append(snapshot_of(to_device(reading.next(), self.device), header.dx))
+                except CheckpointError as error:
+                    if self._strict:
+                        raise
+                    left_out = replace(leave_out(header.path, error, newest=False), niter=header.niter)
+                    self._left_out += [] if left_out in self._left_out else [left_out]
+                    return None
+        before, now = found
+        if pair[0].phase_wraps and "objp" in tensors:
+            unwrap(now.values["objp"], unwrap(before.values["objp"], None))
+        return before, now
+
+
+def _not_finite(now: Snapshot, before: Snapshot) -> list[str]:
+    return [
+        f"{name} holds NaN or infinity in the scanned region: where it changed is not known."
+        for name in now.values
+        if not all(snapshot.values[name].isfinite().all() for snapshot in (now, before))
+    ]
+
+
+def _interval(
+    run_dir: Path, parts: list[list[Header]], at: int | None, begin: int | None
+) -> tuple[list[Header], int, int]:
+    """Return the part of the run that holds the interval, and where it begins and ends."""
+    niters = [header.niter for part in parts for header in part]
+    for asked in (at, begin):
+        if asked is not None and asked not in niters:
+            listed = ", ".join(map(str, niters if len(niters) <= 12 else [*niters[:5], "…", *niters[-5:]]))
+            raise PtyconvError(f"{run_dir}: has no checkpoint at iteration {asked}; there are {listed}")
+    if at == niters[0]:
+        raise PtyconvError(f"{run_dir}: iteration {at} is the first, with nothing before it to compare with")
+    ends = [at] if at is not None else niters[:0:-1]
+    for end in ends:
+        part = next(part for part in parts if end in [header.niter for header in part])
+        of_part = [header.niter for header in part]
+        start = begin if begin is not None else next((niter for niter in reversed(of_part) if niter < end), None)
+        if start is not None and start >= end:
+            raise PtyconvError(f"{run_dir}: --from {start} must be an iteration before {end}")
+        if start in of_part:
+            assert start is not None
+            return part, start, end
+        if at is not None or begin is not None:
+            break
+    between = f"between iterations {begin} and {end}" if begin is not None else f"before iteration {end}"
+    raise PtyconvError(f"{run_dir}: {between} the run has a boundary that nothing can be compared across")
+
+
+def _left(name: str, now: Snapshot, before: Snapshot) -> Tensor:
+    """Return the aligned |change| of an object tensor (omode, slice, y, x)."""
+    current = now.values[name]
+    residual, _ = align_object(name, current, before.values[name], now.dx)
+    return residual.whole().abs_().reshape(current.shape)
+
+
+def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tuple[float, float]) -> ObjectMap:
+    left, values = _left(name, now, before), now.values[name].cpu().numpy()
+    low, high = np.percentile(values, percentile_range)
+    return ObjectMap(
+        change=_summed(left),
+        by_slice=left.mean((0, 2, 3)).cpu().double().numpy(),
+        foreground=(values > high).mean((0, 1)),
+        background=(values < low).mean((0, 1)),
+    )
+
+
+def _summed(left: Tensor) -> np.ndarray:
+    found: np.ndarray = left.sum(1).mean(0).cpu().double().numpy()
+    return found
+
+
+def _probe_map(now: Snapshot, before: Snapshot) -> np.ndarray:
+    current = now.values["probe"]
+    left, _ = align_probe(current, before.values["probe"], now.dx)
+    peak = float(current.max() / current.sum()) or 1.0  # of intensities whose total is 1, as the change is of
+    found: np.ndarray = left.cpu().double().numpy() / peak
+    return found
+
+
+def _displacements(now: Snapshot, before: Snapshot) -> np.ndarray:
+    left, _ = align_positions(now.values["probe_pos_shifts"], before.values["probe_pos_shifts"], now.dx)
+    found: np.ndarray = now.dx * left.cpu().double().numpy()
+    return found
+
+
+def _small_maps(parts: list[list[Header]], name: str, reading: _Reading) -> Iterator[SmallMap]:
+    """Map intervals spread evenly over the run, the first and the last among them, where they can be read."""
+    pairs = [(part[0], *pair) for part in parts for pair in pairwise(part)]
+    chosen = {round(k) for k in np.linspace(0, len(pairs) - 1, min(MOST_SMALL, len(pairs)))}
+    for k in sorted(chosen):
+        first, *pair = pairs[k]
+        found = reading.pair(pair, (name,), region_of_run(first, (name,)))
+        if found:
+            since, niter = (header.niter for header in pair)
+            yield SmallMap(since, niter, _summed(_left(name, found[1], found[0])) / (niter - since))
+
+
+def shown_depths(found: Mapping[str, ObjectMap], thickness: float | None) -> tuple[np.ndarray, str]:
+    """Return where the slices are for a profile, and what that axis is called: Å if their thickness is known."""
+    numbers = np.arange(len(next(iter(found.values())).by_slice))
+    if thickness is None:
+        return numbers + 1, "slice"
+    return (numbers + 0.5) * thickness, "depth of the slice's middle (Å)"

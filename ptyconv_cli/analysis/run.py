@@ -1,0 +1,172 @@
+"""Analyzes a run: finds its checkpoints, has them compared, and gathers what there is to know."""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ptyconv_cli.analysis.agreement import compare_with_live
+from ptyconv_cli.analysis.notices import (
+    notices_on_boundaries,
+    notices_on_left_out,
+    notices_on_live_record,
+    notices_on_not_finite,
+    notices_on_points,
+)
+from ptyconv_cli.analysis.parts import Walked, region_of_run, walk_parts
+from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.run_analysis import CheckpointInfo, LeftOut, RunAnalysis, RunBoundary
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
+from ptyconv_cli.verdict.evidence import conclude, evidence_of_run
+from ptyconv_cli.version import __version__
+
+Progress = Callable[[int, int], None]
+
+
+def analyze_run(
+    run_dir: str | Path,
+    *,
+    tensors: Iterable[str] = TENSORS,
+    percentile_range: tuple[float, float] = DEFAULT_PERCENTILES,
+    every: int | None = None,
+    select: str | None = None,
+    strict: bool = False,
+    aligned: bool = True,
+    tolerances: Mapping[str, float] | None = None,
+    chain: Sequence[str | Path] | str = (),
+    files: Collection[Path] | None = None,
+    cached_in: str | Path | None = None,
+    keep: Callable[[Walked], None] = lambda walked: None,
+    device: str = "auto",
+    progress: Progress = lambda done, total: None,
+) -> RunAnalysis:
+    """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
+
+    `tensors`: names out of `results.series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only
+    iterations that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number,
+    those of one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of
+    leaving it out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
+    `verdict.evidence.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto"
+    to find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `cached_in`: a
+    folder in which an earlier analysis kept what it did, which is not done again then, and `keep`: what is called with
+    what this one can keep; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
+    checkpoints done and the number in all. Units of the values are in `results.series.SERIES`; formulas: README, "What
+    the numbers mean", "The change that is real" and the two sections after it.
+
+    Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
+    cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
+    """
+    settings = MonitorSettings.from_params(
+        {"tensors": tensors, "percentile_range": percentile_range, "aligned": aligned}
+    )
+    check_whole_number("every", every)
+    check_device_name(device)
+    if isinstance(chain, str) and chain != AUTO:
+        raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
+    run_dir, cached_in = Path(run_dir), None if cached_in is None else Path(cached_in)
+    earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
+    runs = read_chain(run_dir, Selection(settings.tensors, every, select, strict, files), earlier)
+    engine, notices_on_engine = chained_histories(runs)
+    runs = on_one_axis(runs)
+    headers = [header for run in runs for header in run.headers]
+    left_out = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.left_out]
+    aside = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.aside]
+    check_that_enough_are_left(run_dir, headers, every, left_out + aside)
+    parts, boundaries = comparable_parts(headers, settings.tensors)
+    regions = [region_of_run(part[0], settings.tensors) for part in parts]
+    walked = walk_parts(parts, regions, settings, device, strict, progress, cached_in)
+    # These load torch, which takes a while; it was loaded beside reading.
+    from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
+
+    left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
+    used = [step.header for step in walked.steps]
+    points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
+    _check_that_any_are_compared(run_dir, used, points, every, left_out, boundaries)
+    trajectories = walked.trajectories()
+    keep(walked)
+    at_boundaries = [boundary.niter for boundary in boundaries]
+    evidence = evidence_of_run(aligned_points, trajectories, engine, at_boundaries, tolerances or {})
+    agreement = compare_with_live(points, engine, settings.percentile_range)
+    not_finite = not_finite_of(walked.steps)
+    remarks = [
+        *(remark for run in runs for remark in run.remarks),
+        *notices_on_boundaries(boundaries),
+        *_notices_on_files(used, [path for run in runs for path in run.lookalikes]),
+        *notices_on_left_out(left_out, points),
+        *notices_on_points(points, settings.percentile_range),
+        *notices_on_not_finite(not_finite, [header.niter for header in used]),
+        *notices_on_engine,
+        *notices_on_live_record(agreement),
+    ]
+    return RunAnalysis(
+        run_dir=str(run_dir.resolve()),
+        ptyconv_version=__version__,
+        device=str(walked.device),
+        percentile_range=settings.percentile_range,
+        every=every,
+        select=select,
+        known=walked.known,
+        region=regions[-1],
+        dx=headers[-1].dx,
+        checkpoints=[_info(run_dir, header) for header in used],
+        boundaries=boundaries,
+        left_out=left_out + aside,
+        not_finite=not_finite,
+        points=points,
+        aligned_points=aligned_points,
+        removed=removed_of(walked.steps),
+        trajectories=trajectories,
+        verdict=conclude(evidence) if evidence else None,
+        engine=engine,
+        live_agreement=agreement,
+        warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
+    )
+
+
+def _check_that_any_are_compared(
+    run_dir: Path,
+    used: list[Header],
+    points: dict[str, list[Point]],
+    every: int | None,
+    left_out: list[LeftOut],
+    boundaries: list[RunBoundary],
+) -> None:
+    """Raise PtyconvError where there is no change to show."""
+    check_that_enough_are_left(run_dir, used, every, left_out)
+    if not points:
+        apart = "; ".join(
+            f"after iteration {boundary.niter} {boundary.difference}" for boundary in boundaries if boundary.difference
+        )
+        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
+
+
+def _info(run_dir: Path, header: Header) -> CheckpointInfo:
+    size, modified = header.fingerprint[-2:]
+    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified)
+
+
+def _name(run_dir: Path, file: Path) -> str:
+    """Return how a file is called as seen from the run's folder, which those of earlier runs are beside."""
+    return file.name if file.parent == run_dir else os.path.relpath(file, run_dir)
+
+
+def _seen_from(run_dir: Path, folder: Path, file: LeftOut) -> LeftOut:
+    return replace(file, file=_name(run_dir, folder / file.file))
+
+
+def _notices_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
+    found = [f"{path.name} was left out: its name is not that of a checkpoint." for path in lookalikes]
+    for header in headers:
+        damaged = any("loss_iters" in remark for remark in header.remarks)
+        if not len(header.loss) and not damaged and any(len(other.loss) for other in headers):
+            found.append(f"{header.path.name} has no loss history, by which files of other runs are told apart.")
+        niter = header.niter - header.before
+        if niter != number_in_name(header.path):
+            found.append(f"{header.path.name} holds iteration {niter}, which counts, not its name.")
+        found += header.remarks
+    return found

@@ -1,0 +1,32 @@
+"""What a file is, before it is opened, and whether it is still the same later."""
+
+import stat
+from pathlib import Path
+
+from ptyconv_cli.errors import CheckpointError
+
+Fingerprint = tuple[int, ...]
+"""Numbers that change when a file is written or replaced."""
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Return the fingerprint of a file that can be opened and has content; raise CheckpointError for any other."""
+    try:
+        status = path.stat()
+        problem = _problem(status.st_mode, status.st_size)
+        if not problem:
+            with path.open("rb"):
+                return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    except FileNotFoundError:
+        problem = "is a link to a file that is not there" if path.is_symlink() else "is not there any more"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    raise CheckpointError(f"{path}: {problem}")
+
+
+def _problem(mode: int, size: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "is a folder"
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+        return "is not a file with content of its own"
+    return "" if size else "is empty (0 bytes)"

@@ -1,0 +1,151 @@
+"""phaser's checkpoints (0.3). The object is a transmission: its phase is known only up to full turns.
+
+Numbers are read in float64, for phases and positions are differences of what is kept in single precision.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, Tree, TreeCheckpoint, open_tree
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.region import Region
+
+FILES = ("iter*.h5",)
+
+OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
+PROBE = Expected("c", "complex", ("mode", "y", "x"))
+PAIR = Expected("f", "real", ("2",))
+THICKNESSES = Expected("f", "real", ("z",))
+
+SQUARE = 1e-6
+"""Relative difference of its sides up to which a pixel counts as square."""
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a file; raise CheckpointError where that fails."""
+    tree = open_tree(path)
+    try:
+        return PhaserCheckpoint(tree)
+    except BaseException:
+        tree.close()
+        raise
+
+
+class PhaserCheckpoint(TreeCheckpoint):
+    """One checkpoint of phaser."""
+
+    format = "phaser"
+    precision = np.float64
+    phase_wraps = True
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree)
+        if tree.text("type") != "phaser_state":
+            raise CheckpointError(f"{self.path}: is no checkpoint of phaser (its type is {tree.text('type')!r})")
+        self.niter = int(self._read("iter/total_iter", WHOLE))
+        self.began = self.niter - int(self._read("iter/engine_iter", WHOLE))
+        if not 0 <= self.began <= self.niter:
+            raise CheckpointError(f"{self.path}: iter/engine_iter and iter/total_iter contradict each other")
+        self._sampling = self._read("object/sampling", PAIR).astype(np.float64)
+        if not (np.isfinite(self._sampling).all() and (self._sampling > 0).all()):
+            raise CheckpointError(f"{self.path}: the pixel size object/sampling is {self._sampling.tolist()} Å")
+        height, width = self._sampling
+        self.dx = float(math.sqrt(height * width))
+        if abs(height - width) > SQUARE * self.dx:
+            self.remarks.append(
+                f"The object's pixels are not square ({height:.6g} × {width:.6g} Å): what is said of its shift and "
+                "ramp in Å goes by their geometric mean."
+            )
+
+    def crop_pos(self) -> np.ndarray:
+        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel."""
+        pixels = self._in_pixels("scan/data")
+        if not np.isfinite(pixels).all() or np.abs(pixels).max() > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: dataset scan/data: positions lie outside any object")
+        # Rounded half up: pixel [0, 0] is centred at the corner.
+        return np.asarray(np.floor(pixels + 0.5).astype(np.int64) - np.array(self.probe_shape()) // 2)
+
+    def scan(self) -> np.ndarray:
+        """Return the positions in px that the run began with; of a file without them, only how many there are."""
+        if self._tree.find("scan/initial") is None:
+            return np.array([len(self._positions("scan/data"))])
+        return self._in_pixels("scan/initial")
+
+    def tensor(self, name: str) -> Any:
+        """Return a tensor: amplitude and phase from the transmission, positions in px from those the run began with."""
+        if name == "probe_pos_shifts":
+            return self._shifts()
+        path, expected = ("probe/data", PROBE) if name == "probe" else ("object/data", OBJECT)
+        return None if self._tree.find(path) is None else self._find(path, expected)
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a tensor, the object as (1, z, y, x): phaser's has one mode."""
+        shape = super().shape_of(name)
+        return (1, *shape) if shape and name in ("obja", "objp") else shape
+
+    def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
+        """Return a tensor, of the object only the region, in float64, the probe in complex128; `into` is filled."""
+        if name == "probe":
+            into = np.empty(self._find("probe/data", PROBE).shape, self.kind_of(name)) if into is None else into
+            self._tree.read_into("probe/data", into, ...)
+            return into
+        if name == "probe_pos_shifts":
+            return super().read(name, region, into)
+        shape = region.shape_in(self._find("object/data", OBJECT).shape)
+        transmission = np.empty(shape, np.complex128)
+        self._tree.read_into("object/data", transmission, region.slices)
+        if into is None:
+            into = np.empty((1, *shape), self.kind_of(name))
+        into[0] = np.abs(transmission) if name == "obja" else np.angle(transmission)
+        return into
+
+    def slice_thickness(self) -> float | None:
+        """Return the mean thickness of the slices in Å, None of a single slice, which has none."""
+        return self._shown(self._thickness, None)
+
+    def loss(self) -> Curve:
+        """Return the run's loss up to this checkpoint, empty where it holds none."""
+        no_loss: Curve = []
+        return self._shown(lambda: self._progress("total_loss"), no_loss)
+
+    def histories(self) -> EngineHistories:
+        """Return what the engine recorded up to this checkpoint."""
+        no_seconds: Curve = []
+        return EngineHistories(loss=self.loss(), seconds=self._shown(self._seconds, no_seconds))
+
+    def _seconds(self) -> Curve:
+        """Return the seconds up to the end of each iteration, which phaser counts from 0 here."""
+        after_each = [(niter + 1, seconds) for niter, seconds in self._progress("time")]
+        # At the end of an engine there is one more, which is of no iteration yet.
+        return [(niter, seconds) for niter, seconds in after_each if niter <= self.niter]
+
+    def _progress(self, name: str) -> Curve:
+        return self._curve_of(f"progress/{name}/iters", f"progress/{name}/values")
+
+    def _thickness(self) -> float | None:
+        found = self._tree.find("object/thicknesses")
+        return None if found is None or not found.size else float(self._read("object/thicknesses", THICKNESSES).mean())
+
+    def _shifts(self) -> np.ndarray | None:
+        if self._tree.find("scan/data") is None:
+            return None
+        now = self._positions("scan/data")
+        began = now * 0 if self._tree.find("scan/initial") is None else self._positions("scan/initial")
+        if began.shape != now.shape:
+            raise CheckpointError(f"{self.path}: scan/initial has {len(began)} positions, scan/data {len(now)}")
+        return np.asarray((now - began) / self.dx)
+
+    def _in_pixels(self, name: str) -> np.ndarray:
+        corner = self._read("object/corner", PAIR).astype(np.float64)
+        return np.asarray((self._positions(name) - corner) / self._sampling)
+
+    def _positions(self, name: str) -> np.ndarray:
+        """Read positions (…, 2) in Å as (N, 2)."""
+        found = self._tree.find(name)
+        axes = ("…",) * (found.ndim - 1) if found is not None and found.ndim > 1 else ("…",)
+        return self._read(name, Expected("f", "real", (*axes, "2"))).astype(np.float64).reshape(-1, 2)

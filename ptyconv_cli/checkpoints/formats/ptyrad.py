@@ -1,0 +1,299 @@
+"""PtyRAD's checkpoints: which names hold what, in an HDF5 file and in a `.pt` file alike."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint, Origin
+from ptyconv_cli.checkpoints.formats.tree import (
+    ITERATIONS,
+    MOST_NUMBERS,
+    REAL,
+    VALUES,
+    WHOLE,
+    Expected,
+    Tree,
+    TreeCheckpoint,
+    open_tree,
+)
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.series import OF_OBJECT, TENSORS
+
+FILES = ("model_iter*.hdf5", "model_iter*.h5", "model_iter*.pt")
+
+OBJECT = Expected("f", "real", ("omode", "slice", "y", "x"), in_parts=True)
+EXPECTED = {
+    "obja": OBJECT,
+    "objp": OBJECT,
+    "probe": Expected("c", "complex", ("pmode", "y", "x")),
+    "probe_pos_shifts": Expected("f", "real", ("N", "2")),
+}
+TILTS = Expected("fiu", "real", ("N", "2"))
+CORNERS = Expected("iu", "integer", ("N", "2"))
+CURVE = Expected("fiu", "real", ("n", "2"))
+
+
+class Layout(NamedTuple):
+    """What is where in a file, by the names of PtyRAD 1.0: `tensors`, the beginning and the end of `optimised`, and
+    the rest; `histories` is what their names begin with, `rates` how `lr_iters` calls the tensors.
+    """
+
+    called: str
+    tensors: Mapping[str, str]
+    crop_pos: str
+    dx: str
+    length_unit: str
+    thickness: str
+    tilts: str
+    histories: str
+    rates: Mapping[str, str]
+    optimised: Mapping[str, tuple[str, str]]
+    live_percentiles: str
+    planned: str
+    parent_file: str
+
+
+V1 = Layout(
+    called="PtyRAD",
+    tensors={name: f"optimizable_tensors/{name}" for name in TENSORS},
+    crop_pos="model_attributes/crop_pos",
+    dx="model_attributes/dx",
+    length_unit="",
+    thickness="optimizable_tensors/slice_thickness",
+    tilts="optimizable_tensors/obj_tilts",
+    histories="",
+    rates={},
+    optimised={name: (f"model_attributes/start_iter/{name}", f"model_attributes/end_iter/{name}") for name in TENSORS},
+    live_percentiles="params/recon_params/convergence_monitor/percentile_range",
+    planned="params/recon_params/NITER",
+    parent_file="params/init_params/obj_params",
+)
+"""PtyRAD 0.1.0b5 to 1.0."""
+
+SPECS = {
+    "obja": "components/object/param_specs/amp",
+    "objp": "components/object/param_specs/phase",
+    "probe": "components/probe/param_specs/pixels",
+    "probe_pos_shifts": "components/positions/param_specs/shifts",
+}
+
+V2 = Layout(
+    called="PtyRAD v2",
+    tensors={
+        "obja": "components/object/tensors/amp",
+        "objp": "components/object/tensors/phase",
+        "probe": "components/probe/tensors/modes",
+        "probe_pos_shifts": "components/positions/tensors/shifts",
+    },
+    crop_pos="components/positions/tensors/crop_pos",
+    dx="model_meta/dx",
+    length_unit="model_meta/length_unit",
+    thickness="components/object/tensors/thickness",
+    tilts="components/object/tensors/tilts",
+    histories="history/",
+    rates={
+        "object.amp": "obja",
+        "object.phase": "objp",
+        "probe.pixels": "probe",
+        "positions.shifts": "probe_pos_shifts",
+    },
+    optimised={name: (f"{spec}/start_iter", f"{spec}/end_iter") for name, spec in SPECS.items()},
+    live_percentiles="",
+    planned="params/recon/niter",
+    parent_file="",
+)
+"""Schema 2."""
+
+ANGSTROM = ("", "Ang")
+"""Units of length as files name them."""
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a file of any version; raise CheckpointError where that fails."""
+    tree = open_tree(path)
+    try:
+        # The version that a file names is no help: that of schema 2 still says 1.0.0.
+        return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
+    except BaseException:
+        tree.close()
+        raise
+
+
+class PtyradCheckpoint(TreeCheckpoint):
+    """One checkpoint of PtyRAD. Of its tensors only what is asked for is read."""
+
+    def __init__(self, tree: Tree, layout: Layout) -> None:
+        super().__init__(tree)
+        self._layout = layout
+        self.niter = int(self._read("niter", WHOLE))
+
+    @property
+    def dx(self) -> float:  # type: ignore[override]
+        """The object's pixel size in Å."""
+        layout = self._layout
+        dx = float(self._read(layout.dx, REAL))
+        if not 0 < dx < math.inf:
+            raise CheckpointError(f"{self.path}: the pixel size {layout.dx} is {dx:g} Å")
+        unit = self._tree.text(layout.length_unit) if layout.length_unit else ""
+        if unit not in ANGSTROM:
+            raise CheckpointError(f"{self.path}: its lengths ({layout.length_unit}) are in {unit!r}, not in Å ('Ang')")
+        return dx
+
+    @property
+    def format(self) -> str:  # type: ignore[override]
+        """What wrote it."""
+        # Versions before HDF5 don't name themselves.
+        version = self._tree.text("ptyrad_version") or self.path.suffix
+        return f"{self._layout.called} {version}" if self._layout is V1 else self._layout.called
+
+    def crop_pos(self) -> np.ndarray:
+        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px."""
+        corners = self._read(self._layout.crop_pos, CORNERS)
+        if corners.min() < 0 or corners.max() > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: dataset {self._layout.crop_pos}: windows lie outside any object")
+        return corners.astype(np.int64)
+
+    def tensor(self, name: str) -> Any:
+        """Return a tensor unread, None where the file has none."""
+        path = self._layout.tensors[name]
+        return None if self._tree.find(path) is None else self._find(path, EXPECTED[name])
+
+    def slice_thickness(self) -> float | None:
+        """Return this checkpoint's slice thickness in Å, None where it holds none."""
+        return self._shown(lambda: self._number(self._layout.thickness), None)
+
+    def object_tilt(self) -> tuple[float, float] | None:
+        """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
+        return self._shown(self._mean_tilt, None)
+
+    def loss(self) -> Curve:
+        """Return the run's loss up to this checkpoint, empty where it holds none."""
+        no_loss: Curve = []
+        return self._shown(lambda: self._curve(f"{self._layout.histories}loss_iters"), no_loss)
+
+    def histories(self) -> EngineHistories:
+        """Return what the engine recorded up to this checkpoint; what its version didn't record is empty."""
+        no_tilts: dict[str, Curve] = {}
+        tilts = self._shown(lambda: self._curves_beside_niter("avg_tilt_iters", ("tilt_y", "tilt_x")), no_tilts)
+        no_rates: dict[str, Curve] = {}
+        rates = self._shown(lambda: self._curves_beside_niter("lr_iters"), no_rates)
+        return EngineHistories(
+            loss=self.loss(),
+            learning_rates={self._layout.rates.get(name, name): curve for name, curve in rates.items()},
+            tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
+            slice_thickness=self._shown(lambda: self._curve(f"{self._layout.histories}dz_iters"), []),
+            convergence=self._shown(self._live_record, {}),
+            optimised=self._shown(self._optimised, {}),
+            live_percentiles=self._shown(self._live_percentiles, None),
+            seconds=self._shown(self._seconds, []),
+            planned=self._shown(lambda: self._iteration(self._layout.planned), None),
+        )
+
+    def origin(self) -> Origin:
+        """Return where the checkpoint comes from, by its parameters and its provenance."""
+        identity, parent, parent_file = self._provenance()
+        named = self._tree.text(self._layout.parent_file) if self._layout.parent_file else ""
+        return Origin(identity, parent, parent_file or ("" if named == "__NONE__" else named))
+
+    def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
+        """Return a tensor as it is in the file, of the object only the region: float32, or complex64 for the probe.
+
+        `into`: an array of that shape and type, which is filled and returned.
+        """
+        path, expected = self._layout.tensors[name], EXPECTED[name]
+        shape, index = tuple(self._find(path, expected).shape), (...,)
+        if name in OF_OBJECT:
+            shape, index = region.shape_in(shape), region.slices
+        if into is None:
+            into = np.empty(shape, self.kind_of(name))
+        self._tree.read_into(path, into, index)
+        return into
+
+    def _number(self, name: str) -> float | None:
+        return None if self._tree.find(name) is None else float(self._read(name, REAL))
+
+    def _mean_tilt(self) -> tuple[float, float] | None:
+        if self._tree.find(self._layout.tilts) is None:
+            return None
+        tilt_y, tilt_x = self._read(self._layout.tilts, TILTS).mean(0)
+        return float(tilt_y), float(tilt_x)
+
+    def _live_record(self) -> dict[str, Curve]:
+        group = f"{self._layout.histories}convergence_iters"
+        curves = {key: self._curve(f"{group}/{key}") for key in self._tree.children(group)}
+        return {key: curve for key, curve in curves.items() if curve}
+
+    def _optimised(self) -> dict[str, tuple[int | None, int | None]]:
+        found = {}
+        for name, (start, end) in self._layout.optimised.items():
+            group, _, last = start.rpartition("/")
+            if last in self._tree.children(group):
+                found[name] = self._iteration(start), self._iteration(end)
+        return found
+
+    def _iteration(self, name: str) -> int | None:
+        value = self._number(name)
+        if value is not None and not value.is_integer():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected an iteration, found {value}")
+        return None if value is None else int(value)
+
+    def _seconds(self) -> Curve:
+        """Add up the seconds of each iteration, from the first one on."""
+        name = f"{self._layout.histories}iter_times"
+        array = self._tree.find(name)
+        if array is None or array.size == 0:
+            return []
+        seconds = self._read(name, VALUES).astype(np.float64)
+        if not np.isfinite(seconds).all() or (seconds < 0).any():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected seconds")
+        return list(enumerate(seconds.cumsum().tolist(), 1))
+
+    def _live_percentiles(self) -> tuple[float, float] | None:
+        name = self._layout.live_percentiles
+        if not name or self._tree.find(name) is None:
+            return None
+        percentiles = self._read(name, VALUES)
+        if len(percentiles) != 2 or not np.isfinite(percentiles).all():
+            raise CheckpointError(f"{self.path}: dataset {name}: expected two numbers")
+        return float(percentiles[0]), float(percentiles[1])
+
+    def _curve(self, name: str) -> Curve:
+        array = self._tree.find(name)
+        if array is None or array.size == 0:
+            return []
+        niters, values = self._read(name, CURVE).T
+        return self._pairs(name, niters, values)
+
+    def _curves_beside_niter(self, group: str, wanted: tuple[str, ...] | None = None) -> dict[str, Curve]:
+        """Read curves from a group that holds the iterations once, as `niter`: all of them, or the wanted ones."""
+        group = f"{self._layout.histories}{group}"
+        names = self._tree.children(group) if wanted is None else wanted
+        held = [name for name in names if name != "niter" and self._tree.find(f"{group}/{name}") is not None]
+        if not held:
+            return {}
+        niters = self._read(f"{group}/niter", ITERATIONS)
+        return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
+
+    def _provenance(self) -> Origin:
+        """Read the chain of files that the object went through, of which this one is the last.
+
+        What is not as expected there says nothing: it is no part of the results.
+        """
+        try:
+            runs = [
+                (str(entry["uid"]), str(entry["run_name"]))
+                for entry in json.loads(self._tree.text("provenance_json") or "{}").get("obj", [])
+                if number_in_name(Path(str(entry.get("run_name")))) is not None
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return Origin()
+        # The engine adds the file's own name last, and after the file is whole: it may not have come to it.
+        identity = runs.pop()[0] if runs and number_in_name(Path(runs[-1][1])) == self.niter else ""
+        return Origin(identity, *(runs[-1] if runs else ("", "")))

@@ -1,0 +1,118 @@
+"""Checkpoints that are trees of named arrays: what is read of a file is compared with what is expected there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.history import Curve
+
+
+class Tree(Protocol):
+    """A file as a tree of named arrays: `formats.hdf5.Hdf5Tree` and `formats.pt.PtTree` say what the methods do."""
+
+    path: Path
+    remarks: list[str]
+
+    def close(self) -> None: ...  # noqa: D102
+    def children(self, name: str) -> list[str]: ...  # noqa: D102
+    def find(self, name: str) -> Any: ...  # noqa: D102
+    def text(self, name: str) -> str: ...  # noqa: D102
+    def read(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
+
+
+def open_tree(path: Path) -> Tree:
+    """Open an HDF5 or a `.pt` file; only for the latter torch is loaded."""
+    if path.suffix == ".pt":
+        from ptyconv_cli.checkpoints.formats.pt import PtTree
+
+        return PtTree(path)
+    from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
+
+    return Hdf5Tree(path)
+
+
+class Expected(NamedTuple):
+    """What a dataset must be: the kinds of its numbers (numpy's letters), how people call them, and its axes.
+
+    `in_parts`: whether it is read in parts, as the object is, and may be larger than a list of positions.
+    """
+
+    kinds: str
+    called: str
+    axes: tuple[str, ...]
+    in_parts: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.called} ({', '.join(self.axes)})" if self.axes else f"one {self.called} number"
+
+
+WHOLE = Expected("iu", "integer", ())
+REAL = Expected("fiu", "real", ())
+ITERATIONS = Expected("iu", "integer", ("n",))
+VALUES = Expected("fiu", "real", ("n",))
+
+MOST_NUMBERS = 1 << 24
+"""More are in no list of positions and no history; a small file can claim any number, packed or repeated."""
+
+T = TypeVar("T")
+
+
+class TreeCheckpoint(Checkpoint):
+    """A checkpoint in a tree.
+
+    Making one, and every access, raises CheckpointError where the file lacks what is asked for or holds something
+    else. Only what is there to be shown, and not needed for the changes, is left out with a remark in `remarks`.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.path = tree.path
+        self.remarks = list(tree.remarks)
+
+    def close(self) -> None:
+        """Let go of the file; what was read stays valid."""
+        self._tree.close()
+
+    def _read(self, name: str, expected: Expected) -> np.ndarray:
+        self._find(name, expected)
+        return self._tree.read(name)
+
+    def _find(self, name: str, expected: Expected) -> Any:
+        """Return an array unread, or raise CheckpointError unless it is what is expected."""
+        array = self._tree.find(name)
+        if array is None:
+            raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
+        fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
+        if not expected.in_parts and array.size > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is more than any run needs")
+        if not fits or (expected.axes[-1:] == ("2",) and array.shape[-1] != 2):
+            found = f"{array.dtype} {tuple(array.shape)}"
+            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
+        return array
+
+    def _shown(self, read: Callable[[], T], otherwise: T) -> T:
+        """Read what is only there to be shown: where that fails, the changes are still worth computing."""
+        try:
+            return read()
+        except CheckpointError as error:
+            self.remarks.append(f"{error}. It is left out.")
+            return otherwise
+
+    def _curve_of(self, niters: str, values: str) -> Curve:
+        """Read a curve from two datasets, empty where there is none."""
+        if self._tree.find(values) is None:
+            return []
+        return self._pairs(values, self._read(niters, ITERATIONS), self._read(values, VALUES))
+
+    def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
+        niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
+        whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
+        if len(niters) != len(values) or not whole or (np.diff(niters) <= 0).any():
+            expected = "one value for each iteration, in rising order"
+            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
+        return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]

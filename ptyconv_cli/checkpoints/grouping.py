@@ -1,0 +1,119 @@
+"""Which checkpoints of a folder are of one run: no change between those of different runs means anything."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.results.run_analysis import LeftOut
+
+MOST_NAMES = 4
+"""Files of a run that are named one by one."""
+
+
+def matching(paths: list[Path], select: str | None) -> list[Path]:
+    """Return the paths whose names match a selection, if it is a pattern; raise PtyconvError where none does."""
+    if select is None or _is_number(select):
+        return paths
+    found = [path for path in paths if fnmatchcase(path.name, select)]
+    if paths and not found:
+        raise PtyconvError(f"{paths[0].parent}: no checkpoint matches --select {select!r}; {paths[0].name} is one")
+    return found
+
+
+def run_with(file: Path, headers: list[Header], tensors: tuple[str, ...]) -> list[Header]:
+    """Return the headers of the run that a file is of, in a folder that may hold several."""
+    return next(run for run in runs_among(headers, tensors) if file in [header.path for header in run])
+
+
+def of_one_run(
+    headers: list[Header], tensors: tuple[str, ...], select: str | None
+) -> tuple[list[Header], list[LeftOut]]:
+    """Return the headers of one run: all, if they belong together, or those of the run whose number is selected.
+
+    In the latter case also return those that are left out, being of other runs.
+
+    Raises SeveralRuns where they don't belong together and none is selected, and PtyconvError where there is no such
+    run, or, if nothing is selected at all, where a file's name gives another iteration than the file.
+    """
+    runs = runs_among(headers, tensors)
+    if _is_number(select):
+        if not 1 <= int(select) <= len(runs):
+            raise PtyconvError(
+                f"{headers[0].path.parent}: there is no run {select} to select; {_listing(runs, tensors)}"
+            )
+        others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
+        left_out = [
+            LeftOut(header.path.name, f"is of run {number}, not {select}", header.niter) for number, header in others
+        ]
+        return runs[int(select) - 1], left_out
+    if len(runs) > 1:
+        raise SeveralRuns(headers[0].path.parent, len(runs), _listing(runs, tensors))
+    for header in headers:
+        if select is None and header.niter != number_in_name(header.path):
+            raise PtyconvError(
+                f"{header.path}: holds iteration {header.niter}: was it renamed, or copied from another run? "
+                f"Move it away, or choose files by a pattern of names that it is to match: --select 'model_iter*'"
+            )
+    return headers, []
+
+
+def _is_number(select: str | None) -> TypeGuard[str]:
+    return select is not None and select.isdecimal() and len(select) < 10
+
+
+def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
+    """Return the headers of each run, in the order of their first iterations; `headers` in order of iteration."""
+    runs: list[list[Header]] = []
+    for header in headers:
+        for run in runs:
+            with_loss = next((member for member in reversed(run) if len(member.loss)), run[-1])
+            if not (difference(run[-1], header, tensors) or difference(with_loss, header, tensors)):
+                run.append(header)
+                break
+        else:
+            runs.append([header])
+    return runs
+
+
+def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
+    """Say why another checkpoint is not of the run of one, "" where it may be."""
+    if one.format != other.format:
+        return f"{other.format} wrote it, not {one.format}"
+    if one.niter == other.niter:
+        return f"it holds iteration {other.niter} as {one.path.name} does"
+    # Other settings may come with another geometry within a run, where an engine can change them.
+    geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
+    if geometry:
+        return geometry
+    # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
+    earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
+    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
+        return "the loss history is another one"
+    return ""
+
+
+def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
+    """Say in what the geometry of another checkpoint differs, "" where a change between the two means something."""
+    for name in tensors:
+        if one.shapes[name] != other.shapes[name]:
+            return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
+    if one.probe_shape != other.probe_shape:
+        return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
+    if one.dx != other.dx:
+        return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
+    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) are others"
+
+
+def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:
+    lines = ["its checkpoints are of " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
+    for number, run in enumerate(runs, start=1):
+        names = [header.path.name for header in run]
+        named = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]} ({len(names)} files)"
+        why = next(filter(None, (difference(other, run[0], tensors) for other in runs[0])), "") if number > 1 else ""
+        lines.append(f"  {number}: {named}" + (f": {why}" if why else ""))
+    return "\n".join(lines)

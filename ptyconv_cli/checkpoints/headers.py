@@ -1,0 +1,193 @@
+"""The checkpoints of one run, in order of iteration, before any tensor of them is read."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint
+from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
+from ptyconv_cli.errors import CheckpointError, TooFew
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.series import TENSORS
+
+PATIENCE = (0.3, 0.7, 1.0)
+"""Seconds to wait between attempts at the newest checkpoint, which the engine may be writing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
+
+    `niter`: its iteration, with the `before` iterations of the runs that its run was resumed from; `loss`: the run's
+    loss up to there, (n, 2), empty where the file has none; `fingerprint`: what changes when the file does; `kinds`:
+    what the tensors are read as; the rest as in `checkpoint.Checkpoint`.
+    """
+
+    path: Path
+    fingerprint: Fingerprint
+    format: str
+    niter: int
+    dx: float
+    crop_pos: np.ndarray
+    scan: np.ndarray
+    probe_shape: tuple[int, int]
+    shapes: dict[str, tuple[int, ...]]
+    kinds: dict[str, np.dtype[Any]]
+    phase_wraps: bool
+    began: int
+    loss: np.ndarray
+    slice_thickness: float | None
+    object_tilt: tuple[float, float] | None
+    remarks: list[str]
+    before: int = 0
+
+
+def read_header(path: Path, tensors: Iterable[str]) -> Header:
+    """Read the header of a checkpoint; raise CheckpointError where that fails, or one of the tensors is no such."""
+    before = fingerprint(path)
+    with open_checkpoint(path) as checkpoint:
+        return Header(
+            path=path,
+            fingerprint=before,
+            format=checkpoint.format,
+            niter=int(checkpoint.niter),
+            dx=_pixel_size(checkpoint),
+            crop_pos=_corners(checkpoint),
+            scan=checkpoint.scan(),
+            probe_shape=checkpoint.probe_shape(),
+            shapes=checkpoint.shapes(tensors),
+            kinds={name: checkpoint.kind_of(name) for name in TENSORS},
+            phase_wraps=checkpoint.phase_wraps,
+            began=int(checkpoint.began),
+            loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
+            slice_thickness=_number(checkpoint.slice_thickness()),
+            object_tilt=_pair(checkpoint.object_tilt()),
+            remarks=[str(remark) for remark in checkpoint.remarks],
+        )
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _pair(values: tuple[float, float] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    y, x = values
+    return float(y), float(x)
+
+
+def _pixel_size(checkpoint: Checkpoint) -> float:
+    if not 0 < checkpoint.dx < math.inf:
+        raise CheckpointError(f"{checkpoint.path}: the pixel size is {checkpoint.dx:g} Å")
+    return float(checkpoint.dx)
+
+
+def _corners(checkpoint: Checkpoint) -> np.ndarray:
+    corners = np.asarray(checkpoint.crop_pos())
+    if corners.dtype.kind not in "iu" or corners.shape != (len(corners), 2) or not len(corners):
+        found = f"{corners.dtype} {corners.shape}"
+        raise CheckpointError(f"{checkpoint.path}: the scan positions are {found}; expected integers (N, 2)")
+    if corners.min() < 0:
+        raise CheckpointError(f"{checkpoint.path}: the scan positions lie outside any object")
+    return corners.astype(np.int64)
+
+
+def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) -> tuple[list[Header], list[LeftOut]]:
+    """Read the headers of checkpoints, in order of the iteration inside the files; say which could not be read.
+
+    Raises CheckpointError where none can be read, or, if `strict`, any cannot, and where none has one of the `tensors`.
+    """
+    headers: list[Header] = []
+    left_out: list[LeftOut] = []
+    newest = max(paths, key=lambda path: (number_in_name(path) or 0, path.name))
+    for path in paths:
+        try:
+            headers.append(_read_patiently(path, tensors) if path == newest else read_header(path, tensors))
+        except CheckpointError as error:
+            if strict or len(left_out) == len(paths) - 1:
+                raise
+            left_out.append(leave_out(path, error, newest=path == newest))
+    for name in tensors:
+        lacking = [header for header in headers if name not in header.shapes]
+        if lacking and (strict or len(lacking) == len(headers)):
+            raise lacking_tensor(lacking[0], name)
+        left_out += [leave_out(header.path, lacking_tensor(header, name), newest=False) for header in lacking]
+        headers = [header for header in headers if name in header.shapes]
+    return sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path))), left_out
+
+
+def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
+    """Return what a user should hear of a checkpoint that could not be read."""
+    reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+    reason += " (the newest checkpoint: is it still being written?)" if newest else ""
+    return LeftOut(path.name, reason, number_in_name(path))
+
+
+def check_that_enough_are_left(
+    run_dir: Path, headers: Sequence[Header], every: int | None, left_out: list[LeftOut]
+) -> None:
+    """Raise TooFew where fewer than two checkpoints are left to compare."""
+    if len(headers) < 2:
+        of_these = f" at multiples of {every} iterations" if every else ""
+        unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
+        raise TooFew(f"{run_dir}: holds {_count(len(headers))}{of_these}{unread}; a change needs at least two")
+
+
+def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
+    """Read what the engine recorded up to the last checkpoint that can still be read; return remarks on it too.
+
+    What it didn't record of tilt and thickness is filled from the checkpoints themselves.
+    """
+    engine, remarks = EngineHistories(), []
+    for header in reversed(headers):
+        try:
+            if fingerprint(header.path) == header.fingerprint:
+                with open_checkpoint(header.path) as checkpoint:
+                    engine = checkpoint.histories().plain()
+                    remarks = [str(remark) for remark in checkpoint.remarks]
+                    break
+        except CheckpointError as error:
+            remarks = [f"{error}. Its histories are left out."]
+    thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
+    tilts: dict[str, Curve] = {
+        "y": [(h.niter, h.object_tilt[0]) for h in headers if h.object_tilt is not None],
+        "x": [(h.niter, h.object_tilt[1]) for h in headers if h.object_tilt is not None],
+    }
+    recorded = dict(engine.slice_thickness)
+    if any(abs(recorded.get(niter, value) - value) > 1e-6 * abs(value) for niter, value in thickness):
+        remarks.append(
+            "The recorded history of the slice thickness (dz_iters) contradicts the checkpoints, as it does in CPU "
+            "runs, where the engine repeats the final value. The checkpoints' own thickness is shown instead."
+        )
+        recorded = {}
+    return replace(
+        engine,
+        slice_thickness=engine.slice_thickness if recorded else thickness,
+        tilts=engine.tilts or {axis: curve for axis, curve in tilts.items() if curve},
+    ), remarks
+
+
+def _read_patiently(path: Path, tensors: Iterable[str]) -> Header:
+    for seconds in PATIENCE:
+        try:
+            return read_header(path, tensors)
+        except CheckpointError:
+            time.sleep(seconds)
+    return read_header(path, tensors)
+
+
+def lacking_tensor(header: Header, name: str) -> CheckpointError:
+    """Return the error that a checkpoint lacks a tensor."""
+    return CheckpointError(f"{header.path}: has no tensor {name}; it has {', '.join(header.shapes)} (choose with -t)")
+
+
+def _count(checkpoints: int) -> str:
+    return f"{checkpoints} checkpoint{'' if checkpoints == 1 else 's'}"

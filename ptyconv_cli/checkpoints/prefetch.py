@@ -1,0 +1,66 @@
+"""Reads the tensors of a run's checkpoints ahead of their use. Loads no torch: it can read while torch is loaded."""
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.fingerprint import fingerprint
+from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.readers import open_checkpoint
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.workers import Workers, result_of
+
+Arrays = dict[str, np.ndarray]
+"""The tracked tensors of one checkpoint by name, as its reader gives them, of the object only the scanned region."""
+
+TURNS = 3
+"""Checkpoints in memory at a time: two that are compared, and one that is read meanwhile."""
+
+
+class Prefetch:
+    """The tracked tensors of checkpoints, one checkpoint after the other, read by a thread of its own.
+
+    As many as `TURNS` allows are read from the start, each further one as soon as the arrays of another are handed back
+    with `reuse`. Use it in a `with` statement.
+    """
+
+    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region) -> None:
+        self._headers = iter(headers)
+        self._tensors, self._region = tensors, region
+        self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
+        self._upcoming: deque[Future[Arrays]] = deque()
+
+    def __enter__(self) -> "Prefetch":
+        for _ in range(TURNS):
+            self.reuse({})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown()
+
+    def next(self) -> Arrays:
+        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read.
+
+        The one after it is read only when other arrays, or none, are handed back.
+        """
+        return result_of(self._upcoming.popleft())
+
+    def reuse(self, arrays: Arrays) -> None:
+        """Hand back arrays that nobody needs any more, to be filled with another checkpoint, if one is left."""
+        header = next(self._headers, None)
+        if header is not None:
+            self._upcoming.append(self._reader.submit(self._read, header, arrays))
+
+    def _read(self, header: Header, into: Arrays) -> Arrays:
+        self._check(header)
+        with open_checkpoint(header.path) as checkpoint:
+            arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+        self._check(header)
+        return arrays
+
+    def _check(self, header: Header) -> None:
+        if fingerprint(header.path) != header.fingerprint:
+            raise CheckpointError(f"{header.path}: was written again while it was analyzed")

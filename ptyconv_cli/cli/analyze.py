@@ -1,0 +1,198 @@
+"""The command `ptyconv analyze`: of one run, of many, and of one that is being written."""
+
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ptyconv_cli.analysis.follow import Ends
+from ptyconv_cli.analysis.follow import follow as follow_run
+from ptyconv_cli.analysis.study import SORTS, Row, Unit, analyze_all, units_of
+from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.watch import Watch
+from ptyconv_cli.cli.console import progress_bar, say, say_coloured, say_verdict
+from ptyconv_cli.cli.live_table import LiveTable
+from ptyconv_cli.cli.options import PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.outputs import analyze_into
+from ptyconv_cli.cli.study_table import TABLE_NAME, shared_warnings, table, table_csv
+from ptyconv_cli.cli.summary import summary, warnings_text
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.results.files import check_writable, write_whole
+from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.verdict.evidence import exit_code
+
+POLL = 5.0
+"""Seconds between two looks at a run that is followed."""
+
+
+@click.command()
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR|STUDY")
+@click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: the run's own]")
+@all_of(READING)
+@click.option(
+    "--no-aligned",
+    is_flag=True,
+    help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, no trajectory, no verdict.",
+)
+@click.option("--no-plot", is_flag=True, help="Draw no picture.")
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="name",
+    show_default=True,
+    metavar="name|loss|SERIES",
+    help="Order of the runs of a study in its table: by name, final loss, or the last change of a series.",
+)
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Keep going while a job writes: take each new checkpoint once it is whole, until the run's planned end or "
+    "Ctrl-C.",
+)
+@click.option(
+    "--until",
+    type=click.Choice(["settled"]),
+    help="With --follow: end as soon as the verdict is settled, with exit code 0.",
+)
+@click.option(
+    "--idle",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="With --follow: end when nothing new came for so long.",
+)
+@click.option(
+    "--poll",
+    type=click.FloatRange(min=0.05),
+    metavar="SECONDS",
+    help="With --follow: how long to wait between two looks at the folder.  [default: 5]",
+)
+@click.option("--fresh", is_flag=True, help="Compute all again, also what an earlier analysis has done already.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def analyze(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    no_aligned: bool,
+    no_plot: bool,
+    sort: str,
+    follow: bool,
+    until: str | None,
+    idle: float | None,
+    poll: float | None,
+    fresh: bool,
+    quiet: bool,
+    chain: str | None,
+    **reading: Any,
+) -> None:
+    """Measure the changes between the checkpoints of a run, or of each run of a study.
+
+    Walks the checkpoints in a folder in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
+    records them), convergence_report.json (these, the aligned changes, which are without what no diffraction pattern
+    can see, and how all were got), convergence.png (a picture of them) and trajectory.png (the distances between all
+    checkpoints). Ends with a verdict: has each series settled, and since when?
+
+    Of a folder with many runs below it, such as a hypertune study, each run is analyzed into a folder of its own; a
+    table shows them side by side, and convergence_study.csv has it for spreadsheets.
+    """
+    run_dir, earlier = with_earlier(paths, chain)
+    options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, "pictures": not no_plot, **reading}
+    if follow:
+        if until and no_aligned:
+            raise click.UsageError("--until settled needs the aligned changes: not together with --no-aligned")
+        ends = Ends(settled=until is not None, idle=None if idle is None else 60 * idle)
+        _follow(run_dir, output or run_dir, options, quiet, ends, poll or POLL)
+        return
+    if until or idle is not None or poll is not None:
+        raise click.UsageError("--until, --idle and --poll are for --follow")
+    found = Found([run_dir]) if holds_checkpoints(run_dir) else find_runs(run_dir)
+    if not found.runs:
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}")
+    several = None
+    if len(found.runs) == 1:
+        try:
+            _analyze_one(found.runs[0], output or found.runs[0], options, quiet)
+            return
+        except SeveralRuns as error:
+            if error.folder != found.runs[0]:
+                raise
+            several = error
+    if not isinstance(earlier, str) and earlier:
+        raise click.UsageError(f"--chain is for one run, and {run_dir} holds several; --chain auto joins each")
+    check_writable(output or run_dir)
+
+    def analyze_unit(unit: Unit) -> RunAnalysis:
+        selected = {"select": unit.select} if unit.select else {}
+        return analyze_into(unit.place, unit.folder, **options | selected)[0]
+
+    units = units_of(run_dir, found.runs, output)
+    with progress_bar("runs", hidden=quiet) as progress:
+        rows = []
+        for number, of_unit in enumerate(analyze_all(units, analyze_unit), 1):
+            rows += of_unit
+            progress(number, len(units))
+    if several and all(row.problem for row in rows):
+        raise several
+    place = (output or run_dir) / TABLE_NAME
+    write_whole({place: table_csv(rows, sort)})
+    if not quiet:
+        for line, state in table(rows, sort):
+            say_coloured(line, state)
+        aside = f"{len(found.collated)} collated files were left out: they are the ends of different trials."
+        say(f"\n{aside}\n" if found.collated else "")
+        say(f"wrote {place}, and each run's results into {'a folder of its own' if output else 'its folder'}")
+    _complain(found.problems, rows)
+
+
+def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool) -> None:
+    check_writable(folder)
+    with progress_bar("checkpoints", hidden=quiet) as progress:
+        analysis, outputs = analyze_into(folder, run_dir, progress=progress, **options)
+    _say_all(analysis, outputs, quiet)
+
+
+def _say_all(analysis: RunAnalysis, outputs: list[Path], quiet: bool) -> None:
+    if not quiet:
+        say(summary(analysis))
+        if analysis.verdict:
+            say("")
+            say_verdict(analysis.verdict, analysis.engine.loss)
+        say("\nwrote " + "\n      ".join(map(str, outputs)))
+    if analysis.warnings:
+        say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
+
+
+def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, ends: Ends, seconds: float) -> None:
+    """Follow a run, showing a table on a terminal, and elsewhere a line for each new checkpoint."""
+    if run_dir.exists() and not holds_checkpoints(run_dir) and (found := find_runs(run_dir)).runs:
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
+    check_writable(folder)
+    outputs: list[Path] = []
+
+    def analyze_files(files: Collection[Path] | None) -> RunAnalysis:
+        analysis, outputs[:] = analyze_into(folder, run_dir, files=files, **options)
+        options["fresh"] = False  # what is known now was computed here
+        return analysis
+
+    show = LiveTable(run_dir.absolute().name, quiet)
+    analysis, why = follow_run(Watch(run_dir, options["tensors"]), analyze_files, ends, show.look, seconds)
+    show.end()
+    if not quiet:
+        say(f"ended: {why}\n")
+    _say_all(replace(analysis, known=0), outputs, quiet)  # what was known is of no interest here
+    if ends.settled and analysis.verdict:
+        sys.exit(exit_code(analysis.verdict))
+
+
+def _complain(problems: list[str], rows: list[Row]) -> None:
+    """Say what a user should hear of a study; end with exit code 1 where a run failed."""
+    for note in [row.note for row in rows if row.note]:
+        say(f"\n{note}", err=True)
+    warnings = [*problems, *shared_warnings(rows)]
+    if warnings:
+        say("\n" + warnings_text(warnings), err=True)
+    failures = [row.problem for row in rows if row.problem]
+    if failures:
+        say("\n" + "\n".join(f"Error: {failure}" for failure in failures), err=True)
+        sys.exit(1)

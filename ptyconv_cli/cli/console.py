@@ -1,0 +1,77 @@
+"""How the commands talk: what is printed, in which colours, progress bars, and a table that is drawn over."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from ptyconv_cli.cli.summary import verdict_lines
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.text import cut, printable
+from ptyconv_cli.results.verdict import RunVerdict
+
+COLOURS = {
+    "settled": "green",
+    "improving": "yellow",
+    "rising": "red",
+    "drifting": "red",
+    "step-limited": "red",
+    "unusable": "magenta",
+}
+
+
+def say_verdict(verdict: RunVerdict, loss: Curve) -> None:
+    """Print a verdict, each line in the colour of its state."""
+    for line, state in verdict_lines(verdict, loss):
+        say_coloured(line, state)
+
+
+def say_coloured(line: str, state: str) -> None:
+    """Print a line in the colour of a state."""
+    plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
+    click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text without what would steer the terminal, to standard output or, if `err`, standard error."""
+    click.echo(printable(text, keep="\n"), err=err)
+
+
+@contextmanager
+def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many are done of how many in all on a terminal, and elsewhere nothing."""
+    hidden = hidden or not sys.stderr.isatty()
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden, show_pos=True) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield progress
+
+
+class Screen:
+    """Lines on a terminal that are drawn again over the ones before."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def draw(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Draw lines, each in the colour of a state, in place of those drawn before.
+
+        They are cut to what the terminal has place for: what has scrolled away cannot be drawn over.
+        """
+        self.clear()
+        columns, rows = shutil.get_terminal_size()
+        for line, state in lines[: max(rows - 1, 1)]:
+            say_coloured(cut(line, columns), state)
+            self._rows += 1
+
+    def clear(self) -> None:
+        """Take away what was drawn."""
+        if self._rows:
+            click.echo(f"\x1b[{self._rows}A\x1b[J", nl=False, color=True)  # no colour, which click would leave out
+        self._rows = 0

@@ -1,0 +1,179 @@
+"""The command `ptyconv ls`: the runs below a path, without reading a tensor of them."""
+
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint
+from ptyconv_cli.checkpoints.fingerprint import fingerprint
+from ptyconv_cli.checkpoints.grouping import difference, runs_among
+from ptyconv_cli.checkpoints.headers import Header, read_header
+from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
+from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.options import PATH
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.text import shortened, told_apart
+
+NAME_WIDTH = 25
+
+INDENTED = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+MOST_PROBLEMS = 3
+"""Problems of a run that are named one by one."""
+
+
+@dataclass
+class Listed:
+    """One run: `name`, number of `checkpoints` that can be read, and what the last of these says; `problems` with it.
+
+    `iterations`: the first and the last; `shape` (omode, slice, y, x) of the object in px, `dx` in Å.
+    """
+
+    name: str
+    checkpoints: int = 0
+    format: str = ""
+    iterations: tuple[int, int] | None = None
+    shape: tuple[int, ...] | None = None
+    dx: float | None = None
+    resumed_from: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+def list_folder(root: Path, folder: Path) -> list[Listed]:
+    """Return the run in a folder below `root`, or the several that it holds, in the order of `--select`.
+
+    Of every file only the iteration is read, of the first and the last more. That the files between are of the same
+    run, too, is seen where their tensors are read.
+    """
+    name = str(folder.relative_to(root)) if folder != root else root.absolute().name
+    paths, lookalikes = find_checkpoints(folder)
+    problems = [f"{path.name}: its name is not that of a checkpoint" for path in lookalikes]
+    paths.sort(key=lambda path: number_in_name(path) or 0)
+    first = _first_readable(paths, problems)
+    after_it = paths[paths.index(first[0].path) + 1 :] if first else []
+    headers = first + _first_readable(after_it[::-1], problems)
+    if len(headers) == 2 and difference(headers[0], headers[1], _tensors(headers)):
+        headers = sorted(_headers(paths, []), key=lambda header: header.niter)
+        runs = runs_among(headers, _tensors(headers))
+        listed = [_listed(f"{name}/run{n}", len(run), run, []) for n, run in enumerate(runs, 1)]
+        listed[0].problems += problems
+        return listed
+    niters = {header.path: header.niter for header in headers}
+    unread = {problem.partition(":")[0] for problem in problems}
+    for path in paths:
+        if path in niters or path.name in unread:
+            continue
+        try:
+            fingerprint(path)
+            with open_checkpoint(path) as checkpoint:
+                niters[path] = checkpoint.niter
+        except CheckpointError as error:
+            problems.append(_short(path, error))
+    problems += [f"{p.name}: holds iteration {niter}" for p, niter in niters.items() if niter != number_in_name(p)]
+    return [_listed(name, len(niters), headers, problems)]
+
+
+def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
+    """Return the header of the first file that can be read, if one can; add to `problems` what is wrong with others."""
+    for path in paths:
+        found = _headers([path], problems)
+        if found:
+            return found
+    return []
+
+
+def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
+    """Return what was found as lines for a terminal of 80 columns."""
+    lines = [f"{root}: {_count(len(listed), 'run')}" + _collated(found)]
+    if listed:
+        lines.append(
+            f"{'run':<{NAME_WIDTH}}{'format':<16}{'files':>5}{'iterations':>12}  {'object (px)':<14}{'dx (Å)':>6}"
+        )
+    for name, run in zip(told_apart([run.name for run in listed], NAME_WIDTH - 1), listed, strict=True):
+        lines.append(_line(name, run))
+        notes = [f"resumed from {'/'.join(run.resumed_from.split('/')[-2:])}"] if run.resumed_from else []
+        notes += run.problems[:MOST_PROBLEMS]
+        notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
+        lines += [line for note in notes for line in INDENTED.wrap(note)]
+    return lines + found.problems
+
+
+def _line(name: str, run: Listed) -> str:
+    iterations = "-" if run.iterations is None else f"{run.iterations[0]} to {run.iterations[1]}"
+    shape = "-" if run.shape is None else "×".join(map(str, run.shape))
+    dx = "-" if run.dx is None else f"{run.dx:.4f}"
+    written_by = shortened(run.format or "-", 15, at_end=True)
+    return f"{name:<{NAME_WIDTH}}{written_by:<16}{run.checkpoints:>5}{iterations:>12}  {shape:<14}{dx:>6}"
+
+
+def _collated(found: Found) -> str:
+    if not found.collated:
+        return ""
+    return f", {_count(len(found.collated), 'collated file')} (ends of different trials)"
+
+
+def _headers(paths: list[Path], problems: list[str]) -> list[Header]:
+    """Read headers, with whatever tensors the files have; add to `problems` what cannot be read."""
+    headers = []
+    for path in paths:
+        try:
+            headers.append(read_header(path, ()))
+        except CheckpointError as error:
+            problems.append(_short(path, error))
+    return headers
+
+
+def _tensors(headers: list[Header]) -> tuple[str, ...]:
+    """Return the tensors that all of them have."""
+    return tuple(name for name in TENSORS if all(name in header.shapes for header in headers))
+
+
+def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[str]) -> Listed:
+    if not headers:
+        return Listed(name, checkpoints, problems=problems)
+    first, last = headers[0], headers[-1]
+    few = ["a change needs at least two checkpoints"] if checkpoints < 2 else []
+    return Listed(
+        name,
+        checkpoints,
+        last.format,
+        (first.niter, last.niter),
+        last.shapes.get("objp", last.shapes.get("obja")),
+        last.dx,
+        _parent(last),
+        problems + few,
+    )
+
+
+def _parent(header: Header) -> str:
+    try:
+        with open_checkpoint(header.path) as checkpoint:
+            return checkpoint.origin().parent_file
+    except CheckpointError:
+        return ""
+
+
+def _short(path: Path, error: CheckpointError) -> str:
+    return str(error).replace(f"{path}: ", f"{path.name}: ")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@click.command("ls")
+@click.argument("path", type=PATH, default=Path())
+def list_runs(path: Path) -> None:
+    """List the runs at or below PATH, without reading what is reconstructed.
+
+    For each run: what wrote it, the number of its checkpoints, iterations, shape of the object (omode, slice, y, x),
+    pixel size, what it was resumed from, and what is wrong with it.
+    """
+    found = find_runs(path)
+    if not found.runs and not found.collated:
+        raise PtyconvError(f"{path}: {no_checkpoint(found, path)}")
+    listed = [run for folder in found.runs for run in list_folder(path, folder)]
+    say("\n".join(listing(found, path, listed)))

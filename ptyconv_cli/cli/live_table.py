@@ -1,0 +1,142 @@
+"""What `analyze --follow` shows: a table for a terminal of 80 columns, and a line for a log file."""
+
+import math
+import sys
+import textwrap
+import time
+from datetime import datetime
+
+from ptyconv_cli.analysis.follow import Look
+from ptyconv_cli.cli.console import Screen, say
+from ptyconv_cli.cli.summary import WIDTH, heading, sparkline, verdict_line
+from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.text import shortened
+
+PACE = 8
+"""Intervals between checkpoints, the last ones, that the pace is taken from."""
+
+HOUR, DAY = 3600, 86400
+
+FAR = 1000 * DAY
+"""In seconds: an end that is farther away is none that anybody waits for."""
+
+
+class LiveTable:
+    """Shows the looks at a run called `name`: a table on a terminal, elsewhere a line for whatever is new."""
+
+    def __init__(self, name: str, quiet: bool) -> None:
+        self._name, self._quiet = name, quiet
+        self._screen = Screen() if sys.stdout and sys.stdout.isatty() else None  # it is None where it is closed
+        self._said = ""
+
+    def look(self, look: Look) -> None:
+        """Show what there is after a look."""
+        now = time.time()
+        if self._quiet:
+            return
+        if self._screen:
+            hint = "Ctrl-C ends; the results are written with every new checkpoint"
+            self._screen.draw([*live_table(look, self._name, now), (hint, "")])
+        elif look.new:
+            say(live_line(look, now))
+        else:
+            waits = _waits_for(look, self._name) if look.analysis is None else ""
+            self._say_once((look.problem and f"{self._name}: {look.problem}") or waits)
+
+    def _say_once(self, line: str) -> None:
+        if line not in ("", self._said):
+            say(line)
+        self._said = line or self._said
+
+    def end(self) -> None:
+        """Take the table away."""
+        if self._screen:
+            self._screen.clear()
+
+
+def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
+    """Return lines, each with the state that it shows; `name` of the run, `now` in seconds since 1970."""
+    if look.analysis is None:
+        return [(shortened(_waits_for(look, name), WIDTH), ""), *_waiting(look)]
+    analysis = look.analysis
+    verdict, points = analysis.verdict, analysis.aligned_points or analysis.points
+    header = f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}"
+    lines = [(heading(analysis), ""), (f"{header}  {'verdict':<14}{'since':>5}" if verdict else header.rstrip(), "")]
+    for series in SERIES:
+        if series.key in points:
+            values = [point.value for point in points[series.key]]
+            found = verdict.series[series.key] if verdict else None
+            judged = f"  {found.state:<14}{found.since or '':>5}" if found else ""
+            row = f"{series.key:<17}{series.unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}{judged}"
+            lines.append((row.rstrip(), found.state if found else ""))
+    if verdict:
+        lines.append((verdict_line(verdict, analysis.engine.loss), verdict.state))
+    return [*lines, *[(line, "") for line in textwrap.wrap(progress_line(analysis, now), WIDTH)], *_waiting(look)]
+
+
+def live_line(look: Look, now: float) -> str:
+    """Return the same in one line, for a log file."""
+    analysis = look.analysis
+    if analysis is None:
+        return ""
+    at = f"{datetime.fromtimestamp(now):%H:%M:%S} iteration {analysis.checkpoints[-1].niter}"
+    verdict = verdict_line(analysis.verdict, analysis.engine.loss) if analysis.verdict else ""
+    return "; ".join(filter(None, [at, verdict, progress_line(analysis, now)]))
+
+
+def _waits_for(look: Look, name: str) -> str:
+    seen = f"; {look.files} file{'' if look.files == 1 else 's'} seen" if look.files else ""
+    return f"{name}: waiting for two whole checkpoints{seen}"
+
+
+def _waiting(look: Look) -> list[tuple[str, str]]:
+    """Say what is not used yet and why, in a few lines at most, so that the table stays small."""
+    growing = f"{look.growing} is being written" if look.growing else ""
+    lines = [textwrap.wrap(text, WIDTH, max_lines=2, placeholder=" …") for text in (look.problem, growing)]
+    return [(line, "") for of_one in lines for line in of_one]
+
+
+def progress_line(analysis: RunAnalysis, now: float) -> str:
+    """Say how far the run is, how quickly it goes, and when it will end at that pace; `now` in seconds since 1970."""
+    last, planned = analysis.checkpoints[-1], analysis.engine.planned
+    pace = pace_of(analysis)
+    parts = [f"{last.niter} of {planned} iterations"] if planned is not None else []
+    parts += [f"{_rounded(pace * HOUR)} iterations/hour"] if pace else []
+    end = last.modified / 1e9 + (planned - last.niter) / pace if pace and planned is not None else math.inf
+    if planned is not None and planned > last.niter and end - now < FAR:
+        left = f"in {_duration(end - now)}" if end > now else "overdue"
+        parts.append(f"expected end {_clock(end, now)} ({left})")
+    return ", ".join(parts)
+
+
+def pace_of(analysis: RunAnalysis) -> float | None:
+    """Return iterations per second by the times at which the last files were written.
+
+    Where these say nothing, or, as of copies, more than the engine's own seconds of compute allow, it is the pace of
+    these; None where there are none.
+    """
+    first, last = analysis.checkpoints[-PACE - 1 :][0], analysis.checkpoints[-1]
+    recorded = dict(analysis.engine.seconds)
+    seconds = [(last.modified - first.modified) / 1e9, recorded.get(last.niter, 0.0) - recorded.get(first.niter, 0.0)]
+    longest = max((number for number in seconds if math.isfinite(number)), default=0.0)
+    return (last.niter - first.niter) / longest if longest > 0 else None
+
+
+def _rounded(number: float) -> str:
+    return f"{number:.3g}" if number < 100 else f"{number:.0f}"
+
+
+def _clock(end: float, now: float) -> str:
+    when = datetime.fromtimestamp(end)
+    return f"{when:%H:%M}" if abs(end - now) < DAY / 2 else f"{when:%a %d %b %H:%M}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes >= 48 * 60:
+        return f"{minutes / (24 * 60):.1f} days"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

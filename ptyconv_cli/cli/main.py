@@ -1,0 +1,55 @@
+"""The command line: options, what is printed, exit codes. No arithmetic, no file formats."""
+
+import errno
+import signal
+import sys
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from ptyconv_cli.cli.analyze import analyze
+from ptyconv_cli.cli.check import check
+from ptyconv_cli.cli.listing import list_runs
+from ptyconv_cli.cli.pictures import maps, plot
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.text import printable
+from ptyconv_cli.version import __version__
+
+
+class _Commands(click.Group):
+    """Turns the package's own errors, and the system's, into a message and exit code 1, for every command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(128 + signal.SIGINT)
+        except PtyconvError as error:
+            raise click.ClickException(printable(str(error), keep="\n")) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(printable(f"{where}{error.strerror or error}", keep="\n")) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ptyconv")
+def main() -> None:
+    """Has a ptychographic reconstruction converged, and when?
+
+    ptyconv measures, from the checkpoints of a run of PtyRAD or phaser alone, how much object, probe and scan positions
+    changed from one checkpoint to the next.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
+
+
+main.add_command(analyze)
+main.add_command(plot)
+main.add_command(maps)
+main.add_command(check)
+main.add_command(list_runs)

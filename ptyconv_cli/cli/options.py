@@ -1,0 +1,124 @@
+"""The options that several commands share, and how what is given on the command line is checked."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ptyconv_cli.checkpoints.chain import AUTO
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
+
+PATH = click.Path(readable=False, path_type=Path)
+"""What is wrong with a path is said later, with exit code 1."""
+
+
+def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Make a library check that raises ValueError into an option's callback."""
+
+    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+def completing(names: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what a shell completes the last name of a list to that is separated by commas."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + name for name in names if name.startswith(last)]
+
+    return complete
+
+
+def _split_tensors(text: str) -> tuple[str, ...]:
+    return check_tensors([name.strip() for name in text.split(",") if name.strip()])
+
+
+def split_tolerances(texts: tuple[str, ...]) -> dict[str, float]:
+    """Return distances by tensor from texts like objp=1e-3; raise ValueError for others."""
+    found = {}
+    for text in texts:
+        tensor, _, distance = text.partition("=")
+        try:
+            found[tensor] = float(distance)
+        except ValueError:
+            found[tensor] = -1.0
+        if tensor not in TENSORS or not 0 < found[tensor] < math.inf:
+            raise ValueError(f"{text!r}: expected one of {', '.join(TENSORS)}, =, and a distance above 0")
+    return found
+
+
+def all_of(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Give a command several options."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+READING = (
+    click.option(
+        "-t",
+        "--tensors",
+        default=",".join(TENSORS),
+        show_default=True,
+        callback=checked(_split_tensors),
+        shell_complete=completing(TENSORS),
+        help="Tensors to follow, separated by commas.",
+    ),
+    click.option(
+        "--percentiles",
+        "percentile_range",
+        nargs=2,
+        type=float,
+        default=DEFAULT_PERCENTILES,
+        show_default=True,
+        metavar="LOW HIGH",
+        callback=checked(check_percentile_range),
+        help="Voxels below LOW are background, above HIGH foreground.",
+    ),
+    click.option(
+        "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
+    ),
+    click.option(
+        "--select",
+        metavar="RUN|PATTERN",
+        help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, "
+        "those of the run with this number.",
+    ),
+    click.option(
+        "--chain",
+        metavar="FIRST|auto",
+        help="Join runs that were resumed from one another, in order: --chain FIRST SECOND ..., or find the earlier "
+        "ones beside the run: --chain auto RUN_DIR.",
+    ),
+    click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        callback=checked(check_device_name),
+        shell_complete=completing(("auto", "cpu", "cuda", "mps")),
+        help="Where to compute.",
+    ),
+)
+"""Options of every command that reads checkpoints, by the names of `analyze_run`'s parameters."""
+
+
+def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:
+    """Sort out the folder to analyze, and those of the runs before it, or that they are to be found."""
+    *before, run_dir = paths
+    if before and chain in (None, AUTO):
+        raise click.UsageError("give one folder; of several that go on from one another: --chain FIRST SECOND ...")
+    return run_dir, AUTO if chain == AUTO else [] if chain is None else [Path(chain), *before]

@@ -1,0 +1,58 @@
+"""The files that an analysis ends in."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ptyconv_cli.analysis.parts import Walked
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.results.files import write_whole
+from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
+from ptyconv_cli.results.run_analysis import RunAnalysis
+
+PICTURE_NAME = "convergence.png"
+TRAJECTORY_NAME = "trajectory.png"
+
+
+def analyze_into(
+    folder: Path, run_dir: Path, *, pictures: bool, fresh: bool = False, **settings: Any
+) -> tuple[RunAnalysis, list[Path]]:
+    """Analyze a run, going on where the last analysis into this folder stopped, unless `fresh`; return the files, too.
+
+    `settings` as of `analysis.run.analyze_run`. Raises PtyconvError where the run cannot be analyzed, or the results
+    cannot be written; that the next analysis will have nothing to go on from is only a warning, which is not in the
+    report.
+    """
+    from ptyconv_cli.analysis.run import analyze_run
+
+    walked: list[Walked] = []
+    analysis = analyze_run(run_dir, cached_in=None if fresh else folder, keep=walked.append, **settings)
+    outputs = write_outputs(analysis, folder, pictures)
+    try:
+        walked[0].keep(folder)
+    except PtyconvError as error:
+        problem = f"{error}: the next analysis will have to compute all again."
+        analysis = replace(analysis, warnings=[*analysis.warnings, problem])
+    return analysis, outputs
+
+
+def write_outputs(analysis: RunAnalysis, folder: Path, pictures: bool) -> list[Path]:
+    """Write the results of an analysis into a folder, with `pictures` or without; return the files.
+
+    Raises PtyconvError where they cannot be written; then what was there is left whole.
+    """
+    outputs = {
+        folder / CHANGES_NAME: changes_json(analysis),
+        folder / REPORT_NAME: report_json(analysis),
+    }
+    if pictures:
+        from ptyconv_cli.pictures.dashboard import draw_dashboard
+
+        outputs[folder / PICTURE_NAME] = draw_dashboard(analysis.results, PlotOptions(), "png")
+        if analysis.trajectories:
+            from ptyconv_cli.pictures.trajectory import draw_trajectory
+
+            outputs[folder / TRAJECTORY_NAME] = draw_trajectory(analysis.results, "png")
+    write_whole(outputs)
+    return list(outputs)

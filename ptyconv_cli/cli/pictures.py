@@ -1,0 +1,186 @@
+"""The commands that draw: `ptyconv plot` and `ptyconv maps`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
+from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
+from ptyconv_cli.cli.summary import warnings_text
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.pictures.comparison_panels import SHOWN, check_times, chosen, comparison, labels_of
+from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.results.files import check_writable, write_whole
+from ptyconv_cli.results.reading import read_results
+
+PICTURE_FORMATS = ("png", "pdf", "svg")
+
+COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
+
+SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(SHOWN)}, or the name of a tensor."
+
+
+def _chosen(text: str | None) -> tuple[str, ...]:
+    return chosen([name.strip() for name in text.split(",") if name.strip()]) if text is not None else ()
+
+
+@click.command()
+@click.argument("paths", type=PATH, nargs=-1, metavar="[PATH]...")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    help="The picture: .png, .pdf or .svg.  [default: convergence.png or trajectory.png beside the results; "
+    "comparison.png here]",
+)
+@click.option("--trajectory", is_flag=True, help="Draw the distances between all checkpoints instead of the changes.")
+@click.option(
+    "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(SHOWN), help=SERIES_HELP
+)
+@click.option(
+    "--x",
+    "over",
+    type=click.Choice(["iteration", "time"]),
+    default="iteration",
+    show_default=True,
+    help="Draw over iterations, or over the seconds of compute that they took.",
+)
+@click.option("--label", "labels", multiple=True, help="Name of a run in the legend, once for each PATH, in order.")
+@click.option(
+    "--linear",
+    is_flag=True,
+    help="Linear scales instead of logarithmic ones.",
+)
+@click.option("--per-iteration", is_flag=True, help="Divide each change by the iterations it took.")
+@click.option(
+    "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
+)
+@click.option("--zoom", is_flag=True, help="Draw each panel only from where its curves knee.")
+def plot(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    trajectory: bool,
+    shown: tuple[str, ...],
+    over: str,
+    labels: tuple[str, ...],
+    linear: bool,
+    per_iteration: bool,
+    since: int,
+    zoom: bool,
+) -> None:
+    """Draw results again, or those of several runs in one picture.
+
+    PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
+    checkpoints are not read. With several PATHs, --series or --x time, each panel has a line for each run, of changes
+    per iteration.
+    """
+    if trajectory and (per_iteration or zoom):
+        raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
+    paths = paths or (Path(),)
+    compares = len(paths) > 1 or shown or over == "time" or labels
+    if trajectory and compares:
+        raise click.UsageError("--trajectory is of one run: not together with --series, --x, --label or several PATHs")
+    if labels and len(labels) != len(paths):
+        raise click.UsageError(f"--label is given {len(labels)} times for {len(paths)} PATHs: each needs one")
+    folder = _folder(paths[0])
+    picture = output or (Path() if compares else folder) / (
+        COMPARISON_NAME if compares else TRAJECTORY_NAME if trajectory else PICTURE_NAME
+    )
+    file_format = picture_format(picture)
+    options = PlotOptions(linear=linear, per_iteration=per_iteration or bool(compares), since=since, zoom=zoom)
+    if compares:
+        drawn = _compared(paths, labels, shown or SHOWN, over, options, file_format)
+    elif trajectory:
+        drawn = _trajectory(paths[0], file_format, linear, since)
+    else:
+        from ptyconv_cli.pictures.dashboard import draw_dashboard
+
+        drawn = draw_dashboard(read_results(paths[0]), options, file_format)
+    write_whole({picture: drawn})
+    say(f"wrote {picture}")
+
+
+def picture_format(picture: Path) -> str:
+    """Return the format that a picture's name asks for; raise BadParameter for others than there are."""
+    file_format = picture.suffix.lower().removeprefix(".")
+    if file_format not in PICTURE_FORMATS:
+        raise click.BadParameter(f"{picture}: the name must end in .png, .pdf or .svg", param_hint="-o")
+    return file_format
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _trajectory(path: Path, file_format: str, linear: bool, since: int) -> bytes:
+    from ptyconv_cli.pictures.trajectory import draw_trajectory
+
+    results = read_results(path)
+    if not results.trajectories:
+        raise PtyconvError(
+            f"{path}: holds no trajectory; that needs two checkpoints after the last boundary, and no --no-aligned"
+        )
+    return draw_trajectory(results, file_format, linear=linear, since=since)
+
+
+def _compared(
+    paths: Sequence[Path],
+    labels: Sequence[str],
+    shown: Sequence[str],
+    over: str,
+    options: PlotOptions,
+    file_format: str,
+) -> bytes:
+    from ptyconv_cli.pictures.comparison import draw_comparison
+
+    found = [read_results(path) for path in paths]
+    if over == "time":
+        check_times(dict(zip(paths, found, strict=True)))
+    names = labels or labels_of([_folder(path) for path in paths])
+    if len(set(names)) < len(names):
+        raise click.UsageError("two PATHs have the same name: tell them apart with --label")
+    runs = dict(zip(names, found, strict=True))
+    return draw_comparison(runs, comparison(runs, shown, options), file_format, over)
+
+
+@click.command()
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
+@click.option("-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in RUN_DIR]")
+@click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
+@click.option("--from", "begin", type=int, metavar="ITER", help="And since this one.  [default: the checkpoint before]")
+@all_of(READING)
+def maps(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    at: int | None,
+    begin: int | None,
+    tensors: tuple[str, ...],
+    percentile_range: tuple[float, float],
+    every: int | None,
+    select: str | None,
+    chain: str | None,
+    strict: bool,
+    device: str,
+) -> None:
+    """Draw where the run in RUN_DIR still changes: maps of phase and amplitude, by slice, probe, scan positions.
+
+    All of the aligned change from one checkpoint to another, by default the last two.
+    """
+    from ptyconv_cli.analysis.maps import maps_of_run
+    from ptyconv_cli.pictures.maps import draw_maps
+
+    run_dir, earlier = with_earlier(paths, chain)
+    picture = output or run_dir / MAPS_NAME
+    file_format = picture_format(picture)
+    check_writable(picture.parent)
+    asked = Selection(tensors, every, select, strict)
+    found = maps_of_run(
+        run_dir, asked, at=at, begin=begin, percentile_range=percentile_range, chain=earlier, device=device
+    )
+    write_whole({picture: draw_maps(found, file_format)})
+    say(f"wrote {picture}")
+    if found.warnings:
+        say("\n" + warnings_text(found.warnings), err=True)

@@ -1,0 +1,169 @@
+"""The summary of an analysis for a terminal of 80 columns."""
+
+import math
+import textwrap
+
+from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.results.history import Curve, Point
+from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.text import percent, printable, shortened
+from ptyconv_cli.results.verdict import RunVerdict, SeriesVerdict
+
+WIDTH = 80
+SPARK_WIDTH = 23
+SMALLEST_RANGE = 2.0
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def summary(analysis: RunAnalysis) -> str:
+    """Return what was analyzed, tables of first and last changes, and how far the engine's own record is."""
+    lines = [*_heading(analysis), "", *_table("change", analysis.points), *_live_record(analysis)]
+    if analysis.aligned_points:
+        lines += ["", *_table("aligned change", analysis.aligned_points), *_removed(analysis)]
+    return "\n".join(lines)
+
+
+def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
+    """Return the verdict, line by line, each with the state that it is about, for its colour."""
+    lines = [
+        (verdict_line(verdict, loss), verdict.state),
+        (f"{'':<18}{'state':<14}{'since':>5}  because", ""),
+    ]
+    for key, found in verdict.series.items():
+        reason = textwrap.wrap(_reason(found), WIDTH - 39)
+        lines.append((f"{key:<18}{found.state:<14}{found.since or '':>5}  {reason[0]}", found.state))
+        lines += [(" " * 39 + rest, found.state) for rest in reason[1:]]
+    lines += [(line, "") for line in textwrap.wrap(verdict.remark, WIDTH)]
+    if verdict.state == "settled":
+        lines.append(("Settled says that nothing changes any more, not that it is right.", ""))
+    return lines
+
+
+def verdict_line(verdict: RunVerdict, loss: Curve) -> str:
+    """Return the verdict on the run, and the last loss, in a line."""
+    since = f" since iteration {verdict.since}" if verdict.since else ""
+    return f"verdict: {verdict.state}{since} ({verdict.worst} the worst){_loss(loss)}"
+
+
+def _reason(found: SeriesVerdict) -> str:
+    reason = found.reason
+    if found.half_life:
+        reason += f", half-life {found.half_life:.0f}"
+    if found.reaches and found.reaches[0]:
+        _, earliest, latest = found.reaches
+        reason += f", at a tenth by {found.reaches[0]} ({earliest or '?'} to {latest or 'never'})"
+    return reason
+
+
+def _loss(loss: Curve) -> str:
+    return f"; loss {loss[-1][1]:.4g}" if loss else ""
+
+
+def warnings_text(warnings: list[str]) -> str:
+    """Return warnings wrapped for the terminal, one paragraph each."""
+    wrap = textwrap.TextWrapper(WIDTH, initial_indent="warning: ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(wrap.fill(warning) for warning in warnings)
+
+
+def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
+    """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
+
+    Low and high differ by a factor of 2 at least, lest small changes look large. A blank stands where a share holds no
+    positive finite value.
+    """
+    bars = min(len(values), width)
+    shares = [values[i * len(values) // bars : (i + 1) * len(values) // bars] for i in range(bars)]
+    logs = [[math.log(value) for value in share if 0 < value < math.inf] for share in shares]
+    heights = [sum(share) / len(share) if share else None for share in logs]
+    known = [height for height in heights if height is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    middle, reach = (low + high) / 2, max(high - low, math.log(SMALLEST_RANGE)) / 2
+    places = [None if height is None else (height - middle + reach) / (2 * reach) for height in heights]
+    return "".join(" " if place is None else BARS[round(place * (len(BARS) - 1))] for place in places)
+
+
+def heading(analysis: RunAnalysis) -> str:
+    """Return which run it is, and how many checkpoints it has, in a line."""
+    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
+    found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
+    return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
+
+
+def _heading(analysis: RunAnalysis) -> list[str]:
+    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were known already (--fresh: all again)"
+    region = analysis.region
+    height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
+    size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
+    boundaries = [
+        f"after {boundary.niter} {boundary.what}" + (" (not compared across)" if boundary.difference else "")
+        for boundary in analysis.boundaries
+    ]
+    return [
+        heading(analysis),
+        f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
+        *([known] if analysis.known else []),
+        *(
+            line
+            for boundary in boundaries
+            for line in textwrap.wrap(printable(boundary), WIDTH, subsequent_indent="  ")
+        ),
+    ]
+
+
+def _table(title: str, points: dict[str, list[Point]]) -> list[str]:
+    niters = [point.niter for point in next(iter(points.values()))]
+    first = f"at {niters[0]}" if len(niters) > 1 else ""
+    lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
+    for series in SERIES:
+        if series.key in points:
+            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(points[series.key])}".rstrip())
+    return lines
+
+
+def _removed(analysis: RunAnalysis) -> list[str]:
+    """Say what was taken out of the last changes, in sizes: the directions of ramps and shifts are in the report."""
+    niter = analysis.checkpoints[-1].niter
+    lines = ["", f"{f'taken out at {niter}':<18}{'share':>6}  because no diffraction pattern can see it"]
+    for tensor, found in analysis.removed.items():
+        _, last = found[-1]
+        # Wrapped between the parts, not before a unit.
+        parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last))
+        wrapped = textwrap.wrap(parts, WIDTH - 26) if math.isfinite(last.share) else ["not known"]
+        lines.append(f"{tensor:<18}{percent(last.share):>6}  {wrapped[0]}")
+        lines += [" " * 26 + rest for rest in wrapped[1:]]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _parts(found: RemovedAmbiguities) -> list[str]:
+    offsets, scales = found.total_offset, found.total_scale
+    return [
+        *([f"offset {_mean(offsets):+.2g} rad"] if offsets else []),
+        *([f"ramp {math.hypot(*found.ramp):.2g} rad/Å"] if found.ramp else []),
+        *([f"scale {_mean(scales):+.2g}"] if scales else []),
+        f"shift {math.hypot(*found.shift):.2g} Å",
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _row(points: list[Point]) -> str:
+    first, last = points[0].value, points[-1].value
+    if len(points) == 1:
+        return f"{'':>9}{last:>10.3g}{'-':>12}"
+    ratio = f"{last / first:.3g}" if first else "-"
+    return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline([point.value for point in points])}"
+
+
+def _live_record(analysis: RunAnalysis) -> list[str]:
+    if not analysis.live_agreement:
+        return []
+    found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
+    if not found:
+        return ["", "The engine's live record is over other intervals or percentiles: not compared."]
+    compared = sum(agreement.compared for agreement in found)
+    largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
+    says = "agrees within" if largest <= FAR else "differs by up to"
+    return ["", f"The engine's live record {says} {largest:.1e} relative ({compared} values)."]

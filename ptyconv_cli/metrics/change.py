@@ -1,0 +1,86 @@
+"""The changes between two snapshots: the numbers that PtyRAD's own monitor records, and aligned ones beside them.
+
+Pure functions on tensors.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.device import precise
+from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.results.run_analysis import RemovedAmbiguities
+
+
+class Change(NamedTuple):
+    """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask).
+
+    `aligned`: the value without what no diffraction pattern can see, and `removed`: that; None where not asked for.
+    """
+
+    value: float
+    voxels: int | None = None
+    aligned: float | None = None
+    removed: RemovedAmbiguities | None = None
+
+
+def changes(
+    current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
+) -> dict[str, Change]:
+    """Return the change since `previous` of every tracked series, by the keys of `results.series.SERIES` and in their
+    order.
+
+    Units as in that table; formulas: docs/metrics.md.
+    """
+    found: dict[str, Change] = {}
+    for name in current.values:
+        found |= tensor_changes(name, current, previous, percentile_range, aligned)
+    return found
+
+
+def tensor_changes(
+    name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
+) -> dict[str, Change]:
+    """Return the change since `previous` of the one or two series of a tensor, as `changes` does."""
+    now, before, dx = current.values[name], previous.values[name], current.dx
+    if name == "probe":
+        return {name: _change_of_probe(now, before, dx, aligned)}
+    if name == "probe_pos_shifts":
+        return {name: _change_of_positions(now, before, dx, aligned)}
+    left, removed = align_object(name, now, before, dx) if aligned else (None, None)
+    background, foreground = mean_change_outside(now, before, percentile_range, left)
+    return {f"{name}_bg": Change(*background, removed), f"{name}_fg": Change(*foreground, removed)}
+
+
+def _change_of_probe(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+    change = Change(probe_change(now, before))
+    if not aligned:
+        return change
+    left, removed = align_probe(now, before, dx)
+    return change._replace(aligned=float(left.abs().sum()), removed=removed)
+
+
+def _change_of_positions(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+    change = Change(rms_displacement(now - before, dx))
+    if not aligned:
+        return change
+    left, removed = align_positions(now, before, dx)
+    return change._replace(aligned=rms_displacement(left, dx), removed=removed)
+
+
+def probe_change(current: Tensor, previous: Tensor) -> float:
+    """Return sum |I_k - I_(k-1)| / (sum I_(k-1) + 1e-8) of two probe intensities (y, x); dimensionless."""
+    dtype = precise(current.device)
+    sums = torch.stack([(current - previous).abs().sum(dtype=dtype), previous.sum(dtype=dtype)])
+    change, before = map(float, sums.tolist())  # together: a GPU is waited for once
+    return change / (before + 1e-8)
+
+
+def rms_displacement(displacements: Tensor, dx: float) -> float:
+    """Return the RMS of displacements (N, 2) in px, in Å; `dx` in Å per px."""
+    squares = displacements.square().sum(-1)
+    return dx * math.sqrt(float(squares.sum(dtype=precise(squares.device))) / len(squares))

@@ -1,0 +1,98 @@
+"""Curves over the iterations: of changes, and of what the engine recorded. Plain numbers, no tensors, no files."""
+
+from dataclasses import dataclass, field, replace
+
+Curve = list[tuple[int, float]]
+"""Pairs of (niter, value), in order of iteration."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The change of one series accumulated from iteration `since` to iteration `niter`.
+
+    `voxels` is the number of voxels in the mask, None where the series has none; `since` is None where it is not
+    known (a bare `convergence_iters.json` does not say where its first interval began).
+    """
+
+    niter: int
+    since: int | None
+    value: float
+    voxels: int | None = None
+
+    @property
+    def interval(self) -> int | None:
+        """The iterations that the change adds up over, None where they are not known."""
+        return None if self.since is None else self.niter - self.since
+
+
+def points_since(first_since: int | None, curve: Curve) -> list[Point]:
+    """Return a curve as points, each measured from the one before, the first from `first_since`."""
+    sinces = [first_since, *(niter for niter, _ in curve)]
+    return [Point(niter, since, value) for (niter, value), since in zip(curve, sinces, strict=False)]
+
+
+@dataclass(frozen=True)
+class EngineHistories:
+    """What the engine itself recorded along the way.
+
+    `loss`; `learning_rates` by tensor; `tilts` in mrad under `y` and `x`; `slice_thickness` in Å; `convergence`: the
+    live monitor's own record by series key, taken with the percentiles `live_percentiles`; `optimised`: by tensor, the
+    first and the last iteration at which it is optimised (no first one: never; no last one: to the end); `seconds` of
+    compute up to the end of each iteration; `planned`: the iteration at which the run is to end. Empty, or None, where
+    the engine's version recorded nothing.
+    """
+
+    loss: Curve = field(default_factory=list)
+    learning_rates: dict[str, Curve] = field(default_factory=dict)
+    tilts: dict[str, Curve] = field(default_factory=dict)
+    slice_thickness: Curve = field(default_factory=list)
+    convergence: dict[str, Curve] = field(default_factory=dict)
+    optimised: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    live_percentiles: tuple[float, float] | None = None
+    seconds: Curve = field(default_factory=list)
+    planned: int | None = None
+
+    def plain(self) -> "EngineHistories":
+        """Return the same in plain numbers; raise TypeError or ValueError where there are others."""
+
+        def curve(pairs: Curve) -> Curve:
+            return [(int(niter), float(value)) for niter, value in pairs]
+
+        def curves(found: dict[str, Curve]) -> dict[str, Curve]:
+            return {str(name): curve(pairs) for name, pairs in found.items()}
+
+        return replace(
+            self,
+            loss=curve(self.loss),
+            learning_rates=curves(self.learning_rates),
+            tilts=curves(self.tilts),
+            slice_thickness=curve(self.slice_thickness),
+            convergence=curves(self.convergence),
+            seconds=curve(self.seconds),
+            planned=None if self.planned is None else int(self.planned),
+        )
+
+    def followed_by(self, later: "EngineHistories", after: int) -> "EngineHistories":
+        """Return these up to an iteration, and after it those of a run that went on from there, counting from 1."""
+
+        def join(one: Curve, other: Curve) -> Curve:
+            return [pair for pair in one if pair[0] <= after] + [(after + niter, value) for niter, value in other]
+
+        def join_all(one: dict[str, Curve], other: dict[str, Curve]) -> dict[str, Curve]:
+            return {key: join(one.get(key, []), other.get(key, [])) for key in {**one, **other}}
+
+        before = next((seconds for niter, seconds in reversed(self.seconds) if niter <= after), 0.0)
+        same_masks = self.live_percentiles == later.live_percentiles
+        return EngineHistories(
+            loss=join(self.loss, later.loss),
+            learning_rates=join_all(self.learning_rates, later.learning_rates),
+            tilts=join_all(self.tilts, later.tilts),
+            slice_thickness=join(self.slice_thickness, later.slice_thickness),
+            convergence=join_all(self.convergence if same_masks else {}, later.convergence),
+            optimised={
+                name: (start and after + start, end and after + end) for name, (start, end) in later.optimised.items()
+            },
+            live_percentiles=later.live_percentiles,
+            seconds=join(self.seconds, [(niter, before + seconds) for niter, seconds in later.seconds]),
+            planned=later.planned and after + later.planned,
+        )

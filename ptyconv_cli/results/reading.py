@@ -1,0 +1,127 @@
+"""Reads results that were written as JSON, to draw them again."""
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
+from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
+from ptyconv_cli.results.run_analysis import Results, RunBoundary
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.trajectory import Trajectory, Triangle
+
+MOST_ITERATIONS, FARTHEST = 10**9, 1e60
+"""What no run reaches, and no picture can show."""
+
+
+def read_results(path: Path) -> Results:
+    """Read what there is to draw from a results folder, a `convergence_report.json` or a `convergence_iters.json`.
+
+    A folder's report is preferred. Raises PtyconvError where there is nothing, or something else.
+    """
+    if path.is_dir():
+        candidates = [path / name for name in (REPORT_NAME, CHANGES_NAME) if (path / name).exists()]
+        if not candidates:
+            raise PtyconvError(f"{path}: holds no {REPORT_NAME}; make one with: ptyconv analyze RUN_DIR")
+        path = candidates[0]
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise PtyconvError(f"{path}: is not JSON ({error})") from error
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        raise PtyconvError(f"{path}: was written by another version of ptyconv; analyze the run again")
+    try:
+        return _from_report(content) if "format" in content else _from_changes(content, path)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise PtyconvError(f"{path}: holds no results of ptyconv ({type(error).__name__}: {error})") from error
+
+
+def _from_report(content: dict[str, Any]) -> Results:
+    histories, live, aligned = content["histories"], content["live_record"], content["aligned"]
+    percentiles = live["percentile_range"]
+    verdict = content["verdict"] or {"state": "", "since": None}
+    return Results(
+        name=Path(content["run_dir"]).name,
+        points=_points(content["series"]),
+        aligned_points=_points(aligned["series"]),
+        shares={
+            tensor: _curve([[found["niter"], found["share"]] for found in removed])
+            for tensor, removed in aligned["taken_out"].items()
+        },
+        state=str(verdict["state"]),
+        since=None if verdict["since"] is None else _whole(verdict["since"]),
+        trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
+        boundaries=[RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
+        engine=EngineHistories(
+            loss=_curve(histories["loss"]),
+            learning_rates={name: _curve(pairs) for name, pairs in histories["learning_rates"].items()},
+            tilts={axis: _curve(pairs) for axis, pairs in histories["tilts_mrad"].items()},
+            slice_thickness=_curve(histories["slice_thickness_angstrom"]),
+            convergence={key: _curve(pairs) for key, pairs in live["curves"].items()},
+            live_percentiles=percentiles and (percentiles[0], percentiles[1]),
+            seconds=_curve(histories["compute_seconds"]),
+        ),
+    )
+
+
+def _from_changes(content: dict[str, Any], path: Path) -> Results:
+    """A bare record of changes: each point is measured from the one before, the first from nobody knows where."""
+    unknown = [key for key in content if key not in {series.key for series in SERIES}]
+    if unknown or not content:
+        raise ValueError(f"unknown keys {', '.join(unknown)}" if unknown else "nothing in it")
+    points = {key: points_since(None, _curve(pairs)) for key, pairs in content.items()}
+    return Results(name=path.absolute().parent.name, points=points, engine=None)
+
+
+def _points(series: dict[str, Any]) -> dict[str, list[Point]]:
+    return {
+        key: [_point(p["niter"], p["since"], p["value"], p["voxels"]) for p in found["points"]]
+        for key, found in series.items()
+    }
+
+
+def _trajectory(found: dict[str, Any]) -> Trajectory:
+    niters = [niter for niter, _ in _curve([[niter, 0] for niter in found["niters"]])]
+    if len(niters) < 2 or niters[-1] > MOST_ITERATIONS:
+        raise ValueError("a trajectory needs at least two iterations")
+    raw, aligned = (_triangle(found[way]["distances"], len(niters)) for way in ("raw", "aligned"))
+    return Trajectory(niters, str(found["unit"]), int(found["kept_voxels"]), int(found["all_voxels"]), raw, aligned)
+
+
+def _triangle(rows: list[list[float | None]], count: int) -> Triangle:
+    if [len(row) for row in rows] != list(range(count)):
+        raise ValueError("the distances are not those of each snapshot from all before it")
+    distances = [[_number(distance) for distance in row] for row in rows]
+    if any(not 0 <= distance <= FARTHEST for row in distances for distance in row if not math.isnan(distance)):
+        raise ValueError("a distance is not a number of a size that can be drawn")
+    return distances
+
+
+def _curve(pairs: list[list[Any]]) -> Curve:
+    """Read pairs of JSON; ValueError unless the iterations are whole numbers that rise."""
+    curve = [(_whole(niter), _number(value)) for niter, value in pairs]
+    if any(one >= other for (one, _), (other, _) in pairwise(curve)):
+        raise ValueError("the iterations don't rise")
+    return curve
+
+
+def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> Point:
+    point = Point(_whole(niter), None if since is None else _whole(since), _number(value), voxels)
+    if point.since is not None and point.since >= point.niter:
+        raise ValueError(f"a change from iteration {point.since} to {point.niter}")
+    return point
+
+
+def _whole(niter: Any) -> int:
+    if not isinstance(niter, int):
+        raise ValueError(f"{niter!r} is no iteration")
+    return niter
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

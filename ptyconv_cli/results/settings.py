@@ -1,0 +1,104 @@
+"""What a monitor is asked to do, checked. Loads neither torch nor matplotlib."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from ptyconv_cli.results.series import TENSORS
+
+DEFAULT_PERCENTILES = (15.0, 85.0)
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """Checked settings of a convergence monitor.
+
+    `tensors` are tracked in the order of `results.series.TENSORS`; `every_n_iters` is the interval between live
+    snapshots in iterations, or None to follow the engine's saving; `percentile_range` (low, high), in percent,
+    bounds background and foreground; `snapshot_device` is "cpu", or None for the model's own; `aligned`: whether the
+    aligned change is computed too.
+    """
+
+    tensors: tuple[str, ...] = TENSORS
+    every_n_iters: int | None = None
+    percentile_range: tuple[float, float] = DEFAULT_PERCENTILES
+    snapshot_device: str | None = None
+    aligned: bool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "MonitorSettings":
+        """Check `params`, as PtyRAD's `recon_params.convergence_monitor` has them; what is missing gets its default.
+
+        Raises ValueError, which says what is allowed, for an unknown key or tensor, an empty list of tensors,
+        `every_n_iters` that is not a whole number of at least 1, a percentile range that is not an ordered pair within
+        0 to 100, another `snapshot_device` than "cpu" or None, and `aligned` that is not True or False.
+        """
+        if not isinstance(params, Mapping):
+            raise ValueError(f"the parameters must be a dict; got {params!r}")
+        allowed = ("tensors", "every_n_iters", "percentile_range", "snapshot_device", "aligned")
+        unknown = [str(key) for key in params if key not in allowed]
+        if unknown:
+            raise ValueError(f"unknown parameter {', '.join(unknown)}: allowed are {', '.join(allowed)}")
+        return cls(
+            tensors=check_tensors(params.get("tensors", TENSORS)),
+            every_n_iters=check_whole_number("every_n_iters", params.get("every_n_iters")),
+            percentile_range=check_percentile_range(params.get("percentile_range", DEFAULT_PERCENTILES)),
+            snapshot_device=_check_snapshot_device(params.get("snapshot_device")),
+            aligned=_check_aligned(params.get("aligned", False)),
+        )
+
+
+def check_tensors(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the named tensors, each once, in the order of the table; raise ValueError for others or for none."""
+    allowed = ", ".join(TENSORS)
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"tensors must be a list of names out of {allowed}; got {names!r}")
+    names = list(names)
+    unknown = [str(name) for name in names if name not in TENSORS]
+    if unknown:
+        raise ValueError(f"unknown tensor {', '.join(unknown)}: choose from {allowed}")
+    if not names:
+        raise ValueError(f"no tensor to track: choose at least one of {allowed}")
+    return tuple(name for name in TENSORS if name in names)
+
+
+def check_percentile_range(percentiles: Any) -> tuple[float, float]:
+    """Return (low, high) as floats; raise ValueError unless 0 <= low <= high <= 100."""
+    rule = "percentile_range must be two numbers, low then high, with 0 <= low <= high <= 100"
+    try:
+        low, high = percentiles
+    except (TypeError, ValueError):
+        raise ValueError(f"{rule}; got {percentiles!r}") from None
+    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in (low, high)):
+        raise ValueError(f"{rule}; got {percentiles!r}")
+    if not 0 <= low <= high <= 100:
+        raise ValueError(f"{rule}; got {low:g} and {high:g}")
+    return float(low), float(high)
+
+
+def check_whole_number(name: str, value: Any) -> int | None:
+    """Return `value`, an interval in iterations or None; raise ValueError unless it is a whole number from 1 on."""
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"{name} must be a whole number of at least 1, or None; got {value!r}")
+    return None if value is None else int(value)
+
+
+def _check_snapshot_device(device: Any) -> str | None:
+    if device not in (None, "cpu"):
+        raise ValueError(f'snapshot_device must be "cpu", or None for the model\'s own; got {device!r}')
+    return None if device is None else "cpu"
+
+
+def _check_aligned(aligned: Any) -> bool:
+    if not isinstance(aligned, bool):
+        raise ValueError(f"aligned must be True or False; got {aligned!r}")
+    return aligned
+
+
+def check_device_name(name: str) -> str:
+    """Return `name`; raise ValueError unless it is auto, cpu, cuda, cuda:N or mps."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
+    return name

@@ -1,0 +1,1 @@
+"""The answer: has the run converged, and since when?"""
