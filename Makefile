@@ -17,13 +17,13 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)  ## BENCH=large for an object of (1, 20, 1200, 1200)
-	$(BIN)/python tests/bench.py $(if $(BENCH),--$(BENCH))
+	$(BIN)/python tests/support/bench.py $(if $(BENCH),--$(BENCH))
 
 fuzz: $(INSTALLED)  ## COUNT=20000 damaged files instead of 5000, SEED=1 others
-	$(BIN)/python tests/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/support/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 pictures: $(INSTALLED)  ## what the README shows, drawn again
-	$(BIN)/python tests/readme_pictures.py
+	$(BIN)/python tests/support/readme_pictures.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo_output bench_output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Writes a run as PtyRAD does, at random pauses: python tests/writer.py SOURCE TARGET PLANNED LONGEST_PAUSE SEED"""
+"""Writes a run as PtyRAD does, at random pauses.
+
+python tests/support/writer.py SOURCE TARGET PLANNED LONGEST_PAUSE SEED
+"""
 
 import random
 import sys

@@ -1,6 +1,6 @@
 """What an analysis costs beside reading the same bytes, the straightforward way, and PtyRAD's monitor: `make bench`.
 
-    python tests/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--json FILE]
+    python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--json FILE]
 
 Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
 medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
@@ -32,7 +32,7 @@ from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.results.region import Region, scanned_region
 
 PROBE = 128
-SAMPLE = Path(__file__).parent.parent / "sample_data" / "ptyrad-1.0"
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "ptyrad-1.0"
 PARAMS = {
     "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
     "every_n_iters": None,

@@ -1,6 +1,6 @@
 """Analyzes runs with one damaged file, each in a process of its own: `make fuzz`, and a short round in the tests.
 
-    python tests/fuzz.py [--count N] [--seed N]
+    python tests/support/fuzz.py [--count N] [--seed N]
 
 Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing over 10 s. And no number
 is wrong: between whole files it is that of the whole run, to the last bit; and so it is at the damaged file where the

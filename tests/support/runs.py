@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data" / "ptyrad-1.0"
 SAMPLE_PT = ROOT / "sample_data" / "ptyrad-0.1.0b6-pt"
 DATA = ROOT / "tests" / "data"
