@@ -5,14 +5,16 @@ from typing import Any, Protocol
 
 import torch
 
-from ptyconv_cli.metrics.change import Change, changes
+from ptyconv_cli.metrics.change import changes
 from ptyconv_cli.metrics.snapshot import Model, Snapshot, take_snapshot
+from ptyconv_cli.results.change import Change
+from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.region import scanned_region
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.evidence import conclude
 from ptyconv_cli.verdict.live import LiveEvidence
+from ptyconv_cli.verdict.run import conclude
 
 
 class LiveModel(Model, Protocol):
@@ -33,8 +35,8 @@ class ConvergenceMonitor:
     number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
     snapshot in the host's memory, which is slower and spares a GPU's. The first snapshot is taken here, so make the
     monitor before the first update. The scanned region is fixed here too. `aligned` (default False): compute also the
-    aligned change, which goes into a record of its own; then sketches of the last eleven snapshots are kept too, for
-    the `verdict`.
+    aligned change, which goes into a record of its own; then sketches of some sixty snapshots at most are kept
+    too, for the `verdict`.
 
     A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device` and
     the sketches, no voxel moved off its device. `last` is the last snapshot.
@@ -65,7 +67,7 @@ class ConvergenceMonitor:
         """
         found = self.measure(model)
         if self._evidence:
-            self._evidence.note(self.last, found, niter)
+            self._evidence.note(self.last, niter)
         for key, change in found.items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
             if change.aligned is not None:
@@ -82,17 +84,21 @@ class ConvergenceMonitor:
         return found
 
     def verdict(
-        self, learning_rates: Mapping[str, Curve] | None = None, tolerances: Mapping[str, float] | None = None
+        self,
+        learning_rates: Mapping[str, Curve] | None = None,
+        tolerances: Mapping[str, float | str] | None = None,
     ) -> RunVerdict:
-        """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`.
+        """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`: docs/verdict.md.
 
         `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
-        known; `tolerances`: by tensor, as of `verdict.evidence.evidence_of_run`. Raises ValueError unless the monitor
-        was made with `aligned`.
+        known; `tolerances`: by tensor, as {"objp": "2%", "probe_pos_shifts": "0.05px"}: see
+        `results.doublings.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
+        `aligned`.
         """
         if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
-        return conclude(self._evidence.evidence(learning_rates or {}, tolerances or {}))
+        rates = learning_rates or {}
+        return conclude(self._evidence.doublings(rates, check_tolerances(tolerances or {})), bool(rates))
 
     def _take(self, model: Model) -> Snapshot:
         return take_snapshot(model, self.settings.tensors, self.region, self._device)

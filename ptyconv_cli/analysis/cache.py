@@ -1,13 +1,14 @@
 """What an analysis leaves beside its results, so that the next one has only to do what is new.
 
-Files in a folder of their own, each with the steps that one analysis did. Every step has a key, a digest of the
-settings and of all checkpoints up to there by path, iteration, size, modification time and loss: where a checkpoint is
-another one now, no step from there on is found.
+A hidden folder with, for each part of the run, what was found at each checkpoint (a line of JSON each) and the sketched
+values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the settings and of all
+checkpoints up to there by path, iteration, size, modification time and loss. Where a checkpoint is another one now, no
+line from there on is used.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
@@ -15,73 +16,135 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from ptyconv_cli.analysis.steps import CachedSteps, Step
+from ptyconv_cli.analysis.rows import CachedRows, Rows
+from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.change import Change
-from ptyconv_cli.metrics.sketch import Sketch
+from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.files import write_whole
-from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
-from ptyconv_cli.results.settings import MonitorSettings
-from ptyconv_cli.version import __version__
 
-PHASE = "phase.npz"
-"""The phase that the next snapshot is to follow: only of the last one."""
+CACHE_NAME = ".ptyconv"
+"""The folder, beside the results."""
 
-OWN_NAME = re.compile(r"\d{6,}\.npz|phase\.npz")
+OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
 """No other file in the folder is touched."""
 
 
-class Cache:
-    """The steps kept in a folder, which need not exist yet, for an analysis with certain settings on a device.
+class _Line(NamedTuple):
+    """What is kept of a step: all but its checkpoint's header, and the `checksums` of its sketched values."""
 
-    `fresh`: none of those that are there already are used.
+    key: str
+    since: int | None
+    changes: dict[str, Change]
+    compared: dict[str, Compared]
+    not_finite: dict[str, bool]
+    contrasts: dict[str, float]
+    checksums: dict[str, int]
+
+    def at(self, header: Header) -> Step:
+        return Step(header, self.since, self.changes, self.compared, self.not_finite, self.contrasts)
+
+
+class Cache:
+    """The steps kept beside the results in a folder; if `fresh`, those that are there already are not used.
+
+    One object can serve one analysis after the other of a run that grows: what it has read it does not read again.
     """
 
-    def __init__(self, folder: Path, settings: MonitorSettings, device: torch.device, fresh: bool = False) -> None:
-        self._folder, self._tensors, self._device = folder, settings.tensors, device
-        versions = [__version__, torch.__version__, np.__version__]
-        self._by = [*versions, str(device), settings.tensors, settings.percentile_range, settings.aligned]
-        self._found: dict[str, tuple[Path, _CachedStep]] = {}
-        for path in [] if fresh else self._files():
-            self._found |= {key: (path, step) for key, step in _unpacked(path).items()}
-        self._of_use: set[Path] = set()
+    def __init__(self, results: Path, fresh: bool = False) -> None:
+        self._folder, self._fresh = results / CACHE_NAME, fresh
+        self._lines: dict[int, list[_Line]] = {}
+        self._whole: dict[int, bool] = {}
+        self._parts = 0
+        self.pending: Callable[[], None] = lambda: None
 
-    def known(self, headers: Sequence[Header], region: Region) -> CachedSteps:
-        """Return the steps that are known of checkpoints, from the first one on as far as they are."""
-        keys = self._keys(headers, region)
-        steps = []
-        for header, key in zip(headers, keys, strict=True):
-            if key not in self._found:
-                break
-            steps.append(self._found[key][1].at(header))
-        if not steps or not (headers[0].phase_wraps and "objp" in self._tensors):
-            return CachedSteps(steps)
-        phase = self._phase(keys[len(steps) - 1])
-        return CachedSteps(steps, phase) if phase is not None or len(steps) == len(headers) else CachedSteps()
+    def keep(self) -> None:
+        """Write what the last analysis found, after its results; raise PtyconvError where that fails."""
+        self.pending()
+        self._fresh = False  # what is here now was computed in this process
 
-    def keep(self, steps: Sequence[Step], region: Region, phase: torch.Tensor | None) -> None:
-        """Write those of a walk's steps that are not kept yet; raise PtyconvError where they cannot be written."""
+    def exists(self) -> bool:
+        """Say whether an earlier analysis may have left anything that is to be used."""
+        return bool(self._lines) or (not self._fresh and self._folder.is_dir())
+
+    def known(self, part: int, keys: Sequence[str], headers: Sequence[Header], aligned: bool) -> CachedSteps:
+        """Return the steps that are known of the checkpoints of a part, from the first one on as far as they are.
+
+        `keys` of the checkpoints, as of `keys_of`; `aligned`: whether the last of all steps must have contrasts.
+        """
+        lines = self._read(part)
+        count = next((k for k, (line, key) in enumerate(zip(lines, keys, strict=False)) if line.key != key), None)
+        lines = lines[: min(len(lines), len(keys)) if count is None else count]
+        if aligned and len(lines) == len(headers) and lines and not lines[-1].contrasts:
+            lines = lines[:-1]
+        if not lines:
+            return CachedSteps()
+        rows = {
+            name: CachedRows(self._path(part, f"{name}.f32"), [line.checksums[name] for line in lines])
+            for name in lines[0].checksums
+        }
+        steps = [line.at(header) for line, header in zip(lines, headers, strict=False)]
+        return CachedSteps(steps, self._phase(part, lines[-1].key), rows)
+
+    def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], rows: dict[str, Rows]) -> None:
+        """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written."""
         if self._folder.is_symlink():
             raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
-        keys = self._keys([step.header for step in steps], region)
-        self._of_use |= {self._found[key][0] for key in keys if key in self._found}
-        new = {key: step for key, step in zip(keys, steps, strict=True) if key not in self._found}
-        outputs = {}
-        if new:
-            outputs[self._folder / f"{next(iter(new.values())).header.niter:06d}.npz"] = _packed(new)
-        if phase is not None:
-            outputs[self._folder / PHASE] = _npz({"key": np.array(keys[-1]), "phase": phase.cpu().numpy()})
-        write_whole(outputs)
-        self._of_use |= set(outputs)
+        self._parts = max(self._parts, part + 1)
+        lines = self._lines.get(part, [])
+        if known == len(steps) == len(lines) and self._whole.get(part):
+            return
+        new = [
+            _Line(
+                keys[k],
+                steps[k].since,
+                steps[k].changes,
+                steps[k].compared,
+                steps[k].not_finite,
+                steps[k].contrasts,
+                {name: of_one.checksums[k] for name, of_one in rows.items()},
+            )
+            for k in range(known, len(steps))
+        ]
+        path = self._path(part, "steps.jsonl")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name, of_one in rows.items():
+                of_one.append_to(self._path(part, f"{name}.f32"))
+            if known and known == len(lines) and self._whole.get(part):
+                with path.open("ab") as file:
+                    file.write(_packed(new))
+            else:
+                write_whole({path: _packed([*lines[:known], *new])})
+        except OSError as error:
+            self._whole[part] = False
+            raise PtyconvError(f"{error.filename or self._folder}: cannot be written ({error.strerror})") from error
+        self._lines[part], self._whole[part] = [*lines[:known], *new], True
+
+    def keep_phase(self, part: int, key: str, phase: np.ndarray) -> None:
+        """Write the phase that the next checkpoint's is to follow; raise PtyconvError where it cannot be written."""
+        content = BytesIO()
+        np.savez(content, key=np.array(key), phase=phase)
+        write_whole({self._path(part, "phase.npz"): content.getvalue()})
 
     def forget_the_rest(self) -> None:
-        """Remove the files of which no step was of use."""
-        for path in set(self._files()) - self._of_use:
-            path.unlink(missing_ok=True)
+        """Remove the files of parts that the run has not any more, and those of older versions."""
+        for path in self._files():
+            part = re.match(r"part(\d+)-", path.name)
+            if part is None or int(part[1]) >= self._parts:
+                path.unlink(missing_ok=True)
+
+    def _read(self, part: int) -> list[_Line]:
+        if part not in self._lines:
+            path = self._path(part, "steps.jsonl")
+            found, whole = _unpacked(path) if path in self._files() and not self._fresh else ([], False)
+            self._lines[part], self._whole[part] = found, whole
+        return self._lines[part]
+
+    def _path(self, part: int, name: str) -> Path:
+        return self._folder / f"part{part}-{name}"
 
     def _files(self) -> list[Path]:
         """Return the files that an analysis has kept; what else may be there is none of them, and is left alone."""
@@ -92,75 +155,57 @@ class Cache:
             return sorted(path for path in own if path.is_file() and not path.is_symlink())
         return []
 
-    def _keys(self, headers: Sequence[Header], region: Region) -> list[str]:
-        found, so_far = [], repr([*self._by, tuple(region)])
-        for header in headers:
-            size, modified = header.fingerprint[-2:]
-            # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
-            of_file = [str(header.path.resolve()), header.niter, size, modified, header.loss.tobytes()]
-            so_far = sha256(repr([so_far, of_file]).encode()).hexdigest()
-            found.append(so_far)
-        return found
-
-    def _phase(self, key: str) -> torch.Tensor | None:
-        path = self._folder / PHASE
+    def _phase(self, part: int, key: str) -> np.ndarray | None:
+        path = self._path(part, "phase.npz")
         if path in self._files():
             # Whatever damage brings up in zipfile, numpy or json is not to be listed: all is computed again.
             with suppress(Exception), path.open("rb") as file, np.load(file) as content:
                 if str(content["key"]) == key:
-                    self._of_use.add(path)
-                    return torch.from_numpy(content["phase"]).to(self._device)
+                    return np.asarray(content["phase"])
         return None
 
 
-class _CachedStep(NamedTuple):
-    """A step but for its checkpoint's header, which is read anew."""
-
-    since: int | None
-    changes: dict[str, Change]
-    sketches: dict[str, Sketch]
-    not_finite: dict[str, bool]
-
-    def at(self, header: Header) -> Step:
-        return Step(header, *self)
-
-
-def _packed(steps: Mapping[str, Step]) -> bytes:
-    """Pack steps by key into an .npz file: numbers of changes as JSON, sketches as arrays."""
-    described, arrays = [], {}
-    for number, (key, step) in enumerate(steps.items()):
-        described.append(
-            {
-                "key": key,
-                "since": step.since,
-                "changes": {of: _described(change) for of, change in step.changes.items()},
-                "totals": {tensor: sketch.total for tensor, sketch in step.sketches.items()},
-                "not_finite": step.not_finite,
-            }
-        )
-        for tensor, sketch in step.sketches.items():
-            arrays[f"{number}/{tensor}/values"] = sketch.values
-            arrays[f"{number}/{tensor}/gradients"] = sketch.gradients
-    text = json.dumps(described).encode()  # with NaN and Infinity, as they are numbers here
-    return _npz({"steps": np.frombuffer(text, np.uint8), **arrays})
-
-
-def _unpacked(path: Path) -> dict[str, _CachedStep]:
-    """Return the steps in a file by key; none of a damaged one, and of the phase, which is another thing."""
-    found = {}
-    try:
-        with path.open("rb") as file, np.load(file) as content:  # numpy leaves a file open that it cannot read
-            described = json.loads(content["steps"].tobytes()) if "steps" in content else []
-            for number, step in enumerate(described):
-                sketches = {
-                    tensor: Sketch(content[f"{number}/{tensor}/values"], content[f"{number}/{tensor}/gradients"], total)
-                    for tensor, total in step["totals"].items()
-                }
-                changes = {of: _change(change) for of, change in step["changes"].items()}
-                found[step["key"]] = _CachedStep(step["since"], changes, sketches, step["not_finite"])
-    except Exception:  # as there are many kinds of damage; what was kept is computed again
-        return {}
+def keys_of(headers: Sequence[Header], by: Sequence[Any], begins: dict[str, list[int]]) -> list[str]:
+    """Return the keys of checkpoints: `by` what else the results depend on, `begins` of segments by tensor."""
+    found, so_far = [], repr(by)
+    for header in headers:
+        size, modified = header.fingerprint[-2:]
+        # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
+        of_file = [str(header.path.resolve()), header.niter, size, modified, sha256(header.loss.tobytes()).digest()]
+        so_far = sha256(repr([so_far, of_file, _before(begins, header.niter)]).encode()).hexdigest()
+        found.append(so_far)
     return found
+
+
+def _before(begins: dict[str, list[int]], niter: int) -> dict[str, list[int]]:
+    return {name: [begin for begin in of_one if begin < niter] for name, of_one in begins.items()}
+
+
+def _packed(lines: Sequence[_Line]) -> bytes:
+    described = (
+        {
+            **line._asdict(),
+            "changes": {of: _described(change) for of, change in line.changes.items()},
+            "compared": {name: list(compared) for name, compared in line.compared.items()},
+        }
+        for line in lines
+    )
+    return "".join(f"{json.dumps(one)}\n" for one in described).encode()  # with NaN, as they are numbers here
+
+
+def _unpacked(path: Path) -> tuple[list[_Line], bool]:
+    """Return the lines of a file up to the first damaged one, and whether all are whole."""
+    found: list[_Line] = []
+    try:
+        with path.open("rb") as file:
+            for text in file:
+                one = json.loads(text) if text.endswith(b"\n") else {}
+                changes = {of: _change(change) for of, change in one["changes"].items()}
+                compared = {name: Compared(*numbers) for name, numbers in one["compared"].items()}
+                found.append(_Line(**{**one, "changes": changes, "compared": compared}))
+    except Exception:  # as there are many kinds of damage; what was kept is computed again
+        return found, False
+    return found, True
 
 
 def _described(change: Change) -> dict[str, Any]:
@@ -173,9 +218,3 @@ def _change(described: dict[str, Any]) -> Change:
         pairs = {name: tuple(pair) for name in ("shift", "ramp") if (pair := removed[name]) is not None}
         described = {**described, "removed": RemovedAmbiguities(**{**removed, **pairs})}
     return Change(**described)
-
-
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    content = BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]  # its own options are keywords, too
-    return content.getvalue()

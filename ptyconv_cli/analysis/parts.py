@@ -2,10 +2,9 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
@@ -14,28 +13,32 @@ from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
-from ptyconv_cli.results.trajectory import Trajectory
+from ptyconv_cli.version import __version__
 
 if TYPE_CHECKING:  # they load torch
     import torch
 
     from ptyconv_cli.analysis.cache import Cache
+    from ptyconv_cli.analysis.distances import Comparer
     from ptyconv_cli.analysis.steps import CachedSteps, Step
     from ptyconv_cli.analysis.walk import Found
-
-CACHE_NAME = ".ptyconv"
-"""The folder, beside the results, with what an analysis keeps for the next one."""
 
 
 @dataclass(frozen=True)
 class Walked:
-    """What was found in each part of a run, with the region of each, on a device; what was `kept` before, if any."""
+    """What was found in each part of a run, with the region of each, on a device.
+
+    `comparers` by tensor of each part; `begins`: by tensor, the iterations after which segments begin; `cache`: what it
+    can be kept in, None where it is not to be.
+    """
 
     found: "list[Found]"
     regions: Sequence[Region]
-    settings: MonitorSettings
+    comparers: "list[dict[str, Comparer]]"
+    begins: Mapping[str, list[int]]
     device: "torch.device"
-    kept: "Cache | None"
+    cache: "Cache | None"
+    depends_on: list[Any]
 
     @property
     def steps(self) -> "list[Step]":
@@ -52,30 +55,20 @@ class Walked:
         """The checkpoints that could not be read."""
         return [file for found in self.found for file in found.left_out]
 
-    def trajectories(self) -> dict[str, Trajectory]:
-        """Return the distances between the snapshots of the last part by tensor, none of a single snapshot."""
-        from ptyconv_cli.analysis.steps import sketches_of
-        from ptyconv_cli.metrics.sketch import Places
-        from ptyconv_cli.metrics.trajectory import trajectory
+    def keep(self) -> None:
+        """Write what the next analysis can go on from into the cache; raise PtyconvError where that fails."""
+        from ptyconv_cli.analysis.cache import keys_of
 
-        steps, region = self.found[-1].steps, self.regions[-1]
-        if len(steps) < 2:
-            return {}
-        header, niters, found = steps[0].header, [step.header.niter for step in steps], {}
-        for name, sketches in sketches_of(steps).items():
-            shape = header.probe_shape if name == "probe" else header.shapes[name]
-            places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape)
-            found[name] = trajectory(places, sketches, niters, header.dx)
-        return found
-
-    def keep(self, folder: Path) -> None:
-        """Keep in a folder of results what the next analysis can go on from; raise PtyconvError where that fails."""
-        from ptyconv_cli.analysis.cache import Cache
-
-        kept = self.kept or Cache(folder / CACHE_NAME, self.settings, self.device, fresh=True)
-        for found, region in zip(self.found, self.regions, strict=True):
-            kept.keep(found.steps, region, found.phase)
-        kept.forget_the_rest()
+        if self.cache is None:
+            return
+        for part, (found, comparers) in enumerate(zip(self.found, self.comparers, strict=True)):
+            by = [*self.depends_on, tuple(self.regions[part])]
+            keys = keys_of([step.header for step in found.steps], by, dict(self.begins))
+            rows = {name: comparer.rows for name, comparer in comparers.items()}
+            self.cache.write(part, found.known, keys, found.steps, rows)
+            if found.phase is not None:
+                self.cache.keep_phase(part, keys[-1], found.phase.cpu().numpy())
+        self.cache.forget_the_rest()
 
 
 def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
@@ -95,36 +88,65 @@ def walk_parts(
     parts: Sequence[list[Header]],
     regions: Sequence[Region],
     settings: MonitorSettings,
+    begins: Mapping[str, list[int]],
     device: str,
     strict: bool,
     progress: Callable[[int, int], None],
-    cached_in: Path | None,
+    cache: "Cache | None",
 ) -> Walked:
-    """Walk over the parts of a run one after the other; what an earlier analysis kept in a folder is not done again.
+    """Walk over the parts of a run one after the other; what the cache knows from an earlier analysis is not done
+    again.
 
-    Parameters otherwise as of `analysis.run.analyze_run`; raises what `analysis.walk.walk` does.
+    `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
+    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does.
     """
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
-    kept = _cache(settings, device, cached_in) if cached_in is not None and (cached_in / CACHE_NAME).is_dir() else None
-    total, found = sum(map(len, parts)), []
-    for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
+    total, found, comparers, depends_on = sum(map(len, parts)), [], [], list[Any]()
+    for number, (part, region) in enumerate(zip(parts, regions, strict=True)):
 
-        def undone(count: int, up_to_here: int = sum(map(len, parts[: k + 1]))) -> None:
+        def undone(count: int, up_to_here: int = sum(map(len, parts[: number + 1]))) -> None:
             progress(up_to_here - count, total)
 
-        known = kept.known(part, region) if kept else None
-        found.append(_walk_part(part, region, known, settings, device, strict, undone))
+        known = None
+        if cache and cache.exists():
+            depends_on = _depends_on(settings, device)
+            known = _known(cache, number, part, [*depends_on, tuple(region)], begins, settings)
+        of_part, of_tensors = _walk_part(part, region, known, settings, begins, device, strict, undone)
+        found.append(of_part)
+        comparers.append(of_tensors)
     from ptyconv_cli.metrics.device import choose_device
 
-    return Walked(found, regions, settings, choose_device(device), kept)
+    depends_on = _depends_on(settings, device)
+    return Walked(found, regions, comparers, begins, choose_device(device), cache, depends_on)
 
 
-def _cache(settings: MonitorSettings, device: str, folder: Path) -> "Cache":
-    from ptyconv_cli.analysis.cache import Cache
+def _depends_on(settings: MonitorSettings, device: str) -> list[Any]:
+    """Return what the numbers depend on besides the checkpoints: versions, the kind of device, settings."""
+    import numpy
+    import torch
+
     from ptyconv_cli.metrics.device import choose_device
 
-    return Cache(folder / CACHE_NAME, settings, choose_device(device))
+    versions = [__version__, torch.__version__, numpy.__version__]
+    return [*versions, str(choose_device(device)), settings.tensors, settings.percentile_range, settings.aligned]
+
+
+def _known(
+    cache: "Cache",
+    number: int,
+    part: list[Header],
+    by: Sequence[Any],
+    begins: Mapping[str, list[int]],
+    settings: MonitorSettings,
+) -> "CachedSteps":
+    """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
+    from ptyconv_cli.analysis.cache import keys_of
+    from ptyconv_cli.analysis.steps import CachedSteps
+
+    known = cache.known(number, keys_of(part, by, dict(begins)), part, settings.aligned)
+    wraps = part[0].phase_wraps and "objp" in settings.tensors and len(known.steps) < len(part)
+    return CachedSteps() if wraps and known.phase is None else known
 
 
 def _walk_part(
@@ -132,31 +154,56 @@ def _walk_part(
     region: Region,
     known: "CachedSteps | None",
     settings: MonitorSettings,
+    begins: Mapping[str, list[int]],
     device: str,
     strict: bool,
     undone: Callable[[int], None],
-) -> "Found":
+) -> "tuple[Found, dict[str, Comparer]]":
     """Walk over a part from the last checkpoint on that is known; say how many are `undone`."""
     done = len(known.steps) if known else 0
     rest = [] if done == len(part) else part[max(done - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
         # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
+        from ptyconv_cli.analysis.rows import StaleRow
         from ptyconv_cli.analysis.steps import CachedSteps
         from ptyconv_cli.analysis.walk import CacheIsStale, Found, walk
         from ptyconv_cli.metrics.device import choose_device
 
         known = known or CachedSteps()
+        on = choose_device(device)
+        comparers = _comparers(part[0], region, settings, begins, known, on)
         if not rest:
-            return Found(known.steps, [], None, len(known.steps))
+            return Found(known.steps, [], None, len(known.steps)), comparers
 
         def progress(done: int, total: int) -> None:
             undone(total - done)
 
         try:
-            return walk(rest, reading, settings, choose_device(device), strict, progress, known)
-        except CacheIsStale:
+            return walk(rest, reading, settings, on, strict, progress, known, comparers, region), comparers
+        except (CacheIsStale, StaleRow):
             pass
-    return _walk_part(part, region, None, settings, device, strict, undone)
+    return _walk_part(part, region, None, settings, begins, device, strict, undone)
+
+
+def _comparers(
+    first: Header,
+    region: Region,
+    settings: MonitorSettings,
+    begins: Mapping[str, list[int]],
+    known: "CachedSteps",
+    device: "torch.device",
+) -> "dict[str, Comparer]":
+    """Return what compares each tensor with earlier checkpoints, none where the aligned change was not asked for."""
+    from ptyconv_cli.analysis.distances import Comparer
+    from ptyconv_cli.metrics.sketch import Places
+
+    found = {}
+    for name in settings.tensors if settings.aligned else ():
+        shape = first.probe_shape if name == "probe" else first.shapes[name]
+        places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape, device)
+        compared = [step.compared[name] for step in known.steps]
+        found[name] = Comparer(places, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
+    return found
 
 
 def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import compare_with_live
+from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.notices import (
     notices_on_boundaries,
     notices_on_left_out,
@@ -13,16 +14,19 @@ from ptyconv_cli.analysis.notices import (
     notices_on_not_finite,
     notices_on_points,
 )
-from ptyconv_cli.analysis.parts import Walked, region_of_run, walk_parts
+from ptyconv_cli.analysis.parts import region_of_run, walk_parts
+from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
 from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import CheckpointInfo, LeftOut, RunAnalysis, RunBoundary
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
-from ptyconv_cli.verdict.evidence import conclude, evidence_of_run
+from ptyconv_cli.verdict.histories import HISTORIES
+from ptyconv_cli.verdict.segments import segment_begins
 from ptyconv_cli.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -37,11 +41,10 @@ def analyze_run(
     select: str | None = None,
     strict: bool = False,
     aligned: bool = True,
-    tolerances: Mapping[str, float] | None = None,
+    tolerances: Mapping[str, float | str] | None = None,
     chain: Sequence[str | Path] | str = (),
     files: Collection[Path] | None = None,
-    cached_in: str | Path | None = None,
-    keep: Callable[[Walked], None] = lambda walked: None,
+    cache: Cache | None = None,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> RunAnalysis:
@@ -50,13 +53,14 @@ def analyze_run(
     `tensors`: names out of `results.series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only
     iterations that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number,
     those of one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of
-    leaving it out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
-    `verdict.evidence.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto"
-    to find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `cached_in`: a
-    folder in which an earlier analysis kept what it did, which is not done again then, and `keep`: what is called with
-    what this one can keep; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
-    checkpoints done and the number in all. Units of the values are in `results.series.SERIES`; formulas: README, "What
-    the numbers mean", "The change that is real" and the two sections after it.
+    leaving it out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: by
+    quantity, how much a doubling of the iterations may change what has converged, as {"objp": "2%",
+    "probe_pos_shifts": "0.05px"}: see `results.doublings.check_tolerances`; `chain`: folders of the runs that this one
+    was resumed from, in order, or "auto" to find them: all go onto one axis of iterations; `files`: use only these of
+    the files in `run_dir`; `cache`: what an earlier analysis kept, which is not done again, and where this one is to be
+    kept by `cache.keep()`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
+    checkpoints done and the number in all. Units of the values are in `results.series.SERIES`; formulas:
+    docs/metrics.md and docs/verdict.md.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
@@ -68,7 +72,7 @@ def analyze_run(
     check_device_name(device)
     if isinstance(chain, str) and chain != AUTO:
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
-    run_dir, cached_in = Path(run_dir), None if cached_in is None else Path(cached_in)
+    checked_tolerances, run_dir = check_tolerances(tolerances or {}), Path(run_dir)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
     runs = read_chain(run_dir, Selection(settings.tensors, every, select, strict, files), earlier)
     engine, notices_on_engine = chained_histories(runs)
@@ -79,18 +83,19 @@ def analyze_run(
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
-    walked = walk_parts(parts, regions, settings, device, strict, progress, cached_in)
-    # These load torch, which takes a while; it was loaded beside reading.
-    from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
+    at_boundaries = [boundary.niter for boundary in boundaries]
+    begins = {name: segment_begins(name, engine, at_boundaries) for name in (*settings.tensors, *HISTORIES)}
+    walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
+    # This loads torch, which takes a while; it was loaded beside reading.
+    from ptyconv_cli.analysis.judging import trajectories_of, verdict_of
 
     left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
     used = [step.header for step in walked.steps]
     points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
     _check_that_any_are_compared(run_dir, used, points, every, left_out, boundaries)
-    trajectories = walked.trajectories()
-    keep(walked)
-    at_boundaries = [boundary.niter for boundary in boundaries]
-    evidence = evidence_of_run(aligned_points, trajectories, engine, at_boundaries, tolerances or {})
+    if cache:
+        cache.pending = walked.keep
+    last_part = walked.found[-1].steps
     agreement = compare_with_live(points, engine, settings.percentile_range)
     not_finite = not_finite_of(walked.steps)
     remarks = [
@@ -120,8 +125,8 @@ def analyze_run(
         points=points,
         aligned_points=aligned_points,
         removed=removed_of(walked.steps),
-        trajectories=trajectories,
-        verdict=conclude(evidence) if evidence else None,
+        trajectories=trajectories_of(last_part, walked.comparers[-1]),
+        verdict=verdict_of(last_part, engine, begins, checked_tolerances),
         engine=engine,
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same

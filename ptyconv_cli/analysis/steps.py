@@ -1,40 +1,72 @@
 """What an analysis finds at each checkpoint, and the histories that it adds up to."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from torch import Tensor
+import numpy as np
 
+from ptyconv_cli.analysis.rows import CachedRows
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.metrics.change import Change
-from ptyconv_cli.metrics.sketch import Sketch
+from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 from ptyconv_cli.results.series import SERIES
 
 
+class Compared(NamedTuple):
+    """How far a tensor of one checkpoint is from earlier ones: `at` their places in the run, in order (J).
+
+    `raw` and `aligned` (J): see `metrics.distances.Distances`. `size`: the RMS of its own values, in px for positions,
+    and `total` their sum over all voxels, of a probe.
+    """
+
+    at: list[int]
+    raw: list[float]
+    aligned: list[float]
+    size: float
+    total: float
+
+    def to(self, place: int, aligned: bool = True) -> float:
+        """Return the distance to an earlier place; KeyError where it was not compared with that."""
+        try:
+            found = self.at.index(place)
+        except ValueError:
+            raise KeyError(place) from None
+        return (self.aligned if aligned else self.raw)[found]
+
+
 @dataclass(frozen=True)
 class Step:
-    """What is found at a checkpoint: the changes since iteration `since`, by series key, and a sketch of each tensor.
+    """What is found at a checkpoint: the changes since iteration `since`, by series key; it is None of the first one.
 
-    The first checkpoint of a walk has no changes, and `since` is None. There are no `sketches` where the aligned change
-    was not asked for. `not_finite`: the tensors that hold NaN or infinity, and those that do not, but changed by more
-    than numbers can say: True and False.
+    `compared`: by tensor, how far it is from earlier checkpoints, and `contrasts`: see `metrics.contrast`, of the last
+    checkpoint only; both are empty where the aligned change was not asked for. `not_finite`: the tensors that hold NaN
+    or infinity, and those that do not, but changed by more than numbers can say: True and False.
     """
 
     header: Header
     since: int | None
     changes: dict[str, Change]
-    sketches: dict[str, Sketch]
+    compared: dict[str, Compared]
     not_finite: dict[str, bool]
+    contrasts: dict[str, float] = field(default_factory=dict)
+
+    def with_contrasts(self, contrasts: dict[str, float]) -> "Step":
+        """Return the same with contrasts, of a checkpoint that was not the last one."""
+        return replace(self, contrasts=contrasts)
 
 
 @dataclass(frozen=True)
 class CachedSteps:
-    """What is known from an earlier walk: its steps, and, of a phase that wraps, what the next snapshot's follows."""
+    """What is known from an earlier walk: its steps, and, of a phase that wraps, what the next snapshot's follows.
+
+    `rows`: by tensor, the sketched values that it left.
+    """
 
     steps: list[Step] = field(default_factory=list)
-    phase: Tensor | None = None
+    phase: np.ndarray | None = None
+    rows: dict[str, CachedRows] = field(default_factory=dict)
 
 
 def points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
@@ -75,8 +107,3 @@ def not_finite_of(steps: Iterable[Step]) -> dict[str, list[int]]:
         for tensor, is_its_own in step.not_finite.items():
             found.setdefault(tensor, []).extend([step.header.niter] if is_its_own else [])
     return found
-
-
-def sketches_of(steps: Sequence[Step]) -> dict[str, list[Sketch]]:
-    """Return, by tensor, its sketches at all steps."""
-    return {tensor: [step.sketches[tensor] for step in steps] for tensor in (steps[0].sketches if steps else {})}

@@ -1,24 +1,30 @@
 """Walks over the checkpoints of a run and compares each with the one before."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ptyconv_cli.analysis.steps import CachedSteps, Step
+from ptyconv_cli.analysis.distances import Comparer
+from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
+from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.metrics.change import Change, tensor_changes
+from ptyconv_cli.metrics.change import tensor_changes
+from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import memory_to_read_into, one_thread_an_operation, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
-from ptyconv_cli.metrics.sketch import Places, Sketch
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
+from ptyconv_cli.results.change import Change
+from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.workers import Workers, result_of
 
@@ -61,7 +67,7 @@ class _GettingReady:
     ) -> None:
         self._headers, self._reading, self._device, self._strict = headers, reading, device, strict
         self._goes_on = bool(known.steps)
-        self.phase = known.phase
+        self.phase = None if known.phase is None else torch.from_numpy(known.phase).to(device)
         self.left_out: list[LeftOut] = []
 
     def __iter__(self) -> Iterator[_Ready]:
@@ -99,62 +105,83 @@ def walk(
     strict: bool,
     progress: Progress,
     known: CachedSteps,
+    comparers: Mapping[str, Comparer],
+    region: Region,
 ) -> Found:
     """Compare consecutive checkpoints; leave out those that cannot be read, or, if `strict`, raise CheckpointError.
 
     While two checkpoints are compared, the next one is got ready and the one after it is read; their memory takes
     turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
-    Raises CacheIsStale where that one cannot be read any more. Parameters otherwise as of `analysis.run.analyze_run`.
+    Raises CacheIsStale where that one cannot be read any more. `comparers`: by tensor, what compares it with earlier
+    checkpoints, none where that was not asked for; `region` of the object in px. Parameters otherwise as of
+    `analysis.run.analyze_run`.
     """
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
-    comparers = Workers(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
-    with one_thread_an_operation(), comparers, too_much_for(device):
+    workers = Workers(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
+    with one_thread_an_operation(), workers, too_much_for(device):
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
-        places: dict[str, Places] = {}
-        if previous and settings.aligned:
-            places = {name: Places(name, tuple(t.shape), t.device) for name, t in previous.snapshot.values.items()}
         if previous and not steps:
-            steps.append(_first_step(previous, places))
+            steps.append(_first_step(previous, comparers))
         progress(1, len(headers))
         while previous and current:
-            comparing = {
-                name: comparers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
+            niters = [*(step.header.niter for step in steps), current.header.niter]
+            changing = {
+                name: workers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
                 for name in current.snapshot.values
             }
-            sketching = {
-                name: comparers.submit(of_one.sketch, current.snapshot.values[name]) for name, of_one in places.items()
+            comparing = {
+                name: workers.submit(comparer.compare, current.snapshot.values[name], niters)
+                for name, comparer in comparers.items()
             }
             following = next(checkpoints, None)
-            steps.append(_step(previous, current, comparing, sketching))
+            steps.append(_step(previous, current, changing, comparing))
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
+        if previous and comparers:
+            steps[-1] = replace(steps[-1], contrasts=contrasts_of(previous.header, previous.snapshot, region))
     return Found(steps, getting_ready.left_out, getting_ready.phase, len(known.steps))
 
 
-def _first_step(first: _Ready, places: dict[str, Places]) -> Step:
+def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
     values = first.snapshot.values
-    sketches = {name: of_one.sketch(values[name]) for name, of_one in places.items()}
+    compared = {name: comparer.compare(values[name], [first.header.niter]) for name, comparer in comparers.items()}
     not_finite = {name: True for name, tensor in values.items() if not tensor.isfinite().all()}
-    return Step(first.header, None, {}, sketches, not_finite)
+    return Step(first.header, None, {}, compared, not_finite)
 
 
 def _step(
     previous: _Ready,
     current: _Ready,
-    comparing: dict[str, Future[dict[str, Change]]],
-    sketching: dict[str, Future[Sketch]],
+    changing: dict[str, Future[dict[str, Change]]],
+    comparing: dict[str, Future[Compared]],
 ) -> Step:
     """Gather what is found at a checkpoint; where a tensor's changes are not finite, look whether it is itself."""
     changes, suspicious = dict[str, Change](), dict[str, Tensor]()
-    for name, comparison in comparing.items():
-        of_tensor = result_of(comparison)
+    for name, changed in changing.items():
+        of_tensor = result_of(changed)
         changes |= of_tensor
         values = [v for change in of_tensor.values() for v in (change.value, change.aligned) if v is not None]
         if not all(map(math.isfinite, values)):
             suspicious[name] = current.snapshot.values[name]
     not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
-    sketches = {name: result_of(sketch) for name, sketch in sketching.items()}
-    return Step(current.header, previous.header.niter, changes, sketches, not_finite)
+    compared = {name: result_of(future) for name, future in comparing.items()}
+    return Step(current.header, previous.header.niter, changes, compared, not_finite)
+
+
+def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:
+    """Return what a checkpoint's tensors hold, by name.
+
+    Where phase or amplitude alone is followed, the other is read, too, for a change of one is measured by both.
+    """
+    values = dict(snapshot.values)
+    followed = [name for name in OF_OBJECT if name in values]
+    lacking = [name for name in OF_OBJECT if followed and name not in values and name in header.shapes]
+    with suppress(CheckpointError):  # it was not asked for, so it is no matter that it cannot be read
+        if lacking:
+            with open_checkpoint(header.path) as checkpoint:
+                arrays = {name: checkpoint.read(name, region) for name in lacking}
+            values |= snapshot_of(to_device(arrays, values[followed[0]].device), header.dx).values
+    return {name: value for name, value in contrasts(values).items() if name in snapshot.values}

@@ -22,7 +22,7 @@ from ptyconv_cli.cli.summary import summary, warnings_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.verdict.evidence import exit_code
+from ptyconv_cli.verdict.run import exit_code
 
 POLL = 5.0
 """Seconds between two looks at a run that is followed."""
@@ -157,7 +157,7 @@ def _say_all(analysis: RunAnalysis, outputs: list[Path], quiet: bool) -> None:
         say(summary(analysis))
         if analysis.verdict:
             say("")
-            say_verdict(analysis.verdict, analysis.engine.loss)
+            say_verdict(analysis.verdict)
         say("\nwrote " + "\n      ".join(map(str, outputs)))
     if analysis.warnings:
         say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)

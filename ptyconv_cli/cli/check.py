@@ -11,7 +11,7 @@ from ptyconv_cli.cli.console import say, say_verdict
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, split_tolerances, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.results import report
-from ptyconv_cli.verdict.evidence import exit_code
+from ptyconv_cli.verdict.run import exit_code
 
 
 @click.command()
@@ -46,7 +46,7 @@ def check(
     if as_json:
         click.echo(json.dumps(report.verdict_data(analysis.verdict), indent=1, ensure_ascii=False))
     else:
-        say_verdict(analysis.verdict, analysis.engine.loss)
+        say_verdict(analysis.verdict)
     if analysis.warnings:
         say(("" if as_json else "\n") + warnings_text(analysis.warnings), err=True)
     sys.exit(exit_code(analysis.verdict))

@@ -8,24 +8,23 @@ from contextlib import contextmanager
 
 import click
 
-from ptyconv_cli.cli.summary import verdict_lines
-from ptyconv_cli.results.history import Curve
+from ptyconv_cli.cli.verdict_lines import verdict_lines
 from ptyconv_cli.results.text import cut, printable
 from ptyconv_cli.results.verdict import RunVerdict
 
 COLOURS = {
-    "settled": "green",
-    "improving": "yellow",
-    "rising": "red",
+    "converged": "green",
+    "converging": "yellow",
+    "jittering": "yellow",
+    "step-limited": "yellow",
     "drifting": "red",
-    "step-limited": "red",
-    "unusable": "magenta",
+    "broken": "red",
 }
 
 
-def say_verdict(verdict: RunVerdict, loss: Curve) -> None:
+def say_verdict(verdict: RunVerdict) -> None:
     """Print a verdict, each line in the colour of its state."""
-    for line, state in verdict_lines(verdict, loss):
+    for line, state in verdict_lines(verdict):
         say_coloured(line, state)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.parts import Walked
+from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.files import write_whole
@@ -16,23 +16,21 @@ TRAJECTORY_NAME = "trajectory.png"
 
 
 def analyze_into(
-    folder: Path, run_dir: Path, *, pictures: bool, fresh: bool = False, **settings: Any
+    folder: Path, run_dir: Path, *, pictures: bool, cache: Cache, **settings: Any
 ) -> tuple[RunAnalysis, list[Path]]:
-    """Analyze a run, going on where the last analysis into this folder stopped, unless `fresh`; return the files, too.
+    """Analyze a run with what an earlier analysis left in a cache, and write the results; return the files, too.
 
     `settings` as of `analysis.run.analyze_run`. Raises PtyconvError where the run cannot be analyzed, or the results
-    cannot be written; that the next analysis will have nothing to go on from is only a warning, which is not in the
-    report.
+    cannot be written. That the next analysis cannot use the cache is only a warning, which is not in the report.
     """
     from ptyconv_cli.analysis.run import analyze_run
 
-    walked: list[Walked] = []
-    analysis = analyze_run(run_dir, cached_in=None if fresh else folder, keep=walked.append, **settings)
+    analysis = analyze_run(run_dir, cache=cache, **settings)
     outputs = write_outputs(analysis, folder, pictures)
     try:
-        walked[0].keep(folder)
+        cache.keep()
     except PtyconvError as error:
-        problem = f"{error}: the next analysis will have to compute all again."
+        problem = f"{error}: the next analysis will have to compute everything again."
         analysis = replace(analysis, warnings=[*analysis.warnings, problem])
     return analysis, outputs
 

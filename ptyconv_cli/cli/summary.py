@@ -4,11 +4,10 @@ import math
 import textwrap
 
 from ptyconv_cli.analysis.agreement import FAR
-from ptyconv_cli.results.history import Curve, Point
+from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import percent, printable, shortened
-from ptyconv_cli.results.verdict import RunVerdict, SeriesVerdict
 
 WIDTH = 80
 SPARK_WIDTH = 23
@@ -22,42 +21,6 @@ def summary(analysis: RunAnalysis) -> str:
     if analysis.aligned_points:
         lines += ["", *_table("aligned change", analysis.aligned_points), *_removed(analysis)]
     return "\n".join(lines)
-
-
-def verdict_lines(verdict: RunVerdict, loss: Curve) -> list[tuple[str, str]]:
-    """Return the verdict, line by line, each with the state that it is about, for its colour."""
-    lines = [
-        (verdict_line(verdict, loss), verdict.state),
-        (f"{'':<18}{'state':<14}{'since':>5}  because", ""),
-    ]
-    for key, found in verdict.series.items():
-        reason = textwrap.wrap(_reason(found), WIDTH - 39)
-        lines.append((f"{key:<18}{found.state:<14}{found.since or '':>5}  {reason[0]}", found.state))
-        lines += [(" " * 39 + rest, found.state) for rest in reason[1:]]
-    lines += [(line, "") for line in textwrap.wrap(verdict.remark, WIDTH)]
-    if verdict.state == "settled":
-        lines.append(("Settled says that nothing changes any more, not that it is right.", ""))
-    return lines
-
-
-def verdict_line(verdict: RunVerdict, loss: Curve) -> str:
-    """Return the verdict on the run, and the last loss, in a line."""
-    since = f" since iteration {verdict.since}" if verdict.since else ""
-    return f"verdict: {verdict.state}{since} ({verdict.worst} the worst){_loss(loss)}"
-
-
-def _reason(found: SeriesVerdict) -> str:
-    reason = found.reason
-    if found.half_life:
-        reason += f", half-life {found.half_life:.0f}"
-    if found.reaches and found.reaches[0]:
-        _, earliest, latest = found.reaches
-        reason += f", at a tenth by {found.reaches[0]} ({earliest or '?'} to {latest or 'never'})"
-    return reason
-
-
-def _loss(loss: Curve) -> str:
-    return f"; loss {loss[-1][1]:.4g}" if loss else ""
 
 
 def warnings_text(warnings: list[str]) -> str:

@@ -4,7 +4,6 @@ Pure functions on tensors.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,19 +12,7 @@ from ptyconv_cli.metrics.aligned import align_object, align_positions, align_pro
 from ptyconv_cli.metrics.device import precise
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.run_analysis import RemovedAmbiguities
-
-
-class Change(NamedTuple):
-    """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask).
-
-    `aligned`: the value without what no diffraction pattern can see, and `removed`: that; None where not asked for.
-    """
-
-    value: float
-    voxels: int | None = None
-    aligned: float | None = None
-    removed: RemovedAmbiguities | None = None
+from ptyconv_cli.results.change import Change
 
 
 def changes(

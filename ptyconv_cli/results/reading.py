@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.doublings import QUANTITY, Doubling, Doublings, Forecast, Quietest
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.results.run_analysis import Results, RunBoundary
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.trajectory import Trajectory, Triangle
+from ptyconv_cli.results.trajectory import Distances, Trajectory, Triangle
+from ptyconv_cli.results.verdict import RunVerdict
 
 MOST_ITERATIONS, FARTHEST = 10**9, 1e60
 """What no run reaches, and no picture can show."""
@@ -44,7 +46,6 @@ def read_results(path: Path) -> Results:
 def _from_report(content: dict[str, Any]) -> Results:
     histories, live, aligned = content["histories"], content["live_record"], content["aligned"]
     percentiles = live["percentile_range"]
-    verdict = content["verdict"] or {"state": "", "since": None}
     return Results(
         name=Path(content["run_dir"]).name,
         points=_points(content["series"]),
@@ -53,8 +54,7 @@ def _from_report(content: dict[str, Any]) -> Results:
             tensor: _curve([[found["niter"], found["share"]] for found in removed])
             for tensor, removed in aligned["taken_out"].items()
         },
-        state=str(verdict["state"]),
-        since=None if verdict["since"] is None else _whole(verdict["since"]),
+        verdict=_verdict(content),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         boundaries=[RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
         engine=EngineHistories(
@@ -89,8 +89,48 @@ def _trajectory(found: dict[str, Any]) -> Trajectory:
     niters = [niter for niter, _ in _curve([[niter, 0] for niter in found["niters"]])]
     if len(niters) < 2 or niters[-1] > MOST_ITERATIONS:
         raise ValueError("a trajectory needs at least two iterations")
-    raw, aligned = (_triangle(found[way]["distances"], len(niters)) for way in ("raw", "aligned"))
-    return Trajectory(niters, str(found["unit"]), int(found["kept_voxels"]), int(found["all_voxels"]), raw, aligned)
+    raw, aligned = (
+        Distances(_triangle(found[way]["distances"], len(niters)), _curve(found[way]["drift_ratio"]))
+        for way in ("raw", "aligned")
+    )
+    kept, all_voxels, lag = (int(found[key]) for key in ("kept_voxels", "all_voxels", "drift_ratio_lag"))
+    return Trajectory(niters, str(found["unit"]), kept, all_voxels, lag, raw, aligned)
+
+
+def _verdict(content: dict[str, Any]) -> RunVerdict | None:
+    verdict = content["verdict"]
+    if verdict is None:
+        return None
+    doublings = {str(key): _doublings(found) for key, found in content["doublings"].items() if key in QUANTITY}
+    since = None if verdict["since"] is None else _whole(verdict["since"])
+    state, worst, sentence, advice, remark = (
+        str(verdict[key]) for key in ("state", "worst", "sentence", "advice", "remark")
+    )
+    return RunVerdict(state, worst, sentence, advice, since, doublings, remark)
+
+
+def _doublings(found: dict[str, Any]) -> Doublings:
+    points = [
+        Doubling(_whole(p["niter"]), _whole(p["since"]), _number(p["distance"]), _number(p["relative"]))
+        for p in found["points"]
+    ]
+    _curve([[point.niter, 0] for point in points])  # ValueError unless they rise
+    quietest, forecast = found["quietest"], found["forecast"]
+    return Doublings(
+        unit=str(found["unit"]),
+        contrast=_number(found["contrast"]),
+        tolerance=_number(found["tolerance"]),
+        points=points,
+        state=str(found["state"]),
+        since=None if found["since"] is None else _whole(found["since"]),
+        quietest=quietest and Quietest(_whole(quietest["niter"]), _number(quietest["relative"])),
+        forecast=forecast
+        and Forecast(_whole(forecast["niter"]), *(_number(forecast[key]) for key in ("relative", "low", "high"))),
+        reaches=None if found["reaches"] is None else _whole(found["reaches"]),
+        size=None if found["size"] is None else _number(found["size"]),
+        growth=_number(found["growth"]),
+        reason=str(found["reason"]),
+    )
 
 
 def _triangle(rows: list[list[float | None]], count: int) -> Triangle:

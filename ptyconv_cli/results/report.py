@@ -3,17 +3,18 @@
 import json
 import math
 import re
+from dataclasses import asdict
 from typing import Any
 
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import CheckpointInfo, RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.trajectory import Trajectory, Triangle
+from ptyconv_cli.results.trajectory import Distances, Trajectory
 from ptyconv_cli.results.verdict import RunVerdict
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
-FORMAT = 4
+FORMAT = 5
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
@@ -51,6 +52,7 @@ def report_json(analysis: RunAnalysis) -> bytes:
                 },
             },
             "verdict": verdict_data(analysis.verdict) if analysis.verdict else None,
+            "doublings": doublings_data(analysis.verdict) if analysis.verdict else {},
             "trajectories": {tensor: _trajectory(found) for tensor, found in analysis.trajectories.items()},
             "live_record": {
                 "curves": {key: _pairs(curve) for key, curve in analysis.engine.convergence.items()},
@@ -107,16 +109,21 @@ def _removed(found: RemovedAmbiguities) -> dict[str, Any]:
 
 
 def verdict_data(verdict: RunVerdict) -> dict[str, Any]:
-    """Return a verdict as JSON has it."""
-    return {**vars(verdict), "series": {key: vars(found) for key, found in verdict.series.items()}}
+    """Return a verdict as JSON has it, without the changes per doubling."""
+    return {name: value for name, value in vars(verdict).items() if name != "doublings"}
+
+
+def doublings_data(verdict: RunVerdict) -> dict[str, Any]:
+    """Return the changes per doubling by quantity as JSON has them."""
+    return {key: _all_finite(asdict(found)) for key, found in verdict.doublings.items()}
 
 
 def _trajectory(found: Trajectory) -> dict[str, Any]:
-    def ways(distances: Triangle) -> dict[str, Any]:
+    def way(distances: Distances) -> dict[str, Any]:
         return {
             "to_last": _pairs(found.to_last(distances)),
-            "drift_ratio": _pairs(found.drift_ratio(distances)),
-            "distances": [[_finite(_rounded(distance)) for distance in of_one] for of_one in distances],
+            "drift_ratio": _pairs(distances.drift_ratio),
+            "distances": [[_finite(_rounded(distance)) for distance in of_one] for of_one in distances.between],
         }
 
     return {
@@ -125,8 +132,8 @@ def _trajectory(found: Trajectory) -> dict[str, Any]:
         "kept_voxels": found.kept,
         "all_voxels": found.all_voxels,
         "drift_ratio_lag": found.lag,
-        "raw": ways(found.raw),
-        "aligned": ways(found.aligned),
+        "raw": way(found.raw),
+        "aligned": way(found.aligned),
     }
 
 
@@ -135,7 +142,12 @@ def _rounded(distance: float) -> float:
 
 
 def _all_finite(numbers: Any) -> Any:
-    return [_all_finite(number) for number in numbers] if isinstance(numbers, list | tuple) else _finite(numbers)
+    """Return numbers, in lists and dicts or alone, with None for those that are not finite."""
+    if isinstance(numbers, dict):
+        return {key: _all_finite(number) for key, number in numbers.items()}
+    if isinstance(numbers, list | tuple):
+        return [_all_finite(number) for number in numbers]
+    return _finite(numbers) if isinstance(numbers, float) else numbers
 
 
 def _pairs(curve: Curve) -> list[list[Any]]:

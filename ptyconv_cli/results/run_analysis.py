@@ -97,8 +97,7 @@ class Results:
     aligned_points: dict[str, list[Point]] = field(default_factory=dict)
     shares: dict[str, Curve] = field(default_factory=dict)
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
-    state: str = ""
-    since: int | None = None
+    verdict: RunVerdict | None = None
     boundaries: list[RunBoundary] = field(default_factory=list)
 
 
@@ -153,7 +152,6 @@ class RunAnalysis:
             aligned_points=self.aligned_points,
             shares={tensor: [(niter, t.share) for niter, t in found] for tensor, found in self.removed.items()},
             trajectories=self.trajectories,
-            state=self.verdict.state if self.verdict else "",
-            since=self.verdict.since if self.verdict else None,
+            verdict=self.verdict,
             boundaries=self.boundaries,
         )

@@ -1,62 +1,54 @@
-"""The distances between all checkpoints of a run, and what they say of its way. Plain numbers."""
+"""The distances between the checkpoints of a run, and what they say of its way. Plain numbers."""
 
-import math
 from dataclasses import dataclass
 
 from ptyconv_cli.results.history import Curve
 
 LAG = 8
-"""Snapshots that a drift ratio looks back, where there are twice as many."""
+"""Checkpoints that a drift ratio looks back, where there are twice as many."""
+
+MOST = 64
+"""Checkpoints that distances between all pairs are given of, at most; of more, they are spread evenly over the run."""
 
 
-def lag_of(snapshots: int) -> int:
-    """Return how many snapshots a drift ratio looks back in a run of so many; below 2 it says nothing."""
-    return min(LAG, snapshots // 2)
+def lag_of(checkpoints: int) -> int:
+    """Return how many checkpoints a drift ratio looks back in a run of so many; below 2 it says nothing."""
+    return min(LAG, checkpoints // 2)
 
 
 Triangle = list[list[float]]
-"""The distances of each snapshot, in order of iteration, from all before it: the first has none."""
+"""The distances of each checkpoint, in order of iteration, from all before it: the first has none."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """RMS distances between the checkpoints of a `Trajectory`, in its unit; `drift_ratio` of all checkpoints.
+
+    The drift ratio |x_k - x_(k-lag)| / |x_k - x_(k-1)|, as (niter, ratio), NaN where x did not change, is about 1 for
+    jitter about a fixed point, √lag for a random walk, `lag` for straight travel.
+    """
+
+    between: Triangle
+    drift_ratio: Curve
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """RMS distances between snapshots of one tensor, `raw` and `aligned`, in `unit`; `niters` of the snapshots.
+    """How far the checkpoints at `niters` are from each other, in one tensor, `raw` and `aligned`, in `unit`.
 
-    They are estimated from `kept` of `all_voxels` voxels (or positions), the same of every snapshot, and exact where
-    all were kept.
+    Estimated from `kept` of `all_voxels` voxels (or positions), the same of every checkpoint; exact where all were
+    kept. `niters` are up to `MOST` of the run's checkpoints, with the first and the last; `lag`: the checkpoints that
+    the drift ratio looks back, below 2 where it says nothing.
     """
 
     niters: list[int]
     unit: str
     kept: int
     all_voxels: int
-    raw: Triangle
-    aligned: Triangle
+    lag: int
+    raw: Distances
+    aligned: Distances
 
-    @property
-    def lag(self) -> int:
-        """The snapshots that the drift ratio looks back; below 2 it says nothing."""
-        return lag_of(len(self.niters))
-
-    def to_last(self, distances: Triangle) -> Curve:
-        """Return the distance of every snapshot to the last one, as (niter, distance); the last one's own is 0."""
-        return list(zip(self.niters, [*distances[-1], 0.0], strict=True))
-
-    def travelled(self, distances: Triangle) -> Curve:
-        """Return the distance of every snapshot from the one `lag` before it, as (niter, distance)."""
-        return [
-            (niter, of_one[-self.lag])
-            for niter, of_one in zip(self.niters[self.lag :], distances[self.lag :], strict=True)
-        ]
-
-    def drift_ratio(self, distances: Triangle) -> Curve:
-        """Return |x_k - x_(k-lag)| / |x_k - x_(k-1)| as (niter, ratio), NaN where x did not change.
-
-        About 1 for jitter about a fixed point, sqrt(lag) for a random walk, `lag` for straight travel.
-        """
-        if self.lag < 2:
-            return []
-        return [
-            (niter, of_one[-self.lag] / of_one[-1] if of_one[-1] else math.nan)
-            for niter, of_one in zip(self.niters[self.lag :], distances[self.lag :], strict=True)
-        ]
+    def to_last(self, distances: Distances) -> Curve:
+        """Return the distance of every checkpoint to the last one, as (niter, distance); the last one's own is 0."""
+        return list(zip(self.niters, [*distances.between[-1], 0.0], strict=True))

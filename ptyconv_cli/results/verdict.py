@@ -1,34 +1,23 @@
-"""What a verdict says. Plain values; the rules are in `ptyconv_cli.verdict`."""
+"""What a verdict says. Plain values; the rules are in `ptyconv_cli.verdict`, and in docs/verdict.md."""
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class SeriesVerdict:
-    """The `state` of a series, its `reason` in a sentence, and the iteration `since` which it holds.
-
-    Of a series that is improving: `half_life` in iterations, and the iteration at which it `reaches` a tenth of its
-    peak, then the earliest and the latest that its scatter allows; None for what is far away or not known.
-    """
-
-    state: str
-    reason: str
-    since: int | None = None
-    half_life: float | None = None
-    reaches: tuple[int | None, int | None, int | None] | None = None
+from ptyconv_cli.results.doublings import Doublings
 
 
 @dataclass(frozen=True)
 class RunVerdict:
-    """The verdict on a run: the `state` of its worst series, with its key and `reason`, and those on all `series`.
+    """The verdict on a run: its `state`, out of `verdict.rules.STATES`, in a `sentence`, and what to do (`advice`).
 
-    `since`: the iteration since which it holds; of a run that has settled, since which the last series has. `remark`:
-    what it could not go by, "" where it had all.
+    `worst`: the key of the quantity that the state is of. `since`: the iteration since which the run has converged, or
+    been broken, None otherwise. `doublings`: what was found of each quantity, by key. `remark`: what the verdict could
+    not go by, "" where it had all.
     """
 
     state: str
     worst: str
-    reason: str
+    sentence: str
+    advice: str
     since: int | None
-    series: dict[str, SeriesVerdict]
+    doublings: dict[str, Doublings]
     remark: str = ""

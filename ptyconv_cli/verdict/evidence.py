@@ -1,90 +1,129 @@
-"""The verdict on a whole run: that on each of its series, and the worst of them."""
+"""From how a quantity moved to its changes per doubling, and what they say. Formulas: docs/verdict.md."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from ptyconv_cli.results.history import Curve, EngineHistories, Point
-from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.trajectory import Trajectory
-from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.rules import Evidence, judge
-from ptyconv_cli.verdict.segments import last_segment
+from ptyconv_cli.results.doublings import CONTRAST, Doubling, Doublings, Forecast, Quantity, Quietest
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.verdict.rules import STATES, Evidence, judge
+from ptyconv_cli.verdict.segments import begin_of
 
-STATES = ("rising", "drifting", "step-limited", "improving", "unusable", "insufficient", "settled", "not optimised")
-"""From the worst on. Of the first four it is known that they haven't settled."""
+FORECASTS = {"objp": (0.5, 2.0), "obja": (0.4, 2.4), "probe_pos_shifts": (0.3, 2.1)}
+"""Factors of the last change per doubling that the next one lay between in 90 % of the prefixes of real runs.
 
-NOT_SETTLED = STATES[:4]
+Of 9 runs of PtyRAD (7 for positions) with 800 iterations or so, at 146 (111) moments: docs/verdict.md.
+"""
 
-NO_RATES = "No learning rates are recorded: where one jumps can't be told, nor step-limited from improving."
+NOT_FINITE, VANISHED = "holds NaN or infinity", "has no intensity left"
+"""What can be broken in a quantity."""
 
-
-def conclude(evidence: Mapping[str, Evidence]) -> RunVerdict:
-    """Return the verdict on a run from the evidence on its series, by series key."""
-    found = {key: judge(of_series) for key, of_series in evidence.items()}
-    # Of several that are as bad, the one that has been so for longest.
-    key, worst = min(found.items(), key=lambda pair: (STATES.index(pair[1].state), pair[1].since or 0))
-    since = worst.since
-    if worst.state == "settled":
-        since = max(verdict.since or 0 for verdict in found.values() if verdict.state == "settled")
-    known = any(of_series.learning_rates for of_series in evidence.values())
-    return RunVerdict(worst.state, key, worst.reason, since, found, "" if known else NO_RATES)
+SMALLEST_MOVE = 4e-7
+"""Share of its values up to which a change is rounding: of float32, also of what is worked out from complex64."""
 
 
-def exit_code(verdict: RunVerdict) -> int:
-    """Return how a command ends that is asked whether a run has settled: 0 yes, 3 no, 4 it cannot be said."""
-    return 0 if verdict.state == "settled" else 3 if verdict.state in NOT_SETTLED else 4
+@dataclass(frozen=True)
+class Motion:
+    """How a quantity moved up to iteration `niter`, the last one; distances in the quantity's own unit.
 
-
-def evidence_of_run(
-    aligned_points: Mapping[str, list[Point]],
-    trajectories: Mapping[str, Trajectory],
-    engine: EngineHistories,
-    boundaries: Sequence[int],
-    tolerances: Mapping[str, float],
-) -> dict[str, Evidence]:
-    """Return the evidence by series key, of the last segment of each, from what is known of a run by key or tensor.
-
-    `boundaries`: the iterations after which another run, or other settings, began.
-    `tolerances`: by tensor, the distance over the last snapshots, as many as the drift ratio looks back, that counts as
-    settled instead of the relative rule: in rad, Å, or the unit of the trajectory.
+    `doubled`: (niter, since, distance) of all doublings, in order; `to_last`: how far checkpoints are from the last
+    one; `contrast`: what they are measured by. `drift_ratio` over `lag` checkpoints, NaN where it is not known.
+    `begins`: the iterations after which segments begin. `broken_since` and `stopped_since` as in `rules.Evidence`, with
+    the `reason` why it counts as broken.
     """
-    found = {}
-    for series in SERIES:
-        if series.key in aligned_points:
-            trajectory = trajectories.get(series.tensor)
-            found[series.key] = evidence_of_series(
-                aligned_points[series.key],
-                series.tensor,
-                engine,
-                boundaries,
-                drift_ratios=trajectory.drift_ratio(trajectory.aligned) if trajectory else [],
-                travelled=trajectory.travelled(trajectory.aligned) if trajectory else [],
-                lag=trajectory.lag if trajectory else 0,
-                tolerance=tolerances.get(series.tensor),
-            )
+
+    niter: int
+    contrast: float
+    doubled: Sequence[tuple[int, int, float]]
+    to_last: Curve = field(default_factory=list)
+    drift_ratio: float = math.nan
+    lag: int = 0
+    begins: Sequence[int] = (0,)
+    broken_since: int | None = None
+    stopped_since: int | None = None
+    reason: str = NOT_FINITE
+
+
+def doublings_of(motion: Motion, quantity: Quantity, tolerance: float, learning_rates: Curve) -> Doublings:
+    """Return a quantity's changes per doubling and its state; `tolerance` in the quantity's unit."""
+    scale = (100.0 if quantity.unit == CONTRAST else 1.0) / motion.contrast if motion.contrast else math.nan
+    points = [_doubling(*doubled, scale, motion.begins) for doubled in motion.doubled]
+    begin = begin_of(motion.niter, motion.begins)
+    last_segment = [point for point in points if point.since > begin]
+    evidence = Evidence(
+        niter=motion.niter,
+        tolerance=tolerance,
+        points=last_segment,
+        to_last=[(niter, scale * distance) for niter, distance in motion.to_last if niter > begin],
+        drift_ratio=motion.drift_ratio,
+        lag=motion.lag,
+        learning_rates=learning_rates,
+        begin=begin,
+        broken_since=motion.broken_since,
+        stopped_since=motion.stopped_since,
+    )
+    found = judge(evidence)
+    moves = STATES.index("broken") < STATES.index(found.state) < STATES.index("not optimised")
+    return Doublings(
+        unit=quantity.unit,
+        contrast=motion.contrast,
+        tolerance=tolerance,
+        points=points,
+        state=found.state,
+        since=found.since,
+        quietest=_quietest(last_segment) if moves else None,
+        forecast=_forecast(evidence, quantity) if moves else None,
+        reaches=found.reaches,
+        size=found.size,
+        growth=evidence.growth,
+        reason=motion.reason if found.state == "broken" else "",
+    )
+
+
+def _doubling(niter: int, since: int, distance: float, scale: float, begins: Sequence[int]) -> Doubling:
+    begin = begin_of(niter, begins)
+    return Doubling(niter, since, distance, scale * distance / math.log2((niter - begin) / (since - begin)))
+
+
+def _quietest(points: Sequence[Doubling]) -> Quietest | None:
+    finite = [point for point in points if math.isfinite(point.relative)]
+    least = min(finite, key=lambda point: point.relative, default=None)
+    return None if least is None else Quietest(least.niter, least.relative)
+
+
+def _forecast(evidence: Evidence, quantity: Quantity) -> Forecast | None:
+    """Return what as many iterations again will bring: about as much as the last doubling did."""
+    last = evidence.last
+    if last is None or quantity.key not in FORECASTS or not math.isfinite(last.relative):
+        return None
+    low, high = FORECASTS[quantity.key]
+    niter = evidence.begin + 2 * (evidence.niter - evidence.begin)
+    return Forecast(niter, last.relative, low * last.relative, high * last.relative)
+
+
+def since_when(niters: Sequence[int], is_so: Sequence[bool]) -> int | None:
+    """Return the first iteration from which on all is so, None where the last one is not."""
+    found = None
+    for niter, so in zip(reversed(niters), reversed(is_so), strict=True):
+        if not so:
+            break
+        found = niter
     return found
 
 
-def evidence_of_series(
-    points: list[Point],
-    tensor: str,
-    engine: EngineHistories,
-    boundaries: Sequence[int] = (),
-    *,
-    drift_ratios: Curve,
-    travelled: Curve,
-    lag: int,
-    tolerance: float | None,
-) -> Evidence:
-    """Return the evidence on one series: of all there is, what belongs to its last segment."""
-    points, optimised = last_segment(points, tensor, engine, boundaries)
-    # Ratios that look back beyond the segment's beginning say nothing of it; over a single snapshot they say nothing.
-    inside = {point.niter for point in points[lag - 1 :]} if lag > 1 else set()
-    return Evidence(
-        points=points,
-        learning_rates=engine.learning_rates.get(tensor, []),
-        drift_ratios=[pair for pair in drift_ratios if pair[0] in inside],
-        travelled=[pair for pair in travelled if pair[0] in inside],
-        lag=lag,
-        tolerance=tolerance,
-        optimised=optimised,
-    )
+def still_since(niters: Sequence[int], moves: Sequence[float], size: float) -> int | None:
+    """Return the iteration since which a quantity stands still, None where it moved over the last two intervals.
+
+    `moves`: how far it moved from each checkpoint to the next; `size` of its values, by which rounding is known.
+    """
+    still = [move <= SMALLEST_MOVE * size for move in moves]
+    count = next((k for k, so in enumerate(reversed(still)) if not so), len(still))
+    return niters[-1 - count] if count >= min(2, len(still)) and count else None
+
+
+def size_of(tensor: str, rms: float, dx: float) -> float:
+    """Return the size of a tensor's values, by which rounding is known; `rms` of them, of positions in px; `dx` in Å.
+
+    Of 1 - amplitude it is that of the amplitude, of which it was worked out.
+    """
+    return max(rms, 1.0) if tensor == "obja" else dx * rms if tensor == "probe_pos_shifts" else rms

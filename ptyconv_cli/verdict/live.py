@@ -1,80 +1,153 @@
-"""What a live monitor remembers for its verdict: aligned changes, and how far the last snapshots have moved."""
+"""What a live monitor remembers for its verdict: sketches, fewer of older snapshots, so that memory is bounded."""
 
 import math
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ptyconv_cli.metrics.change import Change
+import numpy as np
+import torch
+
+from ptyconv_cli.metrics.contrast import contrasts
+from ptyconv_cli.metrics.distances import Distances, Values, distances
 from ptyconv_cli.metrics.sketch import Places, Sketch
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.metrics.trajectory import trajectory
-from ptyconv_cli.results.history import Curve, EngineHistories, Point
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
+from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.trajectory import LAG, lag_of
-from ptyconv_cli.verdict.evidence import evidence_of_series
-from ptyconv_cli.verdict.rules import RUNNING, Evidence
+from ptyconv_cli.verdict.evidence import VANISHED, Motion, doublings_of, size_of, still_since
+from ptyconv_cli.verdict.segments import begin_of, half_of, segment_begins, stopped_since
 
-KEPT = LAG + RUNNING
-"""Sketches of each tensor: the last drift ratios, as many as a verdict looks at, reach back so far."""
+PER_OCTAVE, OCTAVES = 16, 3
+"""Sketches kept from an iteration to twice that, and how far back: a verdict looks back to a quarter."""
 
 
 class LiveEvidence:
-    """Watches snapshots, the first of which is the monitor's baseline, and gives the evidence for a verdict.
+    """Watches snapshots, the first of which is the monitor's baseline, at iteration 0.
 
-    A step costs no more than sketches; distances are worked out, and remembered, when they are asked for.
+    A step costs a sketch of each tensor, and its distances from the one before and the one at half of its iterations.
     """
 
     def __init__(self, first: Snapshot) -> None:
-        self._places = {name: Places(name, tuple(values.shape), values.device) for name, values in first.values.items()}
-        self._sketches: dict[str, deque[tuple[int, Sketch]]] = {
-            name: deque([(0, places.sketch(first.values[name]))], maxlen=KEPT) for name, places in self._places.items()
+        self._last = first
+        self._tensors = {
+            name: _Tensor(name, tuple(values.shape), values.device) for name, values in first.values.items()
         }
-        self._points: dict[str, list[Point]] = {}
-        self._drift_ratios: dict[str, dict[int, float]] = {name: {} for name in self._places}
-        self._travelled: dict[str, dict[int, float]] = {name: {} for name in self._places}
-        self._seen, self._dx = 1, first.dx
-        self._last_niter: int | None = None
+        self._note(first, 0)
 
-    def note(self, snapshot: Snapshot, changes: Mapping[str, Change], niter: int) -> None:
-        """Note the snapshot of iteration `niter` and its changes, by series key."""
-        for key, change in changes.items():
-            value = math.nan if change.aligned is None else change.aligned
-            self._points.setdefault(key, []).append(Point(niter, self._last_niter, value, change.voxels))
-        for name, places in self._places.items():
-            self._sketches[name].append((niter, places.sketch(snapshot.values[name])))
-        self._seen, self._last_niter = self._seen + 1, niter
+    def note(self, snapshot: Snapshot, niter: int) -> None:
+        """Note the snapshot of iteration `niter`."""
+        self._last = snapshot
+        self._note(snapshot, niter)
 
-    @property
-    def _lag(self) -> int:
-        return lag_of(self._seen)
+    def _note(self, snapshot: Snapshot, niter: int) -> None:
+        for name, tensor in self._tensors.items():
+            tensor.note(tensor.places.sketch(snapshot.values[name]), niter, snapshot.dx)
 
-    def evidence(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, float]) -> dict[str, Evidence]:
-        """Return the evidence by series key; learning rates and tolerances are by tensor."""
-        for name in self._places:
-            self._look_back(name)
-        engine = EngineHistories(learning_rates=dict(learning_rates))
-        return {
-            series.key: evidence_of_series(
-                self._points.get(series.key, []),
-                series.tensor,
-                engine,
-                drift_ratios=list(self._drift_ratios[series.tensor].items()),
-                travelled=list(self._travelled[series.tensor].items()),
-                lag=self._lag,
-                tolerance=tolerances.get(series.tensor),
-            )
-            for series in SERIES
-            if series.tensor in self._places
-        }
+    def doublings(
+        self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]
+    ) -> dict[str, Doublings]:
+        """Return the changes per doubling by tensor; learning rates and tolerances are by tensor, too."""
+        measured_by, dx = contrasts(self._last.values), self._last.dx
+        engine, found = EngineHistories(learning_rates=dict(learning_rates)), {}
+        for quantity in QUANTITIES:
+            if quantity.key in self._tensors:
+                tolerance = tolerances.get(quantity.key)
+                contrast = measured_by.get(quantity.key, dx)
+                found[quantity.key] = doublings_of(
+                    self._tensors[quantity.key].motion(engine, contrast, dx),
+                    quantity,
+                    quantity.tolerance if tolerance is None else tolerance.value(dx),
+                    engine.learning_rates.get(quantity.key, []),
+                )
+        return found
 
-    def _look_back(self, name: str) -> None:
-        """Work out the last drift ratios of a tensor, those that are not known yet."""
-        sketches = list(self._sketches[name])
-        for k in range(max(len(sketches) - RUNNING, self._lag), len(sketches)):
-            niter, now = sketches[k]
-            if niter in self._travelled[name]:
-                continue
-            three = [sketches[k - self._lag][1], sketches[k - 1][1], now]
-            _, _, (far, step) = trajectory(self._places[name], three, [0, 1, 2], self._dx).aligned
-            self._travelled[name][niter] = far
-            self._drift_ratios[name][niter] = far / step if step else math.nan
+
+class _Tensor:
+    """What is remembered of one tensor: the newer sketches by iteration, and plain numbers of all snapshots."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], device: torch.device) -> None:
+        self.places = Places(name, shape, device)
+        self._sketches: dict[int, Sketch] = {}
+        self._niters: list[int] = []
+        self._moves: list[float] = []
+        self._doubled: list[tuple[int, int, float]] = []
+        self._broken_since: int | None = None
+
+    def note(self, sketch: Sketch, niter: int, dx: float) -> None:
+        """Remember a snapshot, and how far it is from the one before and the one at half."""
+        known = [*(niters := list(self._sketches)), niter]
+        half = half_of(known, (0,))
+        at = [known[-2]] if niters else []
+        at += [known[half]] if half is not None else []
+        found = self._distances(sketch, at, dx)
+        self._moves += found.raw[:1]
+        if half is not None:
+            self._doubled.append((niter, known[half], found.aligned[-1]))
+        finite = np.isfinite(sketch.values).all()
+        self._broken_since = None if finite else self._broken_since or niter
+        self._niters.append(niter)
+        self._sketches[niter] = sketch
+        self._thin(niter)
+
+    def motion(self, engine: EngineHistories, contrast: float, dx: float) -> Motion:
+        """Return how the tensor moved, up to the last snapshot."""
+        niter, last = self._niters[-1], self._sketches[self._niters[-1]]
+        begins = segment_begins(self.places.name, engine)
+        at = [one for one in self._sketches if one < niter]
+        found = self._distances(last, at, dx)
+        to_last = list(zip(at, found.aligned, strict=True))
+        lag = lag_of(len(self._niters) - 1)  # without the baseline, which no checkpoint is
+        vanished = self.places.name == "probe" and last.total == 0
+        broken = niter if vanished or math.isnan(contrast) else None
+        still = still_since(self._niters, self._moves, size_of(self.places.name, _rms(last.values), dx))
+        stopped = stopped_since(self.places.name, engine, self._niters[-2] if len(self._niters) > 1 else 0, niter)
+        reasons = {"reason": VANISHED} if vanished else {}
+        return Motion(
+            niter=niter,
+            contrast=contrast,
+            doubled=self._doubled_since(begin_of(niter, begins), dx),
+            to_last=to_last,
+            drift_ratio=self._drift_ratio(dict(to_last), lag),
+            lag=lag,
+            begins=begins,
+            broken_since=self._broken_since if self._broken_since is not None else broken,
+            stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
+            **reasons,
+        )
+
+    def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
+        """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""
+        if begin == 0:
+            return self._doubled
+        inside, doubled = [niter for niter in self._sketches if niter > begin], []
+        for place in range(1, len(inside)):
+            half = half_of(inside[: place + 1], (begin,))
+            if half is not None:
+                found = self._distances(self._sketches[inside[place]], [inside[half]], dx)
+                doubled.append((inside[place], inside[half], found.aligned[0]))
+        return doubled
+
+    def _drift_ratio(self, to_last: Mapping[int, float], lag: int) -> float:
+        if lag < 2:
+            return math.nan
+        one = to_last[self._niters[-2]]
+        return to_last[self._niters[-1 - lag]] / one if one else math.nan
+
+    def _distances(self, later: Sketch, at: Sequence[int], dx: float) -> Distances:
+        earlier = [Values(self._sketches[niter].values, self._sketches[niter].total) for niter in at]
+        return distances(self.places, later, earlier, dx)
+
+    def _thin(self, niter: int) -> None:
+        """Drop sketches that are too old, and all but `PER_OCTAVE` an octave, except the last ones."""
+        recent = set(self._niters[-LAG - 1 :])
+        kept: dict[int, Sketch] = {}
+        places_taken = set[int]()
+        for one, sketch in reversed(self._sketches.items()):
+            place = math.floor(PER_OCTAVE * math.log2(one)) if one else -1
+            if one in recent or (one > niter / 2**OCTAVES and place not in places_taken):
+                kept[one] = sketch
+                places_taken.add(place)
+        self._sketches = dict(reversed(kept.items()))
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))

@@ -1,194 +1,175 @@
-"""Has a series settled, and since when? Pure functions of histories. Rules: docs/verdict.md."""
+"""Has a quantity converged? Pure functions of its changes per doubling. Rules: docs/verdict.md."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ptyconv_cli.results.history import Curve, Point
-from ptyconv_cli.results.text import percent
-from ptyconv_cli.results.verdict import SeriesVerdict
-from ptyconv_cli.verdict.trend import theil_sen
+from ptyconv_cli.results.doublings import Doubling
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.verdict.segments import NEAR
 
-FEWEST = 8
-"""Finite points that a verdict needs."""
+STATES = (
+    "broken",
+    "drifting",
+    "jittering",
+    "step-limited",
+    "converging",
+    "insufficient",
+    "converged",
+    "not optimised",
+)
+"""From the worst on."""
 
-FLAT = 0.46
-"""Slope of ln(change per iteration) over ln(iteration), to both sides, within which a series is flat.
+LESS = 0.8
+"""Of the change of the doubling before: a doubling that brings less than this is converging."""
 
-A fall with the square root of the iterations, 0.5, must not pass, and half of the interval lies to each side of it.
-"""
+MOVED_AWAY = 1.25
+"""Times the least change per doubling above which a quantity has moved away since."""
 
-LOW = 0.1
-"""Share of its peak that a settled series has fallen to."""
+FLAT = 0.15
+"""Slope of ln(distance to the last) over ln(iterations before it) below which checkpoints scatter about a point."""
 
-RECENT, DROP = 5, 0.24
-"""The last points that are compared with those before, and how far (ln) below them they may be, their scatter added.
+RATE_FELL = 2.0
+"""Factor by which a learning rate must fall over a doubling to be what limits the change."""
 
-A series that was flat for long and then falls again is still flat on the whole.
-"""
-
-RISEN, RUNNING = 3.0, 3
-"""Times its minimum that a series is above it, for so many points running, when it rises."""
-
-FAR = 5.0
-"""Ln of the multiple of the iterations so far beyond which nothing is foretold."""
-
-Array = NDArray[np.float64]
+FARTHEST = 64
+"""Multiple of the iterations so far beyond which nothing is foretold."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the verdict on a series goes by, all of one segment.
+    """What the verdict on one quantity goes by, all of its last segment, which begins after iteration `begin`.
 
-    `points` of the aligned change; `learning_rates` of the tensor, empty where they are not known; `drift_ratios` of
-    the tensor over `lag` snapshots, and the distances `travelled` over as many; `tolerance`: the distance that counts
-    as settled, in the unit of the tensor's trajectory, None for the relative rule; `optimised`: whether the tensor was.
+    `points`: the changes per doubling, in order; `to_last`: by iteration, how far checkpoints are from the last one,
+    `niter`, in the unit of the change, in order; `drift_ratio` over `lag` checkpoints, NaN where it is not known;
+    `learning_rates` empty where they are not known. `broken_since` and `stopped_since`: the iteration from which on it
+    is NaN, or is not optimised or stood still, None where it is not so.
     """
 
-    points: Sequence[Point]
-    learning_rates: Curve = field(default_factory=list)
-    drift_ratios: Curve = field(default_factory=list)
-    travelled: Curve = field(default_factory=list)
+    niter: int
+    tolerance: float
+    points: Sequence[Doubling]
+    to_last: Curve = field(default_factory=list)
+    drift_ratio: float = math.nan
     lag: int = 0
-    tolerance: float | None = None
-    optimised: bool = True
+    learning_rates: Curve = field(default_factory=list)
+    begin: int = 0
+    broken_since: int | None = None
+    stopped_since: int | None = None
 
-    def until(self, niter: int) -> "Evidence":
-        """Return what was known at an iteration."""
-        return replace(
-            self,
-            points=[point for point in self.points if point.niter <= niter],
-            drift_ratios=[pair for pair in self.drift_ratios if pair[0] <= niter],
-            travelled=[pair for pair in self.travelled if pair[0] <= niter],
-        )
+    @property
+    def last(self) -> Doubling | None:
+        """The doubling that ends at the last checkpoint."""
+        return self.points[-1] if self.points and self.points[-1].niter == self.niter else None
+
+    @property
+    def before(self) -> Doubling | None:
+        """The doubling that ends where the last one begins, or as near to there as half of the iterations allow."""
+        return nearest_half(self.points, self.niter, self.begin)
+
+    @property
+    def growth(self) -> float:
+        """How many times the doubling before the last one changed it, NaN where that is not known."""
+        last, before = self.last, self.before
+        if last is None or before is None:
+            return math.nan
+        return last.relative / before.relative if before.relative else math.inf if last.relative else math.nan
 
 
-def judge(evidence: Evidence) -> SeriesVerdict:
-    """Return the verdict on a series, and the iteration since which it has been the same."""
-    verdict, since = _judge_now(evidence), None
-    for point in reversed(evidence.points):
-        if _judge_now(evidence.until(point.niter)).state != verdict.state:
+def nearest_half(points: Sequence[Doubling], niter: int, begin: int = 0) -> Doubling | None:
+    """Return the point nearest to half of the iterations since `begin`, None where none is near enough."""
+    half = (niter - begin) / 2
+    nearest = min(points, key=lambda point: (abs(point.niter - begin - half), point.niter), default=None)
+    if nearest is None or not 1 / NEAR <= (nearest.niter - begin) / half <= NEAR:
+        return None
+    return nearest
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The `state` of a quantity, and what goes with it: see `results.doublings.Doublings`."""
+
+    state: str
+    since: int | None = None
+    reaches: int | None = None
+    size: float | None = None
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Return the state of a quantity: the first of docs/verdict.md's rules that fits."""
+    if evidence.broken_since is not None:
+        return Judgement("broken", evidence.broken_since)
+    if evidence.stopped_since is not None:
+        return Judgement("not optimised", evidence.stopped_since)
+    last, before = evidence.last, evidence.before
+    if last is None or before is None or not math.isfinite(last.relative + before.relative):
+        return Judgement("insufficient")
+    if _within(evidence, last):
+        if _follows_the_learning_rate(evidence, last, before):
+            return Judgement("step-limited")
+        return Judgement("converged", _within_since(evidence))
+    if _scatters_about_a_point(evidence, last):
+        return Judgement("jittering", size=_scatter(evidence, last))
+    if last.relative < LESS * before.relative:
+        return Judgement("converging", reaches=_reaches(evidence, last, before))
+    return Judgement("drifting")
+
+
+def _within(evidence: Evidence, last: Doubling) -> bool:
+    """Say whether neither the last doubling nor, by its trend, the next moves it by more than the tolerance."""
+    near = all(distance <= evidence.tolerance for _, distance in _over(evidence.to_last, last.since))
+    growth = max(1.0, evidence.growth) if last.relative else 1.0
+    return near and last.relative * growth <= evidence.tolerance
+
+
+def _over(curve: Curve, since: int) -> Curve:
+    return [(niter, value) for niter, value in curve if niter >= since]
+
+
+def _within_since(evidence: Evidence) -> int:
+    """Return the first iteration from which on all checkpoints lie within the tolerance of the last."""
+    since = evidence.niter
+    for niter, distance in reversed(evidence.to_last):
+        if not distance <= evidence.tolerance:
             break
-        since = point.niter
-    return replace(verdict, since=since)
+        since = niter
+    return since
 
 
-def _judge_now(evidence: Evidence) -> SeriesVerdict:
-    """Return the verdict without its iteration. What has settled must have so at the snapshot before, too."""
-    verdict = _judge_alone(evidence)
-    if verdict.state == "settled" and _judge_alone(evidence.until(evidence.points[-2].niter)).state != "settled":
-        return SeriesVerdict("insufficient", f"{verdict.reason}, but only since the last snapshot")
-    return verdict
-
-
-def _judge_alone(evidence: Evidence) -> SeriesVerdict:
-    points = evidence.points
-    if not evidence.optimised:
-        return SeriesVerdict("not optimised", "the engine doesn't optimise it at this stage")
-    if points and all(point.value == 0 and point.voxels != 0 for point in points):
-        return SeriesVerdict("not optimised", "it didn't change at all")
-    unusable = _unusable(points)
-    if unusable:
-        return SeriesVerdict("unusable", unusable)
-    niters, changes = _per_iteration(points)
-    if len(niters) < FEWEST:
-        return SeriesVerdict("insufficient", f"a verdict needs {FEWEST} changes, it has {len(niters)}")
-    if niters[-1] < 2 * niters[0]:
-        return SeriesVerdict("insufficient", f"from iteration {niters[0]:.0f} to {niters[-1]:.0f} is no factor of 2")
-    return _judge_trend(evidence, niters, changes)
-
-
-def _unusable(points: Sequence[Point]) -> str:
-    """Say why the last half of the points cannot be used, "" where it can."""
-    recent = points[len(points) // 2 :]
-    if sum(point.voxels == 0 for point in recent) > len(recent) / 2:
-        return "its mask is empty: no voxel lies strictly beyond the percentile"
-    broken = [not math.isfinite(point.value) for point in recent]
-    if broken and (broken[-1] or sum(broken) > len(broken) / 2):
-        return "its values are not finite"
-    return ""
-
-
-def _per_iteration(points: Sequence[Point]) -> tuple[Array, Array]:
-    """Return iterations and changes per iteration, where they are known and above 0."""
-    known = [(p.niter, p.value / p.interval) for p in points if p.interval and 0 < p.value < math.inf]
-    niters, changes = np.array(known, np.float64).reshape(-1, 2).T
-    return niters, changes
-
-
-def _judge_trend(evidence: Evidence, niters: Array, changes: Array) -> SeriesVerdict:
-    half = math.ceil(len(niters) / 2)
-    times, logs = np.log(niters[-half:]), np.log(changes[-half:])
-    slope = theil_sen(times, logs)
-    level = float(np.median(changes[-max(len(changes) // 4, RUNNING) :]) / changes.max())
-    if evidence.tolerance is not None and evidence.travelled:
-        moved = f"it moved {evidence.travelled[-1][1]:.2g} over the last {evidence.lag} snapshots"
-        if evidence.travelled[-1][1] <= evidence.tolerance:
-            return SeriesVerdict("settled", f"{moved}, the tolerance is {evidence.tolerance:g}")
-    if slope.low > FLAT:
-        return SeriesVerdict("rising", f"its change per iteration grows (power {slope.median:.1f} of the iteration)")
-    if (changes[-RUNNING:] > RISEN * changes.min()).all():
-        return SeriesVerdict("rising", f"its change is {changes[-1] / changes.min():.1f} times its minimum")
-    if slope.low > -FLAT and slope.high < FLAT and not _falls_again(times, logs, slope.median):
-        return _judge_flat(evidence, level)
-    if _follows_the_learning_rate(evidence, niters[-half:], logs):
-        return SeriesVerdict("step-limited", "it changes less only because its learning rate falls")
-    if slope.median < 0:
-        return _improving(niters[-half:], logs, level)
-    return SeriesVerdict("insufficient", "it scatters too much to tell")
-
-
-def _judge_flat(evidence: Evidence, level: float) -> SeriesVerdict:
-    drift = [ratio for _, ratio in evidence.drift_ratios[-RUNNING:] if math.isfinite(ratio)]
-    if not drift:
-        return SeriesVerdict("insufficient", "flat, but there are too few snapshots to tell jitter from travel")
-    ratio, lag = float(np.median(drift)), evidence.lag
-    if evidence.tolerance is not None:
-        return SeriesVerdict("drifting", f"flat, and it moves more than the tolerance of {evidence.tolerance:g}")
-    if ratio >= math.sqrt(lag) + 1:
-        return SeriesVerdict(
-            "drifting", f"its steps stay as they are and go one way (drift ratio {ratio:.1f} of {lag})"
-        )
-    if level > LOW:
-        return SeriesVerdict("insufficient", f"flat, but still at {percent(level)} of its peak")
-    return SeriesVerdict(
-        "settled", f"flat at {percent(level)} of its peak, and it jitters (drift ratio {ratio:.1f} of {lag})"
-    )
-
-
-def _falls_again(times: Array, logs: Array, slope: float) -> bool:
-    """Say whether the last points may be well below those before: their scatter counts against them."""
-    before, last = logs[:-RECENT], np.sort(logs[-RECENT:])
-    if len(before) < 3:
+def _follows_the_learning_rate(evidence: Evidence, last: Doubling, before: Doubling) -> bool:
+    """Say whether it changes less only because its learning rate fell: change over rate did not fall."""
+    rates = [_mean_rate(evidence.learning_rates, point) for point in (before, last)]
+    if not all(rate > 0 for rate in rates) or rates[1] * RATE_FELL > rates[0]:
         return False
-    left = logs - slope * times
-    scatter = 1.4826 * np.median(np.abs(left - np.median(left)))  # as a standard deviation
-    recent = last[1:-1].mean()  # without the extremes: one may be an outlier
-    return bool(np.median(before) - recent + scatter >= DROP)
+    return last.relative / rates[1] >= before.relative / rates[0]
 
 
-def _follows_the_learning_rate(evidence: Evidence, niters: Array, logs: Array) -> bool:
-    """Say whether the change falls no quicker than the learning rate does, and that does fall."""
-    recorded = dict(evidence.learning_rates)
-    compared = {point.niter: range((point.since or 0) + 1, point.niter + 1) for point in evidence.points}
-    rates = np.array([np.mean([recorded.get(n, math.nan) for n in compared[int(niter)]]) for niter in niters])
-    if not (rates > 0).all() or rates[-1] > rates[0] / 2:
+def _mean_rate(rates: Curve, point: Doubling) -> float:
+    found = [rate for niter, rate in rates if point.since < niter <= point.niter]
+    return sum(found) / len(found) if found else math.nan
+
+
+def _scatters_about_a_point(evidence: Evidence, last: Doubling) -> bool:
+    if not evidence.drift_ratio < math.sqrt(evidence.lag) + 1:
         return False
-    return theil_sen(np.log(niters), logs - np.log(rates)).low > -FLAT
+    found = [(evidence.niter - n, distance) for n, distance in _over(evidence.to_last, last.since) if distance > 0]
+    if len(found) < 3:
+        return False
+    apart, distances = np.log(np.array(found, np.float64)).T
+    return float(np.polyfit(apart, distances, 1)[0]) < FLAT
 
 
-def _improving(niters: Array, logs: Array, level: float) -> SeriesVerdict:
-    by_time = theil_sen(niters, logs)
-    half_life = math.log(2) / -by_time.median if by_time.median < 0 else None
-    reason = f"falls, at {percent(level)} of its peak"
-    if half_life is None or level <= LOW:
-        return SeriesVerdict("improving", reason, half_life=half_life)
-    power = theil_sen(np.log(niters), logs)
-    reached, earliest, latest = (
-        round(niters[-1] * math.exp(math.log(level / LOW) / -slope)) if slope < -math.log(level / LOW) / FAR else None
-        for slope in (power.median, power.low, power.high)
-    )
-    return SeriesVerdict("improving", reason, half_life=half_life, reaches=(reached, earliest, latest))
+def _scatter(evidence: Evidence, last: Doubling) -> float:
+    """Return the RMS distance from the point that it scatters about: √2 less than that between two checkpoints."""
+    squares = [distance**2 for _, distance in _over(evidence.to_last, last.since)]
+    return math.sqrt(sum(squares) / len(squares) / 2)
+
+
+def _reaches(evidence: Evidence, last: Doubling, before: Doubling) -> int | None:
+    """Return the iteration at which the power law through the last two doublings comes down to the tolerance."""
+    done, ratio = evidence.niter - evidence.begin, (last.niter - evidence.begin) / (before.niter - evidence.begin)
+    power = math.log(before.relative / last.relative) / math.log(ratio)
+    factor = max(last.relative / evidence.tolerance, 1.0) ** (1 / power)
+    return evidence.begin + round(done * factor) if factor < FARTHEST else None

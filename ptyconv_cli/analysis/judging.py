@@ -1,0 +1,144 @@
+"""From what was found at each checkpoint to distances between all, changes per doubling, and the verdict."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ptyconv_cli.analysis.distances import Comparer, shown_before
+from ptyconv_cli.analysis.steps import Step
+from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.trajectory import Distances, Trajectory, lag_of
+from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.verdict.evidence import NOT_FINITE, VANISHED, Motion, doublings_of, since_when, size_of, still_since
+from ptyconv_cli.verdict.histories import motions_of_histories
+from ptyconv_cli.verdict.run import conclude, stands_still_since, stopped_early
+from ptyconv_cli.verdict.segments import half_of, stopped_since
+
+VANISHES = 1e-9
+"""Of the largest intensity of a probe in the run: below it there is none left."""
+
+
+def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) -> dict[str, Trajectory]:
+    """Return the distances between checkpoints by tensor, none of a single checkpoint."""
+    if len(steps) < 2:
+        return {}
+    shown = [*shown_before(len(steps) - 1), len(steps) - 1]
+    found = {}
+    for name, comparer in comparers.items():
+        places = comparer.places
+        unit = next(series.unit for series in SERIES if series.tensor == name)
+        mean = steps[-1].compared[name].total / places.all_voxels if name == "probe" else 1.0
+        raw, aligned = (
+            Distances(
+                [
+                    [steps[k].compared[name].to(j, is_aligned) / scale for j in shown[:row]]
+                    for row, k in enumerate(shown)
+                ],
+                _drift_ratio(steps, name, is_aligned),
+            )
+            for is_aligned, scale in ((False, mean or 1.0), (True, 1.0))
+        )
+        found[name] = Trajectory(
+            niters=[steps[k].header.niter for k in shown],
+            unit="mean intensities" if name == "probe" else unit,
+            kept=len(places.at),
+            all_voxels=places.all_voxels,
+            lag=lag_of(len(steps)),
+            raw=raw,
+            aligned=aligned,
+        )
+    return found
+
+
+def _drift_ratio(steps: Sequence[Step], name: str, aligned: bool = True) -> Curve:
+    lag = lag_of(len(steps))
+    return [(steps[k].header.niter, _ratio_at(steps, k, name, lag, aligned)) for k in range(lag, len(steps)) if lag > 1]
+
+
+def _ratio_at(steps: Sequence[Step], place: int, name: str, lag: int, aligned: bool = True) -> float:
+    compared = steps[place].compared[name]
+    one = compared.to(place - 1, aligned)
+    return compared.to(place - lag, aligned) / one if one else math.nan
+
+
+def verdict_of(
+    steps: Sequence[Step],
+    engine: EngineHistories,
+    begins: Mapping[str, Sequence[int]],
+    tolerances: Mapping[str, Tolerance],
+) -> RunVerdict | None:
+    """Return the verdict on the last part of a run, None where the aligned change was not asked for.
+
+    `begins`: by tensor, the iterations after which its segments begin.
+    """
+    if not steps[-1].compared:
+        return None
+    rates_known = bool(engine.learning_rates)
+    doublings = _doublings(steps, engine, begins, tolerances)
+    verdict = conclude(doublings, rates_known)
+    since = stands_still_since(verdict)
+    if since is None or 2 * since <= steps[-1].header.niter:
+        return verdict
+    until = [step for step in steps if step.header.niter <= since]
+    if len(until) < 2:
+        return verdict
+    contrasts = steps[-1].contrasts  # it is the same since then
+    before = _doublings([*until[:-1], until[-1].with_contrasts(contrasts)], engine, begins, tolerances)
+    return stopped_early(conclude(before, rates_known), since, doublings)
+
+
+def _doublings(
+    steps: Sequence[Step],
+    engine: EngineHistories,
+    begins: Mapping[str, Sequence[int]],
+    tolerances: Mapping[str, Tolerance],
+) -> dict[str, Doublings]:
+    dx = steps[-1].header.dx
+    motions = {name: _motion(name, steps, engine, begins[name]) for name in steps[-1].compared}
+    motions |= motions_of_histories(engine, [step.header.niter for step in steps], begins)
+    return {
+        quantity.key: doublings_of(
+            motions[quantity.key],
+            quantity,
+            tolerances[quantity.key].value(dx) if quantity.key in tolerances else quantity.tolerance,
+            engine.learning_rates.get(quantity.key, []),
+        )
+        for quantity in QUANTITIES
+        if quantity.key in motions
+    }
+
+
+def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: Sequence[int]) -> Motion:
+    """Return how a tensor moved over the checkpoints of a part."""
+    niters = [step.header.niter for step in steps]
+    compared = [step.compared[name] for step in steps]
+    last = len(steps) - 1
+    doubled = []
+    for place in range(1, len(steps)):
+        half = half_of(niters[: place + 1], begins)
+        if half is not None:
+            doubled.append((niters[place], niters[half], compared[place].to(half)))
+    moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
+    lag = lag_of(len(steps))
+    broken = [step.not_finite.get(name, False) for step in steps]
+    vanished = _vanished([one.total for one in compared]) if name == "probe" else [False] * len(steps)
+    still = still_since(niters, moves, size_of(name, compared[last].size, steps[last].header.dx))
+    stopped = stopped_since(name, engine, niters[max(last - 1, 0)], niters[last])
+    return Motion(
+        niter=niters[last],
+        contrast=steps[last].contrasts.get(name, steps[last].header.dx),
+        doubled=doubled,
+        to_last=[(niters[place], distance) for place, distance in zip(*compared[last][0:3:2], strict=True)],
+        drift_ratio=_ratio_at(steps, last, name, lag) if lag > 1 else math.nan,
+        lag=lag,
+        begins=begins,
+        broken_since=since_when(niters, [one or other for one, other in zip(broken, vanished, strict=True)]),
+        stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
+        reason=NOT_FINITE if broken[last] else VANISHED,
+    )
+
+
+def _vanished(totals: Sequence[float]) -> list[bool]:
+    largest = max((total for total in totals if math.isfinite(total)), default=0.0)
+    return [total <= VANISHES * largest for total in totals]

@@ -1,0 +1,77 @@
+"""The sketched values of one tensor at every checkpoint, in a file: those of a long run don't fit into memory."""
+
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ptyconv_cli.errors import PtyconvError
+
+
+class StaleRow(Exception):
+    """A row of an earlier analysis is not what was written."""
+
+
+class CachedRows(NamedTuple):
+    """The rows that an earlier analysis left in a file, one for each of their `checksums` (CRC-32)."""
+
+    path: Path
+    checksums: Sequence[int]
+
+
+class Rows:
+    """Float32 arrays of one shape, a row for each checkpoint.
+
+    New rows go into a temporary file, which is gone with this object; the ones in the cache stay where they are.
+    """
+
+    def __init__(self, shape: tuple[int, ...], cached: CachedRows | None = None) -> None:
+        self._shape, self._size = shape, 4 * int(np.prod(shape))
+        self._cached = cached or CachedRows(Path(), ())
+        self.checksums = list(self._cached.checksums)
+        self._new = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with this object
+
+    def add(self, values: np.ndarray) -> None:
+        """Add a row; raise PtyconvError where there is no room for it."""
+        content = values.astype(np.float32).tobytes()
+        try:
+            self._new.seek(0, 2)
+            self._new.write(content)
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise PtyconvError(
+                f"{folder}: no room for temporary files ({error.strerror}); set the variable TMPDIR to another folder"
+            ) from error
+        self.checksums.append(zlib.crc32(content))
+
+    def read(self, row: int) -> np.ndarray:
+        """Return a row; raise StaleRow where an earlier analysis did not leave it as its checksum says."""
+        new = row - len(self._cached.checksums)
+        if new >= 0:
+            self._new.seek(new * self._size)
+            content = self._new.read(self._size)
+        else:
+            content = self._read_cached(row)
+        if zlib.crc32(content) != self.checksums[row]:
+            raise StaleRow(f"{self._cached.path}: row {row} is not what was written")
+        return np.frombuffer(content, np.float32).reshape(self._shape)
+
+    def _read_cached(self, row: int) -> bytes:
+        try:
+            with self._cached.path.open("rb") as file:
+                file.seek(row * self._size)
+                return file.read(self._size)
+        except OSError as error:
+            raise StaleRow(str(error)) from error
+
+    def append_to(self, path: Path) -> None:
+        """Write the new rows into a file, behind the cached ones, which are there already; OSError where that fails."""
+        with path.open("r+b" if self._cached.checksums else "wb") as file:
+            file.truncate(len(self._cached.checksums) * self._size)
+            file.seek(0, 2)
+            self._new.seek(0)
+            while content := self._new.read(1 << 22):
+                file.write(content)

@@ -1,0 +1,84 @@
+"""The verdict for a terminal of 80 columns: a sentence, the table of changes per doubling, and what to do."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings
+from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.verdict.rules import NEAR
+from ptyconv_cli.verdict.sentences import rounded
+
+WIDTH, LABEL_WIDTH = 80, 21
+MOST_COLUMNS = 4
+
+Line = tuple[str, str]
+"""A line, and the state that it is about, for its colour."""
+
+
+def verdict_lines(verdict: RunVerdict) -> list[Line]:
+    """Return the verdict line by line; the last one says what to do."""
+    lines = [(line, verdict.state) for line in _wrapped(verdict_line(verdict))]
+    table = doublings_table(verdict)
+    lines += [("", ""), *table] if table else []
+    lines += [("", ""), *((line, "") for line in _wrapped(verdict.remark))] if verdict.remark else []
+    return [*lines, ("", ""), *((line, verdict.state) for line in _wrapped(verdict.advice))]
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return text in lines, none of which begins with the unit of the number before."""
+    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times)\b|%)", "\N{NO-BREAK SPACE}", text)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, WIDTH)]
+
+
+def verdict_line(verdict: RunVerdict) -> str:
+    """Return the verdict in a line: its state and sentence."""
+    return f"{verdict.state}: {verdict.sentence}"
+
+
+def doublings_table(verdict: RunVerdict) -> list[Line]:
+    """Return the changes over the last doublings, a row for each quantity; nothing where there are none yet."""
+    columns = _columns(verdict)
+    if not columns:
+        return []
+    heads = [f"{point.since}→{point.niter}" for point in columns]
+    width = max(map(len, heads)) + 2
+    foretold = any(found.forecast for found in verdict.doublings.values())
+    room = WIDTH - LABEL_WIDTH - (20 if foretold else 0)
+    columns, heads = columns[-(room // width) :], heads[-(room // width) :]
+    title = f"{'change per doubling':<{LABEL_WIDTH}}" + "".join(f"{head:>{width}}" for head in heads)
+    lines = [(title + ("   as much again" if foretold else ""), "")]
+    for quantity in QUANTITIES:
+        found = verdict.doublings.get(quantity.key)
+        if found is None or (found.state == "not optimised" and quantity.key in ("tilt", "thickness")):
+            continue
+        label = f"{quantity.label:<{LABEL_WIDTH - 4}}{quantity.unit:<4}"
+        lines.append((f"{label}{_row(found, columns, width)}".rstrip(), found.state))
+    return lines
+
+
+def _row(found: Doublings, columns: Sequence[Doubling], width: int) -> str:
+    if found.state == "not optimised":
+        since = f" since {found.since}" if found.since and found.points and found.points[0].niter <= found.since else ""
+        return f"   not optimised{since}"
+    by_niter = {point.niter: point for point in found.points}
+    values = [rounded(by_niter[one.niter].relative) if one.niter in by_niter else "-" for one in columns]
+    row = "".join(f"{value:>{width}}" for value in values)
+    forecast = found.forecast
+    if forecast is None:
+        return f"{row}   -"
+    return f"{row}   {rounded(forecast.relative)} ({rounded(forecast.low)} to {rounded(forecast.high)})"
+
+
+def _columns(verdict: RunVerdict) -> list[Doubling]:
+    """Return the last doublings, each ending where the next begins, of the quantity that the verdict is of."""
+    of_one = [verdict.doublings[verdict.worst], *verdict.doublings.values()]
+    points = next((found.points for found in of_one if found.points), [])
+    chain = list(points[-1:])
+    while chain and len(chain) < MOST_COLUMNS:
+        begin = chain[0].since
+        before = min((p for p in points if p.niter < chain[0].niter), key=lambda p: abs(p.niter - begin), default=None)
+        if before is None or not begin / NEAR <= before.niter <= begin * NEAR:
+            break
+        chain.insert(0, before)
+    return chain
