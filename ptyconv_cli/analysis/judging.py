@@ -10,7 +10,7 @@ from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.trajectory import Distances, Trajectory, lag_of
 from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.evidence import NOT_FINITE, VANISHED, Motion, doublings_of, since_when, size_of, still_since
+from ptyconv_cli.verdict.evidence import NOT_FINITE, SMALLEST_MOVE, VANISHED, Motion, doublings_of, since_when, size_of, still_since
 from ptyconv_cli.verdict.histories import motions_of_histories
 from ptyconv_cli.verdict.run import conclude, stands_still_since, stopped_early
 from ptyconv_cli.verdict.segments import half_of, stopped_since
@@ -59,7 +59,8 @@ def _drift_ratio(steps: Sequence[Step], name: str, aligned: bool = True) -> Curv
 def _ratio_at(steps: Sequence[Step], place: int, name: str, lag: int, aligned: bool = True) -> float:
     compared = steps[place].compared[name]
     one = compared.to(place - 1, aligned)
-    return compared.to(place - lag, aligned) / one if one else math.nan
+    moved = one > SMALLEST_MOVE * size_of(name, compared.size, steps[place].header.dx)
+    return compared.to(place - lag, aligned) / one if moved else math.nan  # rounding has no direction
 
 
 def verdict_of(

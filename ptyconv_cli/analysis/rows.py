@@ -1,6 +1,7 @@
 """The sketched values of one tensor at every checkpoint, in a file: those of a long run don't fit into memory."""
 
 import tempfile
+import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ptyconv_cli.errors import PtyconvError
+
+
+IN_MEMORY = 1 << 23
+"""Bytes of new rows that are kept in memory; more go into a temporary file."""
 
 
 class StaleRow(Exception):
@@ -25,14 +30,15 @@ class CachedRows(NamedTuple):
 class Rows:
     """Float32 arrays of one shape, a row for each checkpoint.
 
-    New rows go into a temporary file, which is gone with this object; the ones in the cache stay where they are.
+    More new ones than a few go into a temporary file, which is gone with this object; the ones in the cache stay where they are.
     """
 
     def __init__(self, shape: tuple[int, ...], cached: CachedRows | None = None) -> None:
         self._shape, self._size = shape, 4 * int(np.prod(shape))
         self._cached = cached or CachedRows(Path(), ())
         self.checksums = list(self._cached.checksums)
-        self._new = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with this object
+        self._new = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is closed with this object
+        weakref.finalize(self, self._new.close)
 
     def add(self, values: np.ndarray) -> None:
         """Add a row; raise PtyconvError where there is no room for it."""

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from ptyconv_cli.analysis.follow import Look
 from ptyconv_cli.cli.console import Screen, say
-from ptyconv_cli.cli.summary import WIDTH, heading, sparkline, verdict_line
+from ptyconv_cli.cli.summary import WIDTH, heading, sparkline
+from ptyconv_cli.cli.verdict_lines import verdict_line, verdict_lines
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import shortened
@@ -60,19 +61,22 @@ def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
     if look.analysis is None:
         return [(shortened(_waits_for(look, name), WIDTH), ""), *_waiting(look)]
     analysis = look.analysis
-    verdict, points = analysis.verdict, analysis.aligned_points or analysis.points
-    header = f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}"
-    lines = [(heading(analysis), ""), (f"{header}  {'verdict':<14}{'since':>5}" if verdict else header.rstrip(), "")]
-    for series in SERIES:
-        if series.key in points:
-            values = [point.value for point in points[series.key]]
-            found = verdict.series[series.key] if verdict else None
-            judged = f"  {found.state:<14}{found.since or '':>5}" if found else ""
-            row = f"{series.key:<17}{series.unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}{judged}"
-            lines.append((row.rstrip(), found.state if found else ""))
-    if verdict:
-        lines.append((verdict_line(verdict, analysis.engine.loss), verdict.state))
+    lines = [(heading(analysis), "")]
+    if analysis.verdict:
+        lines += [("", ""), *verdict_lines(analysis.verdict), ("", "")]
+    else:
+        lines += _table_of_changes(analysis)
     return [*lines, *[(line, "") for line in textwrap.wrap(progress_line(analysis, now), WIDTH)], *_waiting(look)]
+
+
+def _table_of_changes(analysis: RunAnalysis) -> list[tuple[str, str]]:
+    lines = [(f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}".rstrip(), "")]
+    for series in SERIES:
+        if series.key in analysis.points:
+            values = [point.value for point in analysis.points[series.key]]
+            row = f"{series.key:<17}{series.unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}"
+            lines.append((row.rstrip(), ""))
+    return lines
 
 
 def live_line(look: Look, now: float) -> str:
@@ -81,7 +85,7 @@ def live_line(look: Look, now: float) -> str:
     if analysis is None:
         return ""
     at = f"{datetime.fromtimestamp(now):%H:%M:%S} iteration {analysis.checkpoints[-1].niter}"
-    verdict = verdict_line(analysis.verdict, analysis.engine.loss) if analysis.verdict else ""
+    verdict = verdict_line(analysis.verdict) if analysis.verdict else ""
     return "; ".join(filter(None, [at, verdict, progress_line(analysis, now)]))
 
 

@@ -68,7 +68,7 @@ def exit_code(verdict: RunVerdict) -> int:
 def _worst(optimised: Mapping[str, Doublings]) -> str:
     """Return the quantity that the verdict is of: a broken one, else the object, or, if that has converged, the rest.
 
-    Of several in the same state it is the one that is farthest beyond its tolerance.
+    Of phase and amplitude it is the one that is farther beyond its tolerance, of the rest the one in the worst state.
     """
 
     def rank(key: str) -> tuple[bool, bool, int, float]:
@@ -76,7 +76,8 @@ def _worst(optimised: Mapping[str, Doublings]) -> str:
         converged = has_converged(found)
         beyond = found.points[-1].relative / found.tolerance if found.points else 0.0
         state = STATES.index("converged" if converged else found.state)
-        return found.state != "broken", converged or key not in OBJECT, state, -beyond
+        of_object = key in OBJECT and not converged
+        return found.state != "broken", not of_object, 0 if of_object and found.points else state, -beyond
 
     return min(optimised, key=rank)
 

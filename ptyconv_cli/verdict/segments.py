@@ -56,7 +56,7 @@ def stopped_since(tensor: str, engine: EngineHistories, before: int, last: int) 
     It did not where that is recorded, or the learning rate was 0 from iteration `before` to `last`.
     """
     start, end = engine.optimised.get(tensor, (1, None))
-    if start is None or start > last:
+    if start is None or start > max(last, 1):
         return 0
     if end is not None and end <= before:
         return end

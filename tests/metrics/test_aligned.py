@@ -15,9 +15,9 @@ from phantoms import atoms, two_mode_run
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.metrics import planes
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.results.change import Change
 from ptyconv_cli.metrics.change import changes, tensor_changes
 from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.series import SERIES
 
 DX = 0.2

@@ -1,0 +1,55 @@
+"""Invented ways of a quantity through the iterations, whose truth is known, and how they moved."""
+
+import math
+
+import numpy as np
+
+from ptyconv_cli.results.doublings import QUANTITY, Doublings
+from ptyconv_cli.verdict.evidence import Motion, doublings_of, still_since
+from ptyconv_cli.verdict.segments import half_of
+
+CONTRAST = 1.0
+
+
+def rms(vector: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(vector))))
+
+
+def motion_of(vectors: np.ndarray, niters: list[int], begins=(0,)) -> Motion:
+    """How vectors (K, numbers) at iterations moved."""
+    last = len(niters) - 1
+    halves = [half_of(niters[: k + 1], begins) for k in range(1, len(niters))]
+    doubled = [
+        (niters[k], niters[half], rms(vectors[k] - vectors[half]))
+        for k, half in enumerate(halves, 1)
+        if half is not None
+    ]
+    moves = [rms(vectors[k] - vectors[k - 1]) for k in range(1, len(niters))]
+    lag = min(8, len(niters) // 2)
+    drift = rms(vectors[last] - vectors[last - lag]) / moves[-1] if lag > 1 and moves[-1] else math.nan
+    return Motion(
+        niter=niters[last],
+        contrast=CONTRAST,
+        doubled=doubled,
+        to_last=[(niters[k], rms(vectors[last] - vectors[k])) for k in range(last)],
+        drift_ratio=drift,
+        lag=lag,
+        begins=begins,
+        stopped_since=still_since(niters, moves, rms(vectors[last])),
+    )
+
+
+def judged(vectors: np.ndarray, niters: list[int], tolerance: float = 5.0, begins=(0,), rates=()) -> Doublings:
+    return doublings_of(motion_of(vectors, niters, begins), QUANTITY["objp"], tolerance, list(rates))
+
+
+def direction(rng: np.random.Generator, numbers: int) -> np.ndarray:
+    """A random direction whose numbers have an RMS of 1."""
+    found = rng.normal(size=numbers)
+    return found / rms(found)
+
+
+def along(sizes: np.ndarray, rng: np.random.Generator, numbers: int = 300) -> np.ndarray:
+    """Vectors that are so far along a random way, which bends a little."""
+    bent = rng.uniform(0, 0.5) * np.abs(sizes) ** 1.5
+    return sizes[:, None] * direction(rng, numbers) + bent[:, None] * direction(rng, numbers)

@@ -1,0 +1,66 @@
+"""The verdicts on a real run at each of its checkpoints, as if it had ended there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import long_runs
+import numpy as np
+
+from ptyconv_cli.analysis.cache import Cache
+from ptyconv_cli.analysis.judging import verdict_of
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.results.doublings import check_tolerances
+from ptyconv_cli.results.verdict import RunVerdict
+
+
+@dataclass
+class Prefixes:
+    """Of one run: `niters`, and what a verdict at each of them needs."""
+
+    niters: list[int]
+    walked: object
+    engine: object
+    contrasts: list[dict[str, float]]
+
+    def verdict(self, niter: int, tolerances=None) -> RunVerdict:
+        count = self.niters.index(niter) + 1
+        steps = self.walked.found[-1].steps[:count]
+        steps = [*steps[:-1], steps[-1].with_contrasts(self.contrasts[count - 1])]
+        return verdict_of(steps, self.engine, self.walked.begins, check_tolerances(tolerances or {}))
+
+
+def contrasts_in(path: Path) -> dict[str, float]:
+    """What a checkpoint holds, by float64 brute force: dense least squares, explicit arrays."""
+    with h5py.File(path) as file:
+        tensors = {name: file["optimizable_tensors"][name][()] for name in ("obja", "objp", "probe")}
+        corners = file["model_attributes/crop_pos"][()]
+    region = long_runs.region_of(corners, tensors["probe"].shape)
+    amplitude, phase = tensors["obja"][region].astype(float), tensors["objp"][region].astype(float)
+    intensity = (np.abs(tensors["probe"].astype(complex)) ** 2).sum(0)
+    contrast = object_contrast(amplitude, phase)
+    return {"obja": contrast, "objp": contrast, "probe": float(np.sqrt(np.mean((intensity / intensity.mean()) ** 2)))}
+
+
+def object_contrast(amplitude: np.ndarray, phase: np.ndarray) -> float:
+    omodes, slices, height, width = phase.shape
+    columns = []
+    for omode, level in np.ndindex(omodes, slices):
+        columns.append(np.zeros(phase.shape))
+        columns[-1][omode, level] = 1
+    for ramp in (np.arange(height)[:, None] + 0 * np.arange(width), 0 * np.arange(height)[:, None] + range(width)):
+        columns.append(np.zeros(phase.shape))
+        columns[-1][:, 0] = ramp
+    basis = np.stack([column.ravel() for column in columns], 1)
+    left = phase.ravel() - basis @ np.linalg.lstsq(basis, phase.ravel(), rcond=None)[0]
+    of_amplitude = amplitude - amplitude.mean((2, 3), keepdims=True)
+    return float(np.sqrt(np.mean(left**2) + np.mean(of_amplitude**2)))
+
+
+def prefixes_of(run_dir: Path) -> Prefixes:
+    recorder = Cache(run_dir / "no such folder", fresh=True)
+    analysis = analyze_run(run_dir, cache=recorder, device="cpu")
+    walked = recorder.pending.__self__
+    paths = [run_dir / checkpoint.file for checkpoint in analysis.checkpoints]
+    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
+    return Prefixes(niters, walked, analysis.engine, [contrasts_in(path) for path in paths])

@@ -1,0 +1,93 @@
+"""The verdict of a live monitor: the same as of the checkpoints, from memory that is bounded."""
+
+import numpy as np
+import pytest
+import torch
+from toy import ToyModel, write_hdf5
+
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.results.trajectory import LAG
+from ptyconv_cli.verdict.live import OCTAVES, PER_OCTAVE
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A monitor and the checkpoints of the same 24 iterations."""
+    folder, model = tmp_path_factory.mktemp("run"), ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in range(1, 25):
+        model.update()
+        monitor.step(model, niter)
+        write_hdf5(folder / f"model_iter{niter:04d}.hdf5", model, niter)
+    return monitor, folder
+
+
+def test_it_is_the_verdict_of_the_checkpoints(recorded):
+    monitor, folder = recorded
+    rates = {name: [(niter, 1.0) for niter in range(1, 25)] for name in TENSORS}
+    live, post_hoc = monitor.verdict(rates), analyze_run(folder, device="cpu").verdict
+    assert (live.state, live.worst, live.sentence) == (post_hoc.state, post_hoc.worst, post_hoc.sentence)
+    for name in TENSORS:
+        one, other = live.doublings[name], post_hoc.doublings[name]
+        assert (one.state, one.since, one.contrast) == (other.state, other.since, pytest.approx(other.contrast))
+        assert [point.niter for point in one.points] == [point.niter for point in other.points]
+        assert [point.relative for point in one.points] == pytest.approx([point.relative for point in other.points])
+
+
+def test_tolerances_are_those_of_the_command_line(recorded):
+    monitor, _ = recorded
+    wide = {"objp": "900%", "obja": "900%", "probe": 900, "probe_pos_shifts": "90px"}
+    assert monitor.verdict(tolerances=wide).state == "converged"
+    with pytest.raises(ValueError, match="tolerance of objp"):
+        monitor.verdict(tolerances={"objp": "1px"})
+
+
+def test_it_needs_the_aligned_change():
+    with pytest.raises(ValueError, match="aligned"):
+        ConvergenceMonitor({}, ToyModel()).verdict()
+
+
+def test_before_there_is_anything_it_is_too_early():
+    monitor = ConvergenceMonitor({"aligned": True}, ToyModel())
+    assert monitor.verdict().state == "insufficient"
+
+
+def test_memory_is_bounded():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True, "tensors": ["probe_pos_shifts"]}, model)
+    most = (OCTAVES + 1) * PER_OCTAVE + LAG + 1
+    for niter in range(1, 1001):
+        model.update()
+        monitor.step(model, niter)
+        assert len(monitor._evidence._tensors["probe_pos_shifts"]._sketches) <= most
+    points = monitor.verdict().doublings["probe_pos_shifts"].points
+    assert points[-1].niter == 1000
+    assert points[-1].since == pytest.approx(500, rel=0.03)
+
+
+def test_a_learning_rate_that_jumps_begins_a_segment():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True, "tensors": ["objp"]}, model)
+    for niter in range(1, 41):
+        model.update()
+        monitor.step(model, niter)
+    rates = {"objp": [(niter, 1.0 if niter <= 20 else 0.1) for niter in range(1, 41)]}
+    points = monitor.verdict(rates).doublings["objp"].points
+    assert {point.since > 20 for point in points} == {True}
+    assert (points[-1].niter, points[-1].since) == (40, 30)
+
+
+@pytest.mark.parametrize("name", ["objp", "probe_pos_shifts"])
+def test_a_broken_tensor_is_named(name):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in range(1, 9):
+        model.update()
+        if niter >= 6:
+            with torch.no_grad():
+                model.optimizable_tensors[name].fill_(np.nan)
+        monitor.step(model, niter)
+    verdict = monitor.verdict()
+    assert (verdict.state, verdict.worst, verdict.since) == ("broken", name, 6)
