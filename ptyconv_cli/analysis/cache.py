@@ -1,13 +1,14 @@
 """What an analysis leaves beside its results, so that the next one has only to do what is new.
 
-A hidden folder with, for each part of the run, what was found at each checkpoint (a line of JSON each) and the sketched
-values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the settings and of all
+A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
+and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the settings and of all
 checkpoints up to there by path, iteration, size, modification time and loss. Where a checkpoint is another one now, no
 line from there on is used.
 """
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -85,6 +86,8 @@ class Cache:
             name: CachedRows(self._path(part, f"{name}.f32"), [line.checksums[name] for line in lines])
             for name in lines[0].checksums
         }
+        if not {of_one.path for of_one in rows.values()} <= set(self._files()):
+            return CachedSteps()
         steps = [line.at(header) for line, header in zip(lines, headers, strict=False)]
         return CachedSteps(steps, self._phase(part, lines[-1].key), rows)
 
@@ -109,10 +112,12 @@ class Cache:
             for k in range(known, len(steps))
         ]
         path = self._path(part, "steps.jsonl")
+        files = {name: self._path(part, f"{name}.f32") for name in rows}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._check_own([path, *files.values()])
             for name, of_one in rows.items():
-                of_one.append_to(self._path(part, f"{name}.f32"))
+                of_one.append_to(files[name])
             if known and known == len(lines) and self._whole.get(part):
                 with path.open("ab") as file:
                     file.write(_packed(new))
@@ -145,6 +150,12 @@ class Cache:
 
     def _path(self, part: int, name: str) -> Path:
         return self._folder / f"part{part}-{name}"
+
+    def _check_own(self, paths: Sequence[Path]) -> None:
+        """Raise PtyconvError where something else has the name of a file that is to be written."""
+        for path in paths:
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise PtyconvError(f"{path}: is not a file that ptyconv wrote")
 
     def _files(self) -> list[Path]:
         """Return the files that an analysis has kept; what else may be there is none of them, and is left alone."""
@@ -190,7 +201,8 @@ def _packed(lines: Sequence[_Line]) -> bytes:
         }
         for line in lines
     )
-    return "".join(f"{json.dumps(one)}\n" for one in described).encode()  # with NaN, as they are numbers here
+    texts = [json.dumps(one).encode() for one in described]  # with NaN and Infinity, as they are numbers here
+    return b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts)
 
 
 def _unpacked(path: Path) -> tuple[list[_Line], bool]:
@@ -198,8 +210,11 @@ def _unpacked(path: Path) -> tuple[list[_Line], bool]:
     found: list[_Line] = []
     try:
         with path.open("rb") as file:
-            for text in file:
-                one = json.loads(text) if text.endswith(b"\n") else {}
+            for line in file:
+                checksum, text = line[:8], line[9:-1]
+                if int(checksum, 16) != zlib.crc32(text) or not line.endswith(b"\n"):
+                    return found, False
+                one = json.loads(text)
                 changes = {of: _change(change) for of, change in one["changes"].items()}
                 compared = {name: Compared(*numbers) for name, numbers in one["compared"].items()}
                 found.append(_Line(**{**one, "changes": changes, "compared": compared}))

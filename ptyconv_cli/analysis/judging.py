@@ -10,7 +10,16 @@ from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.trajectory import Distances, Trajectory, lag_of
 from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.evidence import NOT_FINITE, SMALLEST_MOVE, VANISHED, Motion, doublings_of, since_when, size_of, still_since
+from ptyconv_cli.verdict.evidence import (
+    NOT_FINITE,
+    SMALLEST_MOVE,
+    VANISHED,
+    Motion,
+    doublings_of,
+    since_when,
+    size_of,
+    still_since,
+)
 from ptyconv_cli.verdict.histories import motions_of_histories
 from ptyconv_cli.verdict.run import conclude, stands_still_since, stopped_early
 from ptyconv_cli.verdict.segments import half_of, stopped_since

@@ -11,7 +11,6 @@ import numpy as np
 
 from ptyconv_cli.errors import PtyconvError
 
-
 IN_MEMORY = 1 << 23
 """Bytes of new rows that are kept in memory; more go into a temporary file."""
 
@@ -30,14 +29,14 @@ class CachedRows(NamedTuple):
 class Rows:
     """Float32 arrays of one shape, a row for each checkpoint.
 
-    More new ones than a few go into a temporary file, which is gone with this object; the ones in the cache stay where they are.
+    Of new rows more than a few go into a temporary file, which is gone with this object; those in the cache stay there.
     """
 
     def __init__(self, shape: tuple[int, ...], cached: CachedRows | None = None) -> None:
         self._shape, self._size = shape, 4 * int(np.prod(shape))
         self._cached = cached or CachedRows(Path(), ())
         self.checksums = list(self._cached.checksums)
-        self._new = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is closed with this object
+        self._new = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._new.close)
 
     def add(self, values: np.ndarray) -> None:

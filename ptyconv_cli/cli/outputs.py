@@ -16,15 +16,18 @@ TRAJECTORY_NAME = "trajectory.png"
 
 
 def analyze_into(
-    folder: Path, run_dir: Path, *, pictures: bool, cache: Cache, **settings: Any
+    folder: Path, run_dir: Path, *, pictures: bool, fresh: bool = False, cache: Cache | None = None, **settings: Any
 ) -> tuple[RunAnalysis, list[Path]]:
-    """Analyze a run with what an earlier analysis left in a cache, and write the results; return the files, too.
+    """Analyze a run and write the results into a folder; return the files, too.
 
-    `settings` as of `analysis.run.analyze_run`. Raises PtyconvError where the run cannot be analyzed, or the results
-    cannot be written. That the next analysis cannot use the cache is only a warning, which is not in the report.
+    What an earlier analysis left in the folder's cache is not computed again, unless `fresh`; `cache`: the same as it
+    is known from an earlier call. `settings` as of `analysis.run.analyze_run`. Raises PtyconvError where the run cannot
+    be analyzed, or the results cannot be written. That the next analysis cannot use the cache is only a warning, which
+    is not in the report.
     """
     from ptyconv_cli.analysis.run import analyze_run
 
+    cache = cache or Cache(folder, fresh)
     analysis = analyze_run(run_dir, cache=cache, **settings)
     outputs = write_outputs(analysis, folder, pictures)
     try:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import time
 from dataclasses import replace
@@ -12,19 +11,18 @@ import h5py
 import numpy as np
 import pytest
 import runs
-import torch
 from phantoms import two_mode_run
 from toy import write_run
 
-from ptyconv_cli.analysis import walk
-from ptyconv_cli.analysis.cache import Cache, _unpacked
+from ptyconv_cli.analysis import parts, walk
+from ptyconv_cli.analysis.cache import _unpacked, keys_of
 from ptyconv_cli.checkpoints.headers import read_headers
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import MonitorSettings
 
 RUNS = {
@@ -222,9 +220,10 @@ def test_object_modes(tmp_path):
     assert results(run_dir, tmp_path / "out") == results(run_dir, tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("name", ["part0-steps.jsonl", "part0-objp.f32", "part0-probe_pos_shifts.f32"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "bits", "text"])
-def test_what_was_kept_is_damaged(grown, damage):
-    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+def test_what_was_kept_is_damaged(grown, damage, name):
+    kept = grown.parent / "out" / ".ptyconv" / name
     content = bytearray(kept.read_bytes())
     if damage == "bits":
         for place in range(100, len(content), 997):
@@ -233,20 +232,43 @@ def test_what_was_kept_is_damaged(grown, damage):
     assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
 
 
+FILES = {"part0-steps.jsonl", *(f"part0-{name}.f32" for name in TENSORS)}
+
+
 def test_only_new_steps_are_written_and_stale_ones_go(grown):
     folder = grown.parent / "out" / ".ptyconv"
-    assert [path.name for path in folder.iterdir()] == ["000010.npz"]
-    before = (folder / "000010.npz").stat().st_mtime_ns
+    assert {path.name for path in folder.iterdir()} == FILES
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    inode = (folder / "part0-steps.jsonl").stat().st_ino
     results(grown, grown.parent / "out")
-    assert sorted(path.name for path in folder.iterdir()) == ["000010.npz", "000110.npz"]
-    assert (folder / "000010.npz").stat().st_mtime_ns == before
+    for path, content in before.items():
+        assert path.read_bytes().startswith(content)
+        assert len(path.read_bytes()) == pytest.approx(len(content) * 1.2, rel=0.1)
+    assert (folder / "part0-steps.jsonl").stat().st_ino == inode, "it was added to"
+    now = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    results(grown, grown.parent / "out")
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == now, "nothing is new"
     results(grown, grown.parent / "out", tensors=["probe"])
-    assert [path.name for path in folder.iterdir()] == ["000010.npz"]
-    assert (folder / "000010.npz").stat().st_mtime_ns != before
+    assert len((folder / "part0-steps.jsonl").read_text().splitlines()) == 12
+
+
+def test_rows_beyond_the_known_ones_are_written_anew(grown, tmp_path):
+    """The process ended after it had added rows, before it said so."""
+    for path in (grown.parent / "out" / ".ptyconv").glob("*.f32"):
+        path.write_bytes(path.read_bytes() + b"12345")
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+    assert analyzed(grown).known == 12
+
+
+def test_a_line_that_was_not_written_to_its_end_is_computed_again(grown):
+    path = grown.parent / "out" / ".ptyconv" / "part0-steps.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert analyzed(grown).known == 9
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
 
 
 def test_a_version_that_computes_otherwise_begins_anew(grown, computed, monkeypatch):
-    monkeypatch.setattr("ptyconv_cli.analysis.cache.__version__", "0.0.9")
+    monkeypatch.setattr("ptyconv_cli.analysis.parts.__version__", "0.0.9")
     results(grown, grown.parent / "out")
     assert len(computed["read"]) == 12
 
@@ -312,7 +334,7 @@ def test_a_phase_that_wraps_goes_on_too(tmp_path, computed):
 def test_a_phase_of_another_checkpoint_is_not_gone_on_with(tmp_path, computed, loss):
     run_dir = shutil.copytree(RUNS["phaser"], tmp_path / "run", ignore=shutil.ignore_patterns("iter01*"))
     results(run_dir, tmp_path / "out")
-    kept = tmp_path / "out" / ".ptyconv" / "phase.npz"
+    kept = tmp_path / "out" / ".ptyconv" / "part0-phase.npz"
     if loss == "none":
         kept.unlink()
     else:
@@ -339,10 +361,10 @@ def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
 
 def test_each_thing_that_tells_checkpoints_apart(grown):
     (header, *_), _ = read_headers([grown / "model_iter0010.hdf5"], ("objp",), strict=True)
-    settings, region = MonitorSettings(), Region(0, 5, 0, 5)
 
-    def key(header=header, settings=settings, region=region, device="cpu"):
-        return Cache(grown, settings, torch.device(device))._keys([header], region)[0]
+    def key(header=header, settings=None, region=(0, 5, 0, 5), begins=(0,)):
+        by = [*parts._depends_on(settings or MonitorSettings(), "cpu"), region]
+        return keys_of([header], by, {"objp": list(begins)})[0]
 
     *same, size, modified = header.fingerprint
     others = {
@@ -354,9 +376,10 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
         key(settings=MonitorSettings(tensors=("objp",))),
         key(settings=MonitorSettings(percentile_range=(10, 90))),
         key(settings=MonitorSettings(aligned=True)),
-        key(region=Region(0, 5, 0, 6)),
-        key(device="meta"),
+        key(region=(0, 5, 0, 6)),
+        key(begins=(0, 5)),
     }
+    assert key(begins=(0, 10)) == key(), "what begins later does not count yet"
     assert len(others - {key()}) == 10
     assert key() == key()
 
@@ -364,25 +387,36 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
 # --- the folder that it is kept in ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thing", ["a pipe", "a folder", "a link", "other files"])
-def test_other_things_in_the_folder_are_left_alone(grown, thing):
+@pytest.mark.parametrize("thing", ["a pipe", "a folder", "a link"])
+@pytest.mark.parametrize("name", ["part0-objp.f32", "part1-steps.jsonl", "part0-steps.jsonl"])
+def test_other_things_in_the_folder_are_left_alone(grown, thing, name):
     folder = grown.parent / "out" / ".ptyconv"
-    place = folder / "000110.npz"
+    (grown.parent / "precious").write_bytes(b"precious")
+    (folder / name).unlink(missing_ok=True)
     if thing == "a pipe":
-        os.mkfifo(folder / "000999.npz")
+        os.mkfifo(folder / name)
     elif thing == "a folder":
-        (folder / "000999.npz").mkdir()
-    elif thing == "a link":
-        (grown.parent / "precious.npz").write_bytes(b"precious")
-        (folder / "000999.npz").symlink_to(grown.parent / "precious.npz")
+        (folder / name).mkdir()
     else:
-        for name in ("notes.txt", "mine.npz"):
-            (folder / name).write_bytes(b"precious")
-    before = {path.name for path in folder.iterdir()}
+        (folder / name).symlink_to(grown.parent / "precious")
+    analysis = analyzed(grown)
+    said = (
+        f"{folder / name}: is not a file that ptyconv wrote: the next analysis will have to compute everything again."
+    )
+    assert analysis.warnings == ([] if name.startswith("part1") else [said])
     assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
-    assert {path.name for path in folder.iterdir()} == before | {place.name}
+    assert (grown.parent / "precious").read_bytes() == b"precious"
+    assert os.path.lexists(folder / name)
+
+
+def test_other_files_in_the_folder_are_left_alone(grown):
+    folder = grown.parent / "out" / ".ptyconv"
+    for name in ("notes.txt", "mine.npz"):
+        (folder / name).write_bytes(b"precious")
+    (folder / "000010.npz").write_bytes(b"as an older version left it")
+    results(grown, grown.parent / "out")
     results(grown, grown.parent / "out", tensors=["probe"])
-    assert before - {place.name} <= {path.name for path in folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} == FILES | {"notes.txt", "mine.npz"}
 
 
 def test_a_link_to_another_folder_is_not_followed(tmp_path):
@@ -395,7 +429,7 @@ def test_a_link_to_another_folder_is_not_followed(tmp_path):
     assert {path.name: path.read_bytes() for path in precious.iterdir()} == {"000010.npz": b"precious"}
     assert analysis.warnings == [
         f"{tmp_path / 'out' / '.ptyconv'}: is a link to another folder, where nothing is written: the next analysis "
-        "will have to compute all again."
+        "will have to compute everything again."
     ]
 
 
@@ -403,32 +437,32 @@ def test_what_cannot_be_kept_does_not_cost_the_results(ptyconv, tmp_path):
     (tmp_path / ".ptyconv").write_text("a file")
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
     assert result.exit_code == 0
-    assert "the next analysis will have to compute all again" in " ".join(result.stderr.split())
+    assert "the next analysis will have to compute everything again" in " ".join(result.stderr.split())
     for name in ("convergence_iters.json", "convergence_report.json"):
         found, expected = (folder / name for folder in (tmp_path, tmp_path / "other"))
         ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "other", "--no-plot", "--device", "cpu")
         assert found.read_bytes() == expected.read_bytes(), "the warning is not of the run"
 
 
-def test_damage_of_any_kind(grown, tmp_path):
-    """To headers of the archive and of arrays in it, where it does most."""
-    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+def test_damage_of_any_kind(grown):
+    """No line that was changed is used, wherever it was."""
+    kept = grown.parent / "out" / ".ptyconv" / "part0-steps.jsonl"
     whole, draw = kept.read_bytes(), random.Random(5)
-    expected = results(grown, grown.parent / "fresh")
-    heads = [match.start() for match in re.finditer(rb"PK\x01\x02|PK\x03\x04|PK\x05\x06|\x93NUMPY", whole)]
-    unpacked = 0
+    lines = _unpacked(kept)[0]
+    assert len(lines) == 10
     for _ in range(400):
         content = bytearray(whole)
         for _ in range(draw.randrange(1, 4)):
-            content[min(draw.choice(heads) + draw.randrange(80), len(content) - 1)] = draw.randrange(256)
+            content[draw.randrange(len(content))] = draw.randrange(256)
         kept.write_bytes(content)
-        unpacked += bool(_unpacked(kept))
-    assert unpacked < 400
-    assert results(grown, grown.parent / "out") == expected
+        found, is_whole = _unpacked(kept)
+        assert repr(found) == repr(lines[: len(found)])
+        assert is_whole == (content == whole)
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
 
 
 def test_fresh_replaces_what_was_kept(grown):
-    (kept,) = (grown.parent / "out" / ".ptyconv").iterdir()
+    kept = grown.parent / "out" / ".ptyconv" / "part0-steps.jsonl"
     before = kept.stat().st_mtime_ns
     results(grown, grown.parent / "out", fresh=True)
     assert kept.stat().st_mtime_ns != before
@@ -442,4 +476,4 @@ def test_a_study_goes_on(ptyconv, tmp_path):
     second = ptyconv("analyze", study, "--no-plot", "--device", "cpu")
     assert (second.stdout, second.exit_code) == (first.stdout, 0)
     assert {path: path.read_bytes() for path in study.rglob("*.json")} == reports
-    assert len(list(study.rglob(".ptyconv/*.npz"))) == 5
+    assert len(list(study.rglob(".ptyconv/part0-steps.jsonl"))) == 5
