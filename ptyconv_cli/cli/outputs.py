@@ -10,6 +10,7 @@ from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.files import write_whole
 from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.tidy import TABLE_NAME, changes_csv
 
 PICTURE_NAME = "convergence.png"
 TRAJECTORY_NAME = "trajectory.png"
@@ -45,6 +46,7 @@ def write_outputs(analysis: RunAnalysis, folder: Path, pictures: bool) -> list[P
     outputs = {
         folder / CHANGES_NAME: changes_json(analysis),
         folder / REPORT_NAME: report_json(analysis),
+        folder / TABLE_NAME: changes_csv(analysis),
     }
     if pictures:
         from ptyconv_cli.pictures.dashboard import draw_dashboard

@@ -404,7 +404,7 @@ def test_what_cannot_be_kept_does_not_cost_the_results(ptyconv, tmp_path):
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
     assert result.exit_code == 0
     assert "the next analysis will have to compute all again" in " ".join(result.stderr.split())
-    for name in ("convergence_iters.json", "convergence_report.json"):
+    for name in ("convergence_iters.json", "convergence_report.json", "convergence.csv"):
         found, expected = (folder / name for folder in (tmp_path, tmp_path / "other"))
         ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "other", "--no-plot", "--device", "cpu")
         assert found.read_bytes() == expected.read_bytes(), "the warning is not of the run"

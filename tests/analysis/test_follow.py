@@ -68,7 +68,10 @@ def test_the_end_is_that_of_one_analysis(tmp_path, seed):
     assert follower.returncode == 0
     assert f"iteration {planned} is reached, which the run was planned to end with" in said
     subprocess.run([*PTYCONV, "analyze", run_dir, "-o", tmp_path / "at_once", "--device", "cpu", "-q"], check=True)
-    for name in ("convergence_iters.json", "convergence_report.json", "convergence.png", "trajectory.png"):
+    for name in (
+        *("convergence_iters.json", "convergence_report.json", "convergence.csv"),
+        *("convergence.png", "trajectory.png"),
+    ):
         assert (tmp_path / "followed" / name).read_bytes() == (tmp_path / "at_once" / name).read_bytes()
 
 

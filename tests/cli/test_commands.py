@@ -20,7 +20,7 @@ from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.series import SERIES
 
 PICTURES = {"convergence.png", "trajectory.png"}
-OUTPUTS = {"convergence_iters.json", "convergence_report.json"} | PICTURES
+OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.csv"} | PICTURES
 
 
 def names(folder):
@@ -307,7 +307,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, t
 def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
     before = {path: path.read_bytes() for path in tmp_path.glob("*.*[a-z]") if path.is_file()}
-    assert len(before) == 2
+    assert len(before) == 3
     calls = []
 
     def full_disk(_):
