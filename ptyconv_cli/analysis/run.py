@@ -16,6 +16,7 @@ from ptyconv_cli.analysis.notices import (
 from ptyconv_cli.analysis.parts import Walked, region_of_run, walk_parts
 from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
+from ptyconv_cli.checkpoints.parents import Parent, find_parent
 from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.history import Point
@@ -87,6 +88,7 @@ def analyze_run(
     used = [step.header for step in walked.steps]
     points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
     _check_that_any_are_compared(run_dir, used, points, every, left_out, boundaries)
+    parent = Parent() if earlier else find_parent(used[0].path, {header.path.resolve() for header in used})
     trajectories = walked.trajectories()
     keep(walked)
     at_boundaries = [boundary.niter for boundary in boundaries]
@@ -125,6 +127,8 @@ def analyze_run(
         engine=engine,
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
+        parent_name=parent.named,
+        parent=parent.file,
     )
 
 

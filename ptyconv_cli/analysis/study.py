@@ -39,7 +39,7 @@ class Row:
     """What a run came to, or the `problem` why it came to nothing.
 
     `changes`: by series key, the last aligned change per iteration, or the raw one where no aligned one was computed;
-    `note`: what to say of the folder that it is from.
+    `note`: what to say of the folder that it is from; `resumed`: whether it could be joined to the run before it.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Row:
     changes: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     note: str = ""
+    resumed: bool = False
 
     def value(self, sort: str) -> float:
         """Return what the rows are sorted by."""
@@ -111,6 +112,7 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
             key: _per_iteration(analysis.aligned_points.get(key, points)[-1]) for key, points in analysis.points.items()
         },
         warnings=analysis.warnings,
+        resumed=analysis.parent is not None,
     )
 
 

@@ -93,7 +93,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
     if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
-        return "the loss history is another one"
+        return "the loss history differs"
     return ""
 
 
@@ -106,7 +106,7 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
         return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
-    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) are others"
+    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from ptyconv_cli.cli.live_table import LiveTable
 from ptyconv_cli.cli.options import PATH, READING, all_of, with_earlier
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.study_table import TABLE_NAME, shared_warnings, table, table_csv
-from ptyconv_cli.cli.summary import summary, warnings_text
+from ptyconv_cli.cli.summary import resumed_text, summary, warnings_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -141,6 +141,9 @@ def analyze(
             say_coloured(line, state)
         aside = f"{len(found.collated)} collated files were left out: they are the ends of different trials."
         say(f"\n{aside}\n" if found.collated else "")
+        resumed = sum(row.resumed for row in rows)
+        if resumed:
+            say(f"{resumed} of these runs were resumed from others; to join each to the runs before it: --chain auto\n")
         say(f"wrote {place}, and each run's results into {'a folder of its own' if output else 'its folder'}")
     _complain(found.problems, rows)
 
@@ -149,16 +152,18 @@ def _analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bo
     check_writable(folder)
     with progress_bar("checkpoints", hidden=quiet) as progress:
         analysis, outputs = analyze_into(folder, run_dir, progress=progress, **options)
-    _say_all(analysis, outputs, quiet)
+    _say_all(analysis, run_dir, outputs, quiet)
 
 
-def _say_all(analysis: RunAnalysis, outputs: list[Path], quiet: bool) -> None:
+def _say_all(analysis: RunAnalysis, run_dir: Path, outputs: list[Path], quiet: bool) -> None:
     if not quiet:
         say(summary(analysis))
         if analysis.verdict:
             say("")
             say_verdict(analysis.verdict, analysis.engine.loss)
         say("\nwrote " + "\n      ".join(map(str, outputs)))
+        if analysis.parent_name:
+            say("\n" + resumed_text(analysis, run_dir))
     if analysis.warnings:
         say(("" if quiet else "\n") + warnings_text(analysis.warnings), err=True)
 
@@ -180,7 +185,7 @@ def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, e
     show.end()
     if not quiet:
         say(f"ended: {why}\n")
-    _say_all(replace(analysis, known=0), outputs, quiet)  # what was known is of no interest here
+    _say_all(replace(analysis, known=0), run_dir, outputs, quiet)  # what was known is of no interest here
     if ends.settled and analysis.verdict:
         sys.exit(exit_code(analysis.verdict))
 

@@ -10,6 +10,7 @@ from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
 from ptyconv_cli.checkpoints.grouping import difference, runs_among
 from ptyconv_cli.checkpoints.headers import Header, read_header
+from ptyconv_cli.checkpoints.parents import origin_of, short_name
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import PATH
@@ -94,7 +95,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
         )
     for name, run in zip(told_apart([run.name for run in listed], NAME_WIDTH - 1), listed, strict=True):
         lines.append(_line(name, run))
-        notes = [f"resumed from {'/'.join(run.resumed_from.split('/')[-2:])}"] if run.resumed_from else []
+        notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
         lines += [line for note in notes for line in INDENTED.wrap(note)]
@@ -143,17 +144,9 @@ def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[s
         (first.niter, last.niter),
         last.shapes.get("objp", last.shapes.get("obja")),
         last.dx,
-        _parent(last),
+        origin_of(last.path).parent_file,
         problems + few,
     )
-
-
-def _parent(header: Header) -> str:
-    try:
-        with open_checkpoint(header.path) as checkpoint:
-            return checkpoint.origin().parent_file
-    except CheckpointError:
-        return ""
 
 
 def _short(path: Path, error: CheckpointError) -> str:

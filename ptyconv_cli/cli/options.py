@@ -120,5 +120,5 @@ def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequ
     """Sort out the folder to analyze, and those of the runs before it, or that they are to be found."""
     *before, run_dir = paths
     if before and chain in (None, AUTO):
-        raise click.UsageError("give one folder; of several that go on from one another: --chain FIRST SECOND ...")
+        raise click.UsageError("give one folder; to join runs that were resumed: --chain FIRST SECOND ...")
     return run_dir, AUTO if chain == AUTO else [] if chain is None else [Path(chain), *before]

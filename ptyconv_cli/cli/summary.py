@@ -1,9 +1,12 @@
 """The summary of an analysis for a terminal of 80 columns."""
 
 import math
+import shlex
 import textwrap
+from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.checkpoints.parents import short_name
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
@@ -60,6 +63,17 @@ def _loss(loss: Curve) -> str:
     return f"; loss {loss[-1][1]:.4g}" if loss else ""
 
 
+def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
+    """Return from which checkpoint the run in `run_dir` was resumed, and how to join the two runs."""
+    said = f"This run was resumed from {shortened(short_name(analysis.parent_name), WIDTH - 28)}."
+    folder = shlex.quote(str(run_dir))
+    if analysis.parent is None:
+        said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"
+    else:
+        chain = f"auto --select {shlex.quote(analysis.select)}" if analysis.select else "auto"
+    return f"{said}\nTo see both runs on one axis:\n  ptyconv analyze --chain {chain} {folder}"
+
+
 def warnings_text(warnings: list[str]) -> str:
     """Return warnings wrapped for the terminal, one paragraph each."""
     wrap = textwrap.TextWrapper(WIDTH, initial_indent="warning: ", subsequent_indent="  ", break_on_hyphens=False)
@@ -96,7 +110,8 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
     boundaries = [
-        f"after {boundary.niter} {boundary.what}" + (" (not compared across)" if boundary.difference else "")
+        f"run boundary after iteration {boundary.niter}: {boundary.what}"
+        + (" (not compared across)" if boundary.difference else "")
         for boundary in analysis.boundaries
     ]
     return [

@@ -114,6 +114,8 @@ class RunAnalysis:
     on across which nothing can be compared; `boundaries` in order. `device`: where the arithmetic ran, `every` the
     iterations asked for (multiples of it, None for all), `select` the files, `known` how many checkpoints an earlier
     analysis had done already; `live_agreement` compares with the engine's own record, by series key.
+    `parent_name`: the checkpoint that the run says it was resumed from, as its files name it, "" where it was not, or
+    where runs were joined; `parent`: that file, None where it is not found beside the run.
     """
 
     run_dir: str
@@ -137,6 +139,8 @@ class RunAnalysis:
     engine: EngineHistories
     live_agreement: dict[str, Agreement]
     warnings: list[str]
+    parent_name: str = ""
+    parent: Path | None = None
 
     @property
     def convergence_iters(self) -> dict[str, Curve]:
