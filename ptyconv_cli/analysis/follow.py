@@ -102,13 +102,11 @@ def _why_to_end(watch: Watch, taken: Stats, analysis: RunAnalysis | None, ends: 
 
 
 def _last_and_planned(taken: Stats, analysis: RunAnalysis, planned: int) -> tuple[int, int]:
-    """Return the run's last iteration, and the planned one, as its files' names count: without the runs before it.
+    """Return the run's last iteration and the planned one, both without the iterations of the runs before it.
 
-    Of the files that were taken those count that are not of another run, whether `--every` leaves them aside or not.
+    Files that `--every` leaves aside count too, by their names, but not those of another run.
     """
-    aside = {file.file for file in analysis.left_out}
-    names = [path for path in taken if path.name not in aside]
-    of_run = matching(names, analysis.select) if names else []
-    last = analysis.checkpoints[-1]
-    before = last.niter - (number_in_name(Path(last.file)) or last.niter)
-    return max((number_in_name(path) or 0 for path in of_run), default=0), planned - before
+    before = analysis.checkpoints[-1].before
+    seen = {found.file for found in analysis.checkpoints} | {file.file for file in analysis.left_out}
+    named = [number_in_name(path) or 0 for path in matching(list(taken), analysis.select) if path.name not in seen]
+    return max([analysis.checkpoints[-1].niter - before, *named]), planned - before

@@ -8,6 +8,7 @@ from pathlib import Path
 from ptyconv_cli.analysis.agreement import compare_with_live
 from ptyconv_cli.analysis.notices import (
     notices_on_boundaries,
+    notices_on_files,
     notices_on_left_out,
     notices_on_live_record,
     notices_on_not_finite,
@@ -17,7 +18,6 @@ from ptyconv_cli.analysis.parts import Walked, region_of_run, walk_parts
 from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
-from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import CheckpointInfo, LeftOut, RunAnalysis, RunBoundary
@@ -98,11 +98,11 @@ def analyze_run(
     remarks = [
         *(remark for run in runs for remark in run.remarks),
         *notices_on_boundaries(boundaries),
-        *_notices_on_files(used, [path for run in runs for path in run.lookalikes]),
+        *notices_on_files(used, [run.unrecognised for run in runs]),
         *notices_on_left_out(left_out, points),
         *notices_on_points(points, settings.percentile_range),
         *notices_on_not_finite(not_finite, [header.niter for header in used]),
-        *notices_on_engine,
+        *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),
         *notices_on_live_record(agreement),
     ]
     return RunAnalysis(
@@ -151,7 +151,7 @@ def _check_that_any_are_compared(
 
 def _info(run_dir: Path, header: Header) -> CheckpointInfo:
     size, modified = header.fingerprint[-2:]
-    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified)
+    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified, header.before)
 
 
 def _name(run_dir: Path, file: Path) -> str:
@@ -161,16 +161,3 @@ def _name(run_dir: Path, file: Path) -> str:
 
 def _seen_from(run_dir: Path, folder: Path, file: LeftOut) -> LeftOut:
     return replace(file, file=_name(run_dir, folder / file.file))
-
-
-def _notices_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
-    found = [f"{path.name} was left out: its name is not that of a checkpoint." for path in lookalikes]
-    for header in headers:
-        damaged = any("loss_iters" in remark for remark in header.remarks)
-        if not len(header.loss) and not damaged and any(len(other.loss) for other in headers):
-            found.append(f"{header.path.name} has no loss history, by which files of other runs are told apart.")
-        niter = header.niter - header.before
-        if niter != number_in_name(header.path):
-            found.append(f"{header.path.name} holds iteration {niter}, which counts, not its name.")
-        found += header.remarks
-    return found

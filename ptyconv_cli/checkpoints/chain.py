@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
-from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with
+from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with, without_copies
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, read_headers, read_histories
 from ptyconv_cli.checkpoints.parents import find_parent, is_file, name_of_parent, origin_of, resumed_at
 from ptyconv_cli.checkpoints.readers import number_in_name
@@ -35,7 +35,7 @@ class Selection:
 
 @dataclass
 class Run:
-    """The checkpoints of one run in a folder, in order; files `left_out`, and `lookalikes`; `remarks` on its chain.
+    """The checkpoints of one run in a folder, in order; `remarks` on its chain; files `left_out` and `unrecognised`.
 
     `aside`: files that are left out because others are asked for. `until`: the iteration from which the next run of a
     chain was resumed, None for the last run.
@@ -44,7 +44,7 @@ class Run:
     folder: Path
     headers: list[Header]
     left_out: list[LeftOut]
-    lookalikes: list[Path]
+    unrecognised: list[Path]
     aside: list[LeftOut] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     until: int | None = None
@@ -52,7 +52,7 @@ class Run:
 
 def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
-    paths, lookalikes = find_checkpoints(folder)
+    paths, unrecognised = find_checkpoints(folder)
     paths = [path for path in paths if asked.files is None or path in asked.files]
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
     # The file tells which run is meant also where it is not among those asked for.
@@ -61,11 +61,13 @@ def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> R
     if not paths and not also:
         check_that_enough_are_left(folder, [], asked.every, [])
     headers, left_out = read_headers(paths + also, asked.tensors, asked.strict)
+    headers, copies = without_copies(headers, asked.tensors, with_file)
+    left_out += copies
     if with_file in [header.path for header in headers]:
         headers = run_with(with_file, headers, asked.tensors)
-        return Run(folder, [h for h in headers if h.path not in also], left_out, lookalikes)
+        return Run(folder, [h for h in headers if h.path not in also], left_out, unrecognised)
     headers, of_other_runs = of_one_run(headers, asked.tensors, asked.select)
-    return Run(folder, headers, left_out, lookalikes, of_other_runs)
+    return Run(folder, headers, left_out, unrecognised, of_other_runs)
 
 
 def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> list[Run]:

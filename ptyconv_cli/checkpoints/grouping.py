@@ -1,5 +1,6 @@
-"""Which checkpoints of a folder are of one run: no change between those of different runs means anything."""
+"""Which checkpoints of a folder are of one run: a change between different runs means nothing. See docs/files.md."""
 
+from filecmp import cmp
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
@@ -7,7 +8,6 @@ from typing import TypeGuard
 import numpy as np
 
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 
@@ -16,12 +16,14 @@ MOST_NAMES = 4
 
 
 def matching(paths: list[Path], select: str | None) -> list[Path]:
-    """Return the paths whose names match a selection, if it is a pattern; raise PtyconvError where none does."""
+    """Return the paths whose names match `select`, all if it is no pattern; raise PtyconvError where none does."""
     if select is None or _is_number(select):
         return paths
     found = [path for path in paths if fnmatchcase(path.name, select)]
     if paths and not found:
-        raise PtyconvError(f"{paths[0].parent}: no checkpoint matches --select {select!r}; {paths[0].name} is one")
+        raise PtyconvError(
+            f"{paths[0].parent}: no checkpoint matches --select {select!r}; names are like {paths[0].name}"
+        )
     return found
 
 
@@ -38,7 +40,7 @@ def of_one_run(
     In the latter case also return those that are left out, being of other runs.
 
     Raises SeveralRuns where they don't belong together and none is selected, and PtyconvError where there is no such
-    run, or, if nothing is selected at all, where a file's name gives another iteration than the file.
+    run.
     """
     runs = runs_among(headers, tensors)
     if _is_number(select):
@@ -48,18 +50,43 @@ def of_one_run(
             )
         others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
         left_out = [
-            LeftOut(header.path.name, f"is of run {number}, not {select}", header.niter) for number, header in others
+            LeftOut(header.path.name, f"belongs to run {number}, not {select}", header.niter)
+            for number, header in others
         ]
         return runs[int(select) - 1], left_out
     if len(runs) > 1:
         raise SeveralRuns(headers[0].path.parent, len(runs), _listing(runs, tensors))
-    for header in headers:
-        if select is None and header.niter != number_in_name(header.path):
-            raise PtyconvError(
-                f"{header.path}: holds iteration {header.niter}: was it renamed, or copied from another run? "
-                f"Move it away, or choose files by a pattern of names that it is to match: --select 'model_iter*'"
-            )
     return headers, []
+
+
+def without_copies(
+    headers: list[Header], tensors: tuple[str, ...], wanted: Path | None
+) -> tuple[list[Header], list[LeftOut]]:
+    """Leave out files that hold the same iteration of the same run as another: they would be changes of nothing.
+
+    Kept is the `wanted` file, else one whose name gives the iteration. `headers` in order of iteration.
+    """
+    kept: list[Header] = []
+    left_out = []
+    for header in sorted(headers, key=lambda header: (header.niter, header.path != wanted)):
+        original = next((other for other in kept if _is_copy(other, header, tensors)), None)
+        if original is None:
+            kept.append(header)
+        else:
+            reason = f"is a copy of {original.path.name} (the same iteration {header.niter} of the same run)"
+            left_out.append(LeftOut(header.path.name, reason, header.niter))
+    return kept, left_out
+
+
+def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
+    if (one.niter, one.format) != (other.niter, other.format) or other_geometry(one, other, tensors):
+        return False
+    if len(one.loss) or len(other.loss):
+        return np.array_equal(one.loss, other.loss, equal_nan=True)
+    try:
+        return cmp(one.path, other.path, shallow=False)
+    except OSError:
+        return False
 
 
 def _is_number(select: str | None) -> TypeGuard[str]:
@@ -85,7 +112,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     if one.format != other.format:
         return f"{other.format} wrote it, not {one.format}"
     if one.niter == other.niter:
-        return f"it holds iteration {other.niter} as {one.path.name} does"
+        return f"it holds iteration {other.niter}, and so does {one.path.name}"
     # Other settings may come with another geometry within a run, where an engine can change them.
     geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
     if geometry:

@@ -73,9 +73,11 @@ def number_in_name(path: Path) -> int | None:
     return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)
 
 
-def looks_alike(path: Path) -> bool:
-    """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is."""
+def looks_alike(path: Path, by_suffix: bool = False) -> bool:
+    """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is, or has the suffix of one."""
     patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
+    if by_suffix:
+        return path.suffix in {Path(pattern).suffix for pattern in patterns}
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path.name) for pattern in patterns)
 
 

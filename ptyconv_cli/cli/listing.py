@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint, not_recognised_text
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
-from ptyconv_cli.checkpoints.grouping import difference, runs_among
+from ptyconv_cli.checkpoints.grouping import difference, runs_among, without_copies
 from ptyconv_cli.checkpoints.headers import Header, read_header
 from ptyconv_cli.checkpoints.parents import origin_of, short_name
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
@@ -50,17 +50,19 @@ def list_folder(root: Path, folder: Path) -> list[Listed]:
     run, too, is seen where their tensors are read.
     """
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
-    paths, lookalikes = find_checkpoints(folder)
-    problems = [f"{path.name}: its name is not that of a checkpoint" for path in lookalikes]
+    paths, unrecognised = find_checkpoints(folder)
+    problems = [not_recognised_text(unrecognised)] if unrecognised else []
     paths.sort(key=lambda path: number_in_name(path) or 0)
     first = _first_readable(paths, problems)
     after_it = paths[paths.index(first[0].path) + 1 :] if first else []
     headers = first + _first_readable(after_it[::-1], problems)
     if len(headers) == 2 and difference(headers[0], headers[1], _tensors(headers)):
         headers = sorted(_headers(paths, []), key=lambda header: header.niter)
+        headers, copies = without_copies(headers, _tensors(headers), None)
         runs = runs_among(headers, _tensors(headers))
-        listed = [_listed(f"{name}/run{n}", len(run), run, []) for n, run in enumerate(runs, 1)]
-        listed[0].problems += problems
+        names = [f"{name}/run{number}" for number in range(1, len(runs) + 1)] if len(runs) > 1 else [name]
+        listed = [_listed(of_run, len(run), run, []) for of_run, run in zip(names, runs, strict=True)]
+        listed[0].problems += problems + [f"{file.file}: {file.reason}" for file in copies]
         return listed
     niters = {header.path: header.niter for header in headers}
     unread = {problem.partition(":")[0] for problem in problems}
@@ -73,7 +75,8 @@ def list_folder(root: Path, folder: Path) -> list[Listed]:
                 niters[path] = checkpoint.niter
         except CheckpointError as error:
             problems.append(_short(path, error))
-    problems += [f"{p.name}: holds iteration {niter}" for p, niter in niters.items() if niter != number_in_name(p)]
+    renamed = [(path.name, niter) for path, niter in niters.items() if niter != number_in_name(path)]
+    problems += [f"{name}: the file says iteration {niter}, which is used" for name, niter in renamed]
     return [_listed(name, len(niters), headers, problems)]
 
 

@@ -65,7 +65,8 @@ def _loss(loss: Curve) -> str:
 
 def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
     """Return from which checkpoint the run in `run_dir` was resumed, and how to join the two runs."""
-    said = f"This run was resumed from {shortened(short_name(analysis.parent_name), WIDTH - 28)}."
+    parent = short_name(str(analysis.parent or analysis.parent_name))
+    said = f"This run was resumed from {shortened(parent, WIDTH - 28)}."
     folder = shlex.quote(str(run_dir))
     if analysis.parent is None:
         said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"

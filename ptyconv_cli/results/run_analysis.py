@@ -52,7 +52,8 @@ class RunBoundary:
 class CheckpointInfo:
     """One checkpoint of the run: its file name, its iteration, and the shapes of its tensors by name.
 
-    `size` of the file in bytes, and when it was last `modified`, in ns since 1970 as its file system says.
+    `size` of the file in bytes, and when it was last `modified`, in ns since 1970 as its file system says. `before`:
+    how many of its iterations are those of the runs that its own was resumed from.
     """
 
     file: str
@@ -60,6 +61,7 @@ class CheckpointInfo:
     shapes: dict[str, tuple[int, ...]]
     size: int
     modified: int
+    before: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os.path import commonprefix
+
+MOST_NAMES = 3
+"""Files or folders that are named one by one."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -45,6 +48,13 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
             for name, shown in zip(names, short, strict=True)
         ]
     return short
+
+
+def few(names: Iterable[str]) -> str:
+    """Return names in a list: of many the first ones, and how many more there are."""
+    shown = list(names)
+    more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
+    return ", ".join(shown[:MOST_NAMES]) + more
 
 
 def percent(share: float) -> str:

@@ -248,9 +248,9 @@ def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, mon
     [
         (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
         ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
-        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) are others"),
-        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history is another one"),
-        ("niter", 110, "it holds iteration 110 as model_iter0110.hdf5 does"),
+        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) differ"),
+        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history differs"),
+        ("niter", 110, "it holds iteration 110, and so does model_iter0110.hdf5"),
     ],
 )
 def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
@@ -266,7 +266,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     assert (tmp_path / "out" / "run1" / "convergence_iters.json").exists()
     checked = ptyconv("check", sample)
     assert checked.exit_code == 1
-    assert "Choose a run with --select 1" in checked.stderr
+    assert "Choose a run by its number here, such as\n--select 1" in checked.stderr
     expected = {key: curve[:-1] for key, curve in whole.items()}
     for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
         found = analyze_run(sample, device="cpu", select=select)
@@ -303,16 +303,79 @@ def test_two_runs_in_one_folder_are_told_apart():
     assert [checkpoint.niter for checkpoint in second.checkpoints] == [8, 10]
     with pytest.raises(PtyconvError, match="there is no run 3"):
         analyze_run(mixed, device="cpu", select="3")
-    with pytest.raises(PtyconvError, match=r"no checkpoint matches --select '\*\.h5'; model_iter0002.hdf5 is one"):
+    with pytest.raises(
+        PtyconvError, match=r"no checkpoint matches --select '\*\.h5'; names are like model_iter0002.hdf5"
+    ):
         analyze_run(mixed, device="cpu", select="*.h5")
 
 
-def test_a_copy_of_a_checkpoint_is_not_a_step(sample):
-    shutil.copy(sample / "model_iter0020.hdf5", sample / "model_iter0015.hdf5")
-    with pytest.raises(
-        PtyconvError, match=r"2: model_iter0015.hdf5: it holds iteration 20 as model_iter0020.hdf5 does"
-    ):
+@pytest.mark.parametrize("with_loss", [True, False])
+def test_a_copy_of_a_checkpoint_is_not_a_step(ptyconv, sample, whole, with_loss):
+    original, copy = sample / "model_iter0020.hdf5", sample / "model_iter0015.hdf5"
+    if not with_loss:
+        edit(original, "loss_iters", lambda *_: None)
+    shutil.copy(original, copy)
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.convergence_iters == whole
+    reason = "is a copy of model_iter0020.hdf5 (the same iteration 20 of the same run)"
+    assert [(file.file, file.reason) for file in analysis.left_out] == [("model_iter0015.hdf5", reason)]
+    assert f"model_iter0015.hdf5 was left out: {reason}." in analysis.warnings
+    assert analyze_run(sample, device="cpu", strict=True).convergence_iters == whole
+    # Of another run, or with other content, it is no copy.
+    edit(copy, "loss_iters" if with_loss else OBJP, put(np.array([[n, 0.5] for n in range(1, 21)])))
+    if not with_loss:
+        edit(copy, OBJP, put(np.zeros((1, 2, 56, 60), "f4")))
+    why = "the loss history differs" if with_loss else "it holds iteration 20, and so does model_iter0020.hdf5"
+    with pytest.raises(PtyconvError, match=f"2: model_iter0015.hdf5: {why}"):
         analyze_run(sample, device="cpu")
+
+
+def test_ls_of_a_folder_with_a_copy(ptyconv, tmp_path):
+    write_run(tmp_path / "run", [2, 4])
+    shutil.copy(tmp_path / "run" / "model_iter0002.hdf5", tmp_path / "run" / "model_iter0006.hdf5")
+    lines = ptyconv("ls", tmp_path).stdout.splitlines()
+    assert lines[2].split()[:7] == ["run", "PtyRAD", "1.0.0", "2", "2", "to", "4"]
+    assert lines[3:] == [
+        "  model_iter0006.hdf5: is a copy of model_iter0002.hdf5 (the same iteration 2 of",
+        "    the same run)",
+    ]
+
+
+def test_the_parent_may_be_among_copies(tmp_path):
+    """The file that a resumed run names is the one that is kept."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for run in (first, second):
+        write_run(run, [2, 4])
+    shutil.move(first / "model_iter0004.hdf5", first / "model_iter0009.hdf5")
+    shutil.copy(first / "model_iter0009.hdf5", first / "model_iter0004.hdf5")
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["params/init_params/obj_params"] = "first/model_iter0009.hdf5"
+            file["loss_iters"][:, 1] += 1
+    analysis = analyze_run(second, chain="auto", device="cpu")
+    assert [c.file for c in analysis.checkpoints][:2] == [f"../first/model_iter000{n}.hdf5" for n in (2, 9)]
+
+
+def test_what_is_said_of_many_files_is_said_once(sample):
+    for niter in range(10, 60, 10):
+        with h5py.File(sample / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            del file["loss_iters"]
+    for niter in range(70, 130, 10):
+        with h5py.File(sample / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            del file["optimizable_tensors/slice_thickness"]
+            file["optimizable_tensors/slice_thickness"] = np.zeros((2, 2))
+    for niter in (20, 40):
+        os.truncate(sample / f"model_iter{niter:04d}.hdf5", 0)
+    some, others = (f"model_iter{niter:04d}.hdf5" for niter in (10, 70))
+    assert analyze_run(sample, device="cpu").warnings[:3] == [
+        f"3 files ({some}, model_iter0030.hdf5, model_iter0050.hdf5) have no loss history, by which files of another "
+        "run would be noticed.",
+        f"6 files, such as {sample / others}: dataset optimizable_tensors/slice_thickness: expected one real number, "
+        "found float64 (2, 2). It is left out.",
+        "2 files were left out (model_iter0020.hdf5, model_iter0040.hdf5): is empty (0 bytes). The changes at "
+        "iterations 30, 50 are over longer intervals.",
+    ]
+    assert len(analyze_run(sample, device="cpu").warnings) == 4
 
 
 def flat(model, **tensors):
@@ -377,7 +440,7 @@ def test_names_do_not_steer_the_terminal(ptyconv, sample, tmp_path):
     evil = sample.rename(tmp_path / "run\x1b[2J\n")
     result = ptyconv("analyze", evil)
     assert result.exit_code == 0
-    assert "model_iter0010?[31m?.hdf5 was left out" in " ".join(result.stderr.split())
+    assert "so not used: model_iter0010?[31m?.hdf5." in " ".join(result.stderr.split())
     refused = ptyconv("analyze", evil, "--select", "x\x1b[2J")
     for text in (result.stdout, result.stderr, refused.stderr):
         assert text
@@ -495,9 +558,9 @@ def test_a_file_without_a_loss_does_not_hide_another_run(sample):
     with h5py.File(sample / "model_iter0110.hdf5", "r+") as file:
         del file["loss_iters"]
     edit(sample / NEWEST, "loss_iters", put(np.array([[n, 0.5] for n in range(1, 121)])))
-    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history differs"):
         analyze_run(sample, device="cpu")
-    said = "model_iter0110.hdf5 has no loss history, by which files of other runs are told apart."
+    said = "model_iter0110.hdf5 has no loss history, by which files of another run would be noticed."
     assert said in analyze_run(sample, device="cpu", select="1").warnings
 
 
@@ -505,7 +568,7 @@ def test_a_later_loss_is_no_shorter(sample):
     with h5py.File(sample / NEWEST) as file:
         loss = file["loss_iters"][:50]
     edit(sample / NEWEST, "loss_iters", put(loss))
-    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history differs"):
         analyze_run(sample, device="cpu")
 
 

@@ -62,7 +62,10 @@ def test_every_real_run(folder, points, boundaries):
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
-        ("hypertune/collated_only/hypertune_TPESampler_loss", "4 collated files .* last snapshots of different trials"),
+        (
+            "hypertune/collated_only/hypertune_TPESampler_loss",
+            "4 collated files .* last checkpoints of different trials",
+        ),
         ("hypertune/collated_and_trials/hypertune_TPESampler_loss", "its subfolders do: t0000_"),
     ],
 )
