@@ -9,6 +9,7 @@ from datetime import datetime
 from ptyconv_cli.analysis.follow import Look
 from ptyconv_cli.cli.console import Screen, say
 from ptyconv_cli.cli.summary import WIDTH, heading, sparkline, verdict_line
+from ptyconv_cli.results.refinement import tensors_not_refined
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import shortened
@@ -63,12 +64,16 @@ def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
     verdict, points = analysis.verdict, analysis.aligned_points or analysis.points
     header = f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}"
     lines = [(heading(analysis), ""), (f"{header}  {'verdict':<14}{'since':>5}" if verdict else header.rstrip(), "")]
+    fixed = tensors_not_refined(analysis.points, analysis.dx)
     for series in SERIES:
         if series.key in points:
             values = [point.value for point in points[series.key]]
+            changes = f"{values[-1]:>12.3g}  {sparkline(values):<23}"
+            if series.tensor in fixed:
+                changes = f"{'not refined':>12}{'':<25}"
             found = verdict.series[series.key] if verdict else None
             judged = f"  {found.state:<14}{found.since or '':>5}" if found else ""
-            row = f"{series.key:<17}{series.unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}{judged}"
+            row = f"{series.key:<17}{series.unit or '-':<4}{changes}{judged}"
             lines.append((row.rstrip(), found.state if found else ""))
     if verdict:
         lines.append((verdict_line(verdict, analysis.engine.loss), verdict.state))

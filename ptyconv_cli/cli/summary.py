@@ -3,11 +3,13 @@
 import math
 import shlex
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import FAR
 from ptyconv_cli.checkpoints.parents import short_name
 from ptyconv_cli.results.history import Curve, Point
+from ptyconv_cli.results.refinement import tensors_not_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import percent, printable, shortened
@@ -16,14 +18,16 @@ from ptyconv_cli.results.verdict import RunVerdict, SeriesVerdict
 WIDTH = 80
 SPARK_WIDTH = 23
 SMALLEST_RANGE = 2.0
+NOT_REFINED = f"{'not refined':>19}"
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def summary(analysis: RunAnalysis) -> str:
-    """Return what was analyzed, tables of first and last changes, and how far the engine's own record is."""
-    lines = [*_heading(analysis), "", *_table("change", analysis.points), *_live_record(analysis)]
+    """Return what was analyzed, tables of first and last changes, and whether the engine's own record matches."""
+    fixed = tensors_not_refined(analysis.points, analysis.dx)
+    lines = [*_heading(analysis), "", *_table("change", analysis.points, fixed), *_live_record(analysis)]
     if analysis.aligned_points:
-        lines += ["", *_table("aligned change", analysis.aligned_points), *_removed(analysis)]
+        lines += ["", *_table("aligned change", analysis.aligned_points, fixed), *_removed(analysis, fixed)]
     return "\n".join(lines)
 
 
@@ -99,14 +103,14 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
 
 
 def heading(analysis: RunAnalysis) -> str:
-    """Return which run it is, and how many checkpoints it has, in a line."""
+    """Return the run's name, and its number of checkpoints and iterations, in a line."""
     niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
     found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
     return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
 
 
 def _heading(analysis: RunAnalysis) -> list[str]:
-    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were known already (--fresh: all again)"
+    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were in the cache (--fresh recomputes all)"
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
@@ -127,27 +131,31 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     ]
 
 
-def _table(title: str, points: dict[str, list[Point]]) -> list[str]:
+def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str]) -> list[str]:
     niters = [point.niter for point in next(iter(points.values()))]
     first = f"at {niters[0]}" if len(niters) > 1 else ""
     lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
     for series in SERIES:
         if series.key in points:
-            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(points[series.key])}".rstrip())
+            row = NOT_REFINED if series.tensor in fixed else _row(points[series.key])
+            lines.append(f"{series.key:<18}{series.unit or '-':<6}{row}".rstrip())
     return lines
 
 
-def _removed(analysis: RunAnalysis) -> list[str]:
-    """Say what was taken out of the last changes, in sizes: the directions of ramps and shifts are in the report."""
+def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
+    """Say what was removed from the last changes, in sizes: the directions of ramps and shifts are in the report."""
     niter = analysis.checkpoints[-1].niter
-    lines = ["", f"{f'taken out at {niter}':<18}{'share':>6}  because no diffraction pattern can see it"]
+    lines = ["", f"{f'removed at {niter}':<18}{'fraction':>9}  ambiguities that the data cannot constrain"]
     for tensor, found in analysis.removed.items():
+        if tensor in fixed:
+            lines.append(f"{tensor:<18}{'-':>9}  not refined")
+            continue
         _, last = found[-1]
         # Wrapped between the parts, not before a unit.
         parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last))
-        wrapped = textwrap.wrap(parts, WIDTH - 26) if math.isfinite(last.share) else ["not known"]
-        lines.append(f"{tensor:<18}{percent(last.share):>6}  {wrapped[0]}")
-        lines += [" " * 26 + rest for rest in wrapped[1:]]
+        wrapped = textwrap.wrap(parts, WIDTH - 29) if math.isfinite(last.share) else ["not known"]
+        lines.append(f"{tensor:<18}{percent(last.share):>9}  {wrapped[0]}")
+        lines += [" " * 29 + rest for rest in wrapped[1:]]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
@@ -178,8 +186,7 @@ def _live_record(analysis: RunAnalysis) -> list[str]:
         return []
     found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
     if not found:
-        return ["", "The engine's live record is over other intervals or percentiles: not compared."]
-    compared = sum(agreement.compared for agreement in found)
+        return ["", "Not compared with the engine's own record: its intervals or percentiles differ."]
     largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
-    says = "agrees within" if largest <= FAR else "differs by up to"
-    return ["", f"The engine's live record {says} {largest:.1e} relative ({compared} values)."]
+    says = "Matches" if largest <= FAR else "Does not match"
+    return ["", f"{says} the engine's own record (largest relative difference {largest:.1e})."]

@@ -263,7 +263,7 @@ def test_a_chain_goes_on(tmp_path):
 
 def test_the_command_goes_on_and_says_so(ptyconv, grown):
     said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot").output
-    assert "10 of 12 checkpoints were known already (--fresh: all again)" in said
+    assert "10 of 12 checkpoints were in the cache (--fresh recomputes all)" in said
     said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot", "--fresh").output
     assert "known" not in said
 
