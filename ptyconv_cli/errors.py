@@ -22,6 +22,6 @@ class SeveralRuns(PtyconvError):
         self.folder, self.count, self.listing = folder, count, f"{folder}: {listing}"
         super().__init__(
             f"{self.listing}\n"
-            "A change from one run to another means nothing. Choose a run by its number here, such as\n"
-            "--select 1, or move the files of the others to another folder."
+            "A change from one run to another means nothing. Choose a run by its number, such as\n"
+            "--select 1, or move the files of the other runs to another folder."
         )

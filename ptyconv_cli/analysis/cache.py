@@ -1,8 +1,8 @@
-"""What an analysis leaves beside its results, so that the next one has only to do what is new.
+"""The cache of an analysis, in the hidden folder `.ptyconv` beside its results: the next one computes only what is new.
 
-Files in a folder of their own, each with the steps that one analysis did. Every step has a key, a digest of the
-settings and of all checkpoints up to there by path, iteration, size, modification time and loss: where a checkpoint is
-another one now, no step from there on is found.
+Each file holds the steps that one analysis computed. Every step has a key, a digest of the settings and of all
+checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has changed, everything
+from there on is recomputed. See docs/performance.md.
 """
 
 import json
@@ -29,16 +29,16 @@ from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.version import __version__
 
 PHASE = "phase.npz"
-"""The phase that the next snapshot is to follow: only of the last one."""
+"""The unwrapped phase of the last checkpoint, with which the next one is unwrapped."""
 
 OWN_NAME = re.compile(r"\d{6,}\.npz|phase\.npz")
-"""No other file in the folder is touched."""
+"""The names of cache files; no other file in the folder is touched."""
 
 
 class Cache:
-    """The steps kept in a folder, which need not exist yet, for an analysis with certain settings on a device.
+    """The steps in a cache folder, which need not exist yet, for an analysis with some settings on a device.
 
-    `fresh`: none of those that are there already are used.
+    `fresh`: ignore the steps that are there.
     """
 
     def __init__(self, folder: Path, settings: MonitorSettings, device: torch.device, fresh: bool = False) -> None:
@@ -51,7 +51,7 @@ class Cache:
         self._of_use: set[Path] = set()
 
     def known(self, headers: Sequence[Header], region: Region) -> CachedSteps:
-        """Return the steps that are known of checkpoints, from the first one on as far as they are."""
+        """Return the cached steps of checkpoints, from the first one up to the first that is not cached."""
         keys = self._keys(headers, region)
         steps = []
         for header, key in zip(headers, keys, strict=True):
@@ -64,9 +64,9 @@ class Cache:
         return CachedSteps(steps, phase) if phase is not None or len(steps) == len(headers) else CachedSteps()
 
     def keep(self, steps: Sequence[Step], region: Region, phase: torch.Tensor | None) -> None:
-        """Write those of a walk's steps that are not kept yet; raise PtyconvError where they cannot be written."""
+        """Write those of a walk's steps that are not cached yet; raise PtyconvError where that fails."""
         if self._folder.is_symlink():
-            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
+            raise PtyconvError(f"{self._folder}: is a link to another folder, so nothing is written there")
         keys = self._keys([step.header for step in steps], region)
         self._of_use |= {self._found[key][0] for key in keys if key in self._found}
         new = {key: step for key, step in zip(keys, steps, strict=True) if key not in self._found}
@@ -79,12 +79,12 @@ class Cache:
         self._of_use |= set(outputs)
 
     def forget_the_rest(self) -> None:
-        """Remove the files of which no step was of use."""
+        """Remove the cache files of which no step was used."""
         for path in set(self._files()) - self._of_use:
             path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        """Return the files that an analysis has kept; what else may be there is none of them, and is left alone."""
+        """Return the cache files; any other file in the folder is left alone."""
         if self._folder.is_symlink() or not self._folder.is_dir():
             return []
         with suppress(OSError):
@@ -96,7 +96,7 @@ class Cache:
         found, so_far = [], repr([*self._by, tuple(region)])
         for header in headers:
             size, modified = header.fingerprint[-2:]
-            # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
+            # Unpacked from an archive, many files may share size and time: path and loss tell runs apart.
             of_file = [str(header.path.resolve()), header.niter, size, modified, header.loss.tobytes()]
             so_far = sha256(repr([so_far, of_file]).encode()).hexdigest()
             found.append(so_far)
@@ -105,7 +105,7 @@ class Cache:
     def _phase(self, key: str) -> torch.Tensor | None:
         path = self._folder / PHASE
         if path in self._files():
-            # Whatever damage brings up in zipfile, numpy or json is not to be listed: all is computed again.
+            # Damage raises many kinds of errors in zipfile, numpy and json; then all is recomputed.
             with suppress(Exception), path.open("rb") as file, np.load(file) as content:
                 if str(content["key"]) == key:
                     self._of_use.add(path)
@@ -114,7 +114,7 @@ class Cache:
 
 
 class _CachedStep(NamedTuple):
-    """A step but for its checkpoint's header, which is read anew."""
+    """A step without the header of its checkpoint, which is read anew."""
 
     since: int | None
     changes: dict[str, Change]
@@ -126,7 +126,7 @@ class _CachedStep(NamedTuple):
 
 
 def _packed(steps: Mapping[str, Step]) -> bytes:
-    """Pack steps by key into an .npz file: numbers of changes as JSON, sketches as arrays."""
+    """Pack steps by key into an .npz file: changes as JSON, sketches as arrays."""
     described, arrays = [], {}
     for number, (key, step) in enumerate(steps.items()):
         described.append(
@@ -146,10 +146,10 @@ def _packed(steps: Mapping[str, Step]) -> bytes:
 
 
 def _unpacked(path: Path) -> dict[str, _CachedStep]:
-    """Return the steps in a file by key; none of a damaged one, and of the phase, which is another thing."""
+    """Return the steps in a file by key; none where it is damaged, or holds the phase instead."""
     found = {}
     try:
-        with path.open("rb") as file, np.load(file) as content:  # numpy leaves a file open that it cannot read
+        with path.open("rb") as file, np.load(file) as content:  # numpy would leave open a file that it cannot read
             described = json.loads(content["steps"].tobytes()) if "steps" in content else []
             for number, step in enumerate(described):
                 sketches = {
@@ -158,7 +158,7 @@ def _unpacked(path: Path) -> dict[str, _CachedStep]:
                 }
                 changes = {of: _change(change) for of, change in step["changes"].items()}
                 found[step["key"]] = _CachedStep(step["since"], changes, sketches, step["not_finite"])
-    except Exception:  # as there are many kinds of damage; what was kept is computed again
+    except Exception:  # there are many kinds of damage; the steps are recomputed
         return {}
     return found
 

@@ -1,4 +1,4 @@
-"""Where a run still changes: between two of its checkpoints, the aligned change as maps, by slice, and by position."""
+"""Maps of where a run still changes: the aligned change between two checkpoints, by voxel, slice and position."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import check_percentile_range
 
 MOST_SMALL = 8
-"""Small maps over the run at most."""
+"""The most small maps over the run."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def maps_of_run(
 
 
 class _Reading:
-    """Reads pairs of snapshots; notes in `left_out` what cannot be read, or, if `strict`, raises CheckpointError."""
+    """Reads pairs of snapshots; unreadable files go to `left_out`, or, if `strict`, raise CheckpointError."""
 
     def __init__(self, device: torch.device, strict: bool, left_out: list[LeftOut]) -> None:
         self.device, self._strict, self._left_out = device, strict, left_out
@@ -144,7 +144,7 @@ class _Reading:
     def pair(
         self, pair: Sequence[Header], tensors: tuple[str, ...], region: Region
     ) -> tuple[Snapshot, Snapshot] | None:
-        """Return two snapshots, None where one cannot be read; a phase that wraps differs by half a turn at most."""
+        """Return two snapshots, None where one cannot be read; phases that wrap differ by at most half a turn."""
         check_memory(pair[0], region, tensors)
         found = []
         for header in pair:
@@ -181,7 +181,7 @@ def _interval(
             listed = ", ".join(map(str, niters if len(niters) <= 12 else [*niters[:5], "…", *niters[-5:]]))
             raise PtyconvError(f"{run_dir}: has no checkpoint at iteration {asked}; there are {listed}")
     if at == niters[0]:
-        raise PtyconvError(f"{run_dir}: iteration {at} is the first, with nothing before it to compare with")
+        raise PtyconvError(f"{run_dir}: iteration {at} is the first: there is no checkpoint before it to compare with")
     ends = [at] if at is not None else niters[:0:-1]
     for end in ends:
         part = next(part for part in parts if end in [header.niter for header in part])
@@ -195,7 +195,7 @@ def _interval(
         if at is not None or begin is not None:
             break
     between = f"between iterations {begin} and {end}" if begin is not None else f"before iteration {end}"
-    raise PtyconvError(f"{run_dir}: {between} the run has a boundary that nothing can be compared across")
+    raise PtyconvError(f"{run_dir}: {between} there is a run boundary, across which nothing can be compared")
 
 
 def _left(name: str, now: Snapshot, before: Snapshot) -> Tensor:

@@ -1,4 +1,4 @@
-"""Walks over the parts of a run between boundaries, of each only as far as it isn't known from an earlier analysis."""
+"""Walks over the parts of a run between its boundaries; what is in the cache is not computed again."""
 
 import math
 import os
@@ -24,18 +24,18 @@ if TYPE_CHECKING:  # they load torch
     from ptyconv_cli.analysis.walk import Found
 
 CACHE_NAME = ".ptyconv"
-"""The folder, beside the results, with what an analysis keeps for the next one."""
+"""The folder of the cache, beside the results."""
 
 
 @dataclass(frozen=True)
 class Walked:
-    """What was found in each part of a run, with the region of each, on a device; what was `kept` before, if any."""
+    """What was found in each part of a run, the region of each, the settings and the device; the `cache`, if any."""
 
     found: "list[Found]"
     regions: Sequence[Region]
     settings: MonitorSettings
     device: "torch.device"
-    kept: "Cache | None"
+    cache: "Cache | None"
 
     @property
     def steps(self) -> "list[Step]":
@@ -44,7 +44,7 @@ class Walked:
 
     @property
     def known(self) -> int:
-        """How many of the steps were known already."""
+        """The number of steps that were in the cache."""
         return sum(found.known for found in self.found)
 
     @property
@@ -53,7 +53,7 @@ class Walked:
         return [file for found in self.found for file in found.left_out]
 
     def trajectories(self) -> dict[str, Trajectory]:
-        """Return the distances between the snapshots of the last part by tensor, none of a single snapshot."""
+        """Return the distances between the checkpoints of the last part by tensor, none for a single checkpoint."""
         from ptyconv_cli.analysis.steps import sketches_of
         from ptyconv_cli.metrics.sketch import Places
         from ptyconv_cli.metrics.trajectory import trajectory
@@ -69,17 +69,17 @@ class Walked:
         return found
 
     def keep(self, folder: Path) -> None:
-        """Keep in a folder of results what the next analysis can go on from; raise PtyconvError where that fails."""
+        """Write the cache beside the results in a folder; raise PtyconvError where that fails."""
         from ptyconv_cli.analysis.cache import Cache
 
-        kept = self.kept or Cache(folder / CACHE_NAME, self.settings, self.device, fresh=True)
+        cache = self.cache or Cache(folder / CACHE_NAME, self.settings, self.device, fresh=True)
         for found, region in zip(self.found, self.regions, strict=True):
-            kept.keep(found.steps, region, found.phase)
-        kept.forget_the_rest()
+            cache.keep(found.steps, region, found.phase)
+        cache.forget_the_rest()
 
 
 def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
-    """Return the region of a run; raise CheckpointError where positions, probe and object don't fit together."""
+    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together."""
     lowest_corner = first.crop_pos.max(0)
     for name in tensors:
         shape = first.shapes[name]
@@ -100,24 +100,25 @@ def walk_parts(
     progress: Callable[[int, int], None],
     cached_in: Path | None,
 ) -> Walked:
-    """Walk over the parts of a run one after the other; what an earlier analysis kept in a folder is not done again.
+    """Walk over the parts of a run one after the other; use the cache in the folder `cached_in`.
 
-    Parameters otherwise as of `analysis.run.analyze_run`; raises what `analysis.walk.walk` does.
+    Other parameters as of `analysis.run.analyze_run`; raises what `analysis.walk.walk` does.
     """
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
-    kept = _cache(settings, device, cached_in) if cached_in is not None and (cached_in / CACHE_NAME).is_dir() else None
+    cached = cached_in is not None and (cached_in / CACHE_NAME).is_dir()
+    cache = _cache(settings, device, cached_in) if cached_in is not None and cached else None
     total, found = sum(map(len, parts)), []
     for k, (part, region) in enumerate(zip(parts, regions, strict=True)):
 
         def undone(count: int, up_to_here: int = sum(map(len, parts[: k + 1]))) -> None:
             progress(up_to_here - count, total)
 
-        known = kept.known(part, region) if kept else None
+        known = cache.known(part, region) if cache else None
         found.append(_walk_part(part, region, known, settings, device, strict, undone))
     from ptyconv_cli.metrics.device import choose_device
 
-    return Walked(found, regions, settings, choose_device(device), kept)
+    return Walked(found, regions, settings, choose_device(device), cache)
 
 
 def _cache(settings: MonitorSettings, device: str, folder: Path) -> "Cache":
@@ -136,11 +137,11 @@ def _walk_part(
     strict: bool,
     undone: Callable[[int], None],
 ) -> "Found":
-    """Walk over a part from the last checkpoint on that is known; say how many are `undone`."""
+    """Walk over a part from its last cached checkpoint on; call `undone` with the number of checkpoints left."""
     done = len(known.steps) if known else 0
     rest = [] if done == len(part) else part[max(done - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
-        # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
+        # Loading torch takes as long as reading a few checkpoints: both are done at once.
         from ptyconv_cli.analysis.steps import CachedSteps
         from ptyconv_cli.analysis.walk import CacheIsStale, Found, walk
         from ptyconv_cli.metrics.device import choose_device
@@ -160,7 +161,7 @@ def _walk_part(
 
 
 def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
-    """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
+    """Raise PtyconvError where this machine has less memory than reading will need."""
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
         for name in tensors
@@ -172,5 +173,5 @@ def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
     if needed > held:
         raise PtyconvError(
             f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
-            f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
+            f"has {held / 1e9:.3g} GB; choose fewer tensors (-t)"
         )

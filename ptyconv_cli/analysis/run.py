@@ -1,4 +1,4 @@
-"""Analyzes a run: finds its checkpoints, has them compared, and gathers what there is to know."""
+"""Analyzes a run: finds its checkpoints, has them compared, and gathers the results."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -48,19 +48,21 @@ def analyze_run(
 ) -> RunAnalysis:
     """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
 
-    `tensors`: names out of `results.series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only
-    iterations that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number,
-    those of one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of
-    leaving it out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: as of
-    `verdict.evidence.evidence_of_run`; `chain`: folders of the runs that this one was resumed from, in order, or "auto"
-    to find them: all go onto one axis of iterations; `files`: use only these of the files in `run_dir`; `cached_in`: a
-    folder in which an earlier analysis kept what it did, which is not done again then, and `keep`: what is called with
-    what this one can keep; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
-    checkpoints done and the number in all. Units of the values are in `results.series.SERIES`; formulas: README, "What
-    the numbers mean", "The change that is real" and the two sections after it.
+    - `tensors`: names out of `results.series.TENSORS`; `percentile_range`: (low, high) in percent.
+    - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
+      or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
+    - `strict`: raise an error for a file that cannot be read, instead of leaving it out.
+    - `aligned`: also compute the aligned changes, the trajectories and the verdict; `tolerances`: as of
+      `verdict.evidence.evidence_of_run`.
+    - `chain`: the folders of the runs that this one was resumed from, in order, or "auto" to find them; all are put on
+      one axis of iterations. See docs/runs.md.
+    - `cached_in`: a folder of earlier results, whose cache is used; `keep`: called with what can be cached now.
+    - `device`: auto, cpu, cuda, cuda:N or mps; `progress`: called with the numbers of checkpoints done and in all.
+
+    Units are in `results.series.SERIES`; formulas: docs/metrics.md and docs/verdict.md.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
-    cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
+    cannot be analyzed: no folder, fewer than two readable checkpoints, files of several runs, too little memory.
     """
     settings = MonitorSettings.from_params(
         {"tensors": tensors, "percentile_range": percentile_range, "aligned": aligned}
@@ -81,7 +83,7 @@ def analyze_run(
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
     walked = walk_parts(parts, regions, settings, device, strict, progress, cached_in)
-    # These load torch, which takes a while; it was loaded beside reading.
+    # This loads torch, which takes a while; it was loaded while checkpoints were read.
     from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
 
     left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
@@ -126,7 +128,7 @@ def analyze_run(
         verdict=conclude(evidence) if evidence else None,
         engine=engine,
         live_agreement=agreement,
-        warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
+        warnings=list(dict.fromkeys(remarks)),  # each once
         parent_name=parent.named,
         parent=parent.file,
     )
@@ -146,7 +148,7 @@ def _check_that_any_are_compared(
         apart = "; ".join(
             f"after iteration {boundary.niter} {boundary.difference}" for boundary in boundaries if boundary.difference
         )
-        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
+        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared, because {apart}")
 
 
 def _info(run_dir: Path, header: Header) -> CheckpointInfo:
@@ -155,7 +157,7 @@ def _info(run_dir: Path, header: Header) -> CheckpointInfo:
 
 
 def _name(run_dir: Path, file: Path) -> str:
-    """Return how a file is called as seen from the run's folder, which those of earlier runs are beside."""
+    """Return a file's name relative to the run's folder; earlier runs are beside it."""
     return file.name if file.parent == run_dir else os.path.relpath(file, run_dir)
 
 

@@ -1,4 +1,4 @@
-"""What an analysis finds at each checkpoint, and the histories that it adds up to."""
+"""The results at each checkpoint, and their collection into curves."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from ptyconv_cli.results.series import SERIES
 
 @dataclass(frozen=True)
 class Step:
-    """What is found at a checkpoint: the changes since iteration `since`, by series key, and a sketch of each tensor.
+    """The results at a checkpoint: the changes since iteration `since`, by series key, and a sketch of each tensor.
 
     The first checkpoint of a walk has no changes, and `since` is None. There are no `sketches` where the aligned change
-    was not asked for. `not_finite`: the tensors that hold NaN or infinity, and those that do not, but changed by more
-    than numbers can say: True and False.
+    was not asked for. `not_finite`: True for tensors that hold NaN or infinity, False for those that do not, but
+    changed by more than a float can hold.
     """
 
     header: Header
@@ -31,7 +31,7 @@ class Step:
 
 @dataclass(frozen=True)
 class CachedSteps:
-    """What is known from an earlier walk: its steps, and, of a phase that wraps, what the next snapshot's follows."""
+    """The steps of an earlier walk, and, for a phase that wraps, the `phase` to unwrap the next snapshot with."""
 
     steps: list[Step] = field(default_factory=list)
     phase: Tensor | None = None
@@ -47,7 +47,7 @@ def points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
 
 
 def aligned_points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
-    """Return the aligned changes by series key, none where they were not asked for."""
+    """Return the aligned changes by series key, empty where they were not asked for."""
     found: dict[str, list[Point]] = {}
     for step in steps:
         for key, change in step.changes.items():
@@ -58,7 +58,7 @@ def aligned_points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
 
 
 def removed_of(steps: Iterable[Step]) -> dict[str, list[tuple[int, RemovedAmbiguities]]]:
-    """Return, by tensor, what the aligned changes are without, as (niter, what)."""
+    """Return, by tensor, the ambiguities removed from its changes, as (niter, ambiguities)."""
     found: dict[str, list[tuple[int, RemovedAmbiguities]]] = {}
     for step in steps:
         of_tensors = {s.tensor: step.changes[s.key].removed for s in SERIES if s.key in step.changes}

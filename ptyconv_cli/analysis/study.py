@@ -1,4 +1,4 @@
-"""Many runs analyzed one after the other, and what they came to side by side."""
+"""Analyzes the runs of a study one after the other, and compares their results. See docs/runs.md."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,7 +16,7 @@ SORTS = ("name", "loss", *(series.key for series in SERIES))
 
 @dataclass(frozen=True)
 class Unit:
-    """One run of a study: its `name`, its `folder`, its number there if that holds several, its results' `place`."""
+    """One run of a study: `name`, `folder`, `select` (its number if that holds several), and `place` of its results."""
 
     name: str
     folder: Path
@@ -24,7 +24,7 @@ class Unit:
     place: Path
 
     def parts(self, count: int, taken: Collection[Path]) -> list["Unit"]:
-        """Return the `count` runs that the folder turned out to hold; places that are `taken` are those of others."""
+        """Return the `count` runs that the folder turned out to hold; no result goes to a place that is `taken`."""
         called = "run"
         while any(self.place / f"{called}{number}" in taken for number in range(1, count + 1)):
             called += "_"
@@ -36,10 +36,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Row:
-    """What a run came to, or the `problem` why it came to nothing.
+    """The result of one run, or the `problem` because of which there is none.
 
     `changes`: by series key, the last aligned change per iteration, or the raw one where no aligned one was computed;
-    `note`: what to say of the folder that it is from; `resumed`: whether it could be joined to the run before it.
+    `note`: text on the folder it is from; `resumed`: whether it could be joined to the run before it.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Row:
     resumed: bool = False
 
     def value(self, sort: str) -> float:
-        """Return what the rows are sorted by."""
+        """Return the value that rows are sorted by."""
         return self.loss if sort == "loss" else self.changes.get(sort, math.nan)
 
 
 def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit]:
-    """Return the runs found below a path; their results go into their own folders, or likewise below `output`."""
+    """Return the runs found below `root`; their results go into their folders, or into the same ones below `output`."""
     units = []
     for run in runs:
         name = run.relative_to(root)
@@ -75,10 +75,10 @@ def analyze_all(
     units: Sequence[Unit],
     analyze: Callable[[Unit], RunAnalysis],
 ) -> Iterator[list[Row]]:
-    """Analyze runs with `analyze`, which writes their results, and give what each unit came to, in order.
+    """Analyze runs with `analyze`, which writes their results; yield the rows of each unit, in order.
 
-    A run that cannot be analyzed is one with a problem, and the others go on. A folder that holds several runs gives a
-    row for each.
+    A run that cannot be analyzed gives a row with a problem, and the rest is analyzed all the same. A folder that holds
+    several runs gives a row for each.
     """
     places = [unit.place for unit in units]
     for unit in units:
@@ -121,7 +121,7 @@ def _per_iteration(point: Point) -> float:
 
 
 def sorted_rows(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Return rows in order of one of `SORTS`, from the smallest on; without a value last, failed ones after them."""
+    """Return rows sorted by one of `SORTS`, smallest first; rows without a value, then failed ones, are last."""
     by_name = sorted(rows, key=lambda row: row.name)
     if sort == "name":
         return by_name

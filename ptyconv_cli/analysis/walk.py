@@ -1,4 +1,4 @@
-"""Walks over the checkpoints of a run and compares each with the one before."""
+"""Walks over the checkpoints of a run and compares each with the one before. See docs/performance.md."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +27,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk finds: the steps in order, how many of them were `known`, and checkpoints that could not be read.
+    """The results of a walk: the steps in order, how many of them were `known`, and checkpoints that were unreadable.
 
-    `phase`: of a phase that wraps, what the next snapshot's is to follow.
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
     """
 
     steps: list[Step]
@@ -39,11 +39,11 @@ class Found:
 
 
 class CacheIsStale(Exception):
-    """The last checkpoint of an earlier walk cannot be read any more, so that walk cannot be gone on with."""
+    """The last cached checkpoint cannot be read any more, so that the walk cannot continue from it."""
 
 
 class _Ready(NamedTuple):
-    """A checkpoint that is ready to be compared, and the memory that it was read into."""
+    """A checkpoint that is ready to be compared, and the memory it was read into."""
 
     header: Header
     snapshot: Snapshot
@@ -51,9 +51,9 @@ class _Ready(NamedTuple):
 
 
 class _GettingReady:
-    """Gets checkpoints ready one after the other, and notes those that cannot be read in `left_out`.
+    """Yields checkpoints ready to be compared, one after the other; those that cannot be read go to `left_out`.
 
-    `phase`: of a phase that wraps, what the next snapshot's is to follow.
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class _GettingReady:
             yield _Ready(header, snapshot, memory)
 
     def _continue_phase(self, phase: Tensor, begins: bool) -> None:
-        """Continue a snapshot's phase, in place; of the one that is gone on from it is known already."""
+        """Unwrap a snapshot's phase, in place; for the snapshot that the walk continues from, use the cached phase."""
         if begins and self.phase is not None:
             phase.copy_(self.phase.where(~phase.isnan(), phase))
         else:
@@ -102,9 +102,9 @@ def walk(
 ) -> Found:
     """Compare consecutive checkpoints; leave out those that cannot be read, or, if `strict`, raise CheckpointError.
 
-    While two checkpoints are compared, the next one is got ready and the one after it is read; their memory takes
-    turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
-    Raises CacheIsStale where that one cannot be read any more. Parameters otherwise as of `analysis.run.analyze_run`.
+    While two checkpoints are compared, the next is prepared and the one after it read; their memory is reused in turns.
+    `known`: the steps of an earlier walk up to the first of these checkpoints, from which this one continues; raises
+    CacheIsStale where that checkpoint cannot be read any more. Other parameters as of `analysis.run.analyze_run`.
     """
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
@@ -147,7 +147,7 @@ def _step(
     comparing: dict[str, Future[dict[str, Change]]],
     sketching: dict[str, Future[Sketch]],
 ) -> Step:
-    """Gather what is found at a checkpoint; where a tensor's changes are not finite, look whether it is itself."""
+    """Gather the results at a checkpoint; where a tensor's changes are not finite, check the tensor itself."""
     changes, suspicious = dict[str, Change](), dict[str, Tensor]()
     for name, comparison in comparing.items():
         of_tensor = result_of(comparison)

@@ -153,7 +153,7 @@ def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[l
         what, after = "", 0
         if one.before != other.before:
             earlier, later = one.path.parent.name, other.path.parent.name
-            what = "a resumed run begins" if earlier == later else f"{later} continues {earlier}"
+            what = "a resumed run begins" if earlier == later else f"run {later} continues {earlier}"
             after = other.before
         elif one.began != other.began:
             what, after = "the engine changed", other.before + other.began

@@ -1,4 +1,4 @@
-"""From a path to the runs below it, and from a run folder to its checkpoint files. Opens no file."""
+"""Finds the runs below a path, and the checkpoint files in a run folder. Opens no file."""
 
 import os
 import re
@@ -18,7 +18,7 @@ OWN_RESULTS = re.compile(r"(convergence(_\w+)?|trajectory|comparison|maps)\.(jso
 
 @dataclass
 class Found:
-    """What is below a path: folders with checkpoints (`runs`), `collated` files, and `problems` with folders."""
+    """What was found below a path: folders with checkpoints (`runs`), `collated` files, `problems` with folders."""
 
     runs: list[Path] = field(default_factory=list)
     collated: list[Path] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Found:
 def find_runs(path: Path) -> Found:
     """Return the folders with checkpoints at or below a path, in order of name.
 
-    Hidden folders are passed over, links are followed. Raises PtyconvError where the path is no folder to be read.
+    Hidden folders are skipped, links are followed. Raises PtyconvError where the path is not a readable folder.
     """
     found, seen = Found(), set[str]()
     waiting = [path]
@@ -51,7 +51,7 @@ def find_runs(path: Path) -> Found:
         try:
             waiting += [path for path in reversed(paths) if not path.name.startswith(".") and path.is_dir()]
         except OSError as error:
-            found.problems.append(f"{folder}: cannot be looked into ({error.strerror})")
+            found.problems.append(f"{folder}: cannot be read ({error.strerror})")
     found.runs.sort()
     return found
 

@@ -28,7 +28,7 @@ def matching(paths: list[Path], select: str | None) -> list[Path]:
 
 
 def run_with(file: Path, headers: list[Header], tensors: tuple[str, ...]) -> list[Header]:
-    """Return the headers of the run that a file is of, in a folder that may hold several."""
+    """Return the headers of the run that `file` belongs to, in a folder that may hold several."""
     return next(run for run in runs_among(headers, tensors) if file in [header.path for header in run])
 
 
@@ -37,7 +37,7 @@ def of_one_run(
 ) -> tuple[list[Header], list[LeftOut]]:
     """Return the headers of one run: all, if they belong together, or those of the run whose number is selected.
 
-    In the latter case also return those that are left out, being of other runs.
+    In the latter case the files of the other runs are returned too, as left out.
 
     Raises SeveralRuns where they don't belong together and none is selected, and PtyconvError where there is no such
     run.
@@ -62,9 +62,9 @@ def of_one_run(
 def without_copies(
     headers: list[Header], tensors: tuple[str, ...], wanted: Path | None
 ) -> tuple[list[Header], list[LeftOut]]:
-    """Leave out files that hold the same iteration of the same run as another: they would be changes of nothing.
+    """Leave out files that hold the same iteration of the same run as another file; return both kinds.
 
-    Kept is the `wanted` file, else one whose name gives the iteration. `headers` in order of iteration.
+    The `wanted` file is kept, else the first. `headers` in order of iteration.
     """
     kept: list[Header] = []
     left_out = []
@@ -94,7 +94,7 @@ def _is_number(select: str | None) -> TypeGuard[str]:
 
 
 def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
-    """Return the headers of each run, in the order of their first iterations; `headers` in order of iteration."""
+    """Return the headers run by run, in order of their first iterations; `headers` in order of iteration."""
     runs: list[list[Header]] = []
     for header in headers:
         for run in runs:
@@ -108,9 +108,9 @@ def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Hea
 
 
 def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
-    """Say why another checkpoint is not of the run of one, "" where it may be."""
+    """Say why `other` cannot be a checkpoint of the same run as `one`, "" where it can."""
     if one.format != other.format:
-        return f"{other.format} wrote it, not {one.format}"
+        return f"it was written by {other.format}, not {one.format}"
     if one.niter == other.niter:
         return f"it holds iteration {other.niter}, and so does {one.path.name}"
     # Other settings may come with another geometry within a run, where an engine can change them.
@@ -125,7 +125,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
-    """Say in what the geometry of another checkpoint differs, "" where a change between the two means something."""
+    """Say how the geometry of two checkpoints differs, "" where a change between them can be computed."""
     for name in tensors:
         if one.shapes[name] != other.shapes[name]:
             return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
@@ -137,7 +137,7 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:
-    lines = ["its checkpoints are of " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
+    lines = ["its checkpoints belong to " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
     for number, run in enumerate(runs, start=1):
         names = [header.path.name for header in run]
         named = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]} ({len(names)} files)"

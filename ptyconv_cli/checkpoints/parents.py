@@ -68,7 +68,7 @@ def short_name(parent_file: str) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Say whether a file is there: of a name that comes out of a file, even the question can be too long."""
+    """Say whether a file exists, also for a name out of a file that is too long to ask for."""
     try:
         return path.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""The command `ptyconv analyze`: of one run, of many, and of one that is being written."""
+"""The command `ptyconv analyze`: one run, a study of many, or a running job."""
 
 import sys
 from collections.abc import Collection
@@ -25,7 +25,7 @@ from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.verdict.evidence import exit_code
 
 POLL = 5.0
-"""Seconds between two looks at a run that is followed."""
+"""Seconds between two looks at the folder of a running job."""
 
 
 @click.command()
@@ -35,41 +35,41 @@ POLL = 5.0
 @click.option(
     "--no-aligned",
     is_flag=True,
-    help="Compute only the changes that PtyRAD's own monitor records: no aligned ones, no trajectory, no verdict.",
+    help="Compute only the changes that PtyRAD's own monitor records: no aligned changes, trajectory or verdict.",
 )
-@click.option("--no-plot", is_flag=True, help="Draw no picture.")
+@click.option("--no-plot", is_flag=True, help="Draw no figures.")
 @click.option(
     "--sort",
     type=click.Choice(SORTS),
     default="name",
     show_default=True,
     metavar="name|loss|SERIES",
-    help="Order of the runs of a study in its table: by name, final loss, or the last change of a series.",
+    help="Sort the table of a study by name, final loss, or the last change of a series.",
 )
 @click.option(
     "--follow",
     is_flag=True,
-    help="Keep going while a job writes: take each new checkpoint once it is whole, until the run's planned end or "
+    help="Follow a running job: analyze each new checkpoint once it is complete, until the run's planned end or "
     "Ctrl-C.",
 )
 @click.option(
     "--until",
     type=click.Choice(["settled"]),
-    help="With --follow: end as soon as the verdict is settled, with exit code 0.",
+    help="With --follow: end as soon as the verdict is settled. Exit codes as of `ptyconv check`.",
 )
 @click.option(
     "--idle",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MINUTES",
-    help="With --follow: end when nothing new came for so long.",
+    help="With --follow: end after this many minutes without a new checkpoint.",
 )
 @click.option(
     "--poll",
     type=click.FloatRange(min=0.05),
     metavar="SECONDS",
-    help="With --follow: how long to wait between two looks at the folder.  [default: 5]",
+    help="With --follow: wait this long between two looks at the folder.  [default: 5]",
 )
-@click.option("--fresh", is_flag=True, help="Compute all again, also what an earlier analysis has done already.")
+@click.option("--fresh", is_flag=True, help="Recompute everything; ignore cached results.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def analyze(
     paths: tuple[Path, ...],
@@ -86,26 +86,33 @@ def analyze(
     chain: str | None,
     **reading: Any,
 ) -> None:
-    """Measure the changes between the checkpoints of a run, or of each run of a study.
+    """Measure how much a run, or each run of a study, still changes.
 
-    Walks the checkpoints in a folder in order of iteration. Writes convergence_iters.json (the changes as PtyRAD
-    records them), convergence_report.json (these, the aligned changes, which are without what no diffraction pattern
-    can see, and how all were got), convergence.png (a picture of them) and trajectory.png (the distances between all
-    checkpoints). Ends with a verdict: has each series settled, and since when?
+    RUN_DIR is a folder with checkpoints; each is compared with the one before. The raw change is what PtyRAD records;
+    the aligned change is what is left after removing ambiguities that the data cannot constrain. The verdict says
+    whether each series has settled, and since when.
 
-    Of a folder with many runs below it, such as a hypertune study, each run is analyzed into a folder of its own; a
-    table shows them side by side, and convergence_study.csv has it for spreadsheets.
+    \b
+    Files written:
+      convergence_iters.json   the raw changes, as PtyRAD records them
+      convergence_report.json  all results, with full provenance
+      convergence.csv          raw and aligned changes as a table, for pandas
+      convergence.png          the changes
+      trajectory.png           the distances between all checkpoints
+
+    STUDY is a folder with many runs below it, such as a hypertune study: each run is analyzed into its own folder, and
+    a table, also written to convergence_study.csv, compares them.
     """
     run_dir, earlier = with_earlier(paths, chain)
     options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, "pictures": not no_plot, **reading}
     if follow:
         if until and no_aligned:
-            raise click.UsageError("--until settled needs the aligned changes: not together with --no-aligned")
+            raise click.UsageError("--until settled needs the aligned changes: do not give --no-aligned")
         ends = Ends(settled=until is not None, idle=None if idle is None else 60 * idle)
         _follow(run_dir, output or run_dir, options, quiet, ends, poll or POLL)
         return
     if until or idle is not None or poll is not None:
-        raise click.UsageError("--until, --idle and --poll are for --follow")
+        raise click.UsageError("--until, --idle and --poll need --follow")
     found = Found([run_dir]) if holds_checkpoints(run_dir) else find_runs(run_dir)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}")
@@ -119,7 +126,7 @@ def analyze(
                 raise
             several = error
     if not isinstance(earlier, str) and earlier:
-        raise click.UsageError(f"--chain is for one run, and {run_dir} holds several; --chain auto joins each")
+        raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
     check_writable(output or run_dir)
 
     def analyze_unit(unit: Unit) -> RunAnalysis:
@@ -139,12 +146,13 @@ def analyze(
     if not quiet:
         for line, state in table(rows, sort):
             say_coloured(line, state)
-        aside = f"{len(found.collated)} collated files were left out: they are the ends of different trials."
+        aside = f"{len(found.collated)} collated files were not used: each is the end of a different trial."
         say(f"\n{aside}\n" if found.collated else "")
         resumed = sum(row.resumed for row in rows)
         if resumed:
-            say(f"{resumed} of these runs were resumed from others; to join each to the runs before it: --chain auto\n")
-        say(f"wrote {place}, and each run's results into {'a folder of its own' if output else 'its folder'}")
+            which = "1 of these runs was" if resumed == 1 else f"{resumed} of these runs were"
+            say(f"{which} resumed from a run beside it.\nTo put such runs on one axis: --chain auto\n")
+        say(f"wrote {place}\n      and each run's results into {'a folder of its own' if output else 'its folder'}")
     _complain(found.problems, rows)
 
 
@@ -169,7 +177,7 @@ def _say_all(analysis: RunAnalysis, run_dir: Path, outputs: list[Path], quiet: b
 
 
 def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, ends: Ends, seconds: float) -> None:
-    """Follow a run, showing a table on a terminal, and elsewhere a line for each new checkpoint."""
+    """Follow a running job: show a table on a terminal, elsewhere a line for each new checkpoint."""
     if run_dir.exists() and not holds_checkpoints(run_dir) and (found := find_runs(run_dir)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)
@@ -177,7 +185,7 @@ def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, e
 
     def analyze_files(files: Collection[Path] | None) -> RunAnalysis:
         analysis, outputs[:] = analyze_into(folder, run_dir, files=files, **options)
-        options["fresh"] = False  # what is known now was computed here
+        options["fresh"] = False  # the cache is now from here
         return analysis
 
     show = LiveTable(run_dir.absolute().name, quiet)
@@ -185,13 +193,13 @@ def _follow(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool, e
     show.end()
     if not quiet:
         say(f"ended: {why}\n")
-    _say_all(replace(analysis, known=0), run_dir, outputs, quiet)  # what was known is of no interest here
+    _say_all(replace(analysis, known=0), run_dir, outputs, quiet)  # that the cache was used is of no interest here
     if ends.settled and analysis.verdict:
         sys.exit(exit_code(analysis.verdict))
 
 
 def _complain(problems: list[str], rows: list[Row]) -> None:
-    """Say what a user should hear of a study; end with exit code 1 where a run failed."""
+    """Print the warnings and errors of a study; exit with code 1 where a run failed."""
     for note in [row.note for row in rows if row.note]:
         say(f"\n{note}", err=True)
     warnings = [*problems, *shared_warnings(rows)]

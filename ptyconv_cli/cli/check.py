@@ -1,4 +1,4 @@
-"""The command `ptyconv check`: the verdict alone, as text, JSON and exit code."""
+"""The command `ptyconv check`: only the verdict, as text, JSON and exit code."""
 
 import json
 import sys
@@ -34,9 +34,16 @@ def check(
     chain: str | None,
     **reading: Any,
 ) -> None:
-    """Say whether the run in RUN_DIR has settled; for scripts and job chains. Writes no files.
+    """Say whether the run in RUN_DIR has settled, also as an exit code.
 
-    Exit code 0: settled. 3: not settled. 4: it cannot be said. 1: the run cannot be used.
+    For scripts and job chains. Writes no files.
+
+    \b
+    Exit codes:
+      0  settled
+      3  not settled
+      4  undetermined
+      1  the run cannot be analyzed
     """
     from ptyconv_cli.analysis.run import analyze_run
 

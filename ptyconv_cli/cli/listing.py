@@ -1,4 +1,4 @@
-"""The command `ptyconv ls`: the runs below a path, without reading a tensor of them."""
+"""The command `ptyconv ls`: lists the runs below a path, without loading a tensor."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ NAME_WIDTH = 25
 INDENTED = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 MOST_PROBLEMS = 3
-"""Problems of a run that are named one by one."""
+"""Problems of a run that are printed one by one."""
 
 
 @dataclass
 class Listed:
-    """One run: `name`, number of `checkpoints` that can be read, and what the last of these says; `problems` with it.
+    """One run: `name`, number of readable `checkpoints`, what the last of them says, and `problems` with it.
 
     `iterations`: the first and the last; `shape` (omode, slice, y, x) of the object in px, `dx` in Å.
     """
@@ -46,8 +46,8 @@ class Listed:
 def list_folder(root: Path, folder: Path) -> list[Listed]:
     """Return the run in a folder below `root`, or the several that it holds, in the order of `--select`.
 
-    Of every file only the iteration is read, of the first and the last more. That the files between are of the same
-    run, too, is seen where their tensors are read.
+    Headers are read only of the first and the last file, iterations of all. Files of another run in between are found
+    only by `analyze`.
     """
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
     paths, unrecognised = find_checkpoints(folder)
@@ -81,7 +81,7 @@ def list_folder(root: Path, folder: Path) -> list[Listed]:
 
 
 def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
-    """Return the header of the first file that can be read, if one can; add to `problems` what is wrong with others."""
+    """Return the header of the first readable file, if any; add what is wrong with files before it to `problems`."""
     for path in paths:
         found = _headers([path], problems)
         if found:
@@ -90,7 +90,7 @@ def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
 
 
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
-    """Return what was found as lines for a terminal of 80 columns."""
+    """Return the runs as lines for a terminal of 80 columns."""
     lines = [f"{root}: {_count(len(listed), 'run')}" + _collated(found)]
     if listed:
         lines.append(
@@ -116,11 +116,11 @@ def _line(name: str, run: Listed) -> str:
 def _collated(found: Found) -> str:
     if not found.collated:
         return ""
-    return f", {_count(len(found.collated), 'collated file')} (ends of different trials)"
+    return f", {_count(len(found.collated), 'collated file')} (the ends of different trials)"
 
 
 def _headers(paths: list[Path], problems: list[str]) -> list[Header]:
-    """Read headers, with whatever tensors the files have; add to `problems` what cannot be read."""
+    """Read headers, with whatever tensors the files have; add unreadable files to `problems`."""
     headers = []
     for path in paths:
         try:
@@ -163,10 +163,10 @@ def _count(number: int, what: str) -> str:
 @click.command("ls")
 @click.argument("path", type=PATH, default=Path())
 def list_runs(path: Path) -> None:
-    """List the runs at or below PATH, without reading what is reconstructed.
+    """List the runs at or below PATH.
 
-    For each run: what wrote it, the number of its checkpoints, iterations, shape of the object (omode, slice, y, x),
-    pixel size, what it was resumed from, and what is wrong with it.
+    For each run: the program that wrote it, number of checkpoints, iterations, shape of the object (omode, slice, y,
+    x), pixel size, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
     """
     found = find_runs(path)
     if not found.runs and not found.collated:

@@ -1,4 +1,4 @@
-"""The files that an analysis ends in."""
+"""Runs an analysis and writes its files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +19,10 @@ TRAJECTORY_NAME = "trajectory.png"
 def analyze_into(
     folder: Path, run_dir: Path, *, pictures: bool, fresh: bool = False, **settings: Any
 ) -> tuple[RunAnalysis, list[Path]]:
-    """Analyze a run, going on where the last analysis into this folder stopped, unless `fresh`; return the files, too.
+    """Analyze a run with the cache in `folder`, unless `fresh`, and write the results there; return the files, too.
 
     `settings` as of `analysis.run.analyze_run`. Raises PtyconvError where the run cannot be analyzed, or the results
-    cannot be written; that the next analysis will have nothing to go on from is only a warning, which is not in the
-    report.
+    cannot be written. A cache that cannot be written is only a warning, which is not in the report.
     """
     from ptyconv_cli.analysis.run import analyze_run
 
@@ -33,15 +32,15 @@ def analyze_into(
     try:
         walked[0].keep(folder)
     except PtyconvError as error:
-        problem = f"{error}: the next analysis will have to compute all again."
+        problem = f"{error}: the next analysis will recompute everything."
         analysis = replace(analysis, warnings=[*analysis.warnings, problem])
     return analysis, outputs
 
 
 def write_outputs(analysis: RunAnalysis, folder: Path, pictures: bool) -> list[Path]:
-    """Write the results of an analysis into a folder, with `pictures` or without; return the files.
+    """Write the results of an analysis into a folder, with figures if `pictures`; return the files.
 
-    Raises PtyconvError where they cannot be written; then what was there is left whole.
+    Raises PtyconvError where they cannot be written; the old files are then untouched.
     """
     outputs = {
         folder / CHANGES_NAME: changes_json(analysis),

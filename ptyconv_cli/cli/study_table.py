@@ -1,4 +1,4 @@
-"""The runs of a study side by side: a table for a terminal of 80 columns, and one for spreadsheets."""
+"""The runs of a study side by side: a table for a terminal of 80 columns, and CSV for spreadsheets."""
 
 import csv
 import math
@@ -16,10 +16,10 @@ WIDTH, NAME_WIDTH = 80, 28
 
 
 def table(rows: Sequence[Row], sort: str) -> list[tuple[str, str]]:
-    """Return a table of the rows, in order, for a terminal of 80 columns: lines, each with the state that it shows.
+    """Return the sorted rows as a table for a terminal of 80 columns: lines, each with the state that it shows.
 
-    Besides the loss it has the changes of one series: the one that it is sorted by, else the phase's foreground, or
-    the first that was followed.
+    Besides the loss it shows the changes of one series: the one it is sorted by, else the phase's foreground, else the
+    first one.
     """
     followed = [series for series in SERIES if any(series.key in row.changes for row in rows)]
     wanted = [series for series in followed if series.key == sort] or [s for s in followed if s.key == "objp_fg"]
@@ -57,7 +57,7 @@ def _number(value: float) -> str:
 
 
 def table_csv(rows: Sequence[Row], sort: str) -> bytes:
-    """Return the rows as CSV with all series; empty where there is no value."""
+    """Return the sorted rows as CSV with all series; fields without a value are empty."""
     content = StringIO()
     keys = [series.key for series in SERIES]
     writer = csv.writer(content, lineterminator="\n")
@@ -73,7 +73,7 @@ def table_csv(rows: Sequence[Row], sort: str) -> bytes:
 
 
 def shared_warnings(rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of all runs, each once, with the names of the runs that it is of."""
+    """Return the warnings of all runs, each once, with the names of its runs."""
     of_runs: dict[str, list[str]] = {}
     for row in rows:
         for warning in row.warnings:

@@ -1,4 +1,4 @@
-"""The summary of an analysis for a terminal of 80 columns."""
+"""The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
 
 import math
 import shlex
@@ -86,10 +86,10 @@ def warnings_text(warnings: list[str]) -> str:
 
 
 def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
-    """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
+    """Return values as at most `width` bars on a log scale, each the geometric mean of an equal share of them.
 
-    Low and high differ by a factor of 2 at least, lest small changes look large. A blank stands where a share holds no
-    positive finite value.
+    The scale spans at least a factor of 2, so that small variations don't look large. A share without a positive finite
+    value is a blank.
     """
     bars = min(len(values), width)
     shares = [values[i * len(values) // bars : (i + 1) * len(values) // bars] for i in range(bars)]
@@ -115,7 +115,7 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
     boundaries = [
-        f"run boundary after iteration {boundary.niter}: {boundary.what}"
+        f"run boundary after {boundary.niter}: {boundary.what}"
         + (" (not compared across)" if boundary.difference else "")
         for boundary in analysis.boundaries
     ]

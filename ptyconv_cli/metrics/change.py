@@ -1,6 +1,6 @@
-"""The changes between two snapshots: the numbers that PtyRAD's own monitor records, and aligned ones beside them.
+"""The changes between two snapshots, raw as PtyRAD's own monitor records them, and aligned. Pure functions.
 
-Pure functions on tensors.
+The only code that compares two snapshots, for checkpoints and a live model alike. Formulas: docs/metrics.md.
 """
 
 import math
@@ -17,9 +17,9 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 
 class Change(NamedTuple):
-    """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask).
+    """The raw `value` of one series, and the number of `voxels` in its mask (None where it has no mask).
 
-    `aligned`: the value without what no diffraction pattern can see, and `removed`: that; None where not asked for.
+    `aligned`: the value after removing the ambiguities `removed`; both None where not asked for.
     """
 
     value: float
@@ -31,10 +31,8 @@ class Change(NamedTuple):
 def changes(
     current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the change since `previous` of every tracked series, by the keys of `results.series.SERIES` and in their
-    order.
-
-    Units as in that table; formulas: docs/metrics.md.
+    """Return the change since `previous` of every tracked series, by key, in the order and units of
+    `results.series.SERIES`.
     """
     found: dict[str, Change] = {}
     for name in current.values:
@@ -45,7 +43,7 @@ def changes(
 def tensor_changes(
     name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the change since `previous` of the one or two series of a tensor, as `changes` does."""
+    """Return the changes since `previous` of the series of one tensor, as `changes` does."""
     now, before, dx = current.values[name], previous.values[name], current.dx
     if name == "probe":
         return {name: _change_of_probe(now, before, dx, aligned)}

@@ -1,7 +1,7 @@
 """The distances between all snapshots of a tensor, raw and aligned, from their sketches. With numpy, in float64.
 
-The aligned distance of a snapshot from an earlier one is what the later one's fields leave of their difference, as
-between consecutive snapshots, but here on the sketched voxels. Formulas: docs/metrics.md.
+The aligned distance between two snapshots is the residual of their difference after a fit by the later one's fields, as
+for the aligned change, but on the sketched voxels. Formulas: docs/metrics.md.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.trajectory import Trajectory, Triangle
 
 VOXELS, SNAPSHOTS = 1 << 12, 64
-"""Worked on at a time, lest memory grow with the square of the number of snapshots."""
+"""Worked on at a time, so that memory does not grow with the square of the number of snapshots."""
 
 SAME = 1e-13
-"""Share of two squared distances from a reference below which the one between them is rounding of float32 numbers."""
+"""A squared distance below this fraction of the two from the reference is rounding of float32 numbers."""
 
 
-@np.errstate(all="ignore")  # a distance from what is not finite is a NaN that tells, not an accident
+@np.errstate(all="ignore")  # a distance from values that are not finite is NaN
 def trajectory(places: Places, sketches: list[Sketch], niters: list[int], dx: float) -> Trajectory:
     """Return the RMS distances between snapshots: in rad, in Å (`dx` Å per px), or dimensionless.
 
@@ -62,7 +62,7 @@ def _of_voxels(places: Places, sketches: list[Sketch]) -> tuple[Array, Array]:
 class _Values:
     """The values and gradients of sketches, each multiplied by its scale, in float64.
 
-    Values are differences from one snapshot, so that little is lost where their squares are subtracted.
+    Values are relative to one reference snapshot, so that little precision is lost where squares are subtracted.
     """
 
     def __init__(self, sketches: list[Sketch], scales: Array) -> None:
@@ -74,12 +74,12 @@ class _Values:
         return len(self.sketches)
 
     def changes(self, part: slice) -> Array:
-        """Return the values (K, voxels) of a part of the voxels, less those of the reference."""
+        """Return the values (K, voxels) of a part of the voxels, minus those of the reference."""
         values = self.scales * np.array([sketch.values[part] for sketch in self.sketches], np.float64)
         return np.asarray(values - values[self._reference])
 
     def fields(self, places: Places, part: slice, some: slice) -> Array:
-        """Return the fields (some snapshots, field, voxels) on a part of the voxels, a plane's own field first."""
+        """Return the fields (snapshots, field, voxels) on a part of the voxels, the plane's own field first."""
         sketches, name = self.sketches[some], places.name
         values = np.array([sketch.values[part] for sketch in sketches], np.float64)
         own = {"objp": np.ones_like(values), "obja": 1 - values, "probe": np.zeros_like(values)}[name]
@@ -102,7 +102,7 @@ def _squares(values: _Values, places: Places) -> Array:
 
 
 def _explained(values: _Values, places: Places) -> Array:
-    """Return how much of those squares the fields of the snapshot in the row explain (K, K)."""
+    """Return how much of those squares the fields of the row's snapshot explain (K, K)."""
     count = len(values)
     planes = int(np.prod(places.shape[:-2], dtype=int))
     ties = equal_sums(*places.shape[:2]) if places.name == "obja" else None
@@ -115,7 +115,7 @@ def _explained(values: _Values, places: Places) -> Array:
         for plane, part in _pieces(places):
             changes, fields = values.changes(part), values.fields(places, part, some)
             of_fields[plane] += fields @ fields.transpose(0, 2, 1)
-            # One product of two large matrices: many times quicker than one for each snapshot.
+            # One product of two large matrices is many times faster than one for each snapshot.
             with_changes[plane] += (fields.reshape(-1, fields.shape[-1]) @ changes.T).reshape(*fields.shape[:2], -1)
         for k in range(some.start, some.stop):
             products, right = of_fields[:, k - start], with_changes[:, k - start]

@@ -394,8 +394,8 @@ def test_a_link_to_another_folder_is_not_followed(tmp_path):
     analysis, _ = analyze_into(tmp_path / "out", runs.SAMPLE, pictures=False, device="cpu")
     assert {path.name: path.read_bytes() for path in precious.iterdir()} == {"000010.npz": b"precious"}
     assert analysis.warnings == [
-        f"{tmp_path / 'out' / '.ptyconv'}: is a link to another folder, where nothing is written: the next analysis "
-        "will have to compute all again."
+        f"{tmp_path / 'out' / '.ptyconv'}: is a link to another folder, so nothing is written there: the next "
+        "analysis will recompute everything."
     ]
 
 
@@ -403,7 +403,7 @@ def test_what_cannot_be_kept_does_not_cost_the_results(ptyconv, tmp_path):
     (tmp_path / ".ptyconv").write_text("a file")
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
     assert result.exit_code == 0
-    assert "the next analysis will have to compute all again" in " ".join(result.stderr.split())
+    assert "the next analysis will recompute everything" in " ".join(result.stderr.split())
     for name in ("convergence_iters.json", "convergence_report.json", "convergence.csv"):
         found, expected = (folder / name for folder in (tmp_path, tmp_path / "other"))
         ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "other", "--no-plot", "--device", "cpu")

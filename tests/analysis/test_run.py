@@ -248,7 +248,7 @@ def spoil(path, name, values):
         ("convergence_iters/probe", np.zeros((2, 3)), "dataset convergence_iters/probe: expected real (n, 2)"),
         ("optimizable_tensors/obj_tilts", np.zeros(3), "dataset optimizable_tensors/obj_tilts: expected real (N, 2)"),
         ("optimizable_tensors/slice_thickness", np.zeros((2, 2)), "expected one real number, found float64 (2, 2)"),
-        ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that is not there"),
+        ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that does not exist"),
     ],
 )
 def test_damage_to_what_is_only_shown_is_a_remark(sample, name, values, said):
@@ -405,7 +405,7 @@ def test_devices_that_are_there_are_chosen_and_others_refused(monkeypatch, gpus,
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
     for name, device in chosen.items():
         if device is None:
-            with pytest.raises(PtyconvError, match=r"there is no .* that PyTorch can use here: try --device auto"):
+            with pytest.raises(PtyconvError, match=r"PyTorch finds no device .* here; try --device auto"):
                 choose_device(name)
         else:
             assert str(choose_device(name)) == device

@@ -104,7 +104,7 @@ def test_a_change_across_a_boundary_of_one_geometry_is_like_any_other(tmp_path):
     assert analysis.aligned_points == straight.aligned_points
     assert analysis.trajectories == straight.trajectories
     assert [(boundary.niter, boundary.what, boundary.difference) for boundary in analysis.boundaries] == [
-        (6, "b continues a", "")
+        (6, "run b continues a", "")
     ]
     assert not any("across" in warning for warning in analysis.warnings)
 
@@ -186,7 +186,10 @@ def test_a_resumed_run_says_so(ptyconv, tmp_path):
     for quiet in (["-q", second], ["--chain", "auto", second], ["--chain", first, second], [first]):
         assert "resumed from" not in ptyconv("analyze", *quiet, "-o", tmp_path / "out" / "c", "--no-plot").output
     study = ptyconv("analyze", tmp_path, "-o", tmp_path / "out", "--no-plot")
-    assert "1 of these runs were resumed from others" in study.stdout
+    assert (
+        "1 of these runs was resumed from a run beside it.\nTo put such runs on one axis: --chain auto\n"
+        in study.stdout
+    )
     first.rename(tmp_path.parent / "elsewhere")
     result = ptyconv("analyze", second, "-o", tmp_path / "out" / "b", "--no-plot")
     assert said + "Its folder was not found beside this one.\n" in result.stdout
@@ -249,12 +252,12 @@ def test_the_command_line_marks_boundaries(ptyconv, tmp_path):
     result = ptyconv("analyze", "--chain", FIRST, RESUMED, "-o", tmp_path)
     assert result.exit_code == 0
     assert "resumed: 9 checkpoints, iterations 2 to 18\n" in result.stdout
-    assert "run boundary after iteration 10: resumed continues first (not compared across)\n" in result.stdout
+    assert "run boundary after 10: run resumed continues first (not compared across)\n" in result.stdout
     report = json.loads((tmp_path / "convergence_report.json").read_text())
     assert report["seams"] == [
         {
             "niter": 10,
-            "what": "resumed continues first",
+            "what": "run resumed continues first",
             "difference": "the scan positions (crop_pos) differ",
         }
     ]

@@ -108,8 +108,11 @@ NOT_READ = {
         lambda path: edit(path, OBJP, lambda file, name: file.create_group(name + 64 * "/g")),
         "no tensor objp",
     ),
-    "nowhere": (lambda path: edit(path, OBJP, put(h5py.SoftLink("/nowhere"))), "a link to something that is not there"),
-    "circle": (lambda path: edit(path, OBJP, in_a_circle), "optimizable_tensors/objp is a link that leads in a circle"),
+    "nowhere": (
+        lambda path: edit(path, OBJP, put(h5py.SoftLink("/nowhere"))),
+        "a link to something that does not exist",
+    ),
+    "circle": (lambda path: edit(path, OBJP, in_a_circle), "optimizable_tensors/objp is a link in a circle"),
     "other file": (
         lambda path: edit(path, OBJP, put(h5py.ExternalLink("x", "/y"))),
         "a link to another file, which is not",
@@ -120,15 +123,15 @@ NOT_READ = {
     ),
     "external": (lambda path: edit(path, OBJP, external_storage), "its numbers are in other files, which are not read"),
     "virtual": (lambda path: edit(path, OBJP, virtual), "its numbers are in other files, which are not read"),
-    "10 TB": (lambda path: edit(path, OBJP, ten_terabytes), "needs 8960000000000 bytes, of which the file holds 0"),
+    "10 TB": (lambda path: edit(path, OBJP, ten_terabytes), "needs 8960000000000 bytes, but the file holds 0 of it"),
     "10 TB zip": (
         lambda path: edit(path, OBJP, ten_terabytes_compressed),
-        "needs 8960000000000 bytes, of which the file",
+        "needs 8960000000000 bytes, but the file holds",
     ),
-    "odd numbers": (lambda path: edit(path, OBJP, odd_numbers), "its numbers are of no ordinary kind"),
-    "dangling": (lambda path: (path.unlink(), path.symlink_to("gone")), "is a link to a file that is not there"),
+    "odd numbers": (lambda path: edit(path, OBJP, odd_numbers), "its numbers have an unusual format"),
+    "dangling": (lambda path: (path.unlink(), path.symlink_to("gone")), "is a link to a file that does not exist"),
     "folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
-    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a file with content of its own"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a regular file"),
     "forbidden": (lambda path: path.chmod(0), "cannot be read (Permission denied)"),
 }
 
@@ -232,14 +235,12 @@ def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, mon
 
     monkeypatch.setattr("ptyconv_cli.checkpoints.chain.read_headers", then_rewrite)
     analysis = analyze_run(sample, device="cpu")
-    assert [(file.file, file.reason) for file in analysis.left_out] == [
-        (MIDDLE, "was written again while it was analyzed")
-    ]
+    assert [(file.file, file.reason) for file in analysis.left_out] == [(MIDDLE, "was rewritten during the analysis")]
     values = dict(analysis.convergence_iters["objp_fg"])
     assert 60 not in values
     assert values[120] == dict(whole["objp_fg"])[120]
     shutil.copyfile(runs.SAMPLE / MIDDLE, sample / MIDDLE)
-    with pytest.raises(PtyconvError, match="was written again"):
+    with pytest.raises(PtyconvError, match="was rewritten during"):
         analyze_run(sample, device="cpu", strict=True)
 
 
@@ -258,7 +259,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     result = ptyconv("analyze", sample, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        f"\n{sample}: its checkpoints are of 2 runs:\n"
+        f"\n{sample}: its checkpoints belong to 2 runs:\n"
         "  1: model_iter0010.hdf5, …, model_iter0110.hdf5 (11 files)\n"
         f"  2: model_iter0120.hdf5: {why}\n"
     )
@@ -266,7 +267,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     assert (tmp_path / "out" / "run1" / "convergence_iters.json").exists()
     checked = ptyconv("check", sample)
     assert checked.exit_code == 1
-    assert "Choose a run by its number here, such as\n--select 1" in checked.stderr
+    assert "Choose a run by its number, such as\n--select 1" in checked.stderr
     expected = {key: curve[:-1] for key, curve in whole.items()}
     for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
         found = analyze_run(sample, device="cpu", select=select)
@@ -429,7 +430,7 @@ def test_too_little_memory_on_the_way(sample, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("ptyconv_cli.analysis.walk.tensor_changes", too_large)
-    with pytest.raises(PtyconvError, match=r"cpu: too little memory is free; try fewer tensors \(-t\)"):
+    with pytest.raises(PtyconvError, match=r"cpu: not enough memory; try fewer tensors \(-t\)"):
         analyze_run(sample, device="cpu")
 
 
@@ -465,7 +466,7 @@ def test_a_file_system_without_locks(sample, whole, monkeypatch):
     analysis = analyze_run(sample, device="cpu")
     assert analysis.convergence_iters == whole
     assert {"locking": "best-effort"} in opened
-    assert [warning[:53] for warning in analysis.warnings] == ["The file system of this folder has no locks, so files"]
+    assert [warning[:48] for warning in analysis.warnings] == ["This folder's file system has no locks, so files"]
     assert errno.ENOLCK in hdf5.NO_LOCKS
 
 
@@ -610,7 +611,7 @@ def test_a_small_file_that_holds_too_many_positions(sample):
     edit(sample / MIDDLE, "model_attributes/crop_pos", lambda file, name: file.create_dataset(name, **packed))
     assert (sample / MIDDLE).stat().st_size < size + zeros.nbytes / 500
     (left_out,) = analyze_run(sample, device="cpu").left_out
-    assert left_out.reason == "dataset model_attributes/crop_pos: (10000000, 2) is more than any run needs"
+    assert left_out.reason == "dataset model_attributes/crop_pos: (10000000, 2) is larger than any run needs"
 
 
 def test_nan_in_the_first_checkpoint_is_reported(sample):

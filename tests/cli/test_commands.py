@@ -240,11 +240,11 @@ def broken(tmp_path):
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
         ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
-        ("shape", [], "{}: its checkpoints are of 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
+        ("shape", [], "{}: its checkpoints belong to 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
         (
             "shape",
             ["--select", "1"],
-            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: is of run 2, not 1); a change needs",
+            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: belongs to run 2, not 1); a change needs",
         ),
         ("two", ["--every", 4], "{}: holds 1 checkpoint at multiples of 4 iterations; a change needs"),
         (
@@ -342,7 +342,7 @@ def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):
     said = "\nDoes not match the engine's own record (largest relative difference 5.0e-01).\n"
     assert said in ptyconv("analyze", run_dir, "--no-plot").stdout
     result = ptyconv("analyze", run_dir, "--no-plot", "--every", 30)
-    assert "The engine's live record is over other intervals or percentiles: not compared." in result.stdout
+    assert "Not compared with the engine's own record: its intervals or percentiles differ.\n" in result.stdout
 
 
 def test_two_checkpoints_have_one_change_and_no_ratio(ptyconv, tmp_path):

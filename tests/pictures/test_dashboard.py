@@ -97,7 +97,9 @@ def test_whatever_analyze_writes_plot_can_draw(ptyconv, tmp_path, name):
     with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
         file[name][3, 0] = file[name][2, 0]
     result = ptyconv("analyze", run_dir, "--no-plot")
-    assert f"dataset {name}: expected one value for each iteration, in rising order" in " ".join(result.stderr.split())
+    assert f"dataset {name}: expected one value for each iteration, in increasing order" in " ".join(
+        result.stderr.split()
+    )
     assert ptyconv("plot", run_dir).exit_code == 0
 
 
@@ -233,7 +235,7 @@ def test_two_or_three_snapshots_cannot_tell(trajectory_panels):
         ({"niters": [20, 10, 30]}, "the iterations don't rise"),
         ({"raw": {"distances": [[], [1e308], [1, 1]]}}, "a distance is not a number of a size that can be drawn"),
         ({"raw": {"distances": [[], [-1], [1, 1]]}}, "a distance is not a number of a size that can be drawn"),
-        ({"raw": {"distances": [[], [1]]}}, "not those of each snapshot"),
+        ({"raw": {"distances": [[], [1]]}}, "not those of each checkpoint"),
         ({"raw": {}}, "KeyError"),
     ],
 )
