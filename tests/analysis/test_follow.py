@@ -360,6 +360,28 @@ def test_the_planned_end_is_that_of_the_chain(tmp_path, monkeypatch):
     assert len(looks.seen) == 1 + SURE
 
 
+def test_a_renamed_file_does_not_end_it(tmp_path):
+    """Its name says that the planned iteration is reached, the file doesn't."""
+    for niter in range(10, 90, 10):
+        named = 200 if niter == 80 else niter
+        shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", tmp_path / f"model_iter{named:04d}.hdf5")
+    looked = Watch(tmp_path, TENSORS)
+    with pytest.raises(KeyboardInterrupt):
+        follow(looked, lambda files: analyze_run(tmp_path, files=files, device="cpu"), Ends(), interrupt_at(12), 0)
+    assert looked.unchanged > SURE
+
+
+def interrupt_at(looks):
+    seen = []
+
+    def show(look):
+        seen.append(look)
+        if len(seen) == looks:
+            raise KeyboardInterrupt
+
+    return show
+
+
 def test_every_and_select_leave_files_aside_but_the_end_is_seen(tmp_path, monkeypatch):
     looks = Looks(monkeypatch, *[nothing] * 10)
     analysis, _ = follow(
