@@ -55,6 +55,8 @@ def _from_report(content: dict[str, Any]) -> Results:
         },
         state=str(verdict["state"]),
         since=None if verdict["since"] is None else _whole(verdict["since"]),
+        worst=str(verdict.get("worst", "")),
+        shapes=_shapes(content.get("checkpoints") or []),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         boundaries=[RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
         engine=EngineHistories(
@@ -67,6 +69,12 @@ def _from_report(content: dict[str, Any]) -> Results:
             seconds=_curve(histories["compute_seconds"]),
         ),
     )
+
+
+def _shapes(checkpoints: list[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the last checkpoint's tensors, none where the report doesn't hold them."""
+    last = checkpoints[-1] if checkpoints else {}
+    return {str(name): tuple(_whole(size) for size in shape) for name, shape in last.get("shapes", {}).items()}
 
 
 def _from_changes(content: dict[str, Any], path: Path) -> Results:

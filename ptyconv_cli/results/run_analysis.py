@@ -90,8 +90,9 @@ class Results:
     """What there is to draw of a run: its `name`, the engine's histories, and what is named as in `RunAnalysis`.
 
     `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
-    each change that was taken out. `state` and `since` are the verdict's, "" where there is none. `boundaries` in
-    order.
+    each change that was removed. `state`, `since` and `worst`, the key of the series that limits it, are the verdict's,
+    "" where there is none. `boundaries` in order. `shapes` of the last checkpoint's tensors by name, empty where they
+    are not known.
     """
 
     name: str
@@ -102,7 +103,9 @@ class Results:
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
     state: str = ""
     since: int | None = None
+    worst: str = ""
     boundaries: list[RunBoundary] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,5 +167,7 @@ class RunAnalysis:
             trajectories=self.trajectories,
             state=self.verdict.state if self.verdict else "",
             since=self.verdict.since if self.verdict else None,
+            worst=self.verdict.worst if self.verdict else "",
             boundaries=self.boundaries,
+            shapes=self.checkpoints[-1].shapes if self.checkpoints else {},
         )
