@@ -1,4 +1,4 @@
-"""Has a ptychographic reconstruction converged, and when? From its checkpoints, or live in the engine:
+"""Has a ptychographic reconstruction converged, and when? Read from its checkpoints, or live in the engine:
 
     from ptyconv_cli import ConvergenceMonitor
     monitor = ConvergenceMonitor({"tensors": ["objp", "probe"]}, model)  # before the first update
@@ -7,7 +7,7 @@
         if monitor.should_step(niter, save_iters=10):
             monitor.step(model, niter)  # appends to model.convergence_iters
 
-The public names are loaded when first used, so that importing the package stays quick.
+The public names are loaded when first used, so that importing the package is quick.
 """
 
 from importlib import import_module

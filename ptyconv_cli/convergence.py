@@ -1,4 +1,4 @@
-"""The convergence monitor, for an engine's loop."""
+"""The convergence monitor, for an engine's loop: a drop-in for PtyRAD's own. See docs/live.md."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -18,10 +18,10 @@ from ptyconv_cli.verdict.run import conclude
 
 
 class LiveModel(Model, Protocol):
-    """A model in an engine: as `metrics.snapshot.Model`, with the dict that takes the record.
+    """A model in an engine: as `metrics.snapshot.Model`, with the dicts that the changes are written to.
 
-    `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict. So is
-    `convergence_aligned_iters`, which a model need not have beforehand.
+    `convergence_iters`: by series key, lists of (niter, value); a plain dict or a defaultdict.
+    `convergence_aligned_iters`: the same for the aligned changes; it is made where the model has none.
     """
 
     convergence_iters: dict[str, list[tuple[int, float]]]
@@ -29,7 +29,7 @@ class LiveModel(Model, Protocol):
 
 
 class ConvergenceMonitor:
-    """Records how much a model's tensors change between snapshots; drop-in for PtyRAD's own.
+    """Records how much a model's tensors change between snapshots of it; a drop-in for PtyRAD's own monitor.
 
     `params` may have `tensors` (any of obja, objp, probe, probe_pos_shifts; default all), `every_n_iters` (a whole
     number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
@@ -38,8 +38,15 @@ class ConvergenceMonitor:
     aligned change, which goes into a record of its own; then sketches of some sixty snapshots at most are kept
     too, for the `verdict`.
 
-    A monitor reads the model and leaves it as it is: no gradient, no random number, and, but for `snapshot_device` and
-    the sketches, no voxel moved off its device. `last` is the last snapshot.
+    - `tensors`: any of obja, objp, probe, probe_pos_shifts; default all.
+    - `every_n_iters`: a whole number of iterations, or None (default) to follow the engine's saving.
+    - `percentile_range`: (low, high) in percent, default [15, 85]; they bound background and foreground.
+    - `snapshot_device`: "cpu" keeps the snapshot in the host's memory, which is slower but spares the GPU's.
+    - `aligned`: also compute the aligned changes, into a record of their own; default False. Sketches of the last
+      eleven snapshots are then kept for the `verdict`.
+
+    The model is only read: no gradient, no random number, and, except for `snapshot_device` and the sketches, nothing
+    is moved off its device. `last` is the last snapshot.
 
     Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
     """
@@ -55,15 +62,14 @@ class ConvergenceMonitor:
         self._evidence = LiveEvidence(self.last) if self.settings.aligned else None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
-        """Say whether iteration `niter` is due: every `every_n_iters`, else whenever the engine saves, else never."""
+        """Say whether `niter` is due: every `every_n_iters`, by default every `save_iters`, by default never."""
         interval = self.settings.every_n_iters or save_iters
         return interval is not None and interval > 0 and niter % interval == 0
 
     def step(self, model: LiveModel, niter: int) -> None:
         """Append (niter, change since the last snapshot) to every tracked series of `model.convergence_iters`.
 
-        And, if asked for, the aligned change to `model.convergence_aligned_iters`, a dict that is made where there is
-        none.
+        With `aligned`, also append the aligned change to `model.convergence_aligned_iters`.
         """
         found = self.measure(model)
         if self._evidence:

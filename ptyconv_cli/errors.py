@@ -1,14 +1,14 @@
-"""The errors a user can meet. Their text is meant to be read by people and is printed as it is."""
+"""The errors a user can meet. Their text is printed as it is: it names the file, what is wrong, and the remedy."""
 
 from pathlib import Path
 
 
 class PtyconvError(Exception):
-    """Something that only the user can put right: the message says what, where and how."""
+    """Something that only the user can put right; the base of all errors here."""
 
 
 class CheckpointError(PtyconvError):
-    """A checkpoint file that cannot be read as what it should be: the message names the file and the dataset."""
+    """A checkpoint file that cannot be read, or lacks something; the message names the file and the dataset."""
 
 
 class TooFew(PtyconvError):
@@ -22,6 +22,6 @@ class SeveralRuns(PtyconvError):
         self.folder, self.count, self.listing = folder, count, f"{folder}: {listing}"
         super().__init__(
             f"{self.listing}\n"
-            "No change from one run to another means anything. Choose a run with --select 1,\n"
-            "or files by a pattern of names, such as --select 'model_iter00*'."
+            "A change from one run to another means nothing. Choose a run by its number, such as\n"
+            "--select 1, or move the files of the other runs to another folder."
         )

@@ -1,4 +1,4 @@
-"""Threads to work in, which a Ctrl-C cannot leave waiting for each other."""
+"""Worker threads that a Ctrl-C cannot leave in a deadlock."""
 
 import signal
 import threading
@@ -13,10 +13,10 @@ Result = TypeVar("Result")
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
-    """Hold back what a Ctrl-C does until the block has ended; a second one is not held back.
+    """Delay a Ctrl-C until the block has ended; a second one is not delayed.
 
-    Python's threads tell each other that they are ready by locks that are taken and given back in Python code. Where
-    KeyboardInterrupt is raised in the midst of that, a lock stays taken, and the program never ends.
+    Python's threads signal each other with locks that are taken and released in Python code. A KeyboardInterrupt raised
+    in the middle of that leaves a lock taken, and the program never ends.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
@@ -39,20 +39,20 @@ def ctrl_c_waits() -> Iterator[None]:
 
 
 class Workers(ThreadPoolExecutor):
-    """So many threads that do what is submitted; what has not begun at the end of a `with` block is not done."""
+    """A thread pool; work that has not begun at the end of a `with` block is dropped."""
 
     def submit(self, work: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        """Let a thread call `work` as soon as one is free."""
+        """Call `work` in a thread as soon as one is free."""
         with ctrl_c_waits():
             return super().submit(work, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Drop the work that has not begun, and wait for the rest."""
         with ctrl_c_waits():
             super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 def result_of(future: Future[Result]) -> Result:
-    """Wait for what a thread works on, and return it; raises what it raised."""
+    """Wait for the work of a thread and return its result; raises what it raised."""
     with ctrl_c_waits():
         return future.result()

@@ -1,1 +1,1 @@
-"""A run analyzed from its checkpoints, or many of them; the cache of earlier work; following a running job."""
+"""Analyzes a run, or many runs, from checkpoints; keeps the cache of earlier work; follows a running job."""

@@ -1,4 +1,4 @@
-"""How far recomputed changes are from what the engine's live monitor recorded."""
+"""Compares the changes with those that the engine's own live monitor recorded."""
 
 import math
 
@@ -8,25 +8,25 @@ from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 
 SMALLEST = 1e-12
-"""Values below this are compared in absolute terms: there is nothing to be relative to."""
+"""Values below this are compared in absolute terms, because a relative difference would mean nothing."""
 
 FAR = 0.01
-"""Relative difference beyond which the engine's record and the checkpoints cannot be of the same tensors.
+"""The engine's record and the checkpoints cannot be of the same tensors beyond this relative difference.
 
-Below it lie the engine's own approximations: 1e-4 from drawing 16 million voxels of larger objects, 1e-3 from the
-rounding of an intensity on another device where a probe hardly changes.
+The engine's own approximations are below: 1e-4 from sampling 16 million voxels of larger objects, 1e-3 from rounding
+the intensity on another device where a probe hardly changes.
 """
 
 
 def live_points(curve: Curve) -> list[Point]:
-    """Return a live record as points: its first baseline was taken before the first update, at iteration 0."""
+    """Return a live record as points: its first snapshot was taken before the first update, at iteration 0."""
     return points_since(0, curve)
 
 
 def compare_with_live(
     points: dict[str, list[Point]], engine: EngineHistories, percentile_range: tuple[float, float]
 ) -> dict[str, Agreement]:
-    """Compare every series that the engine recorded too, over the points that are measured over the same interval."""
+    """Compare the series that the engine recorded too, at the points that are over the same interval."""
     found = {}
     for series in SERIES:
         if series.key not in points or not engine.convergence.get(series.key):

@@ -1,9 +1,9 @@
 """What an analysis leaves beside its results, so that the next one has only to do what is new.
 
 A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
-and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the settings and of all
-checkpoints up to there by path, iteration, size, modification time and loss. Where a checkpoint is another one now, no
-line from there on is used.
+and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
+settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
+changed, no line from there on is used.
 """
 
 import json
@@ -158,7 +158,7 @@ class Cache:
                 raise PtyconvError(f"{path}: is not a file that ptyconv wrote")
 
     def _files(self) -> list[Path]:
-        """Return the files that an analysis has kept; what else may be there is none of them, and is left alone."""
+        """Return the cache files; any other file in the folder is left alone."""
         if self._folder.is_symlink() or not self._folder.is_dir():
             return []
         with suppress(OSError):
@@ -169,7 +169,7 @@ class Cache:
     def _phase(self, part: int, key: str) -> np.ndarray | None:
         path = self._path(part, "phase.npz")
         if path in self._files():
-            # Whatever damage brings up in zipfile, numpy or json is not to be listed: all is computed again.
+            # Damage raises many kinds of errors in zipfile, numpy and json; then all is recomputed.
             with suppress(Exception), path.open("rb") as file, np.load(file) as content:
                 if str(content["key"]) == key:
                     return np.asarray(content["phase"])

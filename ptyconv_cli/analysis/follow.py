@@ -1,4 +1,4 @@
-"""Follows a run while a job writes it: analyzes again with every new checkpoint, until there is a reason to end."""
+"""Follows a running job: analyzes again with every new checkpoint, until there is a reason to end. See docs/live.md."""
 
 import time
 from collections.abc import Callable, Collection
@@ -12,24 +12,24 @@ from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
 SURE = 3
-"""Looks without a change after which the last checkpoint counts as final: PtyRAD opens it once more to finish it."""
+"""The last checkpoint is final after this many looks without a change: PtyRAD opens it once more to finish it."""
 
 
 class Ends(NamedTuple):
-    """When to end: `settled`, as soon as the verdict says so; `idle`: after so many seconds without anything new.
+    """When to end: `converged`: as soon as the run has converged; `idle`: after this many seconds without anything new.
 
-    And always when the iteration is reached at which the run was planned to end.
+    In any case when the run reaches its planned last iteration, and when it is broken.
     """
 
-    settled: bool = False
+    converged: bool = False
     idle: float | None = None
 
 
 class Look(NamedTuple):
-    """What there is after a look: the last `analysis`, whether it is `new`, and how many files there are.
+    """What a look found: the last `analysis`, whether it is `new`, and how many files there are.
 
-    `problem`: what keeps a checkpoint, or the run, from being analyzed, "" where nothing does; `growing`: the name of
-    the newest file that is being written, "" where none is.
+    `problem`: why a checkpoint, or the run, cannot be analyzed yet, "" where it can; `growing`: the name of the newest
+    file that is being written, "" where none is.
     """
 
     analysis: RunAnalysis | None
@@ -46,11 +46,11 @@ def follow(
     show: Callable[[Look], None],
     seconds: float,
 ) -> tuple[RunAnalysis, str]:
-    """Look at a run every so many `seconds`, until it ends; return the last analysis, and why it ended.
+    """Look at a run every `seconds` until it ends; return the last analysis, and why it ended.
 
-    `analyze(files)` is given the files that are whole whenever one of them is new, and None, for all there are, at the
-    end. `show` is called after every look. That there are too few checkpoints yet, or none that can be read, is waited
-    out; where the run cannot be analyzed for another reason, PtyconvError is raised.
+    `analyze(files)` is called with the complete files whenever one of them is new, and at the end with None for all
+    files. `show` is called after every look. While there are too few checkpoints, or none that can be read, it waits;
+    where the run cannot be analyzed for another reason, PtyconvError is raised.
     """
     analysis, taken, problem, quiet_since = None, Stats(), "", time.monotonic()
     while True:
@@ -63,22 +63,22 @@ def follow(
                 analysis, taken, problem = analyze(whole), whole, ""
             except (CheckpointError, TooFew) as error:
                 taken, problem = whole, str(error)
-            quiet_since = time.monotonic()  # what came during a long analysis is seen at the next look
-        show(_what_there_is(watch, analysis, new and not problem, problem))
+            quiet_since = time.monotonic()  # what came during a long analysis is found at the next look
+        show(_look(watch, analysis, new and not problem, problem))
         why = _why_to_end(watch, taken, analysis, ends, time.monotonic() - quiet_since)
         if why:
             break
         time.sleep(seconds)
-    # What was not whole is left out as in any analysis, and with a warning.
-    if analysis is None or analysis.left_out or (watch.files != taken and not (ends.settled and why == SETTLED)):
+    # What is not complete is left out with a warning, as in any analysis.
+    if analysis is None or analysis.left_out or (watch.files != taken and not (ends.converged and why == CONVERGED)):
         analysis = analyze(None)
     return analysis, why
 
 
-SETTLED = "it has settled"
+CONVERGED = "the run has settled"
 
 
-def _what_there_is(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -> Look:
+def _look(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -> Look:
     def number(path: Path) -> int:
         return number_in_name(path) or 0
 
@@ -90,25 +90,24 @@ def _what_there_is(watch: Watch, analysis: RunAnalysis | None, new: bool, proble
 
 
 def _why_to_end(watch: Watch, taken: Stats, analysis: RunAnalysis | None, ends: Ends, quiet: float) -> str:
-    if analysis and ends.settled and analysis.verdict and analysis.verdict.state == "settled":
-        return SETTLED
+    state = analysis.verdict.state if analysis and analysis.verdict else ""
+    if state == "broken" or (ends.converged and state == "converged"):
+        return "the run is broken" if state == "broken" else CONVERGED
     if analysis and analysis.engine.planned is not None and watch.unchanged >= SURE:
         last, planned = _last_and_planned(taken, analysis, analysis.engine.planned)
         if last >= planned:
-            return f"iteration {planned} is reached, which the run was planned to end with"
+            return f"the run reached its planned last iteration, {planned}"
     if ends.idle is not None and quiet >= ends.idle:
-        return f"nothing new came for {ends.idle / 60:.3g} minutes"
+        return f"no new checkpoint for {ends.idle / 60:.3g} minutes"
     return ""
 
 
 def _last_and_planned(taken: Stats, analysis: RunAnalysis, planned: int) -> tuple[int, int]:
-    """Return the run's last iteration, and the planned one, as its files' names count: without the runs before it.
+    """Return the run's last iteration and the planned one, both without the iterations of the runs before it.
 
-    Of the files that were taken those count that are not of another run, whether `--every` leaves them aside or not.
+    Files that `--every` leaves aside count too, by their names, but not those of another run.
     """
-    aside = {file.file for file in analysis.left_out}
-    names = [path for path in taken if path.name not in aside]
-    of_run = matching(names, analysis.select) if names else []
-    last = analysis.checkpoints[-1]
-    before = last.niter - (number_in_name(Path(last.file)) or last.niter)
-    return max((number_in_name(path) or 0 for path in of_run), default=0), planned - before
+    before = analysis.checkpoints[-1].before
+    seen = {found.file for found in analysis.checkpoints} | {file.file for file in analysis.left_out}
+    named = [number_in_name(path) or 0 for path in matching(list(taken), analysis.select) if path.name not in seen]
+    return max([analysis.checkpoints[-1].niter - before, *named]), planned - before

@@ -1,4 +1,4 @@
-"""Where a run still changes: between two of its checkpoints, the aligned change as maps, by slice, and by position."""
+"""Maps of where a run still changes: the aligned change between two checkpoints, by voxel, slice and position."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,22 +25,35 @@ from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import check_percentile_range
 
 MOST_SMALL = 8
-"""Small maps over the run at most."""
+"""The most small maps over the run."""
 
 
 @dataclass(frozen=True)
 class ObjectMap:
-    """Where amplitude or phase changed, inside the scanned region, without what no diffraction pattern can see.
+    """Where amplitude or phase changed, inside the scanned region, without the ambiguities.
 
-    `change` (y, x): the aligned |change| summed over the slices (of several object modes the mean), in rad for the
-    phase; `by_slice`: its mean over each slice, from the first on; `foreground` and `background` (y, x): the share of
-    slices and modes that are in the mask there, from 0 to 1.
+    `image` (y, x): the later checkpoint's phase in rad, or 1 - amplitude, summed over the slices (of several object
+    modes the mean), less the plane that fits best: offset and ramp are ambiguities. `change` (y, x): the aligned
+    |change|, summed likewise; `by_slice`: its mean over each slice, from the first on; `foreground` and `background`
+    (y, x): the share of slices and modes that are in the mask there, from 0 to 1.
     """
 
+    image: np.ndarray
     change: np.ndarray
     by_slice: np.ndarray
     foreground: np.ndarray
     background: np.ndarray
+
+    @property
+    def contrast(self) -> float:
+        """The range of the image in its unit, without its darkest and its brightest 1 %; NaN where it isn't finite."""
+        low, high = np.percentile(self.image, (1, 99))
+        return float(high - low)
+
+    @property
+    def relative(self) -> float:
+        """The mean change as a share of the object's contrast; NaN where there is none to compare with."""
+        return float(self.change.mean()) / self.contrast if self.contrast > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,8 @@ class Maps:
     """Where a run changed from iteration `since` to iteration `niter`; empty, or None, what was not asked for.
 
     `dx` in Å per px; `thickness` of a slice in Å, None where it isn't known. `objects` by tensor (`obja`, `objp`).
-    `probe` (y, x): the aligned change of its intensity, relative to its peak. `positions` (N, 2) in Å, y first, from
+    `probe` (y, x): the aligned change of its intensity, and `intensity` (y, x) of the later one, both relative to its
+    peak. `positions` (N, 2) in Å, y first, from
     the corner of the object, and their aligned `displacements` (N, 2) in Å. `small` maps of the tensor `small_of`, over
     the run. `warnings` for the user.
     """
@@ -69,6 +83,7 @@ class Maps:
     thickness: float | None
     objects: dict[str, ObjectMap]
     probe: np.ndarray | None
+    intensity: np.ndarray | None
     positions: np.ndarray
     displacements: np.ndarray | None
     small_of: str
@@ -116,7 +131,7 @@ def maps_of_run(
         }
         small_of = next((name for name in ("objp", "obja") if name in objects), "")
         small = list(_small_maps(parts, small_of, reading)) if small_of else []
-        probe = _probe_map(now, before) if "probe" in asked.tensors else None
+        probe, intensity = _probe_maps(now, before) if "probe" in asked.tensors else (None, None)
         moved = _displacements(now, before) if "probe_pos_shifts" in asked.tensors else None
     header = pair[-1]
     return Maps(
@@ -127,6 +142,7 @@ def maps_of_run(
         thickness=header.slice_thickness if 0 < (header.slice_thickness or 0) < math.inf else None,
         objects=objects,
         probe=probe,
+        intensity=intensity,
         positions=header.dx * (header.crop_pos + np.array(header.probe_shape) // 2),
         displacements=moved,
         small_of=small_of,
@@ -136,7 +152,7 @@ def maps_of_run(
 
 
 class _Reading:
-    """Reads pairs of snapshots; notes in `left_out` what cannot be read, or, if `strict`, raises CheckpointError."""
+    """Reads pairs of snapshots; unreadable files go to `left_out`, or, if `strict`, raise CheckpointError."""
 
     def __init__(self, device: torch.device, strict: bool, left_out: list[LeftOut]) -> None:
         self.device, self._strict, self._left_out = device, strict, left_out
@@ -144,7 +160,7 @@ class _Reading:
     def pair(
         self, pair: Sequence[Header], tensors: tuple[str, ...], region: Region
     ) -> tuple[Snapshot, Snapshot] | None:
-        """Return two snapshots, None where one cannot be read; a phase that wraps differs by half a turn at most."""
+        """Return two snapshots, None where one cannot be read; phases that wrap differ by at most half a turn."""
         check_memory(pair[0], region, tensors)
         found = []
         for header in pair:
@@ -181,7 +197,7 @@ def _interval(
             listed = ", ".join(map(str, niters if len(niters) <= 12 else [*niters[:5], "…", *niters[-5:]]))
             raise PtyconvError(f"{run_dir}: has no checkpoint at iteration {asked}; there are {listed}")
     if at == niters[0]:
-        raise PtyconvError(f"{run_dir}: iteration {at} is the first, with nothing before it to compare with")
+        raise PtyconvError(f"{run_dir}: iteration {at} is the first: there is no checkpoint before it to compare with")
     ends = [at] if at is not None else niters[:0:-1]
     for end in ends:
         part = next(part for part in parts if end in [header.niter for header in part])
@@ -195,7 +211,7 @@ def _interval(
         if at is not None or begin is not None:
             break
     between = f"between iterations {begin} and {end}" if begin is not None else f"before iteration {end}"
-    raise PtyconvError(f"{run_dir}: {between} the run has a boundary that nothing can be compared across")
+    raise PtyconvError(f"{run_dir}: {between} there is a run boundary, across which nothing can be compared")
 
 
 def _left(name: str, now: Snapshot, before: Snapshot) -> Tensor:
@@ -209,6 +225,7 @@ def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tu
     left, values = _left(name, now, before), now.values[name].cpu().numpy()
     low, high = np.percentile(values, percentile_range)
     return ObjectMap(
+        image=_flattened(values.sum(1, dtype=float).mean(0)),
         change=_summed(left),
         by_slice=left.mean((0, 2, 3)).cpu().double().numpy(),
         foreground=(values > high).mean((0, 1)),
@@ -216,17 +233,30 @@ def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tu
     )
 
 
+def _flattened(image: np.ndarray) -> np.ndarray:
+    """Return an image (y, x) less the plane that fits best to what is finite of it."""
+    y, x = np.indices(image.shape)
+    plane = np.stack([np.ones_like(image), y, x], -1)
+    known = np.isfinite(image)
+    if not known.any():
+        return image
+    factors = np.linalg.lstsq(plane[known], image[known], rcond=None)[0]
+    flat: np.ndarray = image - plane @ factors
+    return flat
+
+
 def _summed(left: Tensor) -> np.ndarray:
     found: np.ndarray = left.sum(1).mean(0).cpu().double().numpy()
     return found
 
 
-def _probe_map(now: Snapshot, before: Snapshot) -> np.ndarray:
+def _probe_maps(now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+    """Return the aligned change of the probe's intensity, and the intensity (y, x), both relative to its peak."""
     current = now.values["probe"]
     left, _ = align_probe(current, before.values["probe"], now.dx)
     peak = float(current.max() / current.sum()) or 1.0  # of intensities whose total is 1, as the change is of
-    found: np.ndarray = left.cpu().double().numpy() / peak
-    return found
+    intensity = current.cpu().double().numpy() / (float(current.max()) or 1.0)
+    return left.cpu().double().numpy() / peak, intensity
 
 
 def _displacements(now: Snapshot, before: Snapshot) -> np.ndarray:

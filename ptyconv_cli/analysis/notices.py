@@ -1,11 +1,61 @@
-"""What a user should know before trusting the numbers."""
+"""The warnings of an analysis: what a user should know before trusting the numbers. See docs/files.md.
 
-from collections.abc import Iterable
+What holds for many files is said once.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.checkpoints.discovery import not_recognised_text
+from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
 from ptyconv_cli.results.series import SERIES, Series
+from ptyconv_cli.results.text import few
+
+
+def notices_on_files(used: Sequence[Header], unrecognised: Iterable[Sequence[Path]]) -> list[str]:
+    """Say which files were not recognised, of each folder, and what is odd about those that were used."""
+    found = []
+    for paths in filter(None, unrecognised):
+        said = not_recognised_text(paths)
+        found.append(f"{said[0].upper()}{said[1:]}.")
+    return [*found, *_on_loss(used), *_on_names(used), *_on_remarks(used)]
+
+
+def _on_loss(used: Sequence[Header]) -> list[str]:
+    def damaged(header: Header) -> bool:
+        return any("loss_iters" in remark for remark in header.remarks)
+
+    without = [header.path.name for header in used if not len(header.loss) and not damaged(header)]
+    if not without or not any(len(header.loss) for header in used):
+        return []
+    which = f"{without[0]} has" if len(without) == 1 else f"{len(without)} files ({few(without)}) have"
+    return [f"{which} no loss history, by which files of another run would be noticed."]
+
+
+def _on_names(used: Sequence[Header]) -> list[str]:
+    inside = [(header.path, header.niter - header.before) for header in used]
+    renamed = [(path.name, niter) for path, niter in inside if niter != number_in_name(path)]
+    if len(renamed) > 1:
+        listed = few(f"{name} ({niter})" for name, niter in renamed)
+        said = "give another iteration than their names, which is used"
+        return [f"{len(renamed)} files {said}: {listed}. Were they renamed?"]
+    return [f"{name}: the file says iteration {niter}, which is used. Was it renamed?" for name, niter in renamed]
+
+
+def _on_remarks(used: Sequence[Header]) -> list[str]:
+    """Return the readers' remarks on files: of those that differ in the file's path alone, only the first."""
+    same: dict[str, list[str]] = {}
+    for header in used:
+        for remark in header.remarks:
+            same.setdefault(remark.removeprefix(f"{header.path}: "), []).append(remark)
+    return [
+        f"{len(remarks)} files, such as {remarks[0]}" if len(set(remarks)) > 1 else remarks[0]
+        for remarks in same.values()
+    ]
 
 
 def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[float, float]) -> list[str]:
@@ -19,8 +69,8 @@ def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[fl
     intervals = {point.interval for at in points.values() for point in at if point.interval is not None}
     if len(intervals) > 1:
         found.append(
-            f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart. A change adds up over its "
-            "interval: compare values only per iteration (ptyconv plot --per-iteration)."
+            f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart, and a longer interval gives a "
+            "larger change: compare values per iteration only (ptyconv plot --per-iteration)."
         )
     return found
 
@@ -28,7 +78,7 @@ def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[fl
 def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     """Say across which boundaries nothing is compared."""
     return [
-        f"After iteration {begin.niter} {begin.what}, and {begin.difference}: no change is computed across that."
+        f"After iteration {begin.niter} {begin.what}, and {begin.difference}: no change is computed across it."
         for begin in boundaries
         if begin.difference
     ]
@@ -39,33 +89,46 @@ def notices_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -
     found = []
     for tensor, bad in not_finite.items():
         if not bad:
-            found.append(f"{tensor} changed by more than its numbers can say: the values are null in the JSON.")
+            found.append(f"{tensor} changed by more than a float can hold: the values are null in the JSON.")
             continue
         where = f"at {'iteration' if len(bad) == 1 else 'iterations'} {', '.join(map(str, bad))}"
         if bad == niters[-len(bad) :]:
             where = f"from iteration {bad[0]} on"
         found.append(
-            f"{tensor} holds NaN or infinity in the scanned region {where}: how much it changed, to and from there, is "
-            "not known (null in the JSON)."
+            f"{tensor} holds NaN or infinity in the scanned region {where}: its changes there are not known (null in "
+            "the JSON)."
         )
     return found
 
 
 def notices_on_left_out(left_out: list[LeftOut], points: dict[str, list[Point]]) -> list[str]:
-    """Say which files were left out, and which interval became wider by it."""
-    found = []
+    """Say which files were left out, and which intervals became longer by it."""
+    reasons: dict[str, list[LeftOut]] = {}
     for file in left_out:
-        wider = (
-            f" The change at iteration {point.niter} is since iteration {point.since}."
-            for point in next(iter(points.values()), [])
-            if point.since is not None and file.niter is not None and point.since < file.niter < point.niter
-        )
-        found.append(f"{file.file} was left out: {file.reason}.{next(wider, '')}")
+        reasons.setdefault(file.reason, []).append(file)
+    found = []
+    for reason, files in reasons.items():
+        names = [file.file for file in files]
+        which = f"{names[0]} was" if len(names) == 1 else f"{len(names)} files were"
+        listed = "" if len(names) == 1 else f" ({few(names)})"
+        found.append(f"{which} left out{listed}: {reason}.{_longer(files, points)}")
     return found
 
 
+def _longer(left_out: list[LeftOut], points: dict[str, list[Point]]) -> str:
+    niters = [file.niter for file in left_out if file.niter is not None]
+    longer = [
+        point
+        for point in next(iter(points.values()), [])
+        if point.since is not None and any(point.since < niter < point.niter for niter in niters)
+    ]
+    if len(longer) < 2:
+        return "".join(f" The change at iteration {point.niter} is since iteration {point.since}." for point in longer)
+    return f" The changes at iterations {few(str(point.niter) for point in longer)} are over longer intervals."
+
+
 def notices_on_live_record(agreement: dict[str, Agreement]) -> list[str]:
-    """Say where the engine's own record is too far away to be of the same tensors."""
+    """Say where the engine's own record differs too much to be of the same tensors."""
     far = [
         f"{key} by up to {found.max_relative_difference:.1%}"
         for key, found in agreement.items()
@@ -73,7 +136,7 @@ def notices_on_live_record(agreement: dict[str, Agreement]) -> list[str]:
     ]
     if not far:
         return []
-    return [f"The engine's live record differs ({', '.join(far)}): were the checkpoints changed or mixed with others?"]
+    return [f"The engine's own record differs ({', '.join(far)}): were the checkpoints changed or mixed with others?"]
 
 
 def _why_empty(series: Series, percentile_range: tuple[float, float]) -> str:
@@ -83,8 +146,8 @@ def _why_empty(series: Series, percentile_range: tuple[float, float]) -> str:
         return f"because no voxel can lie {'below' if below else 'above'} percentile {percentile:g}."
     return (
         f"because its mask is empty: no voxel lies strictly {'below' if below else 'above'} percentile {percentile:g}. "
-        "So it is where many voxels share one value, as where a constraint clips the object (obja_thresh, "
-        "objp_postiv) or where it is constant. This 0 says nothing about convergence; other --percentiles may help."
+        "That happens where many voxels share one value: a constraint clips the object (obja_thresh, objp_postiv), or "
+        "the object is constant. This 0 says nothing about convergence; try other --percentiles."
     )
 
 

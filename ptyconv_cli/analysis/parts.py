@@ -1,4 +1,4 @@
-"""Walks over the parts of a run between boundaries, of each only as far as it isn't known from an earlier analysis."""
+"""Walks over the parts of a run between its boundaries; what is in the cache is not computed again."""
 
 import math
 import os
@@ -47,7 +47,7 @@ class Walked:
 
     @property
     def known(self) -> int:
-        """How many of the steps were known already."""
+        """The number of steps that were in the cache."""
         return sum(found.known for found in self.found)
 
     @property
@@ -72,7 +72,7 @@ class Walked:
 
 
 def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
-    """Return the region of a run; raise CheckpointError where positions, probe and object don't fit together."""
+    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together."""
     lowest_corner = first.crop_pos.max(0)
     for name in tensors:
         shape = first.shapes[name]
@@ -207,7 +207,7 @@ def _comparers(
 
 
 def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
-    """Raise PtyconvError where this machine cannot hold what is to be read, before memory is asked for."""
+    """Raise PtyconvError where this machine has less memory than reading will need."""
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
         for name in tensors
@@ -219,5 +219,5 @@ def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
     if needed > held:
         raise PtyconvError(
             f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
-            f"has {held / 1e9:.3g} GB; follow fewer tensors (-t)"
+            f"has {held / 1e9:.3g} GB; choose fewer tensors (-t)"
         )

@@ -1,4 +1,4 @@
-"""Analyzes a run: finds its checkpoints, has them compared, and gathers what there is to know."""
+"""Analyzes a run: finds its checkpoints, has them compared, and gathers the results."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from ptyconv_cli.analysis.agreement import compare_with_live
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.notices import (
     notices_on_boundaries,
+    notices_on_files,
     notices_on_left_out,
     notices_on_live_record,
     notices_on_not_finite,
@@ -18,7 +19,7 @@ from ptyconv_cli.analysis.parts import region_of_run, walk_parts
 from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
 from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
-from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.parents import Parent, find_parent
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Point
@@ -50,20 +51,22 @@ def analyze_run(
 ) -> RunAnalysis:
     """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
 
-    `tensors`: names out of `results.series.TENSORS`; `percentile_range` (low, high) in percent; `every`: use only
-    iterations that are multiples of it; `select`: use only files whose names match this pattern, or, if it is a number,
-    those of one of the runs that a folder holds; `strict`: raise an error for a file that cannot be read, instead of
-    leaving it out; `aligned`: compute the aligned changes, the trajectories and the verdict too; `tolerances`: by
-    quantity, how much a doubling of the iterations may change what has converged, as {"objp": "2%",
-    "probe_pos_shifts": "0.05px"}: see `results.doublings.check_tolerances`; `chain`: folders of the runs that this one
-    was resumed from, in order, or "auto" to find them: all go onto one axis of iterations; `files`: use only these of
-    the files in `run_dir`; `cache`: what an earlier analysis kept, which is not done again, and where this one is to be
-    kept by `cache.keep()`; `device`: auto, cpu, cuda, cuda:N or mps; `progress` is called with the number of
-    checkpoints done and the number in all. Units of the values are in `results.series.SERIES`; formulas:
-    docs/metrics.md and docs/verdict.md.
+    - `tensors`: names out of `results.series.TENSORS`; `percentile_range`: (low, high) in percent.
+    - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
+      or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
+    - `strict`: raise an error for a file that cannot be read, instead of leaving it out.
+    - `aligned`: also compute the aligned changes, the trajectories and the verdict. `tolerances`: how much a doubling
+      of the iterations may change what has converged, by quantity, as {"objp": "2%", "probe_pos_shifts": "0.05px"}:
+      see `results.doublings.check_tolerances`.
+    - `chain`: the folders of the runs that this one was resumed from, in order, or "auto" to find them; all are put on
+      one axis of iterations. See docs/runs.md.
+    - `cache`: what an earlier analysis kept, and where this one is to be kept by `cache.keep()`.
+    - `device`: auto, cpu, cuda, cuda:N or mps; `progress`: called with the numbers of checkpoints done and in all.
+
+    Units are in `results.series.SERIES`; formulas: docs/metrics.md and docs/verdict.md.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
-    cannot be analyzed: no folder, fewer than two checkpoints to read, files of several runs, too little memory.
+    cannot be analyzed: no folder, fewer than two readable checkpoints, files of several runs, too little memory.
     """
     settings = MonitorSettings.from_params(
         {"tensors": tensors, "percentile_range": percentile_range, "aligned": aligned}
@@ -93,6 +96,7 @@ def analyze_run(
     used = [step.header for step in walked.steps]
     points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
     _check_that_any_are_compared(run_dir, used, points, every, left_out, boundaries)
+    parent = Parent() if earlier else find_parent(used[0].path, {header.path.resolve() for header in used})
     if cache:
         cache.pending = walked.keep
     last_part = walked.found[-1].steps
@@ -101,11 +105,11 @@ def analyze_run(
     remarks = [
         *(remark for run in runs for remark in run.remarks),
         *notices_on_boundaries(boundaries),
-        *_notices_on_files(used, [path for run in runs for path in run.lookalikes]),
+        *notices_on_files(used, [run.unrecognised for run in runs]),
         *notices_on_left_out(left_out, points),
         *notices_on_points(points, settings.percentile_range),
         *notices_on_not_finite(not_finite, [header.niter for header in used]),
-        *notices_on_engine,
+        *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),
         *notices_on_live_record(agreement),
     ]
     return RunAnalysis(
@@ -129,7 +133,9 @@ def analyze_run(
         verdict=verdict_of(last_part, engine, begins, checked_tolerances),
         engine=engine,
         live_agreement=agreement,
-        warnings=list(dict.fromkeys(remarks)),  # each once, though many files may say the same
+        warnings=list(dict.fromkeys(remarks)),  # each once
+        parent_name=parent.named,
+        parent=parent.file,
     )
 
 
@@ -147,31 +153,18 @@ def _check_that_any_are_compared(
         apart = "; ".join(
             f"after iteration {boundary.niter} {boundary.difference}" for boundary in boundaries if boundary.difference
         )
-        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared: {apart}")
+        raise PtyconvError(f"{run_dir}: no two checkpoints can be compared, because {apart}")
 
 
 def _info(run_dir: Path, header: Header) -> CheckpointInfo:
     size, modified = header.fingerprint[-2:]
-    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified)
+    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified, header.before)
 
 
 def _name(run_dir: Path, file: Path) -> str:
-    """Return how a file is called as seen from the run's folder, which those of earlier runs are beside."""
+    """Return a file's name relative to the run's folder; earlier runs are beside it."""
     return file.name if file.parent == run_dir else os.path.relpath(file, run_dir)
 
 
 def _seen_from(run_dir: Path, folder: Path, file: LeftOut) -> LeftOut:
     return replace(file, file=_name(run_dir, folder / file.file))
-
-
-def _notices_on_files(headers: list[Header], lookalikes: list[Path]) -> list[str]:
-    found = [f"{path.name} was left out: its name is not that of a checkpoint." for path in lookalikes]
-    for header in headers:
-        damaged = any("loss_iters" in remark for remark in header.remarks)
-        if not len(header.loss) and not damaged and any(len(other.loss) for other in headers):
-            found.append(f"{header.path.name} has no loss history, by which files of other runs are told apart.")
-        niter = header.niter - header.before
-        if niter != number_in_name(header.path):
-            found.append(f"{header.path.name} holds iteration {niter}, which counts, not its name.")
-        found += header.remarks
-    return found

@@ -1,4 +1,4 @@
-"""What an analysis finds at each checkpoint, and the histories that it adds up to."""
+"""The results at each checkpoint, and their collection into curves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -79,7 +79,7 @@ def points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
 
 
 def aligned_points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
-    """Return the aligned changes by series key, none where they were not asked for."""
+    """Return the aligned changes by series key, empty where they were not asked for."""
     found: dict[str, list[Point]] = {}
     for step in steps:
         for key, change in step.changes.items():
@@ -90,7 +90,7 @@ def aligned_points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
 
 
 def removed_of(steps: Iterable[Step]) -> dict[str, list[tuple[int, RemovedAmbiguities]]]:
-    """Return, by tensor, what the aligned changes are without, as (niter, what)."""
+    """Return, by tensor, the ambiguities removed from its changes, as (niter, ambiguities)."""
     found: dict[str, list[tuple[int, RemovedAmbiguities]]] = {}
     for step in steps:
         of_tensors = {s.tensor: step.changes[s.key].removed for s in SERIES if s.key in step.changes}

@@ -1,4 +1,4 @@
-"""Many runs analyzed one after the other, and what they came to side by side."""
+"""Analyzes the runs of a study one after the other, and compares their results. See docs/runs.md."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -9,14 +9,14 @@ from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.series import OF_OBJECT, SERIES
 
 SORTS = ("name", "loss", *(series.key for series in SERIES))
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One run of a study: its `name`, its `folder`, its number there if that holds several, its results' `place`."""
+    """One run of a study: `name`, `folder`, `select` (its number if that holds several), and `place` of its results."""
 
     name: str
     folder: Path
@@ -24,7 +24,7 @@ class Unit:
     place: Path
 
     def parts(self, count: int, taken: Collection[Path]) -> list["Unit"]:
-        """Return the `count` runs that the folder turned out to hold; places that are `taken` are those of others."""
+        """Return the `count` runs that the folder turned out to hold; no result goes to a place that is `taken`."""
         called = "run"
         while any(self.place / f"{called}{number}" in taken for number in range(1, count + 1)):
             called += "_"
@@ -36,10 +36,12 @@ class Unit:
 
 @dataclass(frozen=True)
 class Row:
-    """What a run came to, or the `problem` why it came to nothing.
+    """The result of one run, or the `problem` because of which there is none.
 
     `changes`: by series key, the last aligned change per iteration, or the raw one where no aligned one was computed;
-    `note`: what to say of the folder that it is from.
+    `moved`: the object's last change per doubling, in % of its contrast, NaN where it is not known; `rates`: the last
+    learning rates by tensor; `slices` of the object; `note`: text on the folder it is from; `resumed`: whether it could
+    be joined to the run before it.
     """
 
     name: str
@@ -50,17 +52,21 @@ class Row:
     loss: float = math.nan
     state: str = ""
     since: int | None = None
+    moved: float = math.nan
+    rates: dict[str, float] = field(default_factory=dict)
+    slices: int | None = None
     changes: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     note: str = ""
+    resumed: bool = False
 
     def value(self, sort: str) -> float:
-        """Return what the rows are sorted by."""
+        """Return the value that rows are sorted by."""
         return self.loss if sort == "loss" else self.changes.get(sort, math.nan)
 
 
 def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit]:
-    """Return the runs found below a path; their results go into their own folders, or likewise below `output`."""
+    """Return the runs found below `root`; their results go into their folders, or into the same ones below `output`."""
     units = []
     for run in runs:
         name = run.relative_to(root)
@@ -74,10 +80,10 @@ def analyze_all(
     units: Sequence[Unit],
     analyze: Callable[[Unit], RunAnalysis],
 ) -> Iterator[list[Row]]:
-    """Analyze runs with `analyze`, which writes their results, and give what each unit came to, in order.
+    """Analyze runs with `analyze`, which writes their results; yield the rows of each unit, in order.
 
-    A run that cannot be analyzed is one with a problem, and the others go on. A folder that holds several runs gives a
-    row for each.
+    A run that cannot be analyzed gives a row with a problem, and the rest is analyzed all the same. A folder that holds
+    several runs gives a row for each.
     """
     places = [unit.place for unit in units]
     for unit in units:
@@ -107,10 +113,23 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
         loss=loss[-1][1] if loss else math.nan,
         state=analysis.verdict.state if analysis.verdict else "",
         since=analysis.verdict.since if analysis.verdict else None,
+        moved=_moved(analysis),
+        rates={name: curve[-1][1] for name, curve in analysis.engine.learning_rates.items() if curve},
+        slices=next((shape[1] for name, shape in analysis.checkpoints[-1].shapes.items() if name in OF_OBJECT), None),
         changes={
             key: _per_iteration(analysis.aligned_points.get(key, points)[-1]) for key, points in analysis.points.items()
         },
         warnings=analysis.warnings,
+        resumed=analysis.parent is not None,
+    )
+
+
+def _moved(analysis: RunAnalysis) -> float:
+    """Return the last change per doubling of phase or amplitude, whichever is larger."""
+    doublings = analysis.verdict.doublings if analysis.verdict else {}
+    return max(
+        (doublings[name].points[-1].relative for name in OF_OBJECT if name in doublings and doublings[name].points),
+        default=math.nan,
     )
 
 
@@ -119,7 +138,7 @@ def _per_iteration(point: Point) -> float:
 
 
 def sorted_rows(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Return rows in order of one of `SORTS`, from the smallest on; without a value last, failed ones after them."""
+    """Return rows sorted by one of `SORTS`, smallest first; rows without a value, then failed ones, are last."""
     by_name = sorted(rows, key=lambda row: row.name)
     if sort == "name":
         return by_name

@@ -1,4 +1,4 @@
-"""Walks over the checkpoints of a run and compares each with the one before."""
+"""Walks over the checkpoints of a run and compares each with the one before. See docs/performance.md."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,9 +33,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk finds: the steps in order, how many of them were `known`, and checkpoints that could not be read.
+    """The results of a walk: the steps in order, how many of them were `known`, and checkpoints that were unreadable.
 
-    `phase`: of a phase that wraps, what the next snapshot's is to follow.
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
     """
 
     steps: list[Step]
@@ -45,11 +45,11 @@ class Found:
 
 
 class CacheIsStale(Exception):
-    """The last checkpoint of an earlier walk cannot be read any more, so that walk cannot be gone on with."""
+    """The last cached checkpoint cannot be read any more, so that the walk cannot continue from it."""
 
 
 class _Ready(NamedTuple):
-    """A checkpoint that is ready to be compared, and the memory that it was read into."""
+    """A checkpoint that is ready to be compared, and the memory it was read into."""
 
     header: Header
     snapshot: Snapshot
@@ -57,9 +57,9 @@ class _Ready(NamedTuple):
 
 
 class _GettingReady:
-    """Gets checkpoints ready one after the other, and notes those that cannot be read in `left_out`.
+    """Yields checkpoints ready to be compared, one after the other; those that cannot be read go to `left_out`.
 
-    `phase`: of a phase that wraps, what the next snapshot's is to follow.
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class _GettingReady:
             yield _Ready(header, snapshot, memory)
 
     def _continue_phase(self, phase: Tensor, begins: bool) -> None:
-        """Continue a snapshot's phase, in place; of the one that is gone on from it is known already."""
+        """Unwrap a snapshot's phase, in place; for the snapshot that the walk continues from, use the cached phase."""
         if begins and self.phase is not None:
             phase.copy_(self.phase.where(~phase.isnan(), phase))
         else:
@@ -158,7 +158,7 @@ def _step(
     changing: dict[str, Future[dict[str, Change]]],
     comparing: dict[str, Future[Compared]],
 ) -> Step:
-    """Gather what is found at a checkpoint; where a tensor's changes are not finite, look whether it is itself."""
+    """Gather the results at a checkpoint; where a tensor's changes are not finite, check the tensor itself."""
     changes, suspicious = dict[str, Change](), dict[str, Tensor]()
     for name, changed in changing.items():
         of_tensor = result_of(changed)

@@ -1,1 +1,1 @@
-"""Checkpoint files: which there are in a folder, which of them are of one run, how each format is read."""
+"""Checkpoint files: finding them in a folder, telling runs apart, reading each format. See docs/formats.md."""

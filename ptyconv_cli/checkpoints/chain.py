@@ -1,17 +1,17 @@
-"""From a run folder, or those of runs that go on from each other, to checkpoints on one axis of iterations."""
+"""A run and those that it was resumed from, read and put on one axis of iterations. See docs/runs.md."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from ptyconv_cli.checkpoints.checkpoint import Origin
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
-from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with
+from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with, without_copies
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, read_headers, read_histories
-from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
-from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.checkpoints.parents import find_parent, is_file, name_of_parent, origin_of, resumed_at
+from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
 
@@ -35,16 +35,16 @@ class Selection:
 
 @dataclass
 class Run:
-    """The checkpoints of one run in a folder, in order; files `left_out`, and `lookalikes`; `remarks` on its chain.
+    """The checkpoints of one run in a folder, in order; `remarks` on its chain; files `left_out` and `unrecognised`.
 
     `aside`: files that are left out because others are asked for. `until`: the iteration from which the next run of a
-    chain goes on, None for the last run.
+    chain was resumed, None for the last run.
     """
 
     folder: Path
     headers: list[Header]
     left_out: list[LeftOut]
-    lookalikes: list[Path]
+    unrecognised: list[Path]
     aside: list[LeftOut] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     until: int | None = None
@@ -52,27 +52,29 @@ class Run:
 
 def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
-    paths, lookalikes = find_checkpoints(folder)
+    paths, unrecognised = find_checkpoints(folder)
     paths = [path for path in paths if asked.files is None or path in asked.files]
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
     # The file tells which run is meant also where it is not among those asked for.
-    tells = with_file is not None and number_in_name(with_file) is not None and _is_file(with_file)
+    tells = with_file is not None and number_in_name(with_file) is not None and is_file(with_file)
     also = [with_file] if with_file is not None and tells and with_file not in paths else []
     if not paths and not also:
         check_that_enough_are_left(folder, [], asked.every, [])
     headers, left_out = read_headers(paths + also, asked.tensors, asked.strict)
+    headers, copies = without_copies(headers, asked.tensors, with_file)
+    left_out += copies
     if with_file in [header.path for header in headers]:
         headers = run_with(with_file, headers, asked.tensors)
-        return Run(folder, [h for h in headers if h.path not in also], left_out, lookalikes)
+        return Run(folder, [h for h in headers if h.path not in also], left_out, unrecognised)
     headers, of_other_runs = of_one_run(headers, asked.tensors, asked.select)
-    return Run(folder, headers, left_out, lookalikes, of_other_runs)
+    return Run(folder, headers, left_out, unrecognised, of_other_runs)
 
 
 def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> list[Run]:
-    """Read the headers of a run and of those before it, in order: of the folders `earlier`, or, if `AUTO`, found.
+    """Read the headers of a run and of the runs before it, in order: of the folders `earlier`, or, if `AUTO`, found.
 
-    A run is resumed from the checkpoint whose object it took, as its files name it. Raises PtyconvError where a run
-    cannot be read.
+    A run was resumed from the checkpoint whose object it took, as its files name it. Raises PtyconvError where a run
+    cannot be read, or the folders are in the wrong order.
     """
     runs = [read_run(run_dir, asked)]
     # The number of a run in one folder is none in another.
@@ -84,7 +86,7 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
             earlier_run = read_run(parent.parent, asked, parent)
             if not earlier_run.headers:
                 runs[0].remarks.append(
-                    f"{runs[0].folder.name} goes on from {parent}, of whose run no file is asked for."
+                    f"{runs[0].folder.name} was resumed from {parent}, but no checkpoint of that run was asked for."
                 )
                 break
             runs.insert(0, earlier_run)
@@ -92,10 +94,10 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
         given = [os.path.realpath(folder) for folder in (*earlier, run_dir)]
         twice = [folder for folder in given if given.count(folder) > 1]
         if twice:
-            raise PtyconvError(f"{twice[0]}: is given twice: a run goes on from another one")
+            raise PtyconvError(f"{twice[0]}: is given twice; --chain joins different runs")
         for folder in reversed(earlier):
-            origin = _origin_of(runs[0].headers[0])
-            runs.insert(0, read_run(folder, asked, folder / _name(origin.parent_file)))
+            parent_file = name_of_parent(origin_of(runs[0].headers[0].path))
+            runs.insert(0, read_run(folder, asked, folder / parent_file))
             if not runs[0].headers:
                 check_that_enough_are_left(folder, [], asked.every, [])
     for run, following in pairwise(runs):
@@ -104,17 +106,17 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
 
 
 def on_one_axis(runs: list[Run]) -> list[Run]:
-    """Return runs with the iterations of those before added, each only up to where the next one goes on from it."""
+    """Add to each run's iterations those of the runs before it; cut each run where the next one was resumed from."""
     found, before = [], 0
     for run in runs:
         until = run.headers[-1].niter if run.until is None else run.until
         headers = [h for h in run.headers if h.niter <= until]
         after = [
-            LeftOut(header.path.name, f"the next run goes on from iteration {until}", header.niter)
+            LeftOut(header.path.name, f"the next run was resumed from iteration {until}", header.niter)
             for header in run.headers[len(headers) :]
         ]
         remark = (
-            f"{run.folder.name}: what comes after iteration {until} was left out, for the next run goes on from there."
+            f"{run.folder.name}: iterations after {until} were left out, because the next run was resumed from there."
         )
         found.append(
             replace(
@@ -134,7 +136,7 @@ def _later(file: LeftOut, before: int) -> LeftOut:
 
 
 def chained_histories(runs: list[Run]) -> tuple[EngineHistories, list[str]]:
-    """Read what the engine recorded of runs, which are not on one axis yet, and join it; return remarks on it too."""
+    """Read and join what the engine recorded of runs that are not on one axis yet; return remarks on it too."""
     (engine, remarks), before = read_histories(runs[0].headers), 0
     for run, following in pairwise(runs):
         before += run.until or 0
@@ -145,13 +147,13 @@ def chained_histories(runs: list[Run]) -> tuple[EngineHistories, list[str]]:
 
 
 def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[list[Header]], list[RunBoundary]]:
-    """Cut checkpoints on one axis where one cannot be compared with the one before; return all boundaries too."""
+    """Cut the checkpoints where one cannot be compared with the one before; return the parts and all boundaries."""
     cut, boundaries = [headers[:1]], []
     for one, other in pairwise(headers):
         what, after = "", 0
         if one.before != other.before:
             earlier, later = one.path.parent.name, other.path.parent.name
-            what = "a resumed run begins" if earlier == later else f"{later} goes on from {earlier}"
+            what = "a resumed run begins" if earlier == later else f"run {later} continues {earlier}"
             after = other.before
         elif one.began != other.began:
             what, after = "the engine changed", other.before + other.began
@@ -164,89 +166,37 @@ def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[l
     return cut, boundaries
 
 
-def _origin_of(header: Header) -> Origin:
-    try:
-        with open_checkpoint(header.path) as checkpoint:
-            return checkpoint.origin()
-    except CheckpointError:  # changed since its header was read: the walk will say so
-        return Origin()
-
-
 def _resumed_at(run: Run, following: Run) -> int:
-    """Return the iteration of a run from which another one goes on, as that names it, else the last one."""
-    origin = _origin_of(following.headers[0])
-    file = run.folder / _name(origin.parent_file)
-    named = number_in_name(file)
-    by_name = origin.parent or _path(origin.parent_file).parent.name == run.folder.absolute().name
-    if named is not None and by_name and _is_file(file) and _is_parent(file, origin):
-        return named
-    for header in reversed(run.headers):
-        if origin.parent and _origin_of(header).identity == origin.parent:
-            return header.niter
-    says = (
-        f"says it was resumed from {origin.parent_file}" if origin.parent_file else "names no run it was resumed from"
-    )
-    last = run.headers[-1]
+    """Return the iteration of `run` from which `following` was resumed: the last one, where its files don't say.
+
+    Raises PtyconvError where it is the other way round: `run` was resumed from `following`.
+    """
+    at = _at(run, following)
+    if at is not None:
+        return at
+    if _at(following, run) is not None:
+        raise PtyconvError(
+            f"{run.folder}: was resumed from {following.folder}, so it must come after it: "
+            f"--chain {following.folder} {run.folder}"
+        )
+    origin = origin_of(following.headers[0].path)
+    says = f"says it was resumed from {origin.parent_file}" if origin.parent_file else "doesn't say that it was resumed"
     following.remarks.append(
         f"{following.folder.name} {says}. As asked, it is joined to the last checkpoint of {run.folder.name}."
     )
-    return last.niter
+    return run.headers[-1].niter
+
+
+def _at(run: Run, following: Run) -> int | None:
+    origin = origin_of(following.headers[0].path)
+    return resumed_at(run.folder, [(header.niter, header.path) for header in run.headers], origin)
 
 
 def _find_parent(runs: list[Run]) -> Path | None:
-    """Find the checkpoint from which the first of the runs was resumed, None where there is none."""
+    """Return the checkpoint that the first of the runs was resumed from, None where there is none beside it."""
     run = runs[0]
-    origin = _origin_of(run.headers[0])
-    if number_in_name(Path(_name(origin.parent_file))) is None:
-        return None
     taken = {header.path.resolve() for run in runs for header in run.headers}
-    for file in _candidates(run.folder, origin):
-        if _is_file(file) and file.resolve() not in taken and _is_parent(file, origin):
-            return file
-    run.remarks.append(f"{run.folder.name} was resumed from {origin.parent_file}, which is not found beside it.")
-    return None
-
-
-def _candidates(folder: Path, origin: Origin) -> Iterator[Path]:
-    """Give the places where a run's parent may be: in the folder of that name beside it, or, if it can be told, others.
-
-    Only beside it: what a file names may be anything.
-    """
-    folder, name = folder.absolute(), _name(origin.parent_file)
-    yield folder.parent / _path(origin.parent_file).parent.name / name
-    if origin.parent:  # folders are renamed, and a run may have been resumed in its parent's
-        yield folder / name
-        yield from (beside / name for beside in _listed(folder.parent))
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:  # a folder that may be passed through, but not listed
-        return []
-
-
-def _is_file(path: Path) -> bool:
-    """Say whether a file is there: of a name that comes out of a file, even the question can be too long."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def _is_parent(file: Path, origin: Origin) -> bool:
-    if not origin.parent:
-        return True
-    try:
-        with open_checkpoint(file) as checkpoint:
-            return checkpoint.origin().identity == origin.parent
-    except CheckpointError:
-        return False
-
-
-def _path(parent_file: str) -> PurePosixPath:
-    return PurePosixPath(parent_file.replace("\\", "/"))
-
-
-def _name(parent_file: str) -> str:
-    return _path(parent_file).name
+    parent = find_parent(run.headers[0].path, taken)
+    if parent.named and not parent.file:
+        run.remarks.append(f"{run.folder.name} was resumed from {parent.named}, which was not found beside it.")
+    return parent.file

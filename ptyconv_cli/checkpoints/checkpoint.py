@@ -1,4 +1,4 @@
-"""What a reader makes of a checkpoint file, whatever its format. To add a format, begin here and in `readers`."""
+"""One interface to checkpoint files of every format. To add a format, begin here and in `readers`; docs/formats.md."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ AXES = {
 
 
 class Origin(NamedTuple):
-    """Where a checkpoint comes from, "" for what it doesn't say.
+    """Where a checkpoint comes from; "" for what its file doesn't say.
 
-    `identity`: its own; `parent`: that of the checkpoint from which the run took its object, `parent_file`: that
-    checkpoint's file, as the engine was given it.
+    `identity`: its own unique id; `parent`: the id of the checkpoint from which the run took its object;
+    `parent_file`: that checkpoint's file, as the engine was given it.
     """
 
     identity: str = ""
@@ -33,12 +33,14 @@ class Origin(NamedTuple):
 
 
 class Checkpoint(ABC):
-    """One checkpoint file. A reader has a class of its own, which sets what is not set here, and defines two methods.
+    """One open checkpoint file. A reader subclasses it, sets the attributes and defines `crop_pos` and `tensor`.
 
-    `path`; `format`: what wrote it, in a few words; `niter`: the iteration in it; `dx`: the object's pixel size in Å.
-    `precision`: the type that real numbers are kept in, float32 or float64. `phase_wraps`: whether the object's phase
-    is known only up to full turns, as of complex numbers. `began`: the iteration after which the settings began that
-    hold here, where an engine can change them within a run. `remarks`: what a user should hear of the file.
+    - `path`; `format`: what wrote it, in a few words; `niter`: the iteration in the file.
+    - `dx`: the object's pixel size in Å.
+    - `precision`: the type of real numbers, float32 or float64.
+    - `phase_wraps`: whether the object's phase is known only up to full turns, as that of complex numbers.
+    - `began`: the iteration after which the present settings began, for engines that change them within a run.
+    - `remarks`: sentences on the file that the user should read.
 
     Every access may raise CheckpointError, where the file lacks what is asked for or holds something else. Close it, or
     use it in a `with` statement.
@@ -59,42 +61,43 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def tensor(self, name: str) -> Any:
-        """Return one of `results.series.TENSORS`, None where the file has none of this name.
+        """Return one of `results.series.TENSORS`, None where the file has no such tensor.
 
-        It needs a `shape`, and to be indexed as numpy's arrays are; it need not be read yet. `obja` amplitude and
-        `objp` phase in rad, both (omode, slice, y, x); `probe` complex (pmode, y, x); `probe_pos_shifts` in px (N, 2),
-        y first: how far each position is from where it began, or from its corner.
+        An array, or anything with a `shape` that is indexed like one, such as an HDF5 dataset that is read only when it
+        is indexed. `obja`: amplitude, and `objp`: phase in rad, both (omode, slice, y, x). `probe`: complex
+        (pmode, y, x). `probe_pos_shifts`: (N, 2) in px, y first, the distance of each position from its initial one or
+        from its corner.
         """
 
     def scan(self) -> np.ndarray:
-        """Return what the positions of one run have in common, by which those of another scan are told apart."""
+        """Return numbers that are the same in all checkpoints of a run, to tell scans apart; default `crop_pos`."""
         return self.crop_pos()
 
     def slice_thickness(self) -> float | None:
-        """Return this checkpoint's slice thickness in Å, None where it holds none."""
+        """Return the slice thickness in Å, None where the file has none."""
         return None
 
     def object_tilt(self) -> tuple[float, float] | None:
-        """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
+        """Return the object tilt (y, x) in mrad, averaged over positions, None where the file has none."""
         return None
 
     def loss(self) -> Curve:
-        """Return the run's loss from its first iteration up to this checkpoint, empty where it holds none."""
+        """Return the run's loss from its first iteration up to this checkpoint, empty where the file has none."""
         return []
 
     def histories(self) -> EngineHistories:
-        """Return what the engine recorded up to this checkpoint; what it didn't record is empty."""
+        """Return what the engine recorded up to this checkpoint; empty where it recorded nothing."""
         return EngineHistories(loss=self.loss())
 
     def origin(self) -> Origin:
-        """Return where the checkpoint comes from."""
+        """Return where the checkpoint comes from: its id, and that of the checkpoint its run was resumed from."""
         return Origin()
 
     def close(self) -> None:  # noqa: B027 - not every reader keeps a file open
-        """Let go of the file; what was read stays valid."""
+        """Close the file; arrays that were read stay valid."""
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Return the shape of a tensor, None where there is none of this name; reads nothing of it."""
+        """Return the shape of a tensor without reading it, None where the file has no such tensor."""
         found = self.tensor(name)
         return None if found is None else tuple(found.shape)
 
@@ -123,7 +126,7 @@ class Checkpoint(ABC):
         return height, width
 
     def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
-        """Return a tensor that the file has, of the object only the region, in this checkpoint's precision.
+        """Read a tensor that the file has, of the object only the region, in this checkpoint's precision.
 
         `into`: an array of that shape and type, which is filled and returned.
         """

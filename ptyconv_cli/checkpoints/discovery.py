@@ -1,20 +1,24 @@
-"""From a path to the runs below it, and from a run folder to its checkpoint files. Opens no file."""
+"""Finds the runs below a path, and the checkpoint files in a run folder. Opens no file."""
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.readers import looks_alike, names, number_in_name
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.text import few
 
 COLLATED_NAME = re.compile(r"model_error_.*_t\d+.*\.(hdf5|h5|pt)")
-"""Of a hypertune study's results: each is the last snapshot of a trial, so no two of them are of one run."""
+"""Results of a hypertune study: each is the last checkpoint of a trial, so no two of them are of one run."""
+
+OWN_RESULTS = re.compile(r"(convergence(_\w+)?|trajectory|comparison|maps)\.(json|csv|png|pdf|svg)")
 
 
 @dataclass
 class Found:
-    """What is below a path: folders with checkpoints (`runs`), `collated` files, and `problems` with folders."""
+    """What was found below a path: folders with checkpoints (`runs`), `collated` files, `problems` with folders."""
 
     runs: list[Path] = field(default_factory=list)
     collated: list[Path] = field(default_factory=list)
@@ -24,7 +28,7 @@ class Found:
 def find_runs(path: Path) -> Found:
     """Return the folders with checkpoints at or below a path, in order of name.
 
-    Hidden folders are passed over, links are followed. Raises PtyconvError where the path is no folder to be read.
+    Hidden folders are skipped, links are followed. Raises PtyconvError where the path is not a readable folder.
     """
     found, seen = Found(), set[str]()
     waiting = [path]
@@ -47,7 +51,7 @@ def find_runs(path: Path) -> Found:
         try:
             waiting += [path for path in reversed(paths) if not path.name.startswith(".") and path.is_dir()]
         except OSError as error:
-            found.problems.append(f"{folder}: cannot be looked into ({error.strerror})")
+            found.problems.append(f"{folder}: cannot be read ({error.strerror})")
     found.runs.sort()
     return found
 
@@ -58,32 +62,43 @@ def holds_checkpoints(folder: Path) -> bool:
 
 
 def find_checkpoints(run_dir: Path) -> tuple[list[Path], list[Path]]:
-    """Return the checkpoint files right inside a run folder, and the lookalikes, each sorted by name.
+    """Return the checkpoint files right inside a run folder, and those not recognised, each sorted by name.
 
-    Lookalikes have names like `model_iter0010_copy.hdf5`: they are not taken for checkpoints, and the user should
-    hear of it. Raises PtyconvError where the folder isn't there or holds no checkpoint.
+    Not recognised are `model_0080.hdf5` or `model_iter0010_copy.hdf5`: files with a checkpoint's suffix, or nearly its
+    name, that the user may take for checkpoints. Raises PtyconvError where the folder isn't there or holds no
+    checkpoint.
     """
     paths = _listing(run_dir)
     found = [path for path in paths if number_in_name(path) is not None]
     if not found:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(find_runs(run_dir), run_dir)}")
-    return found, [path for path in paths if number_in_name(path) is None and looks_alike(path)]
+    suffixes = {path.suffix for path in found}
+    return found, [path for path in paths if path.suffix in suffixes or looks_alike(path) if _not_recognised(path)]
+
+
+def _not_recognised(path: Path) -> bool:
+    known = number_in_name(path) is not None or COLLATED_NAME.fullmatch(path.name) or OWN_RESULTS.fullmatch(path.name)
+    return not known and not path.name.startswith(".")
+
+
+def not_recognised_text(paths: Sequence[Path]) -> str:
+    """Say which files were not recognised as checkpoints, a few of them by name."""
+    return f"not named like a checkpoint, so not used: {few(path.name for path in paths)}"
 
 
 def no_checkpoint(found: Found, path: Path) -> str:
     """Say what a folder without checkpoints holds instead."""
     if found.runs:
-        shown = [str(run.relative_to(path)) for run in found.runs]
-        return f"holds no checkpoint; its subfolders do: {', '.join(shown[:3])}" + (
-            f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        )
+        return f"holds no checkpoint; its subfolders do: {few(str(run.relative_to(path)) for run in found.runs)}"
     if found.collated:
         return (
-            f"holds {len(found.collated)} collated files (model_error_…), the last snapshots of different trials, "
-            "between which no change means anything. For changes within a trial, have its checkpoints saved "
+            f"holds {len(found.collated)} collated files (model_error_…), the last checkpoints of different trials: a "
+            "change from one to another means nothing. To see the changes within a trial, let it save its checkpoints "
             "(SAVE_ITERS)"
         )
-    return f"holds no checkpoint ({names()})"
+    others = [other for other in _listing(path) if looks_alike(other, by_suffix=True) if _not_recognised(other)]
+    named = f"; {not_recognised_text(others)}" if others else ""
+    return f"holds no checkpoint ({names()}){named}"
 
 
 def _listing(folder: Path) -> list[Path]:

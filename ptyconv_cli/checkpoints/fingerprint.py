@@ -1,4 +1,4 @@
-"""What a file is, before it is opened, and whether it is still the same later."""
+"""Checks what a file is before it is opened, and whether it is still the same later."""
 
 import stat
 from pathlib import Path
@@ -10,7 +10,7 @@ Fingerprint = tuple[int, ...]
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Return the fingerprint of a file that can be opened and has content; raise CheckpointError for any other."""
+    """Return the fingerprint of a file; raise CheckpointError where it cannot be opened or has no content."""
     try:
         status = path.stat()
         problem = _problem(status.st_mode, status.st_size)
@@ -18,7 +18,7 @@ def fingerprint(path: Path) -> Fingerprint:
             with path.open("rb"):
                 return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     except FileNotFoundError:
-        problem = "is a link to a file that is not there" if path.is_symlink() else "is not there any more"
+        problem = "is a link to a file that does not exist" if path.is_symlink() else "does not exist any more"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     raise CheckpointError(f"{path}: {problem}")
@@ -28,5 +28,5 @@ def _problem(mode: int, size: int) -> str:
     if stat.S_ISDIR(mode):
         return "is a folder"
     if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-        return "is not a file with content of its own"
+        return "is not a regular file"
     return "" if size else "is empty (0 bytes)"

@@ -1,5 +1,6 @@
-"""Which checkpoints of a folder are of one run: no change between those of different runs means anything."""
+"""Which checkpoints of a folder are of one run: a change between different runs means nothing. See docs/files.md."""
 
+from filecmp import cmp
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
@@ -7,7 +8,6 @@ from typing import TypeGuard
 import numpy as np
 
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 
@@ -16,17 +16,19 @@ MOST_NAMES = 4
 
 
 def matching(paths: list[Path], select: str | None) -> list[Path]:
-    """Return the paths whose names match a selection, if it is a pattern; raise PtyconvError where none does."""
+    """Return the paths whose names match `select`, all if it is no pattern; raise PtyconvError where none does."""
     if select is None or _is_number(select):
         return paths
     found = [path for path in paths if fnmatchcase(path.name, select)]
     if paths and not found:
-        raise PtyconvError(f"{paths[0].parent}: no checkpoint matches --select {select!r}; {paths[0].name} is one")
+        raise PtyconvError(
+            f"{paths[0].parent}: no checkpoint matches --select {select!r}; names are like {paths[0].name}"
+        )
     return found
 
 
 def run_with(file: Path, headers: list[Header], tensors: tuple[str, ...]) -> list[Header]:
-    """Return the headers of the run that a file is of, in a folder that may hold several."""
+    """Return the headers of the run that `file` belongs to, in a folder that may hold several."""
     return next(run for run in runs_among(headers, tensors) if file in [header.path for header in run])
 
 
@@ -35,10 +37,10 @@ def of_one_run(
 ) -> tuple[list[Header], list[LeftOut]]:
     """Return the headers of one run: all, if they belong together, or those of the run whose number is selected.
 
-    In the latter case also return those that are left out, being of other runs.
+    In the latter case the files of the other runs are returned too, as left out.
 
     Raises SeveralRuns where they don't belong together and none is selected, and PtyconvError where there is no such
-    run, or, if nothing is selected at all, where a file's name gives another iteration than the file.
+    run.
     """
     runs = runs_among(headers, tensors)
     if _is_number(select):
@@ -48,18 +50,43 @@ def of_one_run(
             )
         others = [(number, header) for number, run in enumerate(runs, 1) if number != int(select) for header in run]
         left_out = [
-            LeftOut(header.path.name, f"is of run {number}, not {select}", header.niter) for number, header in others
+            LeftOut(header.path.name, f"belongs to run {number}, not {select}", header.niter)
+            for number, header in others
         ]
         return runs[int(select) - 1], left_out
     if len(runs) > 1:
         raise SeveralRuns(headers[0].path.parent, len(runs), _listing(runs, tensors))
-    for header in headers:
-        if select is None and header.niter != number_in_name(header.path):
-            raise PtyconvError(
-                f"{header.path}: holds iteration {header.niter}: was it renamed, or copied from another run? "
-                f"Move it away, or choose files by a pattern of names that it is to match: --select 'model_iter*'"
-            )
     return headers, []
+
+
+def without_copies(
+    headers: list[Header], tensors: tuple[str, ...], wanted: Path | None
+) -> tuple[list[Header], list[LeftOut]]:
+    """Leave out files that hold the same iteration of the same run as another file; return both kinds.
+
+    The `wanted` file is kept, else the first. `headers` in order of iteration.
+    """
+    kept: list[Header] = []
+    left_out = []
+    for header in sorted(headers, key=lambda header: (header.niter, header.path != wanted)):
+        original = next((other for other in kept if _is_copy(other, header, tensors)), None)
+        if original is None:
+            kept.append(header)
+        else:
+            reason = f"is a copy of {original.path.name} (the same iteration {header.niter} of the same run)"
+            left_out.append(LeftOut(header.path.name, reason, header.niter))
+    return kept, left_out
+
+
+def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
+    if (one.niter, one.format) != (other.niter, other.format) or other_geometry(one, other, tensors):
+        return False
+    if len(one.loss) or len(other.loss):
+        return np.array_equal(one.loss, other.loss, equal_nan=True)
+    try:
+        return cmp(one.path, other.path, shallow=False)
+    except OSError:
+        return False
 
 
 def _is_number(select: str | None) -> TypeGuard[str]:
@@ -67,7 +94,7 @@ def _is_number(select: str | None) -> TypeGuard[str]:
 
 
 def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Header]]:
-    """Return the headers of each run, in the order of their first iterations; `headers` in order of iteration."""
+    """Return the headers run by run, in order of their first iterations; `headers` in order of iteration."""
     runs: list[list[Header]] = []
     for header in headers:
         for run in runs:
@@ -81,11 +108,11 @@ def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Hea
 
 
 def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
-    """Say why another checkpoint is not of the run of one, "" where it may be."""
+    """Say why `other` cannot be a checkpoint of the same run as `one`, "" where it can."""
     if one.format != other.format:
-        return f"{other.format} wrote it, not {one.format}"
+        return f"it was written by {other.format}, not {one.format}"
     if one.niter == other.niter:
-        return f"it holds iteration {other.niter} as {one.path.name} does"
+        return f"it holds iteration {other.niter}, and so does {one.path.name}"
     # Other settings may come with another geometry within a run, where an engine can change them.
     geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
     if geometry:
@@ -93,12 +120,12 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
     if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
-        return "the loss history is another one"
+        return "the loss history differs"
     return ""
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
-    """Say in what the geometry of another checkpoint differs, "" where a change between the two means something."""
+    """Say how the geometry of two checkpoints differs, "" where a change between them can be computed."""
     for name in tensors:
         if one.shapes[name] != other.shapes[name]:
             return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
@@ -106,11 +133,11 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
         return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
-    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) are others"
+    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:
-    lines = ["its checkpoints are of " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
+    lines = ["its checkpoints belong to " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
     for number, run in enumerate(runs, start=1):
         names = [header.path.name for header in run]
         named = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]} ({len(names)} files)"

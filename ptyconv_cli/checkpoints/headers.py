@@ -1,4 +1,4 @@
-"""The checkpoints of one run, in order of iteration, before any tensor of them is read."""
+"""Headers: what is read of each checkpoint before any tensor is."""
 
 import math
 import time
@@ -23,11 +23,11 @@ PATIENCE = (0.3, 0.7, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What is read of a checkpoint before the walk. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
+    """What is read of a checkpoint before its tensors. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
 
-    `niter`: its iteration, with the `before` iterations of the runs that its run was resumed from; `loss`: the run's
-    loss up to there, (n, 2), empty where the file has none; `fingerprint`: what changes when the file does; `kinds`:
-    what the tensors are read as; the rest as in `checkpoint.Checkpoint`.
+    `niter`: its iteration, including the `before` iterations of the runs that its run was resumed from; `loss`: the
+    run's loss up to there, (n, 2), empty where the file has none; `fingerprint`: changes when the file does; `kinds`:
+    the types that the tensors are read as; the rest as in `checkpoint.Checkpoint`.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Header:
 
 
 def read_header(path: Path, tensors: Iterable[str]) -> Header:
-    """Read the header of a checkpoint; raise CheckpointError where that fails, or one of the tensors is no such."""
+    """Read the header of a checkpoint; raise CheckpointError where that fails, or a tensor has the wrong shape."""
     before = fingerprint(path)
     with open_checkpoint(path) as checkpoint:
         return Header(
@@ -101,9 +101,10 @@ def _corners(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) -> tuple[list[Header], list[LeftOut]]:
-    """Read the headers of checkpoints, in order of the iteration inside the files; say which could not be read.
+    """Read the headers of checkpoints; return them in order of the iteration inside the files, and unreadable files.
 
-    Raises CheckpointError where none can be read, or, if `strict`, any cannot, and where none has one of the `tensors`.
+    Raises CheckpointError where no file can be read, or, if `strict`, one cannot, and where one of the `tensors` is in
+    no file.
     """
     headers: list[Header] = []
     left_out: list[LeftOut] = []
@@ -125,7 +126,7 @@ def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) 
 
 
 def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
-    """Return what a user should hear of a checkpoint that could not be read."""
+    """Return why a checkpoint that could not be read is left out."""
     reason = str(error).removeprefix(f"{path}: ").rstrip(".")
     reason += " (the newest checkpoint: is it still being written?)" if newest else ""
     return LeftOut(path.name, reason, number_in_name(path))
@@ -136,15 +137,15 @@ def check_that_enough_are_left(
 ) -> None:
     """Raise TooFew where fewer than two checkpoints are left to compare."""
     if len(headers) < 2:
-        of_these = f" at multiples of {every} iterations" if every else ""
+        multiples = f" at multiples of {every} iterations" if every else ""
         unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
-        raise TooFew(f"{run_dir}: holds {_count(len(headers))}{of_these}{unread}; a change needs at least two")
+        raise TooFew(f"{run_dir}: holds {_count(len(headers))}{multiples}{unread}; a change needs at least two")
 
 
 def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
-    """Read what the engine recorded up to the last checkpoint that can still be read; return remarks on it too.
+    """Read the engine's histories from the last checkpoint that can still be read; return remarks on them too.
 
-    What it didn't record of tilt and thickness is filled from the checkpoints themselves.
+    Tilt and thickness that the engine did not record are taken from the checkpoints themselves.
     """
     engine, remarks = EngineHistories(), []
     for header in reversed(headers):
@@ -164,8 +165,8 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     recorded = dict(engine.slice_thickness)
     if any(abs(recorded.get(niter, value) - value) > 1e-6 * abs(value) for niter, value in thickness):
         remarks.append(
-            "The recorded history of the slice thickness (dz_iters) contradicts the checkpoints, as it does in CPU "
-            "runs, where the engine repeats the final value. The checkpoints' own thickness is shown instead."
+            "The recorded history of the slice thickness (dz_iters) contradicts the checkpoints: in CPU runs PtyRAD "
+            "repeats the final value there. The thickness in the checkpoints is shown instead."
         )
         recorded = {}
     return replace(
@@ -185,7 +186,7 @@ def _read_patiently(path: Path, tensors: Iterable[str]) -> Header:
 
 
 def lacking_tensor(header: Header, name: str) -> CheckpointError:
-    """Return the error that a checkpoint lacks a tensor."""
+    """Return the error for a checkpoint that lacks a tensor."""
     return CheckpointError(f"{header.path}: has no tensor {name}; it has {', '.join(header.shapes)} (choose with -t)")
 
 

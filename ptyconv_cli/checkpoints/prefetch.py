@@ -1,4 +1,4 @@
-"""Reads the tensors of a run's checkpoints ahead of their use. Loads no torch: it can read while torch is loaded."""
+"""Reads the tensors of checkpoints ahead of their use. Doesn't need torch, and so can read while that is loaded."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -14,17 +14,16 @@ from ptyconv_cli.results.region import Region
 from ptyconv_cli.workers import Workers, result_of
 
 Arrays = dict[str, np.ndarray]
-"""The tracked tensors of one checkpoint by name, as its reader gives them, of the object only the scanned region."""
+"""The tensors of one checkpoint by name, as its reader returns them; of the object only the scanned region."""
 
 TURNS = 3
-"""Checkpoints in memory at a time: two that are compared, and one that is read meanwhile."""
+"""Checkpoints in memory at a time: two being compared, and one being read."""
 
 
 class Prefetch:
-    """The tracked tensors of checkpoints, one checkpoint after the other, read by a thread of its own.
+    """Reads the tensors of one checkpoint after the other in a thread of its own; use it in a `with` statement.
 
-    As many as `TURNS` allows are read from the start, each further one as soon as the arrays of another are handed back
-    with `reuse`. Use it in a `with` statement.
+    The first `TURNS` are read at once, each further one as soon as the arrays of another are handed back with `reuse`.
     """
 
     def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region) -> None:
@@ -42,14 +41,11 @@ class Prefetch:
         self._reader.shutdown()
 
     def next(self) -> Arrays:
-        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read.
-
-        The one after it is read only when other arrays, or none, are handed back.
-        """
+        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read."""
         return result_of(self._upcoming.popleft())
 
     def reuse(self, arrays: Arrays) -> None:
-        """Hand back arrays that nobody needs any more, to be filled with another checkpoint, if one is left."""
+        """Hand back arrays that are no longer needed (or none), to be filled with the next checkpoint to read."""
         header = next(self._headers, None)
         if header is not None:
             self._upcoming.append(self._reader.submit(self._read, header, arrays))
@@ -63,4 +59,4 @@ class Prefetch:
 
     def _check(self, header: Header) -> None:
         if fingerprint(header.path) != header.fingerprint:
-            raise CheckpointError(f"{header.path}: was written again while it was analyzed")
+            raise CheckpointError(f"{header.path}: was rewritten during the analysis")

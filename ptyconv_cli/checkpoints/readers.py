@@ -1,4 +1,4 @@
-"""The formats that can be read: a reader is a module with `FILES` and `open_checkpoint`, here or in another package."""
+"""The table of readers, one a format: modules with `FILES` and `open_checkpoint`, here or in another package."""
 
 import re
 from collections.abc import Iterator
@@ -19,25 +19,25 @@ ENTRY_POINTS = "ptyconv.readers"
 
 
 class Reader(Protocol):
-    """What a reader's module has.
+    """What the module of a reader must have.
 
-    `FILES`: how checkpoints are named, as `("iter*.h5",)`; the star stands for the digits of the iteration.
+    `FILES`: names of checkpoints, such as `("iter*.h5",)`; the star stands for the digits of the iteration.
     """
 
     FILES: tuple[str, ...]
 
     def open_checkpoint(self, path: Path) -> Checkpoint:
-        """Open a file; raise CheckpointError where it cannot be read, or is no checkpoint."""
+        """Open a file; raise CheckpointError where it cannot be read, or is not a checkpoint."""
 
 
 class _Known(NamedTuple):
-    """A reader, and the name of the `package` that it is from, "" for our own."""
+    """A reader and the `package` it comes from, "" for our own."""
 
     reader: Reader
     package: str
 
     def number(self, name: str) -> int | None:
-        """Return the iteration that a file name gives, None where it is not the name of a checkpoint."""
+        """Return the iteration in a file name, None where that is not the name of a checkpoint."""
         for pattern in self.reader.FILES:
             match = _digits(pattern).fullmatch(name)
             if match:
@@ -47,7 +47,7 @@ class _Known(NamedTuple):
 
 @cache
 def known_readers() -> tuple[_Known, ...]:
-    """Return all readers, our own first; raise PtyconvError where one of another package cannot be loaded."""
+    """Return all readers, our own first; raise PtyconvError where another package's cannot be loaded."""
     found = [_Known(import_module(name), "") for name in OWN]
     for entry in entry_points(group=ENTRY_POINTS):
         package = entry.dist.name if entry.dist else entry.value
@@ -60,34 +60,38 @@ def known_readers() -> tuple[_Known, ...]:
             if whole:
                 found.append(_Known(reader, package))
                 continue
-            problem = "its FILES must be names with one star each"
-        raise PtyconvError(f"the reader {entry.name} of {package} cannot be used ({problem}): repair or uninstall it")
+            problem = "its FILES must be file names with one star each"
+        raise PtyconvError(
+            f"the reader {entry.name} of {package} cannot be used ({problem}); repair or uninstall that package"
+        )
     return tuple(found)
 
 
 def number_in_name(path: Path) -> int | None:
-    """Return the iteration that a checkpoint's name gives, None for what is no checkpoint.
+    """Return the iteration in a checkpoint's name, None where it is not the name of a checkpoint.
 
-    The one inside the file is the truth where they differ.
+    Where the file says another iteration, that is used.
     """
     return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)
 
 
-def looks_alike(path: Path) -> bool:
-    """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is."""
+def looks_alike(path: Path, by_suffix: bool = False) -> bool:
+    """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is, or has the suffix of one."""
     patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
+    if by_suffix:
+        return path.suffix in {Path(pattern).suffix for pattern in patterns}
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path.name) for pattern in patterns)
 
 
 def names() -> str:
-    """Return how checkpoints are named, for people."""
+    """Return how checkpoints are named, for messages."""
     patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
     return ", ".join(pattern.replace("*", "NNNN") for pattern in patterns)
 
 
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """Open a checkpoint file; raise CheckpointError where that, or what is done with it, fails."""
+    """Open a checkpoint file; raise CheckpointError where that, or reading in the `with` block, fails."""
     known = next(known for known in known_readers() if known.number(path.name) is not None)
     try:
         with known.reader.open_checkpoint(path) as checkpoint:

@@ -1,4 +1,4 @@
-"""Looks at a run's folder again and again while a job writes into it, and says which checkpoints are whole."""
+"""Polls the folder of a running job and tells which checkpoints are complete. See docs/live.md."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,18 +9,18 @@ from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.errors import CheckpointError
 
 RETRY = 12
-"""Looks between two attempts at a file that cannot be read, but doesn't change either: a lock may have been let go."""
+"""Looks between attempts at an unreadable file that doesn't change: a lock on it may have been released."""
 
 Stats = dict[Path, tuple[int, int, int]]
-"""Files by what is another number when they are another file: inode, size, modification time in ns."""
+"""By file, numbers that change when it does: inode, size, modification time in ns."""
 
 
 class Watch:
-    """The checkpoint files in a folder, which need not be there yet.
+    """The checkpoint files in a folder, which need not exist yet.
 
-    `files`: those that the last look found; `unchanged`: the looks since the one that found anything different;
-    `growing`: files that were others at the look before; `problems`: of files that are not whole, why; `trouble` with
-    the folder, "" where it could be looked into.
+    `files`: those that the last look found; `unchanged`: the number of looks since anything changed; `growing`: files
+    that changed since the look before; `problems`: by file, why it is not complete; `trouble` with the folder, "" where
+    it could be listed.
     """
 
     def __init__(self, run_dir: Path, tensors: Iterable[str]) -> None:
@@ -34,7 +34,7 @@ class Watch:
         self._tried: Stats = {}
 
     def look(self) -> Stats:
-        """Return the files that are whole: the same as at the last look, and all that is asked for can be found."""
+        """Return the complete files: unchanged since the last look, with all that is asked for in them."""
         before, self.files = self.files, self._list()
         self.unchanged = self.unchanged + 1 if self.files == before else 0
         self.growing = [path for path, stat in self.files.items() if before.get(path) != stat]
@@ -47,17 +47,17 @@ class Watch:
         return {path: stat for path, stat in self.files.items() if self._whole.get(path) == stat}
 
     def _list(self) -> Stats:
-        """List by names and numbers alone: to open all files at every look would be hard on a network mount."""
+        """List by names and file status alone: opening every file at every look would strain a network mount."""
         found, self.trouble = {}, ""
         try:
             for path in self._run_dir.iterdir():
                 if number_in_name(path) is not None:
-                    with suppress(FileNotFoundError):  # it was removed just now, or is a link to nothing
+                    with suppress(FileNotFoundError):  # it was just removed, or is a broken link
                         status = path.stat()
                         found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
         except FileNotFoundError:
-            self.trouble = "is not there yet"
-        except OSError as error:  # the mount may have gone for a while
+            self.trouble = "waiting for the folder"
+        except OSError as error:  # the mount may be gone for a while
             self.trouble = f"cannot be listed ({error.strerror})"
         return found
 

@@ -1,1 +1,1 @@
-"""The command line: the commands and their options, what is printed, exit codes. The only place that uses click."""
+"""The command line: commands, options, what is printed, exit codes. Only here is click used. See docs/commands.md."""

@@ -1,4 +1,4 @@
-"""How the commands talk: what is printed, in which colours, progress bars, and a table that is drawn over."""
+"""Prints: text, coloured lines, progress bars, and a table that is redrawn in place."""
 
 import os
 import shutil
@@ -35,13 +35,13 @@ def say_coloured(line: str, state: str) -> None:
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print text without what would steer the terminal, to standard output or, if `err`, standard error."""
+    """Print text without control characters to standard output or, if `err`, standard error."""
     click.echo(printable(text, keep="\n"), err=err)
 
 
 @contextmanager
 def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how many are done of how many in all on a terminal, and elsewhere nothing."""
+    """Yield a function to call with the numbers done and in all, which shows them on a terminal only."""
     hidden = hidden or not sys.stderr.isatty()
     with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden, show_pos=True) as bar:
 
@@ -53,7 +53,7 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
 
 
 class Screen:
-    """Lines on a terminal that are drawn again over the ones before."""
+    """Lines on a terminal that are redrawn in place."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -61,7 +61,7 @@ class Screen:
     def draw(self, lines: Sequence[tuple[str, str]]) -> None:
         """Draw lines, each in the colour of a state, in place of those drawn before.
 
-        They are cut to what the terminal has place for: what has scrolled away cannot be drawn over.
+        They are cut to the size of the terminal, because lines that have scrolled away cannot be redrawn.
         """
         self.clear()
         columns, rows = shutil.get_terminal_size()
@@ -70,7 +70,7 @@ class Screen:
             self._rows += 1
 
     def clear(self) -> None:
-        """Take away what was drawn."""
+        """Erase what was drawn."""
         if self._rows:
-            click.echo(f"\x1b[{self._rows}A\x1b[J", nl=False, color=True)  # no colour, which click would leave out
+            click.echo(f"\x1b[{self._rows}A\x1b[J", nl=False, color=True)  # no colour codes, which click would strip
         self._rows = 0

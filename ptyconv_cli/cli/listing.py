@@ -1,4 +1,4 @@
-"""The command `ptyconv ls`: the runs below a path, without reading a tensor of them."""
+"""The command `ptyconv ls`: lists the runs below a path, without loading a tensor."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint, not_recognised_text
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
-from ptyconv_cli.checkpoints.grouping import difference, runs_among
+from ptyconv_cli.checkpoints.grouping import difference, runs_among, without_copies
 from ptyconv_cli.checkpoints.headers import Header, read_header
+from ptyconv_cli.checkpoints.parents import origin_of, short_name
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import PATH
@@ -22,12 +23,12 @@ NAME_WIDTH = 25
 INDENTED = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 MOST_PROBLEMS = 3
-"""Problems of a run that are named one by one."""
+"""Problems of a run that are printed one by one."""
 
 
 @dataclass
 class Listed:
-    """One run: `name`, number of `checkpoints` that can be read, and what the last of these says; `problems` with it.
+    """One run: `name`, number of readable `checkpoints`, what the last of them says, and `problems` with it.
 
     `iterations`: the first and the last; `shape` (omode, slice, y, x) of the object in px, `dx` in Å.
     """
@@ -45,21 +46,23 @@ class Listed:
 def list_folder(root: Path, folder: Path) -> list[Listed]:
     """Return the run in a folder below `root`, or the several that it holds, in the order of `--select`.
 
-    Of every file only the iteration is read, of the first and the last more. That the files between are of the same
-    run, too, is seen where their tensors are read.
+    Headers are read only of the first and the last file, iterations of all. Files of another run in between are found
+    only by `analyze`.
     """
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
-    paths, lookalikes = find_checkpoints(folder)
-    problems = [f"{path.name}: its name is not that of a checkpoint" for path in lookalikes]
+    paths, unrecognised = find_checkpoints(folder)
+    problems = [not_recognised_text(unrecognised)] if unrecognised else []
     paths.sort(key=lambda path: number_in_name(path) or 0)
     first = _first_readable(paths, problems)
     after_it = paths[paths.index(first[0].path) + 1 :] if first else []
     headers = first + _first_readable(after_it[::-1], problems)
     if len(headers) == 2 and difference(headers[0], headers[1], _tensors(headers)):
         headers = sorted(_headers(paths, []), key=lambda header: header.niter)
+        headers, copies = without_copies(headers, _tensors(headers), None)
         runs = runs_among(headers, _tensors(headers))
-        listed = [_listed(f"{name}/run{n}", len(run), run, []) for n, run in enumerate(runs, 1)]
-        listed[0].problems += problems
+        names = [f"{name}/run{number}" for number in range(1, len(runs) + 1)] if len(runs) > 1 else [name]
+        listed = [_listed(of_run, len(run), run, []) for of_run, run in zip(names, runs, strict=True)]
+        listed[0].problems += problems + [f"{file.file}: {file.reason}" for file in copies]
         return listed
     niters = {header.path: header.niter for header in headers}
     unread = {problem.partition(":")[0] for problem in problems}
@@ -72,12 +75,13 @@ def list_folder(root: Path, folder: Path) -> list[Listed]:
                 niters[path] = checkpoint.niter
         except CheckpointError as error:
             problems.append(_short(path, error))
-    problems += [f"{p.name}: holds iteration {niter}" for p, niter in niters.items() if niter != number_in_name(p)]
+    renamed = [(path.name, niter) for path, niter in niters.items() if niter != number_in_name(path)]
+    problems += [f"{name}: the file says iteration {niter}, which is used" for name, niter in renamed]
     return [_listed(name, len(niters), headers, problems)]
 
 
 def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
-    """Return the header of the first file that can be read, if one can; add to `problems` what is wrong with others."""
+    """Return the header of the first readable file, if any; add what is wrong with files before it to `problems`."""
     for path in paths:
         found = _headers([path], problems)
         if found:
@@ -86,7 +90,7 @@ def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
 
 
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
-    """Return what was found as lines for a terminal of 80 columns."""
+    """Return the runs as lines for a terminal of 80 columns."""
     lines = [f"{root}: {_count(len(listed), 'run')}" + _collated(found)]
     if listed:
         lines.append(
@@ -94,7 +98,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
         )
     for name, run in zip(told_apart([run.name for run in listed], NAME_WIDTH - 1), listed, strict=True):
         lines.append(_line(name, run))
-        notes = [f"resumed from {'/'.join(run.resumed_from.split('/')[-2:])}"] if run.resumed_from else []
+        notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
         lines += [line for note in notes for line in INDENTED.wrap(note)]
@@ -112,11 +116,11 @@ def _line(name: str, run: Listed) -> str:
 def _collated(found: Found) -> str:
     if not found.collated:
         return ""
-    return f", {_count(len(found.collated), 'collated file')} (ends of different trials)"
+    return f", {_count(len(found.collated), 'collated file')} (the ends of different trials)"
 
 
 def _headers(paths: list[Path], problems: list[str]) -> list[Header]:
-    """Read headers, with whatever tensors the files have; add to `problems` what cannot be read."""
+    """Read headers, with whatever tensors the files have; add unreadable files to `problems`."""
     headers = []
     for path in paths:
         try:
@@ -143,17 +147,9 @@ def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[s
         (first.niter, last.niter),
         last.shapes.get("objp", last.shapes.get("obja")),
         last.dx,
-        _parent(last),
+        origin_of(last.path).parent_file,
         problems + few,
     )
-
-
-def _parent(header: Header) -> str:
-    try:
-        with open_checkpoint(header.path) as checkpoint:
-            return checkpoint.origin().parent_file
-    except CheckpointError:
-        return ""
 
 
 def _short(path: Path, error: CheckpointError) -> str:
@@ -167,10 +163,10 @@ def _count(number: int, what: str) -> str:
 @click.command("ls")
 @click.argument("path", type=PATH, default=Path())
 def list_runs(path: Path) -> None:
-    """List the runs at or below PATH, without reading what is reconstructed.
+    """List the runs at or below PATH.
 
-    For each run: what wrote it, the number of its checkpoints, iterations, shape of the object (omode, slice, y, x),
-    pixel size, what it was resumed from, and what is wrong with it.
+    For each run: the program that wrote it, number of checkpoints, iterations, shape of the object (omode, slice, y,
+    x), pixel size, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
     """
     found = find_runs(path)
     if not found.runs and not found.collated:

@@ -1,4 +1,4 @@
-"""What `analyze --follow` shows: a table for a terminal of 80 columns, and a line for a log file."""
+"""What `analyze --follow` prints: a table on a terminal of 80 columns, lines in a log file."""
 
 import math
 import sys
@@ -15,16 +15,16 @@ from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import shortened
 
 PACE = 8
-"""Intervals between checkpoints, the last ones, that the pace is taken from."""
+"""The number of last intervals between checkpoints that the pace is computed from."""
 
 HOUR, DAY = 3600, 86400
 
 FAR = 1000 * DAY
-"""In seconds: an end that is farther away is none that anybody waits for."""
+"""In seconds: an expected end that is farther away is not shown."""
 
 
 class LiveTable:
-    """Shows the looks at a run called `name`: a table on a terminal, elsewhere a line for whatever is new."""
+    """Shows the looks at the run `name`: a table on a terminal, elsewhere a line for whatever is new."""
 
     def __init__(self, name: str, quiet: bool) -> None:
         self._name, self._quiet = name, quiet
@@ -32,12 +32,12 @@ class LiveTable:
         self._said = ""
 
     def look(self, look: Look) -> None:
-        """Show what there is after a look."""
+        """Show what a look found."""
         now = time.time()
         if self._quiet:
             return
         if self._screen:
-            hint = "Ctrl-C ends; the results are written with every new checkpoint"
+            hint = "Ctrl-C ends; results are written with every new checkpoint"
             self._screen.draw([*live_table(look, self._name, now), (hint, "")])
         elif look.new:
             say(live_line(look, now))
@@ -51,13 +51,13 @@ class LiveTable:
         self._said = line or self._said
 
     def end(self) -> None:
-        """Take the table away."""
+        """Erase the table."""
         if self._screen:
             self._screen.clear()
 
 
 def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
-    """Return lines, each with the state that it shows; `name` of the run, `now` in seconds since 1970."""
+    """Return lines, each with the state that it shows; `name` is the run's, `now` in seconds since 1970."""
     if look.analysis is None:
         return [(shortened(_waits_for(look, name), WIDTH), ""), *_waiting(look)]
     analysis = look.analysis
@@ -80,7 +80,7 @@ def _table_of_changes(analysis: RunAnalysis) -> list[tuple[str, str]]:
 
 
 def live_line(look: Look, now: float) -> str:
-    """Return the same in one line, for a log file."""
+    """Return a look as one line, for a log file."""
     analysis = look.analysis
     if analysis is None:
         return ""
@@ -91,18 +91,18 @@ def live_line(look: Look, now: float) -> str:
 
 def _waits_for(look: Look, name: str) -> str:
     seen = f"; {look.files} file{'' if look.files == 1 else 's'} seen" if look.files else ""
-    return f"{name}: waiting for two whole checkpoints{seen}"
+    return f"{name}: waiting for two complete checkpoints{seen}"
 
 
 def _waiting(look: Look) -> list[tuple[str, str]]:
-    """Say what is not used yet and why, in a few lines at most, so that the table stays small."""
+    """Say which file is not used yet and why, in a few lines, so that the table stays small."""
     growing = f"{look.growing} is being written" if look.growing else ""
     lines = [textwrap.wrap(text, WIDTH, max_lines=2, placeholder=" …") for text in (look.problem, growing)]
     return [(line, "") for of_one in lines for line in of_one]
 
 
 def progress_line(analysis: RunAnalysis, now: float) -> str:
-    """Say how far the run is, how quickly it goes, and when it will end at that pace; `now` in seconds since 1970."""
+    """Return the run's progress, pace and expected end; `now` in seconds since 1970."""
     last, planned = analysis.checkpoints[-1], analysis.engine.planned
     pace = pace_of(analysis)
     parts = [f"{last.niter} of {planned} iterations"] if planned is not None else []
@@ -115,10 +115,10 @@ def progress_line(analysis: RunAnalysis, now: float) -> str:
 
 
 def pace_of(analysis: RunAnalysis) -> float | None:
-    """Return iterations per second by the times at which the last files were written.
+    """Return iterations per second, by the times at which the last files were written.
 
-    Where these say nothing, or, as of copies, more than the engine's own seconds of compute allow, it is the pace of
-    these; None where there are none.
+    Copies may have been written faster than they were computed: then the engine's own seconds of compute count. None
+    where neither is known.
     """
     first, last = analysis.checkpoints[-PACE - 1 :][0], analysis.checkpoints[-1]
     recorded = dict(analysis.engine.seconds)

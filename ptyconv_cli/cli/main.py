@@ -1,4 +1,4 @@
-"""The command line: options, what is printed, exit codes. No arithmetic, no file formats."""
+"""The command `ptyconv`: the group of all commands, and errors as messages with an exit code."""
 
 import errno
 import signal
@@ -18,7 +18,7 @@ from ptyconv_cli.version import __version__
 
 
 class _Commands(click.Group):
-    """Turns the package's own errors, and the system's, into a message and exit code 1, for every command."""
+    """Turns the errors of the package and of the system into a message and exit code 1, for every command."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,8 +40,8 @@ class _Commands(click.Group):
 def main() -> None:
     """Has a ptychographic reconstruction converged, and when?
 
-    ptyconv measures, from the checkpoints of a run of PtyRAD or phaser alone, how much object, probe and scan positions
-    changed from one checkpoint to the next.
+    ptyconv reads the checkpoints of a PtyRAD or phaser run and measures how much object, probe and scan positions
+    change from one checkpoint to the next.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it

@@ -1,6 +1,5 @@
-"""The options that several commands share, and how what is given on the command line is checked."""
+"""Options that several commands share, and the checks of their values."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,19 @@ from typing import Any
 import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
+from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
 
+DEFAULTS = [f"{quantity.key}={quantity.tolerance:g}{quantity.unit}" for quantity in QUANTITIES]
+"""The tolerances that hold where none are given."""
+
 PATH = click.Path(readable=False, path_type=Path)
-"""What is wrong with a path is said later, with exit code 1."""
+"""Paths are checked later, with exit code 1 for what is wrong."""
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Make a library check that raises ValueError into an option's callback."""
+    """Turn a check that raises ValueError into an option's callback."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
@@ -28,7 +31,7 @@ def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Param
 
 
 def completing(names: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return what a shell completes the last name of a list to that is separated by commas."""
+    """Return a shell completion of the last name in a comma-separated list."""
 
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -41,17 +44,10 @@ def _split_tensors(text: str) -> tuple[str, ...]:
     return check_tensors([name.strip() for name in text.split(",") if name.strip()])
 
 
-def split_tolerances(texts: tuple[str, ...]) -> dict[str, float]:
-    """Return distances by tensor from texts like objp=1e-3; raise ValueError for others."""
-    found = {}
-    for text in texts:
-        tensor, _, distance = text.partition("=")
-        try:
-            found[tensor] = float(distance)
-        except ValueError:
-            found[tensor] = -1.0
-        if tensor not in TENSORS or not 0 < found[tensor] < math.inf:
-            raise ValueError(f"{text!r}: expected one of {', '.join(TENSORS)}, =, and a distance above 0")
+def _split_tolerances(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return tolerances by quantity from texts like objp=2%; raise ValueError for others."""
+    found = {key: given for key, _, given in (text.partition("=") for text in texts)}
+    check_tolerances(found)
     return found
 
 
@@ -74,7 +70,7 @@ READING = (
         show_default=True,
         callback=checked(_split_tensors),
         shell_complete=completing(TENSORS),
-        help="Tensors to follow, separated by commas.",
+        help="Tensors to analyze, separated by commas.",
     ),
     click.option(
         "--percentiles",
@@ -85,7 +81,7 @@ READING = (
         show_default=True,
         metavar="LOW HIGH",
         callback=checked(check_percentile_range),
-        help="Voxels below LOW are background, above HIGH foreground.",
+        help="Voxels below percentile LOW are background, above HIGH foreground.",
     ),
     click.option(
         "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
@@ -93,14 +89,14 @@ READING = (
     click.option(
         "--select",
         metavar="RUN|PATTERN",
-        help="Use only files whose names match a pattern such as 'model_iter00*', or, of a folder with several runs, "
-        "those of the run with this number.",
+        help="Use only files whose names match a pattern such as 'model_iter00*', or, in a folder with several runs, "
+        "the run with this number.",
     ),
     click.option(
         "--chain",
         metavar="FIRST|auto",
-        help="Join runs that were resumed from one another, in order: --chain FIRST SECOND ..., or find the earlier "
-        "ones beside the run: --chain auto RUN_DIR.",
+        help="Put resumed runs on one axis of iterations, in order: --chain FIRST SECOND ...; or let ptyconv find the "
+        "earlier runs beside RUN_DIR: --chain auto RUN_DIR.",
     ),
     click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
     click.option(
@@ -116,9 +112,25 @@ READING = (
 """Options of every command that reads checkpoints, by the names of `analyze_run`'s parameters."""
 
 
+JUDGING = (
+    click.option(
+        "--tol",
+        "tolerances",
+        multiple=True,
+        metavar="NAME=TOLERANCE",
+        callback=checked(_split_tolerances),
+        shell_complete=completing([f"{key}=" for key in QUANTITY]),
+        help="How much a doubling of the iterations may change what counts as converged: objp=2% or obja=2% (of the "
+        "object's contrast), probe=2%, probe_pos_shifts=0.05px (or Å), tilt=0.2 (mrad), thickness=1%. May be given "
+        f"several times.  [default: {', '.join(DEFAULTS)}]",
+    ),
+)
+"""Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
+
+
 def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:
-    """Sort out the folder to analyze, and those of the runs before it, or that they are to be found."""
+    """Return the folder to analyze, and the folders of the runs before it, or `AUTO` to find them."""
     *before, run_dir = paths
     if before and chain in (None, AUTO):
-        raise click.UsageError("give one folder; of several that go on from one another: --chain FIRST SECOND ...")
+        raise click.UsageError("give one folder; to join runs that were resumed: --chain FIRST SECOND ...")
     return run_dir, AUTO if chain == AUTO else [] if chain is None else [Path(chain), *before]

@@ -1,4 +1,4 @@
-"""The files that an analysis ends in."""
+"""Runs an analysis and writes its files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.files import write_whole
 from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.tidy import TABLE_NAME, changes_csv
 
 PICTURE_NAME = "convergence.png"
 TRAJECTORY_NAME = "trajectory.png"
@@ -33,19 +34,20 @@ def analyze_into(
     try:
         cache.keep()
     except PtyconvError as error:
-        problem = f"{error}: the next analysis will have to compute everything again."
+        problem = f"{error}: the next analysis will recompute everything."
         analysis = replace(analysis, warnings=[*analysis.warnings, problem])
     return analysis, outputs
 
 
 def write_outputs(analysis: RunAnalysis, folder: Path, pictures: bool) -> list[Path]:
-    """Write the results of an analysis into a folder, with `pictures` or without; return the files.
+    """Write the results of an analysis into a folder, with figures if `pictures`; return the files.
 
-    Raises PtyconvError where they cannot be written; then what was there is left whole.
+    Raises PtyconvError where they cannot be written; the old files are then untouched.
     """
     outputs = {
         folder / CHANGES_NAME: changes_json(analysis),
         folder / REPORT_NAME: report_json(analysis),
+        folder / TABLE_NAME: changes_csv(analysis),
     }
     if pictures:
         from ptyconv_cli.pictures.dashboard import draw_dashboard

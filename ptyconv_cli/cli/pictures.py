@@ -1,6 +1,7 @@
 """The commands that draw: `ptyconv plot` and `ptyconv maps`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,8 +12,9 @@ from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, 
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.pictures.comparison_panels import SHOWN, check_times, chosen, comparison, labels_of
-from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.pictures.across import check_times
+from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
+from ptyconv_cli.pictures.panels import CHOICES, SHOWN, PlotOptions, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.reading import read_results
 
@@ -20,7 +22,7 @@ PICTURE_FORMATS = ("png", "pdf", "svg")
 
 COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
 
-SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(SHOWN)}, or the name of a tensor."
+SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(CHOICES)}, or the name of a tensor."
 
 
 def _chosen(text: str | None) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
 )
 @click.option("--trajectory", is_flag=True, help="Draw the distances between all checkpoints instead of the changes.")
 @click.option(
-    "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(SHOWN), help=SERIES_HELP
+    "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(CHOICES), help=SERIES_HELP
 )
 @click.option(
     "--x",
@@ -48,7 +50,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     show_default=True,
     help="Draw over iterations, or over the seconds of compute that they took.",
 )
-@click.option("--label", "labels", multiple=True, help="Name of a run in the legend, once for each PATH, in order.")
+@click.option("--label", "labels", multiple=True, help="Name of a run in the picture, once for each PATH, in order.")
 @click.option(
     "--linear",
     is_flag=True,
@@ -71,17 +73,17 @@ def plot(
     since: int,
     zoom: bool,
 ) -> None:
-    """Draw results again, or those of several runs in one picture.
+    """Redraw figures from saved results, or compare several runs in one.
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
-    checkpoints are not read. With several PATHs, --series or --x time, each panel has a line for each run, of changes
-    per iteration.
+    checkpoints are not read. For a talk: ptyconv plot RUN --series objp --linear -o talk.pdf. With several PATHs each
+    panel has a line for each run, of changes per iteration.
     """
     if trajectory and (per_iteration or zoom):
         raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
     paths = paths or (Path(),)
-    compares = len(paths) > 1 or shown or over == "time" or labels
-    if trajectory and compares:
+    compares = len(paths) > 1
+    if trajectory and (compares or shown or over == "time" or labels):
         raise click.UsageError("--trajectory is of one run: not together with --series, --x, --label or several PATHs")
     if labels and len(labels) != len(paths):
         raise click.UsageError(f"--label is given {len(labels)} times for {len(paths)} PATHs: each needs one")
@@ -90,15 +92,13 @@ def plot(
         COMPARISON_NAME if compares else TRAJECTORY_NAME if trajectory else PICTURE_NAME
     )
     file_format = picture_format(picture)
-    options = PlotOptions(linear=linear, per_iteration=per_iteration or bool(compares), since=since, zoom=zoom)
+    options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     if compares:
         drawn = _compared(paths, labels, shown or SHOWN, over, options, file_format)
     elif trajectory:
         drawn = _trajectory(paths[0], file_format, linear, since)
     else:
-        from ptyconv_cli.pictures.dashboard import draw_dashboard
-
-        drawn = draw_dashboard(read_results(paths[0]), options, file_format)
+        drawn = _dashboard(paths[0], labels, shown, over, options, file_format)
     write_whole({picture: drawn})
     say(f"wrote {picture}")
 
@@ -126,6 +126,19 @@ def _trajectory(path: Path, file_format: str, linear: bool, since: int) -> bytes
     return draw_trajectory(results, file_format, linear=linear, since=since)
 
 
+def _dashboard(
+    path: Path, labels: Sequence[str], shown: Sequence[str], over: str, options: PlotOptions, file_format: str
+) -> bytes:
+    from ptyconv_cli.pictures.dashboard import draw_dashboard
+
+    results = read_results(path)
+    if over == "time":
+        check_times({path: results})
+    if labels:
+        results = replace(results, name=labels[0])
+    return draw_dashboard(results, options, file_format, shown, over)
+
+
 def _compared(
     paths: Sequence[Path],
     labels: Sequence[str],
@@ -150,7 +163,13 @@ def _compared(
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
 @click.option("-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in RUN_DIR]")
 @click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
-@click.option("--from", "begin", type=int, metavar="ITER", help="And since this one.  [default: the checkpoint before]")
+@click.option(
+    "--from",
+    "begin",
+    type=int,
+    metavar="ITER",
+    help="Start checkpoint of the interval.  [default: the one before]",
+)
 @all_of(READING)
 def maps(
     paths: tuple[Path, ...],
@@ -165,9 +184,9 @@ def maps(
     strict: bool,
     device: str,
 ) -> None:
-    """Draw where the run in RUN_DIR still changes: maps of phase and amplitude, by slice, probe, scan positions.
+    """Draw where the run in RUN_DIR still changes: maps of the object and the probe, and the scan positions.
 
-    All of the aligned change from one checkpoint to another, by default the last two.
+    All show the aligned change from one checkpoint to another, by default between the last two.
     """
     from ptyconv_cli.analysis.maps import maps_of_run
     from ptyconv_cli.pictures.maps import draw_maps

@@ -1,50 +1,100 @@
-"""The runs of a study side by side: a table for a terminal of 80 columns, and one for spreadsheets."""
+"""The runs of a study side by side: a table for a terminal of 80 columns, and CSV for spreadsheets."""
 
 import csv
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.analysis.study import Row, sorted_rows
+from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import printable, shortened, told_apart
+from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
 
 WIDTH, NAME_WIDTH = 80, 28
 
+SHORTEST_NAME, MOST_SETTINGS = 14, 3
+"""Columns for a run's name at least, and settings that are shown at most."""
 
-def table(rows: Sequence[Row], sort: str) -> list[tuple[str, str]]:
-    """Return a table of the rows, in order, for a terminal of 80 columns: lines, each with the state that it shows.
+RATE_NAMES = {"obja": "lr obja", "objp": "lr objp", "probe": "lr probe", "probe_pos_shifts": "lr pos"}
 
-    Besides the loss it has the changes of one series: the one that it is sorted by, else the phase's foreground, or
-    the first that was followed.
+
+def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return the sorted rows as a table for a terminal of 80 columns: lines, each with the state that it shows.
+
+    `settings`: by run, those that differ between the runs: see `settings_of`. "moved" is the object's change per
+    doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
     """
-    followed = [series for series in SERIES if any(series.key in row.changes for row in rows)]
-    wanted = [series for series in followed if series.key == sort] or [s for s in followed if s.key == "objp_fg"]
-    shown = (wanted or followed)[:1]
-    column = shown[0].key if shown else "change"
-    lines = [(f"{'run':<{NAME_WIDTH}}{'at':>6}{'loss':>9}{column[:11]:>12}  {'verdict':<14}{'since':>7}".rstrip(), "")]
+    by_series = next((series for series in SERIES if series.key == sort), None)
+    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))[:MOST_SETTINGS]
+    widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
+    fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
+    name_width = max(min(NAME_WIDTH, WIDTH - fixed - sum(widths.values())), SHORTEST_NAME)
+    heads = "".join(f"{name:>{width}}" for name, width in widths.items())
+    series_head = f"{by_series.key[:10]:>11}" if by_series else ""
+    lines = [(f"{'run':<{name_width}}{heads}{'at':>6}{'loss':>9}{series_head}{'moved':>8}  verdict", "")]
     in_order = sorted_rows(rows, sort)
-    names = told_apart([row.name for row in in_order], NAME_WIDTH - 2)
-    for name, row in zip(names, in_order, strict=True):
+    shown = told_apart([row.name for row in in_order], name_width - 1)
+    for name, row in zip(shown, in_order, strict=True):
         if row.problem:
-            lines.append((shortened(f"{name:<{NAME_WIDTH}}failed: {_reason(row)}", WIDTH, at_end=True), "rising"))
+            lines.append((shortened(f"{name:<{name_width}}failed: {_reason(row)}", WIDTH, at_end=True), "broken"))
             continue
-        change = row.changes.get(shown[0].key, math.nan) if shown else math.nan
-        since = "" if row.since is None else row.since
-        lines.append(
-            (
-                f"{name:<{NAME_WIDTH}}{row.niter:>6}{_number(row.loss):>9}{_number(change):>12}  "
-                f"{row.state or '-':<14}{since:>7}".rstrip(),
-                row.state,
-            )
-        )
-    if shown:
-        unit = f", in {shown[0].unit}" if shown[0].unit else ""
-        lines.append((f"{shown[0].key}: the last change per iteration{unit}", ""))
+        given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
+        change = f"{_number(row.changes.get(sort, math.nan)):>11}" if by_series else ""
+        moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
+        line = f"{name:<{name_width}}{given}{row.niter:>6}{_number(row.loss):>9}{change}{moved:>8}  {row.state or '-'}"
+        lines.append((line, row.state))
+    legend = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
+    lines += [(line, "") for line in textwrap.wrap(legend, WIDTH)]
+    if by_series:
+        lines.append((f"{sort}: the last change per iteration{f', in {by_series.unit}' if by_series.unit else ''}", ""))
     return lines
+
+
+def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Return, by name of the run, the settings that differ: as collated files name them, or else the learning rates."""
+    of_trials = collated_settings(collated)
+    found = {row.name: dict(of_trials.get(trial_of(row.name), {})) for row in rows if not row.problem}
+    if not any(found.values()):
+        found = {
+            row.name: {RATE_NAMES.get(name, name): f"{rate:.2g}" for name, rate in row.rates.items()}
+            for row in rows
+            if not row.problem
+        }
+    names = differing(found)
+    return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
+
+
+def advice_on(rows: Sequence[Row]) -> str:
+    """Say which run of a study to keep, or why that can't be told."""
+    judged = [row for row in rows if not row.problem]
+    lowest = _lowest(judged)
+    converged = [row for row in judged if row.state == "converged"]
+    if converged:
+        said = f"keep: {_called(_lowest(converged) or converged[0])}, the lowest loss of those that have converged"
+    elif all(row.state in ("", "insufficient") for row in judged):
+        said = "too short to rank by convergence" + (f"; lowest loss: {_called(lowest)}" if lowest else "")
+    else:
+        calmest = min(judged, key=lambda row: math.inf if math.isnan(row.moved) else row.moved)
+        said = f"none has converged; {_called(calmest)} moved least"
+        said += f"; lowest loss: {_called(lowest)}" if lowest else ""
+    if len({row.slices for row in judged}) > 1:
+        said += ". The runs differ in their number of slices, so their losses compare only roughly"
+    return textwrap.fill(said, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _called(row: Row) -> str:
+    """Return what a run is called in a sentence: its trial, if it is one."""
+    return trial_of(row.name) or row.name
+
+
+def _lowest(rows: Sequence[Row]) -> Row | None:
+    return min((row for row in rows if not math.isnan(row.loss)), key=lambda row: row.loss, default=None)
 
 
 def _reason(row: Row) -> str:
@@ -56,24 +106,32 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4g}"
 
 
-def table_csv(rows: Sequence[Row], sort: str) -> bytes:
-    """Return the rows as CSV with all series; empty where there is no value."""
+def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Return the sorted rows as CSV with all series; fields without a value are empty.
+
+    `settings` as of `table`; "moved_percent": the object's change per doubling, in % of its contrast.
+    """
     content = StringIO()
     keys = [series.key for series in SERIES]
     writer = csv.writer(content, lineterminator="\n")
-    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since"]
-    writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), "problem"])
+    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
+    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+    writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
     for row in sorted_rows(rows, sort):
-        values: list[Any] = [row.loss, *(row.changes.get(key, math.nan) for key in keys)]
-        loss, *changes = ("" if math.isnan(value) else value for value in values)
+        values: list[Any] = [row.loss, row.moved, *(row.changes.get(key, math.nan) for key in keys)]
+        loss, moved, *changes = ("" if math.isnan(value) else value for value in values)
         writer.writerow(
-            [row.name, row.place, row.checkpoints, row.niter, loss, row.state, row.since, *changes, row.problem]
+            [
+                *(row.name, row.place, row.checkpoints, row.niter, loss, row.state, row.since, moved, *changes),
+                *(settings.get(row.name, {}).get(name, "") for name in names),
+                row.problem,
+            ]
         )
     return content.getvalue().encode(errors="backslashreplace")
 
 
 def shared_warnings(rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of all runs, each once, with the names of the runs that it is of."""
+    """Return the warnings of all runs, each once, with the names of its runs."""
     of_runs: dict[str, list[str]] = {}
     for row in rows:
         for warning in row.warnings:

@@ -1,10 +1,15 @@
-"""The summary of an analysis for a terminal of 80 columns."""
+"""The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
 
 import math
+import shlex
 import textwrap
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.checkpoints.parents import short_name
 from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import percent, printable, shortened
@@ -12,15 +17,40 @@ from ptyconv_cli.results.text import percent, printable, shortened
 WIDTH = 80
 SPARK_WIDTH = 23
 SMALLEST_RANGE = 2.0
+NOT_REFINED = f"{'not refined':>19}"
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def summary(analysis: RunAnalysis) -> str:
-    """Return what was analyzed, tables of first and last changes, and how far the engine's own record is."""
-    lines = [*_heading(analysis), "", *_table("change", analysis.points), *_live_record(analysis)]
+    """Return what was analyzed, and whether the engine's own record matches."""
+    return "\n".join([*_heading(analysis), *_live_record(analysis)])
+
+
+def tables(analysis: RunAnalysis) -> str:
+    """Return tables of the first and last changes, raw and aligned, and of the ambiguities removed."""
+    fixed = never_refined(analysis.points, analysis.dx)
+    lines = _table("change", analysis.points, fixed)
     if analysis.aligned_points:
-        lines += ["", *_table("aligned change", analysis.aligned_points), *_removed(analysis)]
+        lines += ["", *_table("aligned change", analysis.aligned_points, fixed), *_removed(analysis, fixed)]
     return "\n".join(lines)
+
+
+def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
+    """Return from which checkpoint the run in `run_dir` was resumed, and how to join the two runs."""
+    parent = short_name(str(analysis.parent or analysis.parent_name))
+    said = f"This run was resumed from {shortened(parent, WIDTH - 28)}."
+    folder = shlex.quote(str(run_dir))
+    if analysis.parent is None:
+        said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"
+    else:
+        chain = f"auto --select {shlex.quote(analysis.select)}" if analysis.select else "auto"
+    return f"{said}\nTo see both runs on one axis:\n  ptyconv analyze --chain {chain} {folder}"
+
+
+def wrote_text(outputs: Sequence[Path]) -> str:
+    """Return which files were written, all of them into one folder."""
+    names = ", ".join(path.name for path in outputs[1:])
+    return textwrap.fill(f"wrote {outputs[0]}, {names}", WIDTH, subsequent_indent="      ", break_long_words=False)
 
 
 def warnings_text(warnings: list[str]) -> str:
@@ -30,10 +60,10 @@ def warnings_text(warnings: list[str]) -> str:
 
 
 def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
-    """Return values as bars on a log scale, at most `width` of them: each the geometric mean of its share of values.
+    """Return values as at most `width` bars on a log scale, each the geometric mean of an equal share of them.
 
-    Low and high differ by a factor of 2 at least, lest small changes look large. A blank stands where a share holds no
-    positive finite value.
+    The scale spans at least a factor of 2, so that small variations don't look large. A share without a positive finite
+    value is a blank.
     """
     bars = min(len(values), width)
     shares = [values[i * len(values) // bars : (i + 1) * len(values) // bars] for i in range(bars)]
@@ -47,24 +77,26 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
 
 
 def heading(analysis: RunAnalysis) -> str:
-    """Return which run it is, and how many checkpoints it has, in a line."""
+    """Return the run's name, and its number of checkpoints and iterations, in a line."""
     niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
     found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
     return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
 
 
 def _heading(analysis: RunAnalysis) -> list[str]:
-    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were known already (--fresh: all again)"
+    known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were in the cache (--fresh recomputes all)"
+    loss = f", loss {analysis.engine.loss[-1][1]:.4g}" if analysis.engine.loss else ""
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
     boundaries = [
-        f"after {boundary.niter} {boundary.what}" + (" (not compared across)" if boundary.difference else "")
+        f"run boundary after {boundary.niter}: {boundary.what}"
+        + (" (not compared across)" if boundary.difference else "")
         for boundary in analysis.boundaries
     ]
     return [
         heading(analysis),
-        f"scanned region {height} × {width} px ({size}), computed on {analysis.device}",
+        f"scanned region {height} × {width} px ({size}), computed on {analysis.device}{loss}",
         *([known] if analysis.known else []),
         *(
             line
@@ -74,27 +106,31 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     ]
 
 
-def _table(title: str, points: dict[str, list[Point]]) -> list[str]:
+def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str]) -> list[str]:
     niters = [point.niter for point in next(iter(points.values()))]
     first = f"at {niters[0]}" if len(niters) > 1 else ""
     lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
     for series in SERIES:
         if series.key in points:
-            lines.append(f"{series.key:<18}{series.unit or '-':<6}{_row(points[series.key])}".rstrip())
+            row = NOT_REFINED if series.tensor in fixed else _row(points[series.key])
+            lines.append(f"{series.key:<18}{series.unit or '-':<6}{row}".rstrip())
     return lines
 
 
-def _removed(analysis: RunAnalysis) -> list[str]:
-    """Say what was taken out of the last changes, in sizes: the directions of ramps and shifts are in the report."""
+def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
+    """Say what was removed from the last changes, in sizes: the directions of ramps and shifts are in the report."""
     niter = analysis.checkpoints[-1].niter
-    lines = ["", f"{f'taken out at {niter}':<18}{'share':>6}  because no diffraction pattern can see it"]
+    lines = ["", f"{f'removed at {niter}':<18}{'fraction':>9}  ambiguities that the data cannot constrain"]
     for tensor, found in analysis.removed.items():
+        if tensor in fixed:
+            lines.append(f"{tensor:<18}{'-':>9}  not refined")
+            continue
         _, last = found[-1]
         # Wrapped between the parts, not before a unit.
         parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last))
-        wrapped = textwrap.wrap(parts, WIDTH - 26) if math.isfinite(last.share) else ["not known"]
-        lines.append(f"{tensor:<18}{percent(last.share):>6}  {wrapped[0]}")
-        lines += [" " * 26 + rest for rest in wrapped[1:]]
+        wrapped = textwrap.wrap(parts, WIDTH - 29) if math.isfinite(last.share) else ["not known"]
+        lines.append(f"{tensor:<18}{percent(last.share):>9}  {wrapped[0]}")
+        lines += [" " * 29 + rest for rest in wrapped[1:]]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
@@ -125,8 +161,7 @@ def _live_record(analysis: RunAnalysis) -> list[str]:
         return []
     found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
     if not found:
-        return ["", "The engine's live record is over other intervals or percentiles: not compared."]
-    compared = sum(agreement.compared for agreement in found)
+        return ["Not compared with the engine's own record: its intervals or percentiles differ."]
     largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
-    says = "agrees within" if largest <= FAR else "differs by up to"
-    return ["", f"The engine's live record {says} {largest:.1e} relative ({compared} values)."]
+    says = "Matches" if largest <= FAR else "Does not match"
+    return [f"{says} the engine's own record (largest relative difference {largest:.1e})."]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings
 from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.rules import NEAR
+from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
 
 WIDTH, LABEL_WIDTH = 80, 21

@@ -1,1 +1,1 @@
-"""The numbers: changes between two snapshots, percentiles, alignment, distances. Tensors in, plain numbers out."""
+"""The arithmetic: changes, percentiles, alignment, distances. Tensors in, plain numbers out. See docs/metrics.md."""

@@ -1,7 +1,7 @@
-"""What is left of a change when that is taken out which no diffraction pattern can see. Pure functions on tensors.
+"""The aligned change: a change after removing the ambiguities that the data cannot constrain. Pure functions.
 
 To first order each ambiguity of ptychography adds a known field to the change from one snapshot to the next. Every
-function here returns the residual of the change after its least-squares fit by those fields, and what was taken out.
+function here fits those fields to the change by least squares, and returns the residual and the ambiguities removed.
 Formulas: docs/metrics.md.
 """
 
@@ -18,10 +18,11 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 
 def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tuple[Residual, RemovedAmbiguities]:
-    """Take a common lateral shift out of `obja`, as 1 - amplitude, or `objp` in rad, both (omode, slice, y, x).
+    """Align the change of `obja`, as 1 - amplitude, or of `objp` in rad, both (omode, slice, y, x); `dx` in Å per px.
 
-    And out of the phase a constant per slice and a linear ramp on the first slice; out of the amplitude a factor per
-    slice, whose product over the slices is the same for every object mode. `dx`: pixel size in Å.
+    Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
+    on the first slice; the amplitude a factor per slice, whose product over the slices is the same for every object
+    mode.
     """
     omodes, slices, *place = current.shape
     if current.dtype.itemsize < 4:
@@ -44,9 +45,9 @@ def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tup
 
 
 def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, RemovedAmbiguities]:
-    """Divide two intensities (y, x) by their totals, and take a lateral shift out of the change of what that gives.
+    """Align the change of the probe intensity (y, x): normalize both intensities, and remove a lateral shift.
 
-    The residual is of intensities whose total is 1. `dx`: pixel size in Å.
+    The residual is that of intensities whose total is 1. `dx`: pixel size in Å.
     """
     dtype = precise(current.device)
     current, previous = current.to(dtype), previous.to(dtype)
@@ -68,7 +69,7 @@ def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, R
 
 
 def align_positions(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, RemovedAmbiguities]:
-    """Take the mean displacement out of that of positions (N, 2) in px, y first; `dx` in Å per px."""
+    """Align the change of positions (N, 2) in px, y first: remove the mean displacement; `dx` in Å per px."""
     change = (current - previous).to(precise(current.device))
     mean = change.mean(0)
     left = change - mean
@@ -77,13 +78,13 @@ def align_positions(current: Tensor, previous: Tensor, dx: float) -> tuple[Tenso
 
 
 def _shift(of_gradients: Array, dx: float) -> tuple[float, float]:
-    """Return the shift (y, x) in Å from the coefficients of the gradients: what moves by s changes by -s · gradient."""
+    """Return the shift (y, x) in Å from the coefficients of the gradients: a shift s is a change -s · gradient."""
     y, x = (-dx * of_gradients).tolist()
     return y, x
 
 
 def _share(square_left: float, square: float) -> float:
-    """Return the share of the change's norm that is gone, from the squares of what is left and of what there was."""
+    """Return the fraction of the change's norm that was removed, from the squared norms after and before."""
     if square == 0:
         return 0.0
     share = 1 - math.sqrt(max(square_left, 0.0) / square)

@@ -1,6 +1,6 @@
-"""The changes between two snapshots: the numbers that PtyRAD's own monitor records, and aligned ones beside them.
+"""The changes between two snapshots, raw as PtyRAD's own monitor records them, and aligned. Pure functions.
 
-Pure functions on tensors.
+The only code that compares two snapshots, for checkpoints and a live model alike. Formulas: docs/metrics.md.
 """
 
 import math
@@ -18,10 +18,8 @@ from ptyconv_cli.results.change import Change
 def changes(
     current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the change since `previous` of every tracked series, by the keys of `results.series.SERIES` and in their
-    order.
-
-    Units as in that table; formulas: docs/metrics.md.
+    """Return the change since `previous` of every tracked series, by key, in the order and units of
+    `results.series.SERIES`.
     """
     found: dict[str, Change] = {}
     for name in current.values:
@@ -32,7 +30,7 @@ def changes(
 def tensor_changes(
     name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the change since `previous` of the one or two series of a tensor, as `changes` does."""
+    """Return the changes since `previous` of the series of one tensor, as `changes` does."""
     now, before, dx = current.values[name], previous.values[name], current.dx
     if name == "probe":
         return {name: _change_of_probe(now, before, dx, aligned)}

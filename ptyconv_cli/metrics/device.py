@@ -1,4 +1,4 @@
-"""Which device the arithmetic runs on, and how what was read gets there."""
+"""Chooses the device to compute on, and copies arrays there."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,23 +22,23 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if has_cuda else "mps" if has_mps else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= (torch.cuda.device_count() if has_cuda else 0):
-        raise PtyconvError(f"there is no device {name} that PyTorch can use here: try --device auto")
+        raise PtyconvError(f"PyTorch finds no device {name} here; try --device auto")
     if device.type == "mps" and not has_mps:
-        raise PtyconvError("there is no MPS device that PyTorch can use here: try --device auto")
+        raise PtyconvError("PyTorch finds no device mps here; try --device auto")
     return device
 
 
 def precise(device: torch.device) -> torch.dtype:
-    """Return the type to add up in: float64 where the device has it (MPS has not)."""
+    """Return the type to sum in: float64 where the device has it (MPS has not)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
 def one_thread_an_operation() -> Iterator[None]:
-    """Let each operation of PyTorch on the CPU run in the thread that calls it, here and in threads started here.
+    """Run each of PyTorch's CPU operations in the thread that calls it, here and in threads started here.
 
-    Where the cores are busy with reading and comparing, PyTorch's own threads, which wait for each other at the end of
-    every operation, cost more than they gain.
+    While the cores are busy reading and comparing, PyTorch's own threads, which wait for each other after every
+    operation, cost more than they gain.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -49,11 +49,11 @@ def one_thread_an_operation() -> Iterator[None]:
 
 
 def to_device(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    """Return arrays as tensors on a device: on the CPU in their own memory, elsewhere copies that are there already."""
+    """Return arrays as tensors on a device: on the CPU they share memory, elsewhere the copies are complete."""
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     if device.type == "cpu":
         return tensors
-    if device.type == "mps":  # which knows no double precision
+    if device.type == "mps":  # which has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
     copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
@@ -63,7 +63,7 @@ def to_device(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[st
 
 
 def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, np.ndarray]:
-    """Return memory for arrays like these on their way to a device: for CUDA pinned, so that it fetches by itself."""
+    """Return memory to read arrays like these into: pinned for CUDA, which copies from it without the CPU."""
     if device.type != "cuda":
         return dict(arrays)
     return {
@@ -75,7 +75,7 @@ def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) 
 
 @contextmanager
 def too_much_for(device: torch.device) -> Iterator[None]:
-    """Raise PtyconvError where memory on the device is not enough for what is done inside."""
+    """Raise PtyconvError where the device runs out of memory inside the `with` block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -83,4 +83,4 @@ def too_much_for(device: torch.device) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         other = "" if device.type == "cpu" else "--device cpu, or "
-        raise PtyconvError(f"{device}: too little memory is free; try {other}fewer tensors (-t)") from error
+        raise PtyconvError(f"{device}: not enough memory; try {other}fewer tensors (-t)") from error

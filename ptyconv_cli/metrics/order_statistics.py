@@ -1,17 +1,17 @@
-"""Where a percentile stands in the order of the voxels, and the bracket that a sample puts around it."""
+"""Order statistics: the rank of a percentile among the voxels, and its bracket from a sample."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 SAMPLE = 1 << 16
-"""Voxels drawn to bracket the percentiles; objects of no more than that are sorted whole."""
+"""Voxels drawn to bracket the percentiles; smaller objects are sorted whole."""
 
 
 class MaskedMean(NamedTuple):
     """The mean change over a mask, 0.0 over an empty one, and the number of voxels in it; NaN, None without a mask.
 
-    `aligned`: the same of the residual that was given beside the change, None where none was.
+    `aligned`: the same mean of the residual, None where none was given.
     """
 
     mean: float
@@ -20,7 +20,7 @@ class MaskedMean(NamedTuple):
 
 
 def no_mask(aligned: bool) -> MaskedMean:
-    """Return what stands for a mean where no percentile exists; `aligned`: whether a residual was given."""
+    """Return the result where no percentile exists; `aligned`: whether a residual was given."""
     return MaskedMean(math.nan, None, math.nan if aligned else None)
 
 
@@ -31,22 +31,22 @@ def masked_mean(totals: Sequence[float], voxels: int) -> MaskedMean:
 
 
 def rank(count: int, percentile: float) -> tuple[int, int, float]:
-    """Return the places of a percentile's two neighbours among `count` ordered values, and the fraction between."""
+    """Return the ranks of a percentile's two neighbours among `count` ordered values, and the fraction between."""
     place = (count - 1) * (percentile / 100)
     position = math.floor(place)
     return position, min(position + 1, count - 1), place - position
 
 
 def interpolate(before: float, after: float, fraction: float) -> float:
-    """Interpolate from the nearer end, as numpy does, so that rounding falls the same way."""
+    """Interpolate from the nearer end, as numpy does, so that rounding agrees."""
     step = after - before
     return before + step * fraction if fraction < 0.5 else after - step * (1 - fraction)
 
 
 def bracket_places(percentile: float, reach: float, drawn: int) -> tuple[int, int]:
-    """Places, among `drawn` ordered ones, that a percentile of all should lie between, `reach` standard errors away.
+    """Return the ranks in a sample of size `drawn` that bracket a percentile of all, `reach` standard errors away.
 
-    A place below 0 or from `drawn` on stands for an infinity: beyond the sample's own ends nothing is known.
+    A rank below 0, or of `drawn` or more, stands for an infinity: beyond its ends the sample says nothing.
     """
     share = percentile / 100
     error = reach * math.sqrt(share * (1 - share) * drawn) + reach

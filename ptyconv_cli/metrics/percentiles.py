@@ -1,8 +1,8 @@
 """Exact means of a change over the voxels below a low and above a high percentile, in one pass over the voxels.
 
-The two percentiles are bracketed from a small seeded sample. One pass in chunks adds up what lies surely outside the
-brackets and finds what lies inside; only that is put in order, to find the percentiles and finish the sums. Where a
-bracket missed, it is widened and the pass repeated.
+The two percentiles are bracketed from a small seeded sample. One pass, in chunks, sums the changes outside the brackets
+and collects the voxels inside; only those are sorted, to find the percentiles and complete the sums. If a percentile
+lies outside its bracket, that is widened and the pass repeated. See docs/performance.md.
 """
 
 from torch import Tensor
@@ -15,14 +15,14 @@ from ptyconv_cli.metrics.planes import Residual
 def mean_change_outside(
     current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Residual | None = None
 ) -> tuple[MaskedMean, MaskedMean]:
-    """Mean |current - previous| over voxels with current < p_low, and over those with current > p_high.
+    """Return the means of |current - previous| over voxels with current < p_low, and over those with current > p_high.
 
-    Over the same voxels, mean |residual|, where one is given: what is left of the change when something was taken out.
-    Both are real tensors of one shape on one device; p_low and p_high are the percentiles of all voxels of `current`
-    with linear interpolation, as `numpy.percentile` gives them in float64. Where `current` holds a NaN it has no
-    percentiles, and the means are NaN. Sums are in float64, but on MPS, which has none. Formula: docs/metrics.md.
+    And over the same voxels the mean |residual|, where that is given: the aligned change. `current` and `previous` are
+    real tensors of one shape on one device; p_low and p_high are the percentiles of all voxels of `current` with linear
+    interpolation, as `numpy.percentile` gives them in float64. Where `current` holds a NaN it has no percentiles, and
+    the means are NaN. Sums are in float64, except on MPS, which has none. Formula: docs/metrics.md.
     """
-    if current.dtype.itemsize < 4:  # half precision, which numpy is slow with or doesn't know
+    if current.dtype.itemsize < 4:  # half precision, which numpy handles slowly or not at all
         current, previous = current.float(), previous.float()
     current, previous = current.flatten(), previous.flatten()
     way = _on_cpu if current.device.type == "cpu" else _on_gpu
@@ -32,7 +32,7 @@ def mean_change_outside(
 def _on_cpu(
     current: Tensor, previous: Tensor, percentile_range: tuple[float, float], residual: Residual | None
 ) -> tuple[MaskedMean, MaskedMean]:
-    # numpy compares and selects several times quicker than torch does on a CPU.
+    # On a CPU, numpy compares and selects several times faster than torch.
     pieces = None if residual is None else lambda voxels: (piece.numpy() for piece in residual.pieces(voxels))
     return percentiles_cpu.mean_change_outside(current.numpy(), previous.numpy(), percentile_range, pieces)
 

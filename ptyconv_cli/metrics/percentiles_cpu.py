@@ -1,4 +1,4 @@
-"""The pass over the voxels on a CPU, with numpy: few operations, each on a chunk that the cache holds."""
+"""The pass over the voxels on a CPU, with numpy: few operations, each on a chunk that fits the cache."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ CHUNK = 1 << 19
 """Voxels worked on at a time."""
 
 SHARED = order.SAMPLE // 200
-"""Drawings of one value from which on it counts as shared by many voxels, as clipped objects have them."""
+"""A value that is drawn this often counts as shared by many voxels, as in clipped objects."""
 
 Array = NDArray[np.floating]
 
 Pieces = Callable[[int], Iterator[Array]]
-"""Gives the residual of a change in order, in pieces of about so many voxels, each good until the next."""
+"""Yields the residual of a change in order, in pieces of about so many voxels, each valid until the next."""
 
 
 class _Sum(NamedTuple):
@@ -50,14 +50,14 @@ class _Bracket(NamedTuple):
 
 
 class _Voxels(NamedTuple):
-    """Voxels to be sorted: their values now and before, and the residual of the change where there is one."""
+    """Voxels: their values now and before, and the residual of their changes where there is one."""
 
     now: Array
     before: Array
     residual: Array | None = None
 
     def changes(self, at: NDArray[np.intp], values: Array) -> Array:
-        """Return the changes, one kind a row, of the voxels at some places, whose values are given."""
+        """Return the changes, one kind per row, of the voxels at some places, whose values are given."""
         changes = np.empty((1 if self.residual is None else 2, len(at)), values.dtype)
         np.subtract(values, self.before.take(at), out=changes[0])
         if self.residual is not None:
@@ -66,10 +66,10 @@ class _Voxels(NamedTuple):
 
 
 class _Tally:
-    """What one pass finds of the voxels beyond a bracket and in it.
+    """What one pass finds of the voxels beyond a bracket, and of those in it.
 
-    `beyond`: their sum. `values` and `changes` of those inside as they come, but for those of a value that many
-    `shared`: they are counted instead.
+    `beyond`: the sum over the former. `values` and `changes` of the latter, in their order, except where a value is
+    `shared` by many voxels: those are only counted and summed.
     """
 
     def __init__(self, bracket: _Bracket) -> None:
@@ -104,7 +104,7 @@ def _plus(found: _Sum, voxels: int, changes: Array) -> _Sum:
     return _Sum(found.voxels + voxels, found.changes + np.sum(changes, axis=1, dtype=np.float64))
 
 
-@np.errstate(all="ignore")  # a change between infinities is a NaN that tells, not an accident
+@np.errstate(all="ignore")  # a change between infinities is NaN
 def mean_change_outside(
     current: Array,
     previous: Array,
@@ -133,7 +133,7 @@ def _brackets(current: Array, percentile_range: tuple[float, float], reach: floa
     """Bracket both percentiles by a sample's, `reach` standard errors to each side; find shared values there."""
     if len(current) <= order.SAMPLE:
         return [_Bracket(-math.inf, math.inf, [], above) for above in (False, True)]
-    # A generator of its own: the same draw every time, and the caller's random state stays what it was.
+    # Its own generator: the same draw every time, and the caller's random state is untouched.
     drawn = np.random.default_rng(0).integers(len(current), size=order.SAMPLE)
     sample = np.sort(current[drawn])
     distinct, drawings = np.unique(sample, return_counts=True)
@@ -148,7 +148,7 @@ def _brackets(current: Array, percentile_range: tuple[float, float], reach: floa
 
 
 def _parts(current: Array, previous: Array, residual: Pieces | None, chunk: int) -> Iterator[_Voxels]:
-    """Cut the voxels into parts, as the residual comes where there is one."""
+    """Cut the voxels into parts: the pieces of the residual where there is one."""
     start = 0
     for piece in residual(chunk) if residual else ():
         stop = start + len(piece)
@@ -159,7 +159,7 @@ def _parts(current: Array, previous: Array, residual: Pieces | None, chunk: int)
 
 
 def _one_pass(parts: Iterator[_Voxels], brackets: list[_Bracket]) -> list[_Tally] | None:
-    """Go over the voxels once; return None where one is NaN."""
+    """Pass over the voxels once; return None where one is NaN."""
     tallies, mask = [_Tally(bracket) for bracket in brackets], np.empty(0, bool)
     for part in parts:
         if len(mask) < len(part.now):
@@ -203,7 +203,7 @@ def _finish(
 
 
 def _in_order(values: Array, shared: dict[float, _Sum], places: tuple[int, int]) -> list[float]:
-    """Return what stands at two places when the values, and each shared one as often as it occurs, are in order."""
+    """Return the values of two ranks among the values and the shared ones, each as often as it occurs."""
     starts = {value: int(np.count_nonzero(values < value)) for value in sorted(shared)}
 
     def find(place: int) -> float | int:

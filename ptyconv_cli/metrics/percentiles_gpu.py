@@ -1,4 +1,4 @@
-"""The pass over the voxels on a GPU, with torch: the host learns how many voxels to gather, and the sums."""
+"""The pass over the voxels on a GPU, with torch, in which the host waits for the GPU only twice."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ptyconv_cli.metrics.device import precise
 from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 24
-"""Voxels worked on at a time; of the whole there is one temporary, of a byte a voxel."""
+"""Voxels worked on at a time; only one temporary array, of a byte a voxel, is as large as the object."""
 
 
 class _Bracket(NamedTuple):
@@ -25,9 +25,10 @@ class _Bracket(NamedTuple):
 
 
 class _Near(NamedTuple):
-    """What there is to know of a percentile: whether its bracket holds it, and its two neighbours in the order.
+    """Whether a percentile lies in its bracket, its two neighbours in the order of the voxels, and the sums beyond it.
 
-    Then number and sums of the voxels beyond it, if it takes none of its neighbours with it, and if it takes one.
+    `beyond`: number of voxels and sums beyond the percentile if neither neighbour is on the other side of it;
+    `other_beyond`: if one is.
     """
 
     is_held: float
@@ -53,7 +54,7 @@ class _Near(NamedTuple):
 
 
 class _Voxels(NamedTuple):
-    """Voxels: their values now and before, and the residual of the change where there is one."""
+    """Voxels: their values now and before, and the residual of their changes where there is one."""
 
     now: Tensor
     before: Tensor
@@ -94,7 +95,7 @@ def mean_change_outside(
 
 def _brackets(current: Tensor, percentile_range: tuple[float, float]) -> list[_Bracket]:
     """Bracket both percentiles by a sample's, five standard errors to each side."""
-    # A generator of its own: the same draw every time, and the caller's random state stays what it was.
+    # Its own generator: the same draw every time, and the caller's random state is untouched.
     generator = torch.Generator(current.device).manual_seed(0)
     drawn = torch.randint(len(current), (order.SAMPLE,), generator=generator, device=current.device)
     ends = current.new_tensor([-math.inf, math.inf])
@@ -106,7 +107,7 @@ def _brackets(current: Tensor, percentile_range: tuple[float, float]) -> list[_B
 def _by_brackets(
     voxels: _Voxels, brackets: list[_Bracket], percentile_range: tuple[float, float], chunk: int
 ) -> tuple[MaskedMean, MaskedMean] | None:
-    """Find both means by one pass and by what lies in the brackets; None where one of them missed."""
+    """Find both means by one pass and by sorting the voxels in the brackets; None where one of them missed."""
     count = len(voxels.now)
     ranks = [rank(count, percentile) for percentile in percentile_range]
     beyond, inside, nans = _one_pass(voxels, brackets, chunk)
@@ -128,7 +129,7 @@ def _by_brackets(
 def _one_pass(
     voxels: _Voxels, brackets: list[_Bracket], chunk: int
 ) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor, Tensor]:
-    """Go over the voxels once.
+    """Pass over the voxels once.
 
     Return number and sums of those below the low bracket, and of those above the high one; a mask of those in a
     bracket; and the number of NaN.

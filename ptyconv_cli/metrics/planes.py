@@ -1,7 +1,7 @@
-"""Two passes over an object's planes: products of the change with the fields to fit it by, and what the fit leaves.
+"""Two passes over an object's planes (its slices): one for the products that the fit needs, one for its residual.
 
 The fields on a plane are one of its own (for a phase 1, for 1 - amplitude the amplitude), twice the gradients of the
-current snapshot in y and in x (twice, for that spares an operation), and, on a phase's first slice, the coordinates.
+current snapshot in y and in x (twice, which saves an operation), and, on the first slice of a phase, the coordinates.
 """
 
 import math
@@ -17,7 +17,7 @@ from ptyconv_cli.metrics.device import precise
 from ptyconv_cli.metrics.projection import Array
 
 CHUNK, CHUNK_ON_GPU = 1 << 17, 1 << 22
-"""Voxels worked on at a time; on a CPU as many as its cache holds."""
+"""Voxels worked on at a time; on a CPU as many as fit its cache."""
 
 OWN, GRADIENT_Y, GRADIENT_X, CHANGE, RAMP_X, RAMP_Y = range(6)
 """The places of the fields, and of the change, among the products."""
@@ -35,7 +35,7 @@ class Planes(NamedTuple):
     slices: int
 
     def ramps(self) -> tuple[Tensor, Tensor]:
-        """Return y (y, 1) and x (x) in px, from the middle, so that they have nothing of a constant."""
+        """Return the coordinates y (y, 1) and x (x) in px from the middle, so that their means are 0."""
         y, x = (
             torch.arange(size, dtype=self.current.dtype, device=self.current.device) - (size - 1) / 2
             for size in self.current.shape[1:]
@@ -47,7 +47,7 @@ class Planes(NamedTuple):
         return np.asarray((np.arange(len(self.current)) % self.slices == 0) & (self.name == "objp"))
 
     def blocks(self, voxels: int | None = None) -> Iterator[Block]:
-        """Cut the planes, in order, into blocks of about so many voxels, by default what is worked on at a time."""
+        """Cut the planes, in order, into blocks of about so many voxels, by default `CHUNK`."""
         planes, height, width = self.current.shape
         voxels = voxels or (CHUNK if self.current.device.type == "cpu" else CHUNK_ON_GPU)
         rows, together = max(voxels // width, 1), max(voxels // (height * width), 1)
@@ -57,10 +57,10 @@ class Planes(NamedTuple):
 
 
 def products(planes: Planes) -> Array:
-    """Return, of each plane, the sums of the products of fields and change with each other (plane, 6, 6).
+    """Return, for each plane, the sums over its voxels of the products of fields and change (plane, 6, 6).
 
-    They are in the order of `OWN` to `RAMP_Y`; of a plane without ramps, those of ramps are 0. The sums are made on the
-    tensors' device, in float64 where it has that.
+    In the order of `OWN` to `RAMP_Y`; 0 for ramps where a plane has none. Summed on the tensors' device, in float64
+    where it has that.
     """
     now, (y, x), has_ramps = planes.current, planes.ramps(), planes.has_ramps()
     sums = torch.zeros(len(now), 6, 6, dtype=precise(now.device), device=now.device)
@@ -74,7 +74,7 @@ def products(planes: Planes) -> Array:
         torch.sub(now[block], planes.previous[block], out=fields[CHANGE])
         if ramps:
             fields[RAMP_X] = x
-        # A product of two matrices for every row of voxels: quick on every device, and short sums lose no digits.
+        # A matrix product for every row of voxels: fast on every device, and short sums lose no digits.
         rows = fields.flatten(1, 2).transpose(0, 1)
         of_rows = torch.bmm(rows, rows.mT).view(*fields.shape[1:3], len(fields), len(fields))
         found = sums[block[0]]
@@ -91,9 +91,9 @@ def products(planes: Planes) -> Array:
 
 
 class Residual:
-    """What the fit leaves of a change, worked out piece by piece: kept whole it would need another snapshot's memory.
+    """The residual of the fit, computed piece by piece: the whole would need the memory of another snapshot.
 
-    `own` coefficients of the planes' own fields (plane), and the `common` ones by field.
+    `own`: coefficients of the planes' own fields (plane); `common`: those of the other fields, by field.
     """
 
     def __init__(self, planes: Planes, own: Array, common: dict[int, float]) -> None:
@@ -105,7 +105,7 @@ class Residual:
         )
 
     def pieces(self, voxels: int) -> Iterator[Tensor]:
-        """Give it in order, in flat pieces of about so many voxels, each in the memory of the one before."""
+        """Yield it in order, in flat pieces of about so many voxels, each in the memory of the one before."""
         memory = self._planes.current.new_empty(0)
         for block in self._planes.blocks(voxels):
             left, memory = _in(memory, *self._planes.current[block].shape)
@@ -132,7 +132,7 @@ class Residual:
 
 
 def _in(memory: Tensor, *shape: int) -> tuple[Tensor, Tensor]:
-    """Return a tensor of a shape in `memory`, and that memory, or new one where it was too small: new one is slow."""
+    """Return a tensor of a shape in `memory`, and that memory, or new memory (which is slow) where it was too small."""
     count = math.prod(shape)
     if len(memory) < count:
         memory = memory.new_empty(count)
@@ -147,7 +147,7 @@ def _own_field(planes: Planes, block: Block, out: Tensor) -> None:
 
 
 def twice_gradient_y(values: Tensor, block: Block, out: Tensor) -> Tensor:
-    """Write twice the gradient along y of a block of `values` (plane, y, x) to `out`, per px: numpy.gradient's rule."""
+    """Write twice the gradient along y of a block of `values` (plane, y, x), per px, to `out`, as numpy.gradient."""
     (planes, rows), height = block, values.shape[1]
     if height == 1:
         return out.zero_()

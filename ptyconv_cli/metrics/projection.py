@@ -1,4 +1,4 @@
-"""The least-squares fit of changes by a few known fields, got from products (sums over the voxels) alone. No voxels."""
+"""The least-squares fit of a change by a few known fields, from their products (sums over the voxels) alone."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SMALLEST = 1e-12
-"""Share of the strongest combination of fields below which one counts as no field of its own.
+"""A combination of fields that is weaker than this, relative to the strongest one, counts as 0.
 
-The fields come from float32 numbers, whose rounding is some 1e-14 of this measure, which is quadratic.
+The fields come from float32 numbers, whose rounding is about 1e-14 of this quadratic measure.
 """
 
 
-@np.errstate(all="ignore")  # what comes of infinities is a NaN that tells, not an accident
+@np.errstate(all="ignore")  # infinities give NaN, which is the right answer
 def fit(products: Array, with_targets: Array, ties: Array | None = None) -> Array:
-    """Return the coefficients (fields, targets) with which the fields come closest to each target.
+    """Return the least-squares coefficients (fields, targets) of the fields for each target.
 
-    `products` (fields, fields) of the fields with each other, `with_targets` (fields, targets) with what is to be
-    fitted; `ties` (conditions, fields): combinations of coefficients that must be 0. Fields that vanish get 0, and
-    among fields that are combinations of others the smallest coefficients count. NaN where a product is not finite.
+    `products` (fields, fields) of the fields with each other, `with_targets` (fields, targets) of the fields with the
+    targets; `ties` (conditions, fields): linear combinations of coefficients that must be 0. A field that vanishes gets
+    0; where fields depend on each other, the smallest coefficients are returned. NaN where a product is not finite.
     """
     if not np.isfinite(products).all():
         return np.full_like(with_targets, np.nan)
@@ -35,10 +35,10 @@ def fit(products: Array, with_targets: Array, ties: Array | None = None) -> Arra
 
 
 def fit_planes(products: Array, with_targets: Array, ties: Array | None = None) -> tuple[Array, Array, Array]:
-    """Fit targets that consist of planes, each with a field of its own, while the other fields are common to all.
+    """Fit targets that consist of planes: field 0 has a coefficient of its own for each plane, the others are common.
 
-    `products` (planes, fields, fields) and `with_targets` (planes, fields, targets) are sums over one plane each, field
-    0 being its own; `ties` (conditions, planes) hold for the coefficients of these.
+    `products` (planes, fields, fields) and `with_targets` (planes, fields, targets) are sums over one plane each;
+    `ties` (conditions, planes) as of `fit`, for the coefficients of field 0.
 
     Returns the coefficients of the planes' own fields (planes, targets), those of the common fields (fields - 1,
     targets), and how much of each target's square the fit explains (targets).
@@ -57,7 +57,7 @@ def fit_planes(products: Array, with_targets: Array, ties: Array | None = None) 
 
 
 def equal_sums(groups: int, members: int) -> Array | None:
-    """Return the ties by which coefficients (groups · members) have the same sum in every group; None for one group."""
+    """Return the ties that make coefficients (groups · members) sum to the same in every group; None for one group."""
     if groups == 1:
         return None
     ties: Any = np.repeat(np.eye(groups), members, axis=1)

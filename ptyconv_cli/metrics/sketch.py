@@ -1,4 +1,4 @@
-"""A sketch of a snapshot: its values, and their gradients, at a fixed random subset of the voxels."""
+"""Sketches of snapshots: values and gradients at a fixed random subset of the voxels, for the trajectory."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from ptyconv_cli.metrics.device import precise
 
 MOST = 1 << 16
-"""Voxels, or positions, that a sketch keeps at most."""
+"""The most voxels, or positions, in a sketch."""
 
 
 class Sketch(NamedTuple):
@@ -24,12 +24,12 @@ class Sketch(NamedTuple):
 
 
 class Places:
-    """Where a tensor of one shape is sketched: `at`, in order, among its voxels, or its positions (N, 2)."""
+    """The voxels (or positions) at which tensors of one shape are sketched: `at`, their flat indices in order."""
 
     def __init__(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.name, self.shape = name, shape
         count = shape[0] if name == "probe_pos_shifts" else int(np.prod(shape))
-        # A generator of its own: the same places every time, and the caller's random state stays what it was.
+        # Its own generator: the same places every time, and the caller's random state is untouched.
         kept = np.random.default_rng(0).choice(count, min(count, MOST), replace=False, shuffle=False)
         self.at = np.sort(kept)
         self.all_voxels = count
@@ -37,7 +37,7 @@ class Places:
         self._neighbours = [] if name == "probe_pos_shifts" else [self._along(axis) for axis in (-2, -1)]
 
     def _along(self, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next voxels and the ones before, along an axis as far as it goes, and how far apart they are."""
+        """Return the next and the previous voxels along an axis, up to its ends, and how far apart they are."""
         step = self.shape[-1] if axis == -2 else 1
         place = self._at // step % self.shape[axis]
         has_next, has_one_before = place < self.shape[axis] - 1, place > 0
@@ -45,7 +45,7 @@ class Places:
         return self._at + step * has_next, self._at - step * has_one_before, apart
 
     def ramps(self, part: slice) -> np.ndarray:
-        """Return the coordinates (y, x) in px, on the first slice of an object mode, and 0 elsewhere (2, voxels)."""
+        """Return the coordinates (y, x) in px on the first slice of each object mode, 0 elsewhere (2, voxels)."""
         (_, slices, height, width), at = self.shape, self.at[part]
         on_first = at // (height * width) % slices == 0
         y, x = at // width % height - (height - 1) / 2, at % width - (width - 1) / 2

@@ -1,4 +1,4 @@
-"""What is kept of a model at one iteration, live or saved. Nothing here knows about files."""
+"""Snapshots: the tracked tensors of a model at one iteration, live or from a checkpoint. No files here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ptyconv_cli.results.series import OF_OBJECT
 
 
 class Model(Protocol):
-    """What is read of a live model.
+    """What a snapshot needs of a live model.
 
     `optimizable_tensors`: by name, `obja` and `objp` float (omode, slice, y, x), `objp` in rad, and
     `probe_pos_shifts` float (N, 2) in px, y first.
@@ -45,11 +45,11 @@ class Snapshot:
 def take_snapshot(
     model: Model, tensors: tuple[str, ...], region: Region, device: torch.device | None = None
 ) -> Snapshot:
-    """Copy what is tracked out of a live model, which is left as it is.
+    """Copy the tracked tensors of a live model, which is only read.
 
     Copies, not views: an engine updates its tensors in place, and a view would be compared with itself. They are kept
-    on `device`, by default where the model has its tensors. Raises ValueError where the model lacks a tensor or the
-    region holds no voxel.
+    on `device`, by default that of the model's tensors. Raises ValueError where the model lacks a tensor or the region
+    holds no voxel.
     """
     found = {}
     for name in tensors:
@@ -68,13 +68,13 @@ def take_snapshot(
 
 
 def snapshot_of(tensors: Mapping[str, Tensor], dx: float) -> Snapshot:
-    """Make a snapshot out of tensors as a model has them, whose memory it takes over; the object cropped already."""
+    """Make a snapshot of tensors as in a model, whose memory it reuses; the object is already cropped."""
     return Snapshot({name: _tracked(name, tensor) for name, tensor in tensors.items()}, dx)
 
 
 def _tracked(name: str, tensor: Tensor) -> Tensor:
     if name == "obja":
-        return tensor.neg_().add_(1)  # 1 - amplitude, without memory for another one
+        return tensor.neg_().add_(1)  # 1 - amplitude, in place
     if name == "probe":
         # Engine's rounding: |psi| is rounded to float32 before it is squared. Re^2 + Im^2 would differ from the
         # recorded values by up to 7e-4 of them where a probe hardly changes.

@@ -1,83 +1,90 @@
-"""Several runs in one picture. Loads matplotlib, but not its global state."""
+"""Several runs in one picture."""
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-
-from ptyconv_cli.pictures.comparison_panels import seconds_at
-from ptyconv_cli.pictures.drawing import (
-    FEW,
-    STYLES,
-    columns,
-    iteration_ticks,
-    picture,
-    set_logarithmic,
-    write_instead,
+from ptyconv_cli.pictures.across import Across, across
+from ptyconv_cli.pictures.differences import data_that_differ, rates_that_differ
+from ptyconv_cli.pictures.drawing import FEW, STYLES, columns, mark_zeros, picture, write_instead
+from ptyconv_cli.pictures.mpl import (
+    Axes,
+    ConstrainedLayoutEngine,
+    Figure,
+    Line2D,
+    colormaps,
+    the_same_for_everyone,
+    to_hex,
 )
-from ptyconv_cli.pictures.panels import Panel
+from ptyconv_cli.pictures.panels import LOSS, Line, Panel
+from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks
+from ptyconv_cli.pictures.titles import titles_height, write_titles
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.text import shortened
 
 COLUMNS = 4
-WIDTH, HEIGHT = 4.0, 3.3
-"""Of a panel in inches, with its labels."""
 
-ABOVE, LEGEND_ROW = 0.6, 0.22
-"""Inches for the title, and for each row of the legend."""
+SIZES = {1: (8.5, 4.8, 1.4), 2: (6.0, 4.2, 1.2)}
+"""Of a panel in inches, with its labels, and the scale of its fonts, in pictures of a few large ones."""
+
+WIDTH, HEIGHT = 4.0, 3.3
+"""Of a panel in inches, with its labels, in pictures of more."""
+
+LEGEND_ROW, LEGEND_FONT = 0.2, 9.0
+"""Inches for each row of the legend, and its font's size in points."""
 
 LONGEST_LABEL = 60
 
-UNITS = ((3 * 3600.0, 3600.0, "h"), (3 * 60.0, 60.0, "min"), (0.0, 1.0, "s"))
-"""From so many seconds on, divided by so much, in this unit."""
+BACKGROUND = "background"
+"""The mask whose lines are thin, with hollow markers."""
+
+MASKS = "Thin, hollow: background."
 
 
+@the_same_for_everyone
 def draw_comparison(
     runs: Mapping[str, Results], panels: Sequence[Panel], file_format: str, over: str = "iteration"
 ) -> bytes:
     """Return a picture in `file_format` (png, pdf or svg) of runs by label; `over`: "iteration" or "time"."""
-    across = min(len(panels), COLUMNS)
-    rows = math.ceil(len(panels) / across)
+    rows = math.ceil(len(panels) / COLUMNS)
+    in_row = math.ceil(len(panels) / rows)
+    width, height, scale = SIZES.get(len(panels), (WIDTH, HEIGHT, 1.0))
     styles = dict(zip(runs, _styles(len(runs)), strict=True))
-    names = {label: _name(label, results) for label, results in runs.items()}
-    legend_columns = max(int(across * WIDTH * 11 / (max(map(len, names.values())) + 8)), 1)
-    below = 0.3 + LEGEND_ROW * math.ceil((len(runs) + 1) / legend_columns)
-    height = rows * HEIGHT + ABOVE + below
-    layout = ConstrainedLayoutEngine(rect=(0, below / height, 1, 1 - (ABOVE + below) / height), wspace=0.04)
-    figure = Figure(figsize=(across * WIDTH, height), dpi=120, layout=layout)
-    called = f"{len(runs)} runs" if len(runs) > 1 else shortened(next(iter(runs)), LONGEST_LABEL)
-    title = f"{called}: change per iteration"
-    figure.suptitle(title, fontsize=13, y=1 - 0.2 / height, parse_math=False)
-    divisor, unit = _unit(runs) if over == "time" else (1.0, "")
-    grid = list(figure.subplots(rows, across, squeeze=False).flat)
+    names, axis = _names(runs), across(runs.values(), over)
+    in_legend_row = max(int(in_row * width * 11 / scale / (max(map(len, names.values())) + 8)), 1)
+    handles = _handles(names, styles, panels)
+    below = scale * (0.25 + LEGEND_ROW * math.ceil(len(handles) / in_legend_row))
+    with_losses = any(panel.y_label == LOSS for panel in panels)
+    lines = [data_that_differ(runs, with_losses=with_losses), MASKS if any(map(_has_two_masks, panels)) else ""]
+    above = titles_height(in_row * width, lines, scale) + 0.1
+    whole = rows * height + below + above
+    figure = Figure(figsize=(in_row * width, whole), dpi=120)
+    write_titles(figure, "", f"{len(runs)} runs: {_what(panels)}", lines, scale)
+    figure.set_layout_engine(
+        ConstrainedLayoutEngine(rect=(0, below / whole, 1, 1 - (above + below) / whole), wspace=0.04, hspace=0.06)
+    )
+    grid = list(figure.subplots(rows, in_row, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
-        _draw_panel(axes, panel, runs, styles, divisor if over == "time" else None)
-        axes.set_xlabel(f"compute time ({unit})" if over == "time" else "iteration")
+        _draw_panel(axes, panel, runs, styles, axis, scale)
     for axes in grid[len(panels) :]:
-        axes.set_axis_off()
-    handles = [
-        Line2D([], [], color=colour, linestyle=dashes, marker=".", label=names[label])
-        for label, (colour, dashes) in styles.items()
-    ]
-    curves = [line.curve for panel in panels if panel.logarithmic and not panel.empty for line in panel.lines]
-    if any(value == 0 for curve in curves for _, value in curve):
-        handles.append(Line2D([], [], color="0.4", linestyle="", marker="v", label="exactly 0"))
-    legend = figure.legend(handles=handles, loc="lower center", ncols=legend_columns, fontsize=9, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # names come from folders
+        axes.remove()
+    _draw_legend(figure, handles, in_legend_row, scale)
     return picture(figure, file_format)
 
 
-def _name(label: str, results: Results) -> str:
-    since = "" if results.since is None else f" since {results.since}"
-    return shortened(label, LONGEST_LABEL) + (f" ({results.state}{since})" if results.state else "")
+def _what(panels: Sequence[Panel]) -> str:
+    kinds = {"per doubling" if panel.log_x else "per iteration" for panel in panels if panel.y_label != LOSS}
+    return f"change {' and '.join(sorted(kinds, reverse=True)) or 'per iteration'}"
+
+
+def _names(runs: Mapping[str, Results]) -> dict[str, str]:
+    """Return what the legend says of each run: its label, its verdict, and the learning rates that differ."""
+    rates, names = rates_that_differ(runs), {}
+    for label, run in runs.items():
+        said = "; ".join(text for text in (run.verdict.state if run.verdict else "", rates[label]) if text)
+        names[label] = shortened(label, LONGEST_LABEL) + (f" ({said})" if said else "")
+    return names
 
 
 def _styles(count: int) -> list[tuple[str, Any]]:
@@ -87,9 +94,8 @@ def _styles(count: int) -> list[tuple[str, Any]]:
     return list(zip(colours, cycle([dashes for _, dashes in STYLES]), strict=False))
 
 
-def _unit(runs: Mapping[str, Results]) -> tuple[float, str]:
-    longest = max(results.engine.seconds[-1][1] for results in runs.values() if results.engine)
-    return next((divisor, unit) for least, divisor, unit in UNITS if longest >= least)
+def _has_two_masks(panel: Panel) -> bool:
+    return not panel.empty and len({line.mask for line in panel.lines}) > 1
 
 
 def _draw_panel(
@@ -97,29 +103,64 @@ def _draw_panel(
     panel: Panel,
     runs: Mapping[str, Results],
     styles: Mapping[str, tuple[str, Any]],
-    divisor: float | None,
+    axis: Across,
+    scale: float,
 ) -> None:
-    """Draw a panel over iterations or, with a `divisor` of seconds, over time."""
-    axes.set_title(panel.title, fontsize=11)
-    axes.set_ylabel(panel.y_label)
+    axes.set_title(panel.title, fontsize=11 * scale)
+    axes.set_ylabel(panel.y_label, fontsize=10 * scale)
+    axes.set_xlabel(axis.label, fontsize=10 * scale)
+    axes.tick_params(labelsize=9 * scale)
     if panel.empty:
-        write_instead(axes, panel.empty)
+        write_instead(axes, panel.empty, 9 * scale)
         return
-    if not panel.logarithmic:
-        axes.ticklabel_format(axis="y", scilimits=(-3, 5))
     for line in panel.lines:
-        colour, dashes = styles[line.label]
-        places, values = columns(line.curve)
-        x = [seconds / divisor for seconds in seconds_at(line.curve, runs[line.label])] if divisor else places
-        marker = "." if len(x) <= FEW else ""
-        axes.plot(x, values, color=colour, linestyle=dashes, marker=marker, linewidth=1.5)
-        zeros = [place for place, value in zip(x, values, strict=True) if value == 0]
-        if panel.logarithmic and zeros:  # at the lower edge, as a log axis has no place for zero
-            zeros = zeros[:: max(len(zeros) // FEW, 1)]
-            axes.plot(
-                zeros, [0.02] * len(zeros), "v", color=colour, transform=axes.get_xaxis_transform(), clip_on=False
-            )
+        thin = line.mask == BACKGROUND and _has_two_masks(panel)
+        _draw_line(axes, line, runs[line.label], styles[line.label], axis, scale * (0.55 if thin else 1), hollow=thin)
+        if panel.logarithmic:
+            niters, values = columns(line.curve)
+            mark_zeros(axes, axis.places(niters, runs[line.label]), values, styles[line.label][0])
     if panel.logarithmic:
         set_logarithmic(axes)
-    axes.xaxis.set_major_locator(iteration_ticks(whole=divisor is None))
+    else:
+        set_linear(axes)
+    if panel.log_x:
+        axes.set_xscale("log")
+        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
+    else:
+        axes.xaxis.set_major_locator(iteration_ticks(whole=axis.divisor is None))
     axes.grid(alpha=0.25)
+
+
+def _draw_line(
+    axes: Axes, line: Line, run: Results, style: tuple[str, Any], axis: Across, width: float, *, hollow: bool
+) -> None:
+    niters, values = columns(line.curve)
+    axes.plot(
+        axis.places(niters, run),
+        values,
+        color=style[0],
+        linestyle=style[1],
+        linewidth=1.5 * width,
+        marker="o" if len(niters) <= FEW else "",
+        markersize=3 * width + hollow,
+        markerfacecolor="white" if hollow else style[0],
+        markeredgewidth=0.8,
+    )
+
+
+def _handles(names: Mapping[str, str], styles: Mapping[str, tuple[str, Any]], panels: Sequence[Panel]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, marker=".", label=names[label])
+        for label, (colour, dashes) in styles.items()
+    ]
+    curves = [line.curve for panel in panels if panel.logarithmic and not panel.empty for line in panel.lines]
+    if any(value == 0 for curve in curves for _, value in curve):
+        handles.append(Line2D([], [], color="0.4", linestyle="", marker="v", label="exactly 0"))
+    return handles
+
+
+def _draw_legend(figure: Figure, handles: list[Line2D], in_row: int, scale: float) -> None:
+    size = LEGEND_FONT * scale
+    legend = figure.legend(handles=handles, loc="lower center", ncols=in_row, fontsize=size, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # names come from folders

@@ -1,122 +1,212 @@
-"""The dashboard: one picture of a run. Knows panels, not tensors; loads matplotlib, but not its global state."""
+"""The dashboard: one picture of a run, or some of its panels, in fonts for a talk. Knows panels, not tensors."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
+from ptyconv_cli.pictures.across import Across, across
 from ptyconv_cli.pictures.drawing import (
     BOUNDARIES,
     FAINT,
     FEW,
+    SOLID,
     STYLES,
     columns,
-    iteration_ticks,
     mark_boundaries,
+    mark_since,
+    mark_zeros,
     picture,
-    set_logarithmic,
-    title_of,
     write_instead,
 )
-from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, panels
+from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
+from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, notes, panels
+from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks, short_number
+from ptyconv_cli.pictures.titles import title_of, titles_height, write_titles
+from ptyconv_cli.pictures.words import verdict_words
 from ptyconv_cli.results.run_analysis import Results
-
-CAPTION = (
-    "Strong: what is real. Faint: raw, with what no diffraction pattern can see (offset and ramp of the phase, scale, "
-    "common shift). Over the whole region raw is the larger one; over one mask it need not be."
-)
 
 LEGEND_COLUMNS = 2
 
-WIDTH, HEIGHT = 16.0, 8.75
-"""Of the picture in inches."""
+MARKERS = "os^D"
+"""Of the lines of a panel, in turn."""
 
 
-def draw_dashboard(results: Results, options: PlotOptions, file_format: str) -> bytes:
-    """Return the dashboard as a picture in `file_format` (png, pdf or svg): what `panels.panels` says."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120)
-    title_of(figure, results, "change between snapshots")
-    caption = " ".join([*([CAPTION] if results.aligned_points else []), *([BOUNDARIES] if results.boundaries else [])])
-    figure.text(0.5, 1 - 0.6 / HEIGHT, caption, ha="center", fontsize=9 if results.boundaries else 10)
-    grid = figure.subplots(2, 4)
-    for axes, panel in zip(grid.flat, panels(results, options), strict=True):
-        _draw_panel(axes, panel)
+@dataclass(frozen=True)
+class Layout:
+    """Rows and columns of panels, the inches of each panel's frame, and the scale of all fonts."""
+
+    rows: int
+    columns: int
+    width: float
+    height: float
+    scale: float
+
+
+def layout_of(count: int) -> Layout:
+    """Return how many panels are laid out: a few of them large, with fonts to be read from the back of a room."""
+    if count == 1:
+        return Layout(1, 1, 7.6, 4.3, 1.5)
+    if count == 2:
+        return Layout(1, 2, 4.6, 3.6, 1.2)
+    rows = 1 if count == 3 else 2
+    return Layout(rows, math.ceil(count / rows), 2.95, 2.8, 1.0)
+
+
+@the_same_for_everyone
+def draw_dashboard(
+    results: Results,
+    options: PlotOptions,
+    file_format: str,
+    shown: Sequence[str] = (),
+    over: str = "iteration",
+) -> bytes:
+    """Return the dashboard as a picture in `file_format` (png, pdf or svg): what `panels.panels` says.
+
+    Of `shown` (out of `panels.CHOICES`) alone, if any; `over`: "iteration" or "time".
+    """
+    found, axis = panels(results, options, shown), across([results], over)
+    layout = layout_of(len(found))
+    margins = _margins(layout, max(_legend_entries(panel) for panel in found))
+    what = f"change {'per iteration' if evened(results, options).per_iteration else 'between checkpoints'}"
+    aligned = [SOLID] if any(line.raw for panel in found for line in panel.lines) else []
+    captions = [*aligned, *([BOUNDARIES] if results.boundaries else []), *notes(results, shown)]
+    lines = [verdict_words(results), " ".join(captions)]
+    width = _width(layout, margins)
+    margins["top"] += titles_height(width, lines, layout.scale)
+    figure = Figure(figsize=(width, _height(layout, margins)), dpi=120)
+    write_titles(figure, results.name, title_of(results, what), lines, layout.scale)
+    grid = figure.subplots(layout.rows, layout.columns, squeeze=False)
+    for axes, panel in zip(grid.flat, found, strict=False):
+        _draw_panel(axes, panel, results, axis, layout)
         if not panel.empty:
-            mark_boundaries(axes, results, options.since)
-        if results.since is not None and results.since >= options.since and not panel.empty:
-            axes.axvline(results.since, color="0.5", linewidth=1, linestyle=":")
-    legends = [axes.get_legend() for axes in grid.flat]
-    _make_room(figure, max(len(legend.get_texts()) if legend else 0 for legend in legends))
+            mark_boundaries(axes, results, options.since, axis)
+            mark_since(axes, results, options.since, axis, 8 * layout.scale)
+    for axes in list(grid.flat)[len(found) :]:
+        axes.remove()
+    _place(figure, layout, margins)
     return picture(figure, file_format)
 
 
-def _make_room(figure: Figure, legend_entries: int) -> None:
-    """Place the panels so that labels, and below them the longest legend, fit between.
+def _legend_entries(panel: Panel) -> int:
+    kinds = (any(line.raw for line in panel.lines), any(line.live for line in panel.lines), _marks_zeros(panel))
+    return 0 if panel.empty else len([line for line in panel.lines if line.curve]) + sum(kinds)
+
+
+def _marks_zeros(panel: Panel) -> bool:
+    return panel.logarithmic and any(value == 0 for line in panel.lines for _, value in line.curve)
+
+
+def _margins(layout: Layout, legends: int) -> dict[str, float]:
+    """Return the inches around and between the frames, in which labels and, below, the longest legend fit.
+
+    At the top without those of the titles.
 
     matplotlib's own layout would measure every text, which takes longer than all the rest of the drawing.
     """
-    left, right, top, between_columns = 0.9, 0.2, 0.95, 0.95
-    below = 0.65 + 0.17 * min(math.ceil(legend_entries / LEGEND_COLUMNS), 8)
-    between_rows = below + 0.35
-    width = (WIDTH - left - right - 3 * between_columns) / 4
-    height = (HEIGHT - top - below - between_rows) / 2
+    scale = layout.scale
+    below = scale * (0.62 + 0.17 * min(math.ceil(legends / LEGEND_COLUMNS), 8))
+    return {
+        "left": scale * 0.95,
+        "right": scale * 0.45,
+        "top": scale * 0.42,
+        "below": below,
+        "between_columns": scale * 1.05,
+        "between_rows": below + scale * 0.35,
+    }
+
+
+def _width(layout: Layout, margins: dict[str, float]) -> float:
+    between = (layout.columns - 1) * margins["between_columns"]
+    return margins["left"] + layout.columns * layout.width + between + margins["right"]
+
+
+def _height(layout: Layout, margins: dict[str, float]) -> float:
+    between = (layout.rows - 1) * margins["between_rows"]
+    return margins["top"] + layout.rows * layout.height + between + margins["below"]
+
+
+def _place(figure: Figure, layout: Layout, margins: dict[str, float]) -> None:
+    """Place the frames."""
+    width, height = figure.get_size_inches().tolist()
     figure.subplots_adjust(
-        left=left / WIDTH,
-        right=1 - right / WIDTH,
-        top=1 - top / HEIGHT,
-        bottom=below / HEIGHT,
-        wspace=between_columns / width,
-        hspace=between_rows / height,
+        left=margins["left"] / width,
+        right=1 - margins["right"] / width,
+        top=1 - margins["top"] / height,
+        bottom=margins["below"] / height,
+        wspace=margins["between_columns"] / layout.width,
+        hspace=margins["between_rows"] / layout.height,
     )
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, fontsize=11, y=1.0)  # where it is, lest matplotlib measure all labels to find a place
-    axes.set(xlabel="iteration", ylabel=panel.y_label)
+def _draw_panel(axes: Axes, panel: Panel, results: Results, axis: Across, layout: Layout) -> None:
+    scale = layout.scale
+    # The title is where it is, lest matplotlib measure all labels to find a place.
+    axes.set_title(panel.title, fontsize=11 * scale, y=1.0)
+    axes.set_xlabel(axis.label, fontsize=10 * scale)
+    axes.set_ylabel(panel.y_label, fontsize=10 * scale)
+    axes.tick_params(labelsize=9 * scale)
     if panel.empty:
-        write_instead(axes, panel.empty)
+        write_instead(axes, panel.empty, 9 * scale)
         return
-    if not panel.logarithmic:
-        axes.ticklabel_format(axis="y", scilimits=(-3, 5))  # longer numbers wouldn't fit between the panels
-    for line, (colour, dashes) in zip(panel.lines, cycle(STYLES), strict=False):
-        _draw_line(axes, line, colour, dashes, panel.logarithmic)
+    for line, (colour, dashes), marker in zip(panel.lines, cycle(STYLES), cycle(MARKERS), strict=False):
+        style = {"color": colour, "linestyle": dashes if panel.dashed else "-", "marker": marker}
+        _draw_line(axes, line, style, panel.logarithmic, results, axis, scale)
     if panel.logarithmic:
         set_logarithmic(axes)
-    if any(line.raw for line in panel.lines):
-        axes.plot([], [], color="0.4", alpha=FAINT, linewidth=1.5, label=panel.raw_label)
-    if any(line.live for line in panel.lines):
-        axes.plot([], [], "o", color="0.4", alpha=0.3, markersize=7, label=panel.live_label)
-    if panel.logarithmic and any(value == 0 for line in panel.lines for _, value in line.curve):
-        axes.plot([], [], "v", color="0.4", label="exactly 0")
-    axes.xaxis.set_major_locator(iteration_ticks())
+    else:
+        set_linear(axes)
+    if panel.log_x:
+        axes.set_xscale("log")
+        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
+    else:
+        axes.xaxis.set_major_locator(iteration_ticks(whole=axis.divisor is None))
     axes.grid(alpha=0.25)
-    # Below the axes, where it can hide no data.
+    _draw_legend(axes, panel, layout)
+
+
+def _draw_line(
+    axes: Axes, line: Line, style: dict[str, Any], logarithmic: bool, results: Results, axis: Across, scale: float
+) -> None:
+    def curve(pairs: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
+        niters, values = columns(pairs)
+        return axis.places(niters, results), values
+
+    plain = {key: value for key, value in style.items() if key != "marker"}
+    size, alpha = (7, 0.3) if len(line.live) <= FEW else (3, 0.12)
+    axes.plot(*curve(line.raw), **plain, alpha=FAINT, linewidth=1.2 * scale)
+    axes.plot(*curve(line.live), "o", color=style["color"], alpha=alpha, markersize=size * scale, markeredgewidth=0)
+    if not line.curve:
+        return
+    label = f"{line.label} last {short_number(line.curve[-1][1], 3)}".strip() + (
+        f" ({line.why_zero})" if line.why_zero else ""
+    )
+    shape = {**style, "markersize": 3 * scale} if len(line.curve) <= FEW else plain
+    places, values = curve(line.curve)
+    axes.plot(places, values, **shape, linewidth=1.5 * scale, label=label)
+    if logarithmic:
+        mark_zeros(axes, places, values, style["color"])
+
+
+def _draw_legend(axes: Axes, panel: Panel, layout: Layout) -> None:
+    """Write a legend below the axes, where it can hide no data."""
+    scale = layout.scale
+    if any(line.raw for line in panel.lines):
+        axes.plot([], [], color="0.4", alpha=FAINT, linewidth=1.5 * scale, label=panel.raw_label)
+    if any(line.live for line in panel.lines):
+        axes.plot([], [], "o", color="0.4", alpha=0.3, markersize=7 * scale, label=panel.live_label)
+    if _marks_zeros(panel):
+        axes.plot([], [], "v", color="0.4", label="exactly 0")
     legend = axes.legend(
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
+        bbox_to_anchor=(0.5, -0.42 * scale / layout.height),
         ncols=LEGEND_COLUMNS,
-        fontsize=8,
+        fontsize=8 * scale,
         frameon=False,
         columnspacing=1,
+        handlelength=1.6,
+        handletextpad=0.5,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # names come from files
-
-
-def _draw_line(axes: Axes, line: Line, colour: str, dashes: Any, logarithmic: bool) -> None:
-    size, alpha = (7, 0.3) if len(line.live) <= FEW else (3, 0.12)
-    axes.plot(*columns(line.raw), color=colour, linestyle=dashes, alpha=FAINT, linewidth=1.2)
-    axes.plot(*columns(line.live), "o", color=colour, alpha=alpha, markersize=size, markeredgewidth=0)
-    if not line.curve:
-        return
-    last = line.curve[-1][1]
-    label = f"{line.label} last {last:.3g}".strip() + (f" ({line.why_zero})" if line.why_zero else "")
-    marker = "." if len(line.curve) <= FEW else ""
-    axes.plot(*columns(line.curve), color=colour, linestyle=dashes, marker=marker, linewidth=1.5, label=label)
-    zeros = [niter for niter, value in line.curve if value == 0]
-    if logarithmic and zeros:
-        # A log axis has no place for zero: mark it at the lower edge rather than lose it.
-        zeros = zeros[:: max(len(zeros) // FEW, 1)]
-        axes.plot(zeros, [0.02] * len(zeros), "v", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)

@@ -1,17 +1,18 @@
-"""What all pictures share: colours, axes, titles, and becoming a file. Loads matplotlib, but not its global state."""
+"""What pictures share: colours, marks on their axes, and becoming a file."""
 
 import math
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+import numpy as np
 
+from ptyconv_cli.pictures.across import Across
+from ptyconv_cli.pictures.mpl import Axes, Figure
+from ptyconv_cli.pictures.words import since_words
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.text import shortened
 
 STYLES = (
     ("#0072B2", "-"),
@@ -29,57 +30,76 @@ Okabe and Ito's colours, which colour-blind people can tell apart: https://jfly.
 FAINT = 0.35
 """Opacity of raw curves beside aligned ones."""
 
-BOUNDARIES = "Dash-dotted: another run, or engine, begins."
+SOLID = "Solid: aligned. Faint: raw."
+
+BOUNDARIES = "Dash-dotted: run boundary."
 
 FEW = 50
 """Up to so many points have markers of their own; more would run into a band."""
 
-LONGEST_NAME = 90
-"""Characters of the run's name that fit into the title beside the rest of it."""
+NEAR, LABEL = 0.1, 0.4
+"""Shares of the axes' width beside a vertical label where curves may cross it, and of their height that it takes."""
 
 
-def title_of(figure: Figure, results: Results, shows: str) -> None:
-    """Write the run's name and what the picture shows above it."""
-    name = shortened(results.name, LONGEST_NAME)
-    niters = [point.niter for points in results.points.values() for point in points]
-    title = f"{name}: {shows} up to iteration {max(niters)}" if niters else name
-    if results.state:
-        title += f" ({results.state}{'' if results.since is None else f' since {results.since}'})"
-    figure.suptitle(title, fontsize=13, parse_math=False, y=1 - 0.2 / figure.get_figheight())
-
-
-def mark_boundaries(axes: Axes, results: Results, since: int) -> None:
+def mark_boundaries(axes: Axes, results: Results, since: int, across: Across | None = None) -> None:
     """Draw a line where another run, or other settings, begin."""
-    for boundary in results.boundaries:
-        if boundary.niter >= since:
-            axes.axvline(boundary.niter, color="0.35", linewidth=1, linestyle="-.")
+    niters = [boundary.niter for boundary in results.boundaries if boundary.niter >= since]
+    for place in (across or Across()).places(niters, results):
+        axes.axvline(place, color="0.35", linewidth=1, linestyle="-.")
 
 
-def set_logarithmic(axes: Axes) -> None:
-    """Make the y axis logarithmic, where only what is positive has a place. Call it when all curves are drawn."""
-    axes.set_yscale("log", nonpositive="mask")
-    set_logarithmic_ticks(axes.yaxis, *axes.get_ylim())
+def mark_since(axes: Axes, results: Results, since: int, across: Across, size: float) -> None:
+    """Draw a labelled line at the iteration since which the verdict holds; a font's `size` in points."""
+    begin = results.verdict.since if results.verdict else None
+    if begin is None or begin < since:
+        return
+    (place,) = across.places([begin], results)
+    if not math.isfinite(place):
+        return
+    axes.axvline(place, color="0.5", linewidth=1, linestyle=":")
+    left, right = axes.get_xlim()
+    beside, side = (3, "left") if place < left + 0.85 * (right - left) else (-3, "right")
+    axes.annotate(
+        since_words(results),
+        (place, _free_height(axes, place)),
+        (beside, 0),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        rotation=90,
+        ha=side,
+        va="top",
+        fontsize=size,
+        color="0.35",
+        parse_math=False,
+        zorder=1,  # a curve that passes there stays in sight
+    )
 
 
-def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
-    """Give an axis from `low` to `high` a few ticks, all labelled: they take most of the time that a picture takes."""
-    axis.set_minor_locator(NullLocator())
-    if high < 5 * low:
-        axis.set_major_locator(MaxNLocator(4))
-    else:
-        digits = (1, 2, 3, 5) if high < 30 * low else (1, 2, 5) if high < 300 * low else (1,)
-        axis.set_major_locator(LogLocator(subs=digits))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")  # quicker to draw than a formula, and narrower
+def _free_height(axes: Axes, place: float) -> float:
+    """Return the upper end, as a share of the axes' height, of a label at a place of the x axis that no curve crosses.
+
+    Near the upper edge, if it can be there, and where it cannot be anywhere.
+    """
+    to_axes = axes.transScale + axes.transLimits
+    (middle, _) = to_axes.transform((place, axes.get_ylim()[0]))
+    curves = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_transform() == axes.transData]
+    points = to_axes.transform(np.concatenate([np.empty((0, 2)), *curves]))
+    heights = points[abs(points[:, 0] - middle) < NEAR, 1]
+    tops = [0.98 - 0.05 * step for step in range(int((0.98 - LABEL) / 0.05) + 1)]
+    return next((top for top in tops if not ((top - LABEL < heights) & (heights < top + 0.02)).any()), tops[0])
 
 
-def iteration_ticks(whole: bool = True) -> MaxNLocator:
-    """Return what places the ticks of an axis of iterations, or, if they need not be `whole` numbers, of time."""
-    return MaxNLocator(7, integer=whole, steps=[1, 2, 5, 10])
+def mark_zeros(axes: Axes, places: Sequence[float], values: Sequence[float], colour: Any) -> None:
+    """Mark zeros at the lower edge, as a logarithmic axis has no place for them; of many only some."""
+    zeros = [place for place, value in zip(places, values, strict=True) if value == 0]
+    zeros = zeros[:: max(len(zeros) // FEW, 1)]
+    if zeros:
+        axes.plot(zeros, [0.02] * len(zeros), "v", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
 
 
-def write_instead(axes: Axes, text: str) -> None:
+def write_instead(axes: Axes, text: str, size: float = 9) -> None:
     """Say why there is nothing to draw."""
-    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", fontsize=9, transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", fontsize=size, transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])
 
 

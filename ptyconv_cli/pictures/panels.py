@@ -1,15 +1,32 @@
-"""What the dashboard shows: its eight panels, as numbers and words. How they look is the dashboard's."""
+"""What the dashboard shows: its panels, as numbers and words. How they look is the dashboard's."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptyconv_cli.analysis.agreement import live_points
+from ptyconv_cli.pictures.doublings import doubling_curve, doubling_label
 from ptyconv_cli.pictures.knee import knee
+from ptyconv_cli.pictures.words import listed, name_of, short_name_of
+from ptyconv_cli.results.doublings import QUANTITIES
 from ptyconv_cli.results.history import Curve, EngineHistories, Point
+from ptyconv_cli.results.refined import never_refined, within_rounding
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.series import SERIES, TENSORS, Series
 from ptyconv_cli.results.text import percent
+
+LOSS = "loss"
+
+DOUBLING = "doubling"
+
+SHOWN = (LOSS, *(series.key for series in SERIES))
+"""What is shown of several runs, in order."""
+
+CHOICES = (LOSS, DOUBLING, *SHOWN[1:])
+"""What can be chosen, in order."""
+
+UNEVEN = 1.25
+"""Intervals that differ by more than this factor are uneven: changes over them cannot be compared as they are."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,7 @@ class Line:
     """One curve of a panel, and why its last value is 0.
 
     Beside it, empty where there is none: the `raw` one, if the curve is an aligned change, and the `live` record's.
+    `mask`: the voxels that it is of, where several runs are compared.
     """
 
     label: str
@@ -36,13 +54,15 @@ class Line:
     raw: Curve = field(default_factory=list)
     live: Curve = field(default_factory=list)
     why_zero: str = ""
+    mask: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
     """One panel: its title, the label of its y axis, its lines, what the raw curves and the live markers are called.
 
-    `empty` says why there is nothing to draw, and is "" where there is.
+    `empty` says why there is nothing to draw, and is "" where there is. `dashed`: lines may lie on each other.
+    `log_x`: the iterations, too, are on a logarithmic axis.
     """
 
     title: str
@@ -52,82 +72,178 @@ class Panel:
     logarithmic: bool = False
     raw_label: str = ""
     live_label: str = "live record"
+    dashed: bool = False
+    log_x: bool = False
 
 
-def panels(results: Results, options: PlotOptions) -> list[Panel]:
-    """Return the panels in the order of the 2 × 4 grid, cut to the iterations that the options ask for.
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Return which of `CHOICES` are meant by keys of series, names of tensors (all their series), "loss", "doubling".
 
-    Units: those of `results.series.SERIES`; tilts mrad, slice thickness Å.
+    Raises ValueError for other names, and for none.
     """
+    meant = {name: {name} for name in CHOICES}
+    for series in SERIES:
+        meant.setdefault(series.tensor, set()).add(series.key)
+    unknown = [name for name in names if name not in meant]
+    if unknown or not names:
+        raise ValueError(f"{(unknown or [''])[0]!r}: expected one of {', '.join(meant)}")
+    wanted = set().union(*(meant[name] for name in names))
+    return tuple(name for name in CHOICES if name in wanted)
 
-    engine = results.engine
-    found = [
-        _history_panel(engine, "Loss", "loss", lambda engine: {"": engine.loss}),
-        _change_panel(results, "obja", options),
-        _change_panel(results, "objp", options),
-        _history_panel(engine, "Object tilt", "tilt (mrad)", lambda engine: engine.tilts),
-        _history_panel(
-            engine, "Learning rate", "learning rate", lambda engine: engine.learning_rates, not options.linear
-        ),
-        _change_panel(results, "probe", options),
-        _change_panel(results, "probe_pos_shifts", options),
-        _history_panel(engine, "Slice thickness", "thickness (Å)", lambda engine: {"": engine.slice_thickness}),
+
+def panels(results: Results, options: PlotOptions, shown: Sequence[str] = ()) -> list[Panel]:
+    """Return the panels, cut to the iterations that the options ask for; of `shown` (out of `CHOICES`), or of all.
+
+    Without what the run didn't record, was not analyzed, or never refined, unless it is asked for. One that says why
+    where nothing else is left. Units: those of `results.series.SERIES`; tilts mrad, slice thickness Å.
+    """
+    options = evened(results, options)
+    found = _asked_for(results, options, shown) if shown else [one for one in _dashboard(results, options) if one.lines]
+    return [finished(panel, options) for panel in found] or [Panel("", "", [], "nothing was recorded, or refined")]
+
+
+def _asked_for(results: Results, options: PlotOptions, shown: Sequence[str]) -> list[Panel]:
+    of_tensors = [
+        [series for series in SERIES if series.tensor == tensor and series.key in shown] for tensor in TENSORS
     ]
-    return [finished(panel, options) for panel in found]
+    changes = [_change_panel(results, of_tensor, options) for of_tensor in of_tensors if of_tensor]
+    doublings = doubling_panels({"": results}, options) if DOUBLING in shown else []
+    return [*([_loss(results)] if LOSS in shown else []), *doublings, *changes]
 
 
-def _history_panel(
-    engine: EngineHistories | None,
-    title: str,
-    y_label: str,
-    curves: Callable[[EngineHistories], dict[str, Curve]],
-    logarithmic: bool = False,
-) -> Panel:
-    if engine is None:
-        return Panel(title, y_label, [], "not in convergence_iters.json;\ndraw convergence_report.json")
-    lines = [Line(label, curve) for label, curve in curves(engine).items() if curve]
-    return Panel(title, y_label, lines, "" if lines else "not recorded in\nthese checkpoints", logarithmic)
+def doubling_panels(runs: Mapping[str, Results], options: PlotOptions) -> list[Panel]:
+    """Return a panel of the changes per doubling for each quantity that a run optimised, with a line for each run."""
+    found = []
+    for quantity in QUANTITIES:
+        of_runs = {label: run.verdict.doublings.get(quantity.key) for label, run in runs.items() if run.verdict}
+        moved = {label: one for label, one in of_runs.items() if one and one.points and one.state != "not optimised"}
+        if moved:
+            title = f"{quantity.label[0].upper()}{quantity.label[1:]}"
+            lines = [Line(label, doubling_curve(one)) for label, one in moved.items()]
+            found.append(Panel(title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True))
+    return found or [Panel("Change per doubling", "", [], "no checkpoint at half\nof the iterations yet")]
 
 
-def _change_panel(results: Results, tensor: str, options: PlotOptions) -> Panel:
-    of_tensor = [series for series in SERIES if series.tensor == tensor]
-    points = {series.key: results.points.get(series.key, []) for series in of_tensor}
-    shares = [share for niter, share in results.shares.get(tensor, []) if niter >= options.since]
+def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:
+    changes = {
+        tensor: _change_panel(results, [series for series in SERIES if series.tensor == tensor], options)
+        for tensor in TENSORS
+    }
+    engine, still = results.engine or EngineHistories(), {what for what, _ in _constant(results)}
+    tilts = {} if "tilt" in still else engine.tilts
+    thickness = [] if "thickness" in still else engine.slice_thickness
+    return [
+        _loss(results),
+        changes["obja"],
+        changes["objp"],
+        _history_panel("Object tilt", "tilt (mrad)", tilts),
+        _history_panel(
+            "Learning rate",
+            "learning rate",
+            {short_name_of(tensor): curve for tensor, curve in engine.learning_rates.items()},
+            not options.linear,
+        ),
+        changes["probe"],
+        changes["probe_pos_shifts"],
+        _history_panel("Slice thickness", "thickness (Å)", {"": thickness}),
+    ]
+
+
+def evened(results: Results, options: PlotOptions) -> PlotOptions:
+    """Return options with which changes can be compared: per iteration where the intervals between them are uneven."""
+    intervals = _intervals(results.points)
+    uneven = bool(intervals) and max(intervals) > UNEVEN * min(intervals)
+    return replace(options, per_iteration=options.per_iteration or uneven)
+
+
+def notes(results: Results, shown: Sequence[str] = ()) -> list[str]:
+    """Return short sentences on what has no panel."""
+    if shown:
+        return []
+    still = [
+        *(name_of(tensor) for tensor in never_refined(results.points, results.dx)),
+        *(name for _, name in _constant(results)),
+    ]
+    found = [f"Not refined: {listed(still, 6)}."] if still else []
+    if results.engine is None:
+        found.append("Loss and learning rates: draw convergence_report.json.")
+    elif not results.engine.loss:
+        found.append("Loss: not recorded in these checkpoints.")
+    return found
+
+
+def _constant(results: Results) -> list[tuple[str, str]]:
+    """Return which of the tilt and the thickness were recorded and never changed, and what they are called."""
+    engine = results.engine or EngineHistories()
+    of_kind = {("tilt", "object tilt"): list(engine.tilts.values())}
+    of_kind[("thickness", "slice thickness")] = [engine.slice_thickness] if engine.slice_thickness else []
+    return [kind for kind, curves in of_kind.items() if curves and all(map(_is_constant, curves))]
+
+
+def _is_constant(curve: Curve) -> bool:
+    values = [value for _, value in curve]
+    return not values or within_rounding((value - values[0]) / (abs(values[0]) or 1) for value in values)
+
+
+def _loss(results: Results) -> Panel:
+    return _history_panel("Loss", LOSS, {"": results.engine.loss if results.engine else []})
+
+
+def _history_panel(title: str, y_label: str, curves: dict[str, Curve], logarithmic: bool = False) -> Panel:
+    lines = [Line(label, curve) for label, curve in curves.items() if curve]
+    empty = "" if lines else "not recorded in\nthese checkpoints"
+    return Panel(title, y_label, lines, empty, logarithmic, dashed=len(lines) > 1)
+
+
+def _change_panel(results: Results, of_tensor: Sequence[Series], options: PlotOptions) -> Panel:
+    """Return the panel of series of one tensor: its changes, aligned and raw, and the live record."""
+    tensor = of_tensor[0].tensor
+    points = {series.key: results.points[series.key] for series in of_tensor if results.points.get(series.key)}
     recorded = results.engine.convergence if results.engine else {}
     live = {series.key: live_points(recorded.get(series.key, [])) for series in of_tensor}
-    lines = []
-    for series in of_tensor:
-        at = points[series.key]
-        if at:
-            raw, aligned = (change_curve(found, options) for found in (at, results.aligned_points.get(series.key, [])))
-            lines.append(
-                Line(
-                    series.mask,
-                    aligned or raw,
-                    raw=raw if aligned else [],
-                    live=change_curve(live[series.key], options),
-                    why_zero="mask empty" if at[-1].voxels == 0 else "",
-                )
-            )
-    empty = "" if lines else f"{tensor} was not analyzed"
+    lines = [
+        _change_line(series, points[series.key], results, change_curve(live[series.key], options), options)
+        for series in of_tensor
+        if series.key in points
+    ]
+    empty = "" if lines else f"{name_of(tensor)}: not analyzed"
+    if tensor in never_refined(results.points, results.dx):
+        lines, empty = [], "not refined"
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ndraw convergence_report.json"
+    shares = [share for niter, share in results.shares.get(tensor, []) if niter >= options.since]
     return Panel(
-        title=of_tensor[0].label.split(",")[0].capitalize(),
-        y_label=change_label(of_tensor[0].unit, options),
+        title=title_of_series(of_tensor),
+        y_label=change_label(of_tensor[0].unit, options, _intervals(points)),
         lines=lines,
         empty=empty,
         logarithmic=not options.linear,
-        raw_label=f"raw (last: {percent(shares[-1])} taken out)" if shares else "",
+        raw_label=f"raw (last: {percent(shares[-1])} removed)" if shares else "",
         live_label="live record" if options.per_iteration else _live_label(_intervals(live), _intervals(points)),
     )
 
 
-def change_label(unit: str, options: PlotOptions) -> str:
-    """Return the label of an axis of changes."""
+def _change_line(series: Series, points: list[Point], results: Results, live: Curve, options: PlotOptions) -> Line:
+    raw, aligned = (change_curve(found, options) for found in (points, results.aligned_points.get(series.key, [])))
+    why_zero = "mask empty" if points[-1].voxels == 0 else ""
+    return Line(series.mask, aligned or raw, raw=raw if aligned else [], live=live, why_zero=why_zero)
+
+
+def title_of_series(of_tensor: Sequence[Series]) -> str:
+    """Return the title of a panel of series of one tensor: with the mask, where only one of several is shown."""
+    label = of_tensor[0].label if len(of_tensor) == 1 else of_tensor[0].label.split(",")[0]
+    return f"{label[0].upper()}{label[1:]}"
+
+
+def change_label(unit: str, options: PlotOptions, intervals: set[int]) -> str:
+    """Return the label of an axis of changes: over how many iterations they add up, where all do so over as many."""
+    what = "between checkpoints"
     if options.per_iteration:
-        return f"change ({unit} / iteration)" if unit else "change per iteration"
-    return f"change ({unit})" if unit else "change"
+        what = "per iteration"
+    elif len(intervals) == 1:
+        (interval,) = intervals
+        what = f"in {interval} iteration{'s' if interval > 1 else ''}"
+    return f"change {what}" + (f" ({unit})" if unit else "")
 
 
 def _live_label(of_live: set[int], of_points: set[int]) -> str:

@@ -1,177 +1,240 @@
-"""The picture of the way that a run took: for every tensor, the distances between its snapshots and the drift ratio."""
+"""The picture of a run's trajectory: what doubling the iterations changed, and the distances between checkpoints."""
 
 import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ptyconv_cli.pictures.drawing import (
-    FAINT,
-    FEW,
-    STYLES,
-    columns,
-    iteration_ticks,
-    mark_boundaries,
-    picture,
-    set_logarithmic,
-    set_logarithmic_ticks,
-    title_of,
-    write_instead,
-)
+from ptyconv_cli.pictures.doublings import draw_doubling
+from ptyconv_cli.pictures.drawing import FAINT, FEW, SOLID, STYLES, columns, mark_boundaries, picture, write_instead
+from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, Normalize, the_same_for_everyone
+from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks
+from ptyconv_cli.pictures.titles import title_of, titles_height, write_titles
+from ptyconv_cli.pictures.words import name_of, that_fit, verdict_words
 from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.series import SERIES, TENSORS
+from ptyconv_cli.results.text import shortened
 from ptyconv_cli.results.trajectory import Trajectory
 
-WIDTH, HEIGHT = 16.0, 12.6
-"""Of the picture in inches."""
+COLUMN, NARROWEST = 4.0, 8.0
+"""Inches of a column of panels, and of the picture at least."""
 
-TO_LAST = (
-    "How far was each snapshot from the last one? Strong: what is real; faint: raw, with what no diffraction pattern "
-    "can see (offset and ramp of the phase, scale, common shift). Flat towards the end: it jitters about a fixed "
-    "point. Falling up to the end: it was still approaching; whether what is left matters, its height there says."
-)
+FRAME, LABELS, ABOVE, CAPTION = 2.6, 0.62, 0.12, 0.62
+"""Inches of the height of a panel's frame, of the labels below it, between the picture's titles and the rows, and of a
+row's caption with its titles.
+"""
 
-MATRIX = (
-    "How far are any two snapshots from each other? Read it like a table of distances between towns; below the "
-    "diagonal in what is real, above it raw. A dark square of many snapshots at the end of the diagonal: the last ones "
-    "are all alike, the run has settled. Only a band along it dark, up to the end: it was still moving on."
-)
+LEFT, BESIDE, WIDEST = 0.85, 1.68, 4.8
+"""Inches of the labels to the left of a frame, of those on both of its sides, and of the frame at most."""
 
-DRIFT = (
-    "Is it going somewhere? The distance from {lag} snapshots ago, divided by the last single step. At 1 it jitters "
-    "about a fixed point, at √{lag} it wanders at random, at {lag} it travels straight on, however small its steps "
-    "are; above {lag} it travels, and its steps are getting smaller."
-)
-
-TOO_FEW_TO_DRIFT = "Is it going somewhere? Two or three snapshots cannot tell."
+CAPTION_FONT = 10.5
+"""Size of the captions' font in points."""
 
 FEWEST_CELLS = 4
-"""Snapshots on an axis of a heat map at least: fewer look like a square whatever they do."""
-
-CAPTION_WIDTH = 188
-"""Characters of a caption that fit into a line."""
+"""Checkpoints on an axis of a heat map at least: fewer look like a square whatever they do."""
 
 MOST_CELLS = 300
-"""Snapshots on an axis of a heat map at most; of more, only every second, third ... is drawn."""
+"""Checkpoints on an axis of a heat map at most; of more, only every second, third ... is drawn."""
 
 
+@dataclass(frozen=True)
+class TrajectoryOptions:
+    """How to draw: `linear` scales of distances instead of logarithmic ones; only iterations `since`."""
+
+    linear: bool = False
+    since: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of panels: its caption, and what draws the panel of a tensor.
+
+    `over_iterations`: the x axis alone is of iterations, and run boundaries are marked there. `least` checkpoints that
+    it needs.
+    """
+
+    caption: str
+    draw: Callable[[Axes, str, Results, TrajectoryOptions], None]
+    over_iterations: bool = True
+    least: int = 2
+
+
+@the_same_for_everyone
 def draw_trajectory(results: Results, file_format: str, *, linear: bool = False, since: int = 0) -> bytes:
     """Return the picture in `file_format` (png, pdf or svg); `linear` scales of distances; only iterations `since`.
 
-    A column for each tensor: the distance of every snapshot from the last, the distances between all of them as a heat
-    map, and the drift ratio. Units: those of `results.series.SERIES`.
+    A row of panels for each of `ROWS` that there are enough checkpoints for, a column for each tensor that was analyzed
+    and refined. Units: those of `results.series.SERIES`.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120)
-    title_of(figure, results, "the way it took")
-    grid = figure.subplots(3, len(TENSORS))
-    figure.subplots_adjust(left=0.055, right=0.945, top=0.885, bottom=0.045, wspace=0.55, hspace=0.52)
-    lag = next((trajectory.lag for trajectory in results.trajectories.values()), 0)
-    for row, caption in zip(grid, (TO_LAST, MATRIX, DRIFT if lag > 1 else TOO_FEW_TO_DRIFT), strict=True):
-        lines = textwrap.fill(caption.format(lag=lag), CAPTION_WIDTH)
-        figure.text(0.055, row[0].get_position().y1 + 0.035, lines, fontsize=10.5, linespacing=1.4)
-    for tensor, panels in zip(TENSORS, grid.T, strict=True):
-        label = next(series.label for series in SERIES if series.tensor == tensor).split(",")[0].capitalize()
-        trajectory = results.trajectories.get(tensor)
-        for axes, draw in zip(panels, (_draw_to_last, _draw_matrix, _draw_drift), strict=True):
-            axes.set_title(label, fontsize=11, y=1.0)  # where it is, lest matplotlib look for a place
-            if trajectory is None:
-                write_instead(axes, f"{tensor} was not analyzed")
-            else:
-                draw(axes, trajectory, linear, since)
-                if draw is not _draw_matrix:
-                    mark_boundaries(axes, results, max(since, trajectory.niters[0]))
+    fixed = never_refined(results.points, results.dx)
+    known = [name for name in TENSORS if name in results.trajectories]
+    tensors = [name for name in known if name not in fixed] or known
+    checkpoints = max(len(results.trajectories[name].niters) for name in tensors)
+    rows = [row for row in ROWS if row.least <= checkpoints]
+    still = [f"Not refined: {', '.join(map(name_of, fixed))}."] if fixed else []
+    few = ["More rows need more checkpoints."] if len(rows) < len(ROWS) else []
+    lines = [verdict_words(results), " ".join([SOLID, *still, *few])]
+    width = max(COLUMN * len(tensors), NARROWEST)
+    above = titles_height(width, lines) + ABOVE
+    figure = Figure(figsize=(width, above + len(rows) * (CAPTION + FRAME + LABELS)), dpi=120)
+    write_titles(figure, results.name, title_of(results, "trajectory"), lines)
+    for place, row in enumerate(rows):
+        _draw_row(
+            figure, row, above + place * (CAPTION + FRAME + LABELS), tensors, results, TrajectoryOptions(linear, since)
+        )
     return picture(figure, file_format)
 
 
-def _draw_to_last(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
+def _draw_row(
+    figure: Figure, row: Row, top: float, tensors: Sequence[str], results: Results, options: TrajectoryOptions
+) -> None:
+    """Draw a row, its upper edge so many inches below the picture's."""
+    width, height = figure.get_size_inches().tolist()
+    caption = shortened(row.caption, that_fit(width, CAPTION_FONT))
+    figure.text(0.5, 1 - (top + 0.24) / height, caption, ha="center", fontsize=CAPTION_FONT)
+    column = width / len(tensors)
+    wide = min(column - BESIDE, WIDEST)
+    for place, tensor in enumerate(tensors):
+        left = place * column + (column - BESIDE - wide) / 2 + LEFT
+        bottom = height - top - CAPTION - FRAME
+        axes = figure.add_axes((left / width, bottom / height, wide / width, FRAME / height))
+        _draw_panel(axes, row, tensor, results, options)
+
+
+def _draw_panel(axes: Axes, row: Row, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+    label = next(series.label for series in SERIES if series.tensor == tensor).split(",")[0]
+    axes.set_title(f"{label[0].upper()}{label[1:]}", fontsize=11, y=1.0)  # where it is, lest its place be looked for
+    trajectory = results.trajectories[tensor]
+    axes.tick_params(labelsize=9)
+    row.draw(axes, tensor, results, options)
+    if row.over_iterations:
+        mark_boundaries(axes, results, max(options.since, trajectory.niters[0]))
+
+
+def draw_doublings(axes: Axes, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+    """Draw the change per doubling of the iterations, with tolerance, least value and forecast."""
+    doublings = results.verdict.doublings if results.verdict else {}
+    draw_doubling(axes, tensor, doublings.get(tensor), options.since)
+
+
+def draw_to_last(axes: Axes, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+    """Draw the distance of each checkpoint to the last one, whose own is 0."""
+    trajectory = results.trajectories[tensor]
     aligned, raw = (
-        _from(since, trajectory.to_last(distances)[:-1]) for distances in (trajectory.aligned, trajectory.raw)
+        _from(options.since, trajectory.to_last(distances)[:-1]) for distances in (trajectory.aligned, trajectory.raw)
     )
     axes.set(xlabel="iteration", ylabel=f"distance to the last{_unit(trajectory)}")
-    _draw_curves(axes, aligned, raw, linear, since)
+    _draw_curves(axes, aligned, raw, options)
+    if _has_values(aligned):
+        _mark_the_last(axes, trajectory.niters[-1], options.linear)
 
 
-def _draw_drift(axes: Axes, trajectory: Trajectory, _: bool, since: int) -> None:
-    aligned, raw = (
-        _from(since, trajectory.drift_ratio(distances)) for distances in (trajectory.aligned, trajectory.raw)
+def _mark_the_last(axes: Axes, last: int, linear: bool) -> None:
+    """Mark the last checkpoint's own distance, 0, to which every curve falls."""
+    colour, _ = STYLES[0]
+    if linear:
+        axes.plot([last], [0], "v", color=colour, clip_on=False)
+    else:  # at the lower edge, as a logarithmic axis has no place for zero; below the curve
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** 0.12, high)
+        axes.plot([last], [0.02], "v", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+    axes.annotate(
+        "0 at the last",
+        (last, 0.02),
+        (-8, 0),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="0.35",
     )
-    lag = trajectory.lag
-    axes.set(xlabel="iteration", ylabel=f"drift ratio over {lag} snapshots" if lag > 1 else "drift ratio")
-    if lag < 2:
-        write_instead(axes, "too few snapshots")
+
+
+def draw_matrix(axes: Axes, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+    """Draw the aligned distances between all checkpoints as a heat map."""
+    trajectory = results.trajectories[tensor]
+    niters, distances = _square(trajectory, options.since)
+    axes.set(xlabel="iteration", ylabel="iteration")
+    known = distances[np.isfinite(distances) & (distances > 0)]
+    if len(niters) < FEWEST_CELLS:
+        write_instead(axes, "too few checkpoints" if niters else _nothing([], options.since))
         return
-    if _has_values(aligned) or _has_values(raw):
-        for ratio, means in ((1, "jitter"), (math.sqrt(lag), "random\nwalk"), (lag, "straight\ntravel")):
-            axes.axhline(ratio, color="0.6", linewidth=1, linestyle=":")
-            axes.text(1.01, ratio, means, fontsize=8, va="center", transform=axes.get_yaxis_transform())
-    _draw_curves(axes, aligned, raw, linear=False, since=since)  # of ratios, on any scale of distances
+    if not known.size:
+        write_instead(axes, _nothing(distances[np.triu_indices(len(niters), 1)].tolist(), options.since))
+        return
+    middles = np.convolve(niters, [0.5, 0.5], "valid")
+    edges = [2 * niters[0] - middles[0], *middles, 2 * niters[-1] - middles[-1]]
+    low, high = float(known.min()), float(known.max())
+    norm = Normalize(0, high) if options.linear else LogNorm(low, max(high, 1.01 * low))
+    # A distance of 0 has no place on a log scale: it gets the colour of the smallest.
+    shown = np.maximum(distances, 0 if options.linear else low)
+    image = axes.pcolormesh(edges, edges, shown, norm=norm, rasterized=True)  # as cells of their own, PDFs grow huge
+    axes.set_facecolor("0.85")  # of the diagonal, and of what is not known
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(iteration_ticks())
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    wide = axes.get_position().width * figure.get_figwidth()
+    scale = axes.inset_axes((1 + 0.08 / wide, 0, 0.12 / wide, 1))
+    figure.colorbar(image, cax=scale)
+    scale.set_ylabel(trajectory.unit, fontsize=9)
+    scale.tick_params(labelsize=8)
+    if options.linear:
+        set_linear(scale)
+    else:
+        set_logarithmic_ticks(scale.yaxis, low, high)
+
+
+ROWS = (
+    Row("What doubling the iterations changed. Bar: what as many again are expected to change.", draw_doublings),
+    Row(
+        "Distance of each checkpoint to the last, where every curve falls to 0. Flat before that: it jitters.",
+        draw_to_last,
+    ),
+    Row(
+        "Aligned distance between any two checkpoints. A dark square at the end: converged.",
+        draw_matrix,
+        over_iterations=False,
+        least=FEWEST_CELLS,
+    ),
+)
+"""From top to bottom."""
 
 
 def _has_values(curve: Curve) -> bool:
     return any(0 < value < math.inf for _, value in curve)
 
 
-def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, linear: bool, since: int) -> None:
-    """Draw an aligned curve strong and a raw one faint; say it where there is no aligned one to draw."""
+def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, options: TrajectoryOptions) -> None:
+    """Draw an aligned curve solid and a raw one faint; say it where there is no aligned one to draw."""
     if not _has_values(aligned):
-        write_instead(axes, _nothing([value for _, value in aligned], since))
+        write_instead(axes, _nothing([value for _, value in aligned], options.since))
         if not _has_values(raw):
             return
     colour, _ = STYLES[0]
     axes.plot(*columns(raw), color=colour, alpha=FAINT, linewidth=1.2)
     axes.plot(*columns(aligned), color=colour, marker="." if len(aligned) <= FEW else "", linewidth=1.5)
-    if not linear:
+    if options.linear:
+        set_linear(axes)
+    else:
         set_logarithmic(axes)
     axes.xaxis.set_major_locator(iteration_ticks())
     axes.grid(alpha=0.25)
 
 
-def _draw_matrix(axes: Axes, trajectory: Trajectory, linear: bool, since: int) -> None:
-    niters, distances = _square(trajectory, since)
-    axes.set(xlabel="iteration", ylabel="iteration")
-    known = distances[np.isfinite(distances) & (distances > 0)]
-    if not niters or len(niters) < FEWEST_CELLS:
-        write_instead(axes, "too few snapshots" if niters else _nothing([], since))
-        return
-    if not known.size:
-        write_instead(axes, _nothing(distances[np.triu_indices(len(niters), 1)].tolist(), since))
-        return
-    middles = np.convolve(niters, [0.5, 0.5], "valid")
-    edges = [2 * niters[0] - middles[0], *middles, 2 * niters[-1] - middles[-1]]
-    low, high = float(known.min()), float(known.max())
-    norm = Normalize(0, high) if linear else LogNorm(low, max(high, 1.01 * low))
-    # A distance of 0 has no place on a log scale: it gets the colour of the smallest.
-    shown = np.maximum(distances, 0 if linear else low)
-    image = axes.pcolormesh(edges, edges, shown, norm=norm, rasterized=True)  # as cells of their own, PDFs grow huge
-    axes.set_facecolor("0.85")  # of the diagonal, and of what is not known
-    for place, text, sides in (((0.03, 0.97), "raw", ("left", "top")), ((0.97, 0.03), "real", ("right", "bottom"))):
-        axes.text(*place, text, ha=sides[0], va=sides[1], fontsize=9, transform=axes.transAxes)  # far apart, so bright
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(iteration_ticks())
-    scale = axes.inset_axes((1.03, 0, 0.05, 1))
-    axes.figure.colorbar(image, cax=scale)
-    scale.set_title(trajectory.unit, fontsize=9, y=1.0)
-    scale.tick_params(labelsize=8)
-    if not linear:
-        set_logarithmic_ticks(scale.yaxis, low, high)
-
-
 def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the iterations and the distances between all of them, thinned where there are very many.
+    """Return the iterations and the aligned distances between all of them, thinned where there are very many.
 
-    Above the diagonal of the picture, where the row is the later one, they are raw, below it aligned. On it they are
-    NaN: as the smallest of all, zeros would look like a run that has settled.
+    On the diagonal they are NaN: as the smallest of all, zeros would look like a run that has converged.
     """
     count = len(trajectory.niters)
     distances = np.full((count, count), np.nan)
     for k in range(count):
-        distances[k, :k], distances[:k, k] = trajectory.raw[k], trajectory.aligned[k]
+        distances[k, :k] = distances[:k, k] = trajectory.aligned.between[k]
     shown = [k for k, niter in enumerate(trajectory.niters) if niter >= since]
     shown = shown[:: max(math.ceil(len(shown) / MOST_CELLS), 1)]
     return [trajectory.niters[k] for k in shown], distances[np.ix_(shown, shown)]

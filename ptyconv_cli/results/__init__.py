@@ -1,1 +1,1 @@
-"""What is known of a run as plain numbers, and the files that hold it. Loads neither torch nor matplotlib."""
+"""The results of an analysis as plain numbers, and the files they are written to. Loads no torch, no matplotlib."""

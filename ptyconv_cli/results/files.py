@@ -1,4 +1,4 @@
-"""Writing files that are either whole or not there."""
+"""Writes files whole or not at all."""
 
 import errno
 import os
@@ -9,14 +9,14 @@ from ptyconv_cli.errors import PtyconvError
 
 
 def check_writable(folder: Path) -> None:
-    """Raise PtyconvError where files cannot be made in `folder` (which need not exist yet), before work is spent."""
+    """Raise PtyconvError, before any work, where `folder` (which need not exist yet) cannot be written to."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise PtyconvError(f"{folder}: cannot write there; choose another folder with -o")
 
 
 def write_whole(outputs: dict[Path, bytes]) -> None:
-    """Write files by way of temporary ones beside them: a failure or a kill leaves the old file, never half a new one.
+    """Write files through temporary ones beside them: a failure or a kill leaves the old file, never half a new one.
 
     Makes missing folders. Raises PtyconvError where a file cannot be written.
     """
@@ -53,7 +53,7 @@ def _write_beside(path: Path, content: bytes) -> Path:
 
 
 def _umask() -> int:
-    """Return the permissions that new files are not given; mkstemp gives none to others at all."""
+    """Return the permissions that new files are not given, for mkstemp gives others none at all."""
     current = os.umask(0)
     os.umask(current)
     return current

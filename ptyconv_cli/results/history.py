@@ -1,4 +1,4 @@
-"""Curves over the iterations: of changes, and of what the engine recorded. Plain numbers, no tensors, no files."""
+"""Curves over the iterations: changes, and what the engine recorded. Plain numbers, no tensors, no files."""
 
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +21,7 @@ class Point:
 
     @property
     def interval(self) -> int | None:
-        """The iterations that the change adds up over, None where they are not known."""
+        """The number of iterations over which the change accumulated, None where it is not known."""
         return None if self.since is None else self.niter - self.since
 
 
@@ -33,13 +33,12 @@ def points_since(first_since: int | None, curve: Curve) -> list[Point]:
 
 @dataclass(frozen=True)
 class EngineHistories:
-    """What the engine itself recorded along the way.
+    """What the engine itself recorded during the run; empty, or None, where its version recorded nothing.
 
     `loss`; `learning_rates` by tensor; `tilts` in mrad under `y` and `x`; `slice_thickness` in Å; `convergence`: the
-    live monitor's own record by series key, taken with the percentiles `live_percentiles`; `optimised`: by tensor, the
-    first and the last iteration at which it is optimised (no first one: never; no last one: to the end); `seconds` of
-    compute up to the end of each iteration; `planned`: the iteration at which the run is to end. Empty, or None, where
-    the engine's version recorded nothing.
+    record of the engine's live monitor by series key, taken with the percentiles `live_percentiles`; `optimised`: by
+    tensor, the first and the last iteration at which it is optimised (no first one: never; no last one: to the end);
+    `seconds` of compute up to the end of each iteration; `planned`: the iteration at which the run is to end.
     """
 
     loss: Curve = field(default_factory=list)
@@ -53,7 +52,7 @@ class EngineHistories:
     planned: int | None = None
 
     def plain(self) -> "EngineHistories":
-        """Return the same in plain numbers; raise TypeError or ValueError where there are others."""
+        """Return the same with all numbers int or float; raise TypeError or ValueError where one cannot be."""
 
         def curve(pairs: Curve) -> Curve:
             return [(int(niter), float(value)) for niter, value in pairs]
@@ -73,7 +72,7 @@ class EngineHistories:
         )
 
     def followed_by(self, later: "EngineHistories", after: int) -> "EngineHistories":
-        """Return these up to an iteration, and after it those of a run that went on from there, counting from 1."""
+        """Return these up to iteration `after`, then those of a run that was resumed there and counts from 1."""
 
         def join(one: Curve, other: Curve) -> Curve:
             return [pair for pair in one if pair[0] <= after] + [(after + niter, value) for niter, value in other]

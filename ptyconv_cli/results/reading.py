@@ -1,4 +1,4 @@
-"""Reads results that were written as JSON, to draw them again."""
+"""Reads results back from their JSON, to redraw their figures."""
 
 import json
 import math
@@ -16,13 +16,13 @@ from ptyconv_cli.results.trajectory import Distances, Trajectory, Triangle
 from ptyconv_cli.results.verdict import RunVerdict
 
 MOST_ITERATIONS, FARTHEST = 10**9, 1e60
-"""What no run reaches, and no picture can show."""
+"""Larger numbers come from no run, and cannot be drawn."""
 
 
 def read_results(path: Path) -> Results:
-    """Read what there is to draw from a results folder, a `convergence_report.json` or a `convergence_iters.json`.
+    """Read the results in a folder, a `convergence_report.json` or a `convergence_iters.json`.
 
-    A folder's report is preferred. Raises PtyconvError where there is nothing, or something else.
+    In a folder the report is preferred. Raises PtyconvError where there are no results of ptyconv.
     """
     if path.is_dir():
         candidates = [path / name for name in (REPORT_NAME, CHANGES_NAME) if (path / name).exists()]
@@ -55,6 +55,8 @@ def _from_report(content: dict[str, Any]) -> Results:
             for tensor, removed in aligned["taken_out"].items()
         },
         verdict=_verdict(content),
+        shapes=_shapes(content["checkpoints"]),
+        dx=_number(content["dx_angstrom"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         boundaries=[RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
         engine=EngineHistories(
@@ -69,8 +71,14 @@ def _from_report(content: dict[str, Any]) -> Results:
     )
 
 
+def _shapes(checkpoints: list[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the last checkpoint's tensors, none where the report doesn't hold them."""
+    last = checkpoints[-1] if checkpoints else {}
+    return {str(name): tuple(_whole(size) for size in shape) for name, shape in last.get("shapes", {}).items()}
+
+
 def _from_changes(content: dict[str, Any], path: Path) -> Results:
-    """A bare record of changes: each point is measured from the one before, the first from nobody knows where."""
+    """Read a bare record of changes: each point is measured from the one before, the first from an unknown one."""
     unknown = [key for key in content if key not in {series.key for series in SERIES}]
     if unknown or not content:
         raise ValueError(f"unknown keys {', '.join(unknown)}" if unknown else "nothing in it")
@@ -135,7 +143,7 @@ def _doublings(found: dict[str, Any]) -> Doublings:
 
 def _triangle(rows: list[list[float | None]], count: int) -> Triangle:
     if [len(row) for row in rows] != list(range(count)):
-        raise ValueError("the distances are not those of each snapshot from all before it")
+        raise ValueError("the distances are not those of each checkpoint from all before it")
     distances = [[_number(distance) for distance in row] for row in rows]
     if any(not 0 <= distance <= FARTHEST for row in distances for distance in row if not math.isnan(distance)):
         raise ValueError("a distance is not a number of a size that can be drawn")

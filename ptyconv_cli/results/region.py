@@ -1,4 +1,4 @@
-"""The part of the object that the scan reaches, the only one where a change means anything."""
+"""The scanned region: only there do the data constrain the object. See docs/metrics.md."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ class Region(NamedTuple):
 
     @property
     def slices(self) -> tuple[Any, ...]:
-        """What slices it out of the last two axes of an array."""
+        """The index that cuts the region out of the last two axes of an array."""
         return ..., slice(self.y_start, self.y_stop), slice(self.x_start, self.x_stop)
 
     def shape_in(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape of what it slices out of an array of the given shape; ValueError where that is nothing."""
+        """Return the shape of the region in an array of the given shape; raise ValueError where that is empty."""
         rows, columns = (len(range(size)[part]) for size, part in zip(shape[-2:], self.slices[1:], strict=True))
         if not rows * columns:
             raise ValueError(f"the scanned region ({self}) holds no voxel of the object, whose shape is {tuple(shape)}")

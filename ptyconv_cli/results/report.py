@@ -1,4 +1,4 @@
-"""The results as JSON."""
+"""The results as JSON: `convergence_iters.json` and `convergence_report.json`."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def changes_json(analysis: RunAnalysis) -> bytes:
 
 
 def report_json(analysis: RunAnalysis) -> bytes:
-    """Return `convergence_report.json`: changes, aligned ones, trajectories, and all that says how they were got."""
+    """Return `convergence_report.json`: changes, aligned changes, trajectories, verdict, with full provenance."""
     return _dump(
         {
             "format": FORMAT,
@@ -95,7 +95,7 @@ def _all_series(points: dict[str, list[Point]]) -> dict[str, Any]:
 
 
 def _removed(found: RemovedAmbiguities) -> dict[str, Any]:
-    """Name what was taken out with its units, without what the tensor doesn't have."""
+    """Name the ambiguities removed, with units in the keys, without those that the tensor doesn't have."""
     named = {
         "share": found.share,
         "shift_angstrom": found.shift,
@@ -159,7 +159,7 @@ def _finite(value: float) -> float | None:
 
 
 def _dump(content: Any) -> bytes:
-    """Strict JSON, in which NaN has no place, with the innermost lists on a line each."""
+    """Return strict JSON (without NaN), with each innermost list on one line."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda innermost: re.sub(r"\n *", " ", innermost[0]), text)
     return (text + "\n").encode(errors="backslashreplace")  # a file name need not be UTF-8; so escaped, JSON can say it

@@ -1,4 +1,4 @@
-"""All that an analysis of a run found out, and the part of it that pictures are drawn from. Plain numbers."""
+"""The results of analyzing one run, and the part of them that figures are drawn from. Plain numbers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,12 @@ from ptyconv_cli.results.verdict import RunVerdict
 
 @dataclass(frozen=True)
 class RemovedAmbiguities:
-    """What was taken out of a tensor's change because no diffraction pattern can see it, each to first order.
+    """The ambiguities that were removed from a tensor's change, because the data cannot constrain them; to first order.
 
-    `share` of the change's norm, from 0 to 1: 1 - |what is left| / |change|; `shift` (y, x) in Å, by which the tensor
-    moved. Of the phase `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å; of the object's amplitude `scale`
-    (omode, slice) relative to the current snapshot, and of the probe's intensity, [[scale]], relative to the one
-    before.
+    `share`: the fraction of the change's norm that was removed, from 0 to 1: 1 - |aligned| / |raw|. `shift` (y, x) in
+    Å, by which the tensor moved. Phase: `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å. Object
+    amplitude: `scale` (omode, slice), relative to the current checkpoint; probe intensity: [[scale]], relative to the
+    previous one. Formulas: docs/metrics.md.
     """
 
     share: float
@@ -27,20 +27,21 @@ class RemovedAmbiguities:
 
     @property
     def total_offset(self) -> list[float] | None:
-        """The offsets of all slices together, in rad, of each object mode."""
+        """The sum of the offsets of all slices, in rad, for each object mode."""
         return None if self.offset is None else [sum(of_slices) for of_slices in self.offset]
 
     @property
     def total_scale(self) -> list[float] | None:
-        """The scales of all slices together, of each object mode."""
+        """The sum of the scales of all slices, for each object mode."""
         return None if self.scale is None else [sum(of_slices) for of_slices in self.scale]
 
 
 @dataclass(frozen=True)
 class RunBoundary:
-    """Where on the axis of iterations something else begins: after iteration `niter`, in a few words `what`.
+    """Where a resumed run, or another stage of the engine, begins: after iteration `niter`; `what`, in a few words.
 
-    `difference`: what is different in the geometry, so that no change is computed across the boundary; "" where one is.
+    `difference`: the difference in geometry because of which no change is computed across the boundary, "" where one
+    is computed.
     """
 
     niter: int
@@ -52,7 +53,8 @@ class RunBoundary:
 class CheckpointInfo:
     """One checkpoint of the run: its file name, its iteration, and the shapes of its tensors by name.
 
-    `size` of the file in bytes, and when it was last `modified`, in ns since 1970 as its file system says.
+    `size` of the file in bytes, and when it was last `modified`, in ns since 1970 as its file system says. `before`:
+    how many of its iterations are those of the runs that its own was resumed from.
     """
 
     file: str
@@ -60,6 +62,7 @@ class CheckpointInfo:
     shapes: dict[str, tuple[int, ...]]
     size: int
     modified: int
+    before: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far recomputed values are from the live monitor's: over `compared` points, the largest relative difference.
+    """How recomputed values compare with the live monitor's: over `compared` points, the largest relative difference.
 
     `max_relative_difference` is None where no point could be compared.
     """
@@ -87,8 +90,8 @@ class Results:
     """What there is to draw of a run: its `name`, the engine's histories, and what is named as in `RunAnalysis`.
 
     `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
-    each change that was taken out. `state` and `since` are the verdict's, "" where there is none. `boundaries` in
-    order.
+    each change that was removed. `boundaries` in order. `shapes` of the last checkpoint's tensors by name, empty where
+    they are not known, and `dx`: its pixel size in Å, 1 where that is not known.
     """
 
     name: str
@@ -99,20 +102,26 @@ class Results:
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
     verdict: RunVerdict | None = None
     boundaries: list[RunBoundary] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    dx: float = 1.0
 
 
 @dataclass(frozen=True)
 class RunAnalysis:
-    """All that an analysis of a run found out.
+    """All results of analyzing one run.
 
-    `checkpoints` were used, `left_out` not; `not_finite`: by tensor, the iterations at which it held NaN or infinity.
-    `points` holds the series of `results.series.SERIES` by key, `aligned_points` the aligned ones, `removed` what they
-    are without (by tensor and niter), `trajectories` the distances between the snapshots of each tensor; the latter
-    three are empty where they were not asked for, and `verdict` is None then. `region` is the scanned region in object
-    pixels and `dx` the pixel size in Å, both of the last checkpoint, as are the `trajectories` from the last boundary
-    on across which nothing can be compared; `boundaries` in order. `device`: where the arithmetic ran, `every` the
-    iterations asked for (multiples of it, None for all), `select` the files, `known` how many checkpoints an earlier
-    analysis had done already; `live_agreement` compares with the engine's own record, by series key.
+    - Settings: `device` on which it was computed, `percentile_range`, `every` (multiples of it were asked for, None for
+      all), `select` (the files asked for). `known`: how many checkpoints were in the cache.
+    - Files: `checkpoints` were used, `left_out` were not. `not_finite`: by tensor, the iterations at which it held NaN
+      or infinity.
+    - `region`: the scanned region in object pixels, and `dx`: the pixel size in Å, both of the last checkpoint.
+    - `points`: the changes by the keys of `results.series.SERIES`; `aligned_points`: the aligned changes; `removed`: by
+      tensor, (niter, ambiguities removed); `trajectories`: by tensor, the distances between its checkpoints, after the
+      last of the `boundaries` across which nothing can be compared. The latter three are empty, and `verdict` is None,
+      where they were not asked for.
+    - `engine`: the engine's own histories; `live_agreement`: by series key, how the changes compare with its record.
+    - `parent_name`: the checkpoint that the run says it was resumed from, as its files name it; "" where it was not,
+      or where runs were joined. `parent`: that file, None where it is not found beside the run.
     """
 
     run_dir: str
@@ -136,6 +145,8 @@ class RunAnalysis:
     engine: EngineHistories
     live_agreement: dict[str, Agreement]
     warnings: list[str]
+    parent_name: str = ""
+    parent: Path | None = None
 
     @property
     def convergence_iters(self) -> dict[str, Curve]:
@@ -144,7 +155,7 @@ class RunAnalysis:
 
     @property
     def results(self) -> Results:
-        """What there is to draw."""
+        """The part that figures are drawn from."""
         return Results(
             name=Path(self.run_dir).name,
             points=self.points,
@@ -154,4 +165,6 @@ class RunAnalysis:
             trajectories=self.trajectories,
             verdict=self.verdict,
             boundaries=self.boundaries,
+            shapes=self.checkpoints[-1].shapes if self.checkpoints else {},
+            dx=self.dx,
         )

@@ -1,6 +1,6 @@
-"""The table of what is measured. JSON keys, titles, units, command-line choices and the README come from here.
+"""The one table of series and tensors: JSON keys, titles, units and command-line choices come from here.
 
-Holds no arithmetic and loads neither torch nor matplotlib, so that `--help` and `plot` stay quick.
+Loads neither torch nor matplotlib, so that `--help` and `plot` are quick.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Series:
-    """One recorded series of changes between consecutive snapshots.
+    """One series of changes between consecutive checkpoints, or snapshots of a live model.
 
     `key` is its name in `convergence_iters`, `tensor` the model tensor it is measured on, `label` its name for
     people, `unit` its unit ("" where it has none) and `mask` the voxels that it averages over ("background",
@@ -35,4 +35,4 @@ TENSORS = tuple(dict.fromkeys(series.tensor for series in SERIES))
 """The tensors that can be tracked, in the order of the table."""
 
 OF_OBJECT = ("obja", "objp")
-"""The tensors that are functions of place in the object, of which only the scanned region is looked at."""
+"""The tensors that are cropped to the scanned region."""

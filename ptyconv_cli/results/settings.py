@@ -1,4 +1,4 @@
-"""What a monitor is asked to do, checked. Loads neither torch nor matplotlib."""
+"""The settings of a monitor or an analysis, and their checks. Loads neither torch nor matplotlib."""
 
 import re
 from collections.abc import Iterable, Mapping

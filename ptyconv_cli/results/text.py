@@ -1,19 +1,22 @@
-"""Small pieces of text: what comes from files and folders as it may be shown, and numbers as people read them."""
+"""Small pieces of text: names from files made safe and short enough to print, and numbers for people."""
 
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os.path import commonprefix
+
+MOST_NAMES = 3
+"""Files or folders that are named one by one."""
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text in which what would steer a terminal is shown as "?", but for the characters to `keep`."""
+    """Return text with control characters, which could steer a terminal, as "?", except for those to `keep`."""
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 
 def shortened(text: str, width: int, at_end: bool = False) -> str:
-    """Return text as it can be shown in at most `width` characters: shortened in the middle, or `at_end`."""
+    """Return printable text of at most `width` characters, shortened in the middle or `at_end`."""
     text = printable(text)
     if len(text) <= width:
         return text
@@ -22,7 +25,7 @@ def shortened(text: str, width: int, at_end: bool = False) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return as much of a text as a terminal has place for; some letters, as Chinese ones, take two columns."""
+    """Return as much of a text as fits a terminal's `columns`; some letters, such as Chinese ones, take two."""
     taken = 0
     for place, letter in enumerate(text):
         taken += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
@@ -32,9 +35,9 @@ def cut(text: str, columns: int) -> str:
 
 
 def told_apart(names: Sequence[str], width: int) -> list[str]:
-    """Return names as they can be shown in at most `width` characters, and different where they are different.
+    """Return names shortened to `width` characters so that different names stay different.
 
-    Those that shortening in the middle makes the same are shown from where they begin to differ.
+    Those that shortening in the middle would make equal are shown from where they begin to differ.
     """
     short = [shortened(name, width) for name in names]
     for same in [s for s, count in Counter(short).items() if count > 1]:
@@ -47,8 +50,15 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
     return short
 
 
+def few(names: Iterable[str]) -> str:
+    """Return names in a list: of many the first ones, and how many more there are."""
+    shown = list(names)
+    more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
+    return ", ".join(shown[:MOST_NAMES]) + more
+
+
 def percent(share: float) -> str:
-    """Return a share from 0 to 1 in percent: 96 %, but < 1 % and > 99 % for what is not 0 and 100; ? for NaN."""
+    """Return a fraction from 0 to 1 in percent: 96 %, but < 1 % and > 99 % unless it is 0 or 1; ? for NaN."""
     if math.isnan(share):
         return "?"
     if 0 < share < 0.01:

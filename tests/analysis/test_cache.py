@@ -285,7 +285,7 @@ def test_a_chain_goes_on(tmp_path):
 
 def test_the_command_goes_on_and_says_so(ptyconv, grown):
     said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot").output
-    assert "10 of 12 checkpoints were known already (--fresh: all again)" in said
+    assert "10 of 12 checkpoints were in the cache (--fresh recomputes all)" in said
     said = ptyconv("analyze", grown, "-o", grown.parent / "out", "--device", "cpu", "--no-plot", "--fresh").output
     assert "known" not in said
 
@@ -400,9 +400,7 @@ def test_other_things_in_the_folder_are_left_alone(grown, thing, name):
     else:
         (folder / name).symlink_to(grown.parent / "precious")
     analysis = analyzed(grown)
-    said = (
-        f"{folder / name}: is not a file that ptyconv wrote: the next analysis will have to compute everything again."
-    )
+    said = f"{folder / name}: is not a file that ptyconv wrote: the next analysis will recompute everything."
     assert analysis.warnings == ([] if name.startswith("part1") else [said])
     assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
     assert (grown.parent / "precious").read_bytes() == b"precious"
@@ -429,7 +427,7 @@ def test_a_link_to_another_folder_is_not_followed(tmp_path):
     assert {path.name: path.read_bytes() for path in precious.iterdir()} == {"000010.npz": b"precious"}
     assert analysis.warnings == [
         f"{tmp_path / 'out' / '.ptyconv'}: is a link to another folder, where nothing is written: the next analysis "
-        "will have to compute everything again."
+        "will recompute everything."
     ]
 
 
@@ -437,7 +435,7 @@ def test_what_cannot_be_kept_does_not_cost_the_results(ptyconv, tmp_path):
     (tmp_path / ".ptyconv").write_text("a file")
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
     assert result.exit_code == 0
-    assert "the next analysis will have to compute everything again" in " ".join(result.stderr.split())
+    assert "the next analysis will recompute everything" in " ".join(result.stderr.split())
     for name in ("convergence_iters.json", "convergence_report.json"):
         found, expected = (folder / name for folder in (tmp_path, tmp_path / "other"))
         ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "other", "--no-plot", "--device", "cpu")

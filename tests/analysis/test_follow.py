@@ -66,9 +66,12 @@ def test_the_end_is_that_of_one_analysis(tmp_path, seed):
         subprocess.run(list(map(str, writing)), check=True, timeout=120)
         said, _ = follower.communicate(timeout=60)
     assert follower.returncode == 0
-    assert f"iteration {planned} is reached, which the run was planned to end with" in said
+    assert f"the run reached its planned last iteration, {planned}" in said
     subprocess.run([*PTYCONV, "analyze", run_dir, "-o", tmp_path / "at_once", "--device", "cpu", "-q"], check=True)
-    for name in ("convergence_iters.json", "convergence_report.json", "convergence.png", "trajectory.png"):
+    for name in (
+        *("convergence_iters.json", "convergence_report.json", "convergence.csv"),
+        *("convergence.png", "trajectory.png"),
+    ):
         assert (tmp_path / "followed" / name).read_bytes() == (tmp_path / "at_once" / name).read_bytes()
 
 
@@ -77,13 +80,13 @@ def test_it_really_goes_along(tmp_path):
     run_dir, out = tmp_path / "run", tmp_path / "out"
     command = ["analyze", "--follow", run_dir, "-o", out, "--poll", "0.1", "--no-plot", "--device", "cpu"]
     with started([*PTYCONV, *command]) as follower:
-        assert follower.stdout.readline() == "run: is not there yet\n"
+        assert follower.stdout.readline() == "run: waiting for the folder\n"
         run_dir.mkdir()
         for niter in (10, 20, 30, 40):
             shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", run_dir)
             line = follower.stdout.readline()
             if niter == 10:
-                assert line == "run: waiting for two whole checkpoints; 1 file seen\n"
+                assert line == "run: waiting for two complete checkpoints; 1 file seen\n"
                 line = follower.stdout.readline()
                 assert "holds 1 checkpoint; a change needs at least two" in line
             else:
@@ -99,7 +102,7 @@ def test_until_settled(tmp_path):
     command = ["analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot"]
     result = subprocess.run([*PTYCONV, *map(str, command)], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-    assert "ended: it has settled\n" in result.stdout
+    assert "ended: the run has settled\n" in result.stdout
     assert "verdict: settled" in result.stdout
 
 
@@ -107,7 +110,7 @@ def test_until_settled_of_what_does_not_settle(ptyconv, tmp_path):
     shutil.copytree(runs.SAMPLE, tmp_path / "run")
     result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
     assert result.exit_code == 3
-    assert "ended: iteration 120 is reached, which the run was planned to end with\n" in result.stdout
+    assert "ended: the run reached its planned last iteration, 120\n" in result.stdout
 
 
 def test_idle(ptyconv, tmp_path):
@@ -116,7 +119,7 @@ def test_idle(ptyconv, tmp_path):
     command = ["analyze", "--follow", tmp_path / "run", "--idle", "0.01", "--poll", "0.1", "--no-plot"]
     result = ptyconv(*command)
     assert result.exit_code == 0
-    assert "ended: nothing new came for 0.01 minutes\n" in result.stdout
+    assert "ended: no new checkpoint for 0.01 minutes\n" in result.stdout
     assert "9 checkpoints, iterations 10 to 90" in result.stdout
     assert "model_iter0100.hdf5" in result.stderr, "what never became whole is warned of"
 
@@ -131,8 +134,8 @@ def test_nothing_ever_comes(ptyconv, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--until", "settled"], "--until, --idle and --poll are for --follow"),
-        (["--idle", "5"], "--until, --idle and --poll are for --follow"),
+        (["--until", "settled"], "--until, --idle and --poll need --follow"),
+        (["--idle", "5"], "--until, --idle and --poll need --follow"),
         (["--follow", "--until", "settled", "--no-aligned"], "--until settled needs the aligned changes"),
         (["--follow", "--idle", "0"], "0.0 is not in the range x>0"),
         (["--follow", "--until", "improving"], "'improving' is not 'settled'"),
@@ -156,7 +159,7 @@ def test_several_runs_in_the_folder_end_it(ptyconv, tmp_path):
         "analyze", "--follow", runs.DATA / "resume" / "mixed_in_one_folder", "-o", tmp_path, "--poll", "0.05"
     )
     assert result.exit_code == 1
-    assert "its checkpoints are of 2 runs" in result.stderr
+    assert "its checkpoints belong to 2 runs" in result.stderr
 
 
 def test_a_log_says_what_is_waited_for(tmp_path):
@@ -164,7 +167,7 @@ def test_a_log_says_what_is_waited_for(tmp_path):
     run_dir = tmp_path / "run"
     command = ["analyze", "--follow", run_dir, "--poll", "0.05", "--idle", "0.02", "--device", "cpu", "--no-plot"]
     with started([*PTYCONV, *command]) as follower:
-        assert follower.stdout.readline() == "run: is not there yet\n"
+        assert follower.stdout.readline() == "run: waiting for the folder\n"
         write_run(tmp_path / "aside", [2, 4])
         for path in (tmp_path / "aside").iterdir():
             with h5py.File(path, "r+") as file:
@@ -236,7 +239,7 @@ def test_a_file_is_taken_when_it_has_been_the_same_twice(tmp_path):
     assert (watch.growing, watch.problems) == ([tmp_path / "run" / "model_iter0004.hdf5"], {})
     assert len(watch.look()) == 2
     shutil.rmtree(tmp_path / "run")
-    assert (watch.look(), watch.problems, watch.trouble) == ({}, {}, "is not there yet")
+    assert (watch.look(), watch.problems, watch.trouble) == ({}, {}, "waiting for the folder")
 
 
 def test_a_file_is_not_taken_before_all_is_in_it(tmp_path):
@@ -352,9 +355,31 @@ def test_the_planned_end_is_that_of_the_chain(tmp_path, monkeypatch):
         looks.show,
         0,
     )
-    assert why.startswith("iteration 8 is reached")
+    assert why == "the run reached its planned last iteration, 8"
     assert analysis.engine.planned == 18
     assert len(looks.seen) == 1 + SURE
+
+
+def test_a_renamed_file_does_not_end_it(tmp_path):
+    """Its name says that the planned iteration is reached, the file doesn't."""
+    for niter in range(10, 90, 10):
+        named = 200 if niter == 80 else niter
+        shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", tmp_path / f"model_iter{named:04d}.hdf5")
+    looked = Watch(tmp_path, TENSORS)
+    with pytest.raises(KeyboardInterrupt):
+        follow(looked, lambda files: analyze_run(tmp_path, files=files, device="cpu"), Ends(), interrupt_at(12), 0)
+    assert looked.unchanged > SURE
+
+
+def interrupt_at(looks):
+    seen = []
+
+    def show(look):
+        seen.append(look)
+        if len(seen) == looks:
+            raise KeyboardInterrupt
+
+    return show
 
 
 def test_every_and_select_leave_files_aside_but_the_end_is_seen(tmp_path, monkeypatch):
@@ -390,7 +415,7 @@ def test_what_comes_during_a_long_analysis_is_seen(tmp_path, monkeypatch):
 
     looks = Looks(monkeypatch, *[wait] * 50)
     analysis, why = follow(Watch(run_dir, TENSORS), slowly, Ends(idle=10), looks.show, 0)
-    assert why == "nothing new came for 0.167 minutes"
+    assert why == "no new checkpoint for 0.167 minutes"
     assert [checkpoint.niter for checkpoint in analysis.checkpoints] == [2, 4, 6]
     assert 13 <= len(looks.seen) <= 17, "ten seconds after the last file was taken"
 
@@ -581,7 +606,7 @@ def test_the_table_fits_and_says_it_all(analysis):
 
 def test_the_table_before_there_is_anything():
     (line,) = live_table(Look(None, False, 0), "run", 0)
-    assert line == ("run: waiting for two whole checkpoints", "")
+    assert line == ("run: waiting for two complete checkpoints", "")
     lines = live_table(Look(None, False, 1, "model_iter0002.hdf5: " + "x" * 300, "f" * 100), "a" * 200, 0)
     assert all(len(line) <= 80 for line, _ in lines)
     assert len(lines) <= 5

@@ -1,6 +1,7 @@
 """Where a run still changes: the numbers of the maps, and the picture of them."""
 
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from toy import write_run
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.maps import MOST_SMALL, maps_of_run, shown_depths
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.pictures.maps import _nice, draw_maps
+from ptyconv_cli.pictures.map_marks import round_length
+from ptyconv_cli.pictures.map_panels import NOT_REFINED
+from ptyconv_cli.pictures.maps import draw_maps
 from ptyconv_cli.results.series import TENSORS
 
 
@@ -132,7 +135,7 @@ def test_a_change_in_one_place_is_seen_there_and_in_its_slice(tmp_path, name):
     assert found[other].change.max() < 1e-6
 
 
-def test_what_no_diffraction_pattern_sees_is_not_shown(tmp_path):
+def test_ambiguities_are_not_shown(tmp_path):
     def plant(tensors):
         tensors["objp"] += 0.2 + 0.01 * np.arange(3)[:, None, None]
         tensors["objp"][:, 0] += 0.001 * np.arange(46)
@@ -242,10 +245,10 @@ def test_across_a_boundary():
     run_dir = runs.DATA / "phaser" / "epie_resize"
     assert interval(run_dir) == (12, 14)
     with pytest.raises(
-        PtyconvError, match=r"between iterations 2 and 14 .* boundary that nothing can be compared across"
+        PtyconvError, match=r"between iterations 2 and 14 .* boundary, across which nothing can be compared"
     ):
         maps_in(run_dir, begin=2)
-    with pytest.raises(PtyconvError, match=r"before iteration 6 .* boundary that nothing can be compared across"):
+    with pytest.raises(PtyconvError, match=r"before iteration 6 .* boundary, across which nothing can be compared"):
         maps_in(run_dir, at=6)
     assert {small.change.shape for small in maps_in(run_dir).small} != {maps_in(run_dir).objects["objp"].change.shape}
 
@@ -264,7 +267,7 @@ def test_the_command(ptyconv, tmp_path):
     result = ptyconv("maps", run_dir, "--device", "cpu")
     assert (result.exit_code, result.output) == (0, f"wrote {run_dir / 'maps.png'}\n")
     with Image.open(run_dir / "maps.png") as picture:
-        assert picture.size == (1920, 1104)
+        assert picture.size == (2016, 1050)
     assert ptyconv("maps", run_dir, "--at", "50", "--from", "20", "-o", tmp_path / "maps.pdf").exit_code == 0
     assert (tmp_path / "maps.pdf").read_bytes().startswith(b"%PDF")
     assert ptyconv("maps", run_dir, "-o", tmp_path / "maps.jpg").exit_code == 2
@@ -289,20 +292,34 @@ def test_what_the_panels_show(drawn):
     found = maps_in(runs.SAMPLE)
     draw_maps(found, "png")
     panels = {axes.get_title(): axes for axes in drawn[0].axes if axes.get_title()}
-    assert list(panels)[:5] == ["Phase", "Amplitude", "Probe intensity", "Scan positions", "By slice"]
-    assert list(panels)[5:] == [f"{small.since} to {small.niter}" for small in found.small]
-    assert np.array_equal(panels["Phase"].images[0].get_array(), found.objects["objp"].change)
-    assert np.array_equal(panels["Amplitude"].images[0].get_array(), found.objects["obja"].change)
-    probe = panels["Probe intensity"].images[0]
+    phase = "Phase change\n0.2 % of the object's contrast"
+    assert list(panels)[:6] == [
+        "Object phase at iteration 120",
+        phase,
+        "Amplitude change\n0.24 % of the object's contrast",
+        "Change of the probe's intensity",
+        "Displacement of the scan positions",
+        "Change by slice",
+    ]
+    assert list(panels)[6:] == [f"{small.since} to {small.niter}" for small in found.small]
+    image, change, amplitude = (panels[title].images[0].get_array() for title in list(panels)[:3])
+    assert np.array_equal(image, found.objects["objp"].image)
+    assert np.array_equal(change, found.objects["objp"].change)
+    assert np.array_equal(amplitude, found.objects["obja"].change)
+    axes = panels["Change of the probe's intensity"]
+    probe = axes.images[0]
+    (left, right), (bottom, top) = np.round(axes.get_xlim()).astype(int), np.round(axes.get_ylim()).astype(int)
+    within = found.intensity[top:bottom, left:right]
+    assert 0.8 * found.intensity.sum() < within.sum() < 0.999 * found.intensity.sum()
     assert np.allclose(probe.get_array(), 100 * found.probe)
     assert probe.norm.vmin == -probe.norm.vmax
     norms = {id(panels[f"{small.since} to {small.niter}"].images[0].norm) for small in found.small}
     assert len(norms) == 1, "small maps are on one scale"
-    profile = panels["By slice"].lines[0].get_xydata()
+    profile = panels["Change by slice"].lines[0].get_xydata()
     assert np.allclose(profile, np.column_stack([[2, 6], found.objects["obja"].by_slice]))
-    bar = panels["Phase"].lines[0].get_xdata()
+    bar = panels[phase].lines[0].get_xdata()
     assert (bar[1] - bar[0]) * found.dx == pytest.approx(2), "2 Å"
-    assert [text.get_text() for text in panels["Phase"].texts] == ["2 Å"]
+    assert [text.get_text() for text in panels[phase].texts] == ["2 Å"]
 
 
 def test_arrows_point_where_positions_went(drawn, tmp_path):
@@ -310,7 +327,7 @@ def test_arrows_point_where_positions_went(drawn, tmp_path):
         tensors["probe_pos_shifts"][37] = [2.0, -1.0]  # down and to the left
 
     draw_maps(maps_in(planted_run(tmp_path / "run", plant)), "png")
-    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Scan positions")
+    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Displacement of the scan positions")
     (arrows,) = [found for found in axes.collections if type(found).__name__ == "Quiver"]
     largest = np.hypot(arrows.U, arrows.V).argmax()
     assert np.allclose([arrows.X[largest], arrows.Y[largest]], [0.25 * 29, 0.25 * 17])
@@ -327,9 +344,10 @@ def test_other_versions(name):
 
 @pytest.mark.parametrize("tensors", [("objp",), ("obja",), ("probe",), ("probe_pos_shifts",)])
 def test_single_tensors(tensors, drawn):
-    draw_maps(maps_in(runs.SAMPLE, tensors), "svg")
-    said = [text.get_text() for axes in drawn[0].axes for text in axes.texts]
-    assert sum("was not asked for" in text for text in said) >= 3
+    found = maps_in(runs.SAMPLE, tensors)
+    draw_maps(found, "svg")
+    titles = {axes.get_title() for axes in drawn[0].axes}
+    assert len([title for title in titles if title and " to " not in title]) == (3 if found.objects else 1)
 
 
 def said_in(figure) -> list[str]:
@@ -341,8 +359,8 @@ def test_nothing_changed(tmp_path, drawn):
     found = maps_in(run_dir)
     assert found.objects["objp"].change.max() == 0
     draw_maps(found, "png")
-    assert said_in(drawn[0]) == ["nothing changed"] * 5
-    assert len(drawn[0].axes) == 5, "no colour bars"
+    assert said_in(drawn[0]) == ["2 Å", *[NOT_REFINED] * 5]
+    assert len(drawn[0].axes) == 6
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -357,7 +375,8 @@ def test_nan(tmp_path, drawn, value, rows):
         f"{name} holds NaN or infinity in the scanned region: where it changed is not known." for name in TENSORS
     ]
     draw_maps(found, "png")
-    assert set(said_in(drawn[0])) == {"no change is finite"}
+    assert set(said_in(drawn[0])) <= {"no change is finite", "no value is finite", "2 Å"}
+    assert said_in(drawn[0]).count("no change is finite") == 5
 
 
 def test_a_probe_that_is_nan_leaves_the_object(tmp_path, drawn):
@@ -368,7 +387,7 @@ def test_a_probe_that_is_nan_leaves_the_object(tmp_path, drawn):
     draw_maps(maps_in(planted_run(tmp_path / "run", plant)), "png")
     assert said_in(drawn[0]).count("no change is finite") == 1
     assert drawn[0].axes[0].images
-    assert "nothing changed" in said_in(drawn[0])  # the positions
+    assert NOT_REFINED in said_in(drawn[0])  # the positions
 
 
 @pytest.mark.parametrize("thickness", [np.nan, np.inf, 0, -4])
@@ -448,7 +467,7 @@ def test_too_little_memory_is_said(ptyconv, tmp_path, monkeypatch):
     monkeypatch.setattr("ptyconv_cli.analysis.maps._object_map", too_large)
     result = ptyconv("maps", runs.SAMPLE, "-o", tmp_path / "maps.png", "--device", "cpu")
     assert result.exit_code == 1
-    assert "too little memory is free" in result.stderr
+    assert "not enough memory" in result.stderr
 
 
 def test_many_positions_and_slices(tmp_path):
@@ -464,7 +483,37 @@ def test_many_positions_and_slices(tmp_path):
     draw_maps(maps_in(tmp_path), "png")
 
 
+def test_the_image_is_that_of_the_later_checkpoint_without_its_plane():
+    found = maps_in(runs.SAMPLE).objects
+    now, _ = runs.stored(runs.SAMPLE / "model_iter0120.hdf5")
+    y, x = np.indices(found["objp"].image.shape)
+    plane = np.stack([np.ones(y.size), y.ravel(), x.ravel()], 1)
+    for name, of_object in found.items():
+        expected = now[name].sum(1).mean(0).ravel()
+        expected = expected - plane @ np.linalg.lstsq(plane, expected, rcond=None)[0]
+        assert np.allclose(of_object.image.ravel(), expected, atol=1e-6)
+        assert of_object.contrast == pytest.approx(np.ptp(np.percentile(expected, (1, 99))), rel=1e-5)
+        assert of_object.relative == pytest.approx(of_object.change.mean() / of_object.contrast)
+
+
+def test_a_run_of_one_slice_has_no_profile(drawn):
+    found = maps_in(runs.SAMPLE)
+    one = {name: replace(of_one, by_slice=of_one.by_slice[:1]) for name, of_one in found.objects.items()}
+    draw_maps(replace(found, objects=one), "png")
+    assert "Change by slice" not in {axes.get_title() for axes in drawn[0].axes}
+
+
+def test_fixed_positions_have_no_panel_of_noise(drawn, tmp_path):
+    def plant(tensors):
+        tensors["probe_pos_shifts"] += np.random.default_rng(0).normal(0, 1e-9, tensors["probe_pos_shifts"].shape)
+        tensors["objp"] *= 1.1
+
+    draw_maps(maps_in(planted_run(tmp_path / "run", plant)), "png")
+    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Displacement of the scan positions")
+    assert [text.get_text() for text in axes.texts] == [NOT_REFINED]
+
+
 def test_round_lengths():
-    assert [_nice(length) for length in (0.3, 1, 1.99, 2, 4.9, 5, 9.99, 10, 0.07)] == pytest.approx(
+    assert [round_length(length) for length in (0.3, 1, 1.99, 2, 4.9, 5, 9.99, 10, 0.07)] == pytest.approx(
         [0.2, 1, 1, 2, 2, 5, 5, 10, 0.05]
     )

@@ -63,17 +63,30 @@ def test_stray_files_change_nothing(sample):
     (sample / "model_iter0030_copy.hdf5").write_text("a copy by hand")
     analysis = analyze_run(sample, device="cpu")
     assert analysis.convergence_iters == expected
-    assert analysis.warnings == ["model_iter0030_copy.hdf5 was left out: its name is not that of a checkpoint."]
+    assert analysis.warnings == [
+        "Not named like a checkpoint, so not used: model_iter0030_copy.hdf5, xmodel_iter0030.hdf5."
+    ]
+    for name in ("model_0080.hdf5", "model_0090.hdf5", "model_0100.h5", ".model_iter0030.hdf5"):
+        (sample / name).write_text("an old name")
+    assert analyze_run(sample, device="cpu").warnings == [
+        "Not named like a checkpoint, so not used: model_0080.hdf5, model_0090.hdf5, model_iter0030_copy.hdf5 and 1 "
+        "more."
+    ]
 
 
 def test_the_iteration_in_the_file_counts(sample):
     expected = changes(sample)
     (sample / "model_iter0010.hdf5").rename(sample / "model_iter0115.hdf5")
-    with pytest.raises(PtyconvError, match=r"model_iter0115.hdf5: holds iteration 10: was it renamed"):
-        analyze_run(sample, device="cpu")
-    analysis = analyze_run(sample, device="cpu", select="model_iter*")
+    analysis = analyze_run(sample, device="cpu")
     assert analysis.convergence_iters == expected
-    assert analysis.warnings == ["model_iter0115.hdf5 holds iteration 10, which counts, not its name."]
+    assert analysis.warnings == ["model_iter0115.hdf5: the file says iteration 10, which is used. Was it renamed?"]
+    (sample / "model_iter0120.hdf5").rename(sample / "model_iter0001.hdf5")
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.convergence_iters == expected
+    assert analysis.warnings == [
+        "2 files give another iteration than their names, which is used: model_iter0115.hdf5 (10), model_iter0001.hdf5 "
+        "(120). Were they renamed?"
+    ]
 
 
 def test_every_uses_multiples_only(sample):
@@ -235,7 +248,7 @@ def spoil(path, name, values):
         ("convergence_iters/probe", np.zeros((2, 3)), "dataset convergence_iters/probe: expected real (n, 2)"),
         ("optimizable_tensors/obj_tilts", np.zeros(3), "dataset optimizable_tensors/obj_tilts: expected real (N, 2)"),
         ("optimizable_tensors/slice_thickness", np.zeros((2, 2)), "expected one real number, found float64 (2, 2)"),
-        ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that is not there"),
+        ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that does not exist"),
     ],
 )
 def test_damage_to_what_is_only_shown_is_a_remark(sample, name, values, said):
@@ -273,7 +286,7 @@ def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
     assert analysis.points["probe"][3].niter == 60
     assert {agreement.compared for agreement in analysis.live_agreement.values()} == {9}
     assert max(a.max_relative_difference for a in analysis.live_agreement.values()) < 1e-6
-    assert "The checkpoints are 10 to 20 iterations apart." in analysis.warnings[0]
+    assert "The checkpoints are 10 to 20 iterations apart, and" in analysis.warnings[0]
 
 
 def test_a_live_record_begins_at_iteration_0():
@@ -308,7 +321,7 @@ def test_a_live_record_of_other_tensors_is_noticed(sample):
     analysis = analyze_run(sample, device="cpu")
     assert analysis.live_agreement["probe"].max_relative_difference == pytest.approx(0.5)
     assert analysis.warnings == [
-        "The engine's live record differs (probe by up to 50.0%): were the checkpoints changed or mixed with others?"
+        "The engine's own record differs (probe by up to 50.0%): were the checkpoints changed or mixed with others?"
     ]
 
 
@@ -348,8 +361,8 @@ def test_nan_is_reported_where_it_begins(tmp_path):
     assert analysis.points["objp_bg"][1].voxels is None
     assert analysis.not_finite == {"objp": [6]}
     assert analysis.warnings == [
-        "objp holds NaN or infinity in the scanned region at iteration 6: how much it changed, to and from there, is "
-        "not known (null in the JSON)."
+        "objp holds NaN or infinity in the scanned region at iteration 6: its changes there are not known (null in "
+        "the JSON)."
     ]
 
 
@@ -392,7 +405,7 @@ def test_devices_that_are_there_are_chosen_and_others_refused(monkeypatch, gpus,
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
     for name, device in chosen.items():
         if device is None:
-            with pytest.raises(PtyconvError, match=r"there is no .* that PyTorch can use here: try --device auto"):
+            with pytest.raises(PtyconvError, match=r"PyTorch finds no device .* here; try --device auto"):
                 choose_device(name)
         else:
             assert str(choose_device(name)) == device

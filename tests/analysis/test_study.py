@@ -83,7 +83,7 @@ def test_results_go_below_another_folder(ptyconv, output_folder, tmp_path):
 def test_a_hypertune_study_is_sorted(ptyconv, tmp_path, sort):
     result = ptyconv("analyze", STUDY, "--no-plot", "-o", tmp_path, "--sort", sort)
     assert result.exit_code == 0, result.output
-    assert "4 collated files were left out: they are the ends of different trials." in result.stdout
+    assert "4 collated files were not used: each is the end of a different trial." in result.stdout
     rows = rows_of(tmp_path / "convergence_study.csv")
     key = {"loss": "loss", "name": "run"}.get(sort, f"{sort}_per_iteration")
     found = [row[key] if sort == "name" else float(row[key]) for row in rows]
@@ -128,7 +128,7 @@ def test_a_single_run_below_is_analyzed_as_if_it_was_named(ptyconv, tmp_path):
 def test_usage_that_makes_no_sense_of_a_study(ptyconv, tmp_path):
     result = ptyconv("analyze", "--chain", runs.DATA / "resume" / "first", STUDY, "-o", tmp_path)
     assert result.exit_code == 2
-    assert "--chain is for one run" in result.stderr
+    assert "--chain FIRST is for one run" in result.stderr
     collated = ptyconv("analyze", runs.DATA / "hypertune" / "collated_only", "-o", tmp_path)
     assert collated.exit_code == 1
     assert "4 collated files (model_error_…)" in collated.stderr
@@ -165,7 +165,7 @@ def test_ls_says_what_is_there(ptyconv, output_folder):
         f"{output_folder}: 3 runs",
         "run                      format          files  iterations  object (px)   dx (Å)",
         "b                        PtyRAD 1.0.0        3      2 to 6  2×3×22×26     0.2500",
-        "  model_iter0004_copy.hdf5: its name is not that of a checkpoint",
+        "  not named like a checkpoint, so not used: model_iter0004_copy.hdf5",
         "  model_iter0008.hdf5: is empty (0 bytes)",
         "deeper/down/a            PtyRAD 1.0.0        3      2 to 6  2×3×22×26     0.2500",
         "single                   PtyRAD 1.0.0        1      2 to 2  2×3×22×26     0.2500",
@@ -199,7 +199,7 @@ def test_ls_reads_no_tensor(ptyconv, monkeypatch):
 def test_ls_of_collated_files_and_of_nothing(ptyconv, tmp_path):
     collated = ptyconv("ls", runs.DATA / "hypertune" / "collated_only")
     assert collated.exit_code == 0
-    assert collated.stdout.endswith("0 runs, 4 collated files (ends of different trials)\n")
+    assert collated.stdout.endswith("0 runs, 4 collated files (the ends of different trials)\n")
     nothing = ptyconv("ls", tmp_path)
     assert nothing.exit_code == 1
     assert nothing.stderr.startswith(f"Error: {tmp_path}: holds no checkpoint (model_iterNNNN.hdf5")

@@ -7,9 +7,10 @@ from contextlib import suppress
 import h5py
 import pytest
 import runs
-from toy import ToyModel, write_hdf5
+from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.reading import read_results
 
@@ -33,7 +34,7 @@ def test_a_resumed_run_follows_its_parent(chain, name):
     assert [c.file for c in analysis.checkpoints][4:6] == ["../first/model_iter0010.hdf5", "model_iter0002.hdf5"]
     (boundary,) = analysis.boundaries
     assert boundary.niter == 10
-    assert boundary.difference == "the scan positions (crop_pos) are others"
+    assert boundary.difference == "the scan positions (crop_pos) differ"
     assert any("no change is computed across" in warning for warning in analysis.warnings)
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 19))
     assert dict(analysis.engine.loss)[11] == second.engine.loss[0][1]
@@ -103,7 +104,7 @@ def test_a_change_across_a_boundary_of_one_geometry_is_like_any_other(tmp_path):
     assert analysis.aligned_points == straight.aligned_points
     assert analysis.trajectories == straight.trajectories
     assert [(boundary.niter, boundary.what, boundary.difference) for boundary in analysis.boundaries] == [
-        (6, "b goes on from a", "")
+        (6, "run b continues a", "")
     ]
     assert not any("across" in warning for warning in analysis.warnings)
 
@@ -114,7 +115,7 @@ def test_what_comes_after_the_parent_is_left_out(tmp_path, chain):
     analysis = analyze_run(second, chain=[first] if chain == "explicit" else "auto", device="cpu")
     assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10]
     assert [(file.file, file.niter) for file in analysis.left_out] == [("../a/model_iter0006.hdf5", 6)]
-    assert any("a: what comes after iteration 4 was left out" in warning for warning in analysis.warnings)
+    assert any("a: iterations after 4 were left out" in warning for warning in analysis.warnings)
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 11))
     assert dict(analysis.engine.loss)[5] == pytest.approx(2)
 
@@ -133,7 +134,7 @@ def test_renamed_folders_are_found_by_what_is_in_them(tmp_path):
         file.attrs["provenance_json"] = provenance("of another/model_iter0006.hdf5")
     analysis = analyze_run(second, chain="auto", device="cpu")
     assert len(analysis.checkpoints) == 3
-    said = "b was resumed from output/a/model_iter0006.hdf5, which is not found beside it."
+    said = "b was resumed from output/a/model_iter0006.hdf5, which was not found beside it."
     assert said in analysis.warnings
 
 
@@ -151,10 +152,61 @@ def test_old_versions_are_found_by_name(tmp_path):
 
 def test_runs_that_say_nothing_of_each_other_are_joined_as_asked(tmp_path):
     first, second = write_chain(tmp_path)
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance_json"] = provenance(f"b/{path.name}")
     analysis = analyze_run(first, chain=[second], device="cpu")
     assert [c.niter for c in analysis.checkpoints] == [2, 4, 6, 8, 10, 12]
-    said = "a names no run it was resumed from. As asked, it is joined to the last checkpoint of b."
+    said = "a doesn't say that it was resumed. As asked, it is joined to the last checkpoint of b."
     assert said in analysis.warnings
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_chain_in_the_wrong_order_is_refused(ptyconv, tmp_path, by_name):
+    first, second = write_chain(tmp_path)
+    for path in [*first.iterdir(), *second.iterdir()] if by_name else []:
+        with h5py.File(path, "r+") as file:
+            del file.attrs["provenance_json"]
+            if path.parent == second:
+                file["params/init_params/obj_params"] = "output/a/model_iter0006.hdf5"
+    result = ptyconv("analyze", "--chain", second, first, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    said = f"{second}: was resumed from {first}, so it must come after it: --chain {first} {second}"
+    assert result.stderr == f"Error: {said}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_resumed_run_says_so(ptyconv, tmp_path):
+    first, second = write_chain(tmp_path)
+    said = "\nThis run was resumed from a/model_iter0006.hdf5.\n"
+    command = f"To see both runs on one axis:\n  ptyconv analyze --chain auto {second}\n"
+    result = ptyconv("analyze", second, "-o", tmp_path / "out" / "b", "--no-plot")
+    assert said + command in result.stdout
+    assert ptyconv("analyze", *command.split()[-3:], "-o", tmp_path / "out" / "b", "--no-plot").exit_code == 0
+    for quiet in (["-q", second], ["--chain", "auto", second], ["--chain", first, second], [first]):
+        assert "resumed from" not in ptyconv("analyze", *quiet, "-o", tmp_path / "out" / "c", "--no-plot").output
+    study = ptyconv("analyze", tmp_path, "-o", tmp_path / "out", "--no-plot")
+    assert (
+        "1 of these runs was resumed from a run beside it.\nTo put such runs on one axis: --chain auto\n"
+        in study.stdout
+    )
+    first.rename(tmp_path.parent / "elsewhere")
+    result = ptyconv("analyze", second, "-o", tmp_path / "out" / "b", "--no-plot")
+    assert said + "Its folder was not found beside this one.\n" in result.stdout
+    assert f"ptyconv analyze --chain FIRST {second}\n" in result.stdout
+
+
+def test_to_say_so_costs_one_look_into_a_run_that_was_not_resumed(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", [2, 4, 6])
+    opened = []
+
+    def opening(path):
+        opened.append(path.name)
+        return open_checkpoint(path)
+
+    monkeypatch.setattr("ptyconv_cli.checkpoints.parents.open_checkpoint", opening)
+    analyze_run(tmp_path / "run", device="cpu")
+    assert opened == ["model_iter0002.hdf5"]
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"obj": 3}', '{"obj": [3]}', '{"obj": [{"run_name": 3}]}', "[" * 10000])
@@ -193,20 +245,20 @@ def test_chains_are_asked_for_in_words_that_are_understood(ptyconv):
         analyze_run(RESUMED, chain=[RESUME / "nothing"], device="cpu")
     result = ptyconv("analyze", FIRST, RESUMED)
     assert result.exit_code == 2
-    assert "of several that go on from one another: --chain FIRST SECOND" in result.stderr
+    assert "to join runs that were resumed: --chain FIRST SECOND" in result.stderr
 
 
 def test_the_command_line_marks_boundaries(ptyconv, tmp_path):
     result = ptyconv("analyze", "--chain", FIRST, RESUMED, "-o", tmp_path)
     assert result.exit_code == 0
     assert "resumed: 9 checkpoints, iterations 2 to 18\n" in result.stdout
-    assert "after 10 resumed goes on from first (not compared across)\n" in result.stdout
+    assert "run boundary after 10: run resumed continues first (not compared across)\n" in result.stdout
     report = json.loads((tmp_path / "convergence_report.json").read_text())
     assert report["seams"] == [
         {
             "niter": 10,
-            "what": "resumed goes on from first",
-            "difference": "the scan positions (crop_pos) are others",
+            "what": "run resumed continues first",
+            "difference": "the scan positions (crop_pos) differ",
         }
     ]
     results = read_results(tmp_path)

@@ -108,8 +108,11 @@ NOT_READ = {
         lambda path: edit(path, OBJP, lambda file, name: file.create_group(name + 64 * "/g")),
         "no tensor objp",
     ),
-    "nowhere": (lambda path: edit(path, OBJP, put(h5py.SoftLink("/nowhere"))), "a link to something that is not there"),
-    "circle": (lambda path: edit(path, OBJP, in_a_circle), "optimizable_tensors/objp is a link that leads in a circle"),
+    "nowhere": (
+        lambda path: edit(path, OBJP, put(h5py.SoftLink("/nowhere"))),
+        "a link to something that does not exist",
+    ),
+    "circle": (lambda path: edit(path, OBJP, in_a_circle), "optimizable_tensors/objp is a link in a circle"),
     "other file": (
         lambda path: edit(path, OBJP, put(h5py.ExternalLink("x", "/y"))),
         "a link to another file, which is not",
@@ -120,15 +123,15 @@ NOT_READ = {
     ),
     "external": (lambda path: edit(path, OBJP, external_storage), "its numbers are in other files, which are not read"),
     "virtual": (lambda path: edit(path, OBJP, virtual), "its numbers are in other files, which are not read"),
-    "10 TB": (lambda path: edit(path, OBJP, ten_terabytes), "needs 8960000000000 bytes, of which the file holds 0"),
+    "10 TB": (lambda path: edit(path, OBJP, ten_terabytes), "needs 8960000000000 bytes, but the file holds 0 of it"),
     "10 TB zip": (
         lambda path: edit(path, OBJP, ten_terabytes_compressed),
-        "needs 8960000000000 bytes, of which the file",
+        "needs 8960000000000 bytes, but the file holds",
     ),
-    "odd numbers": (lambda path: edit(path, OBJP, odd_numbers), "its numbers are of no ordinary kind"),
-    "dangling": (lambda path: (path.unlink(), path.symlink_to("gone")), "is a link to a file that is not there"),
+    "odd numbers": (lambda path: edit(path, OBJP, odd_numbers), "its numbers have an unusual format"),
+    "dangling": (lambda path: (path.unlink(), path.symlink_to("gone")), "is a link to a file that does not exist"),
     "folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
-    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a file with content of its own"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a regular file"),
     "forbidden": (lambda path: path.chmod(0), "cannot be read (Permission denied)"),
 }
 
@@ -232,14 +235,12 @@ def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, mon
 
     monkeypatch.setattr("ptyconv_cli.checkpoints.chain.read_headers", then_rewrite)
     analysis = analyze_run(sample, device="cpu")
-    assert [(file.file, file.reason) for file in analysis.left_out] == [
-        (MIDDLE, "was written again while it was analyzed")
-    ]
+    assert [(file.file, file.reason) for file in analysis.left_out] == [(MIDDLE, "was rewritten during the analysis")]
     values = dict(analysis.convergence_iters["objp_fg"])
     assert 60 not in values
     assert values[120] == dict(whole["objp_fg"])[120]
     shutil.copyfile(runs.SAMPLE / MIDDLE, sample / MIDDLE)
-    with pytest.raises(PtyconvError, match="was written again"):
+    with pytest.raises(PtyconvError, match="was rewritten during"):
         analyze_run(sample, device="cpu", strict=True)
 
 
@@ -248,9 +249,9 @@ def test_a_file_that_changes_while_it_is_analyzed_is_left_out(sample, whole, mon
     [
         (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
         ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
-        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) are others"),
-        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history is another one"),
-        ("niter", 110, "it holds iteration 110 as model_iter0110.hdf5 does"),
+        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) differ"),
+        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history differs"),
+        ("niter", 110, "it holds iteration 110, and so does model_iter0110.hdf5"),
     ],
 )
 def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
@@ -258,7 +259,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     result = ptyconv("analyze", sample, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        f"\n{sample}: its checkpoints are of 2 runs:\n"
+        f"\n{sample}: its checkpoints belong to 2 runs:\n"
         "  1: model_iter0010.hdf5, …, model_iter0110.hdf5 (11 files)\n"
         f"  2: model_iter0120.hdf5: {why}\n"
     )
@@ -266,7 +267,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     assert (tmp_path / "out" / "run1" / "convergence_iters.json").exists()
     checked = ptyconv("check", sample)
     assert checked.exit_code == 1
-    assert "Choose a run with --select 1" in checked.stderr
+    assert "Choose a run by its number, such as\n--select 1" in checked.stderr
     expected = {key: curve[:-1] for key, curve in whole.items()}
     for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
         found = analyze_run(sample, device="cpu", select=select)
@@ -303,16 +304,79 @@ def test_two_runs_in_one_folder_are_told_apart():
     assert [checkpoint.niter for checkpoint in second.checkpoints] == [8, 10]
     with pytest.raises(PtyconvError, match="there is no run 3"):
         analyze_run(mixed, device="cpu", select="3")
-    with pytest.raises(PtyconvError, match=r"no checkpoint matches --select '\*\.h5'; model_iter0002.hdf5 is one"):
+    with pytest.raises(
+        PtyconvError, match=r"no checkpoint matches --select '\*\.h5'; names are like model_iter0002.hdf5"
+    ):
         analyze_run(mixed, device="cpu", select="*.h5")
 
 
-def test_a_copy_of_a_checkpoint_is_not_a_step(sample):
-    shutil.copy(sample / "model_iter0020.hdf5", sample / "model_iter0015.hdf5")
-    with pytest.raises(
-        PtyconvError, match=r"2: model_iter0015.hdf5: it holds iteration 20 as model_iter0020.hdf5 does"
-    ):
+@pytest.mark.parametrize("with_loss", [True, False])
+def test_a_copy_of_a_checkpoint_is_not_a_step(ptyconv, sample, whole, with_loss):
+    original, copy = sample / "model_iter0020.hdf5", sample / "model_iter0015.hdf5"
+    if not with_loss:
+        edit(original, "loss_iters", lambda *_: None)
+    shutil.copy(original, copy)
+    analysis = analyze_run(sample, device="cpu")
+    assert analysis.convergence_iters == whole
+    reason = "is a copy of model_iter0020.hdf5 (the same iteration 20 of the same run)"
+    assert [(file.file, file.reason) for file in analysis.left_out] == [("model_iter0015.hdf5", reason)]
+    assert f"model_iter0015.hdf5 was left out: {reason}." in analysis.warnings
+    assert analyze_run(sample, device="cpu", strict=True).convergence_iters == whole
+    # Of another run, or with other content, it is no copy.
+    edit(copy, "loss_iters" if with_loss else OBJP, put(np.array([[n, 0.5] for n in range(1, 21)])))
+    if not with_loss:
+        edit(copy, OBJP, put(np.zeros((1, 2, 56, 60), "f4")))
+    why = "the loss history differs" if with_loss else "it holds iteration 20, and so does model_iter0020.hdf5"
+    with pytest.raises(PtyconvError, match=f"2: model_iter0015.hdf5: {why}"):
         analyze_run(sample, device="cpu")
+
+
+def test_ls_of_a_folder_with_a_copy(ptyconv, tmp_path):
+    write_run(tmp_path / "run", [2, 4])
+    shutil.copy(tmp_path / "run" / "model_iter0002.hdf5", tmp_path / "run" / "model_iter0006.hdf5")
+    lines = ptyconv("ls", tmp_path).stdout.splitlines()
+    assert lines[2].split()[:7] == ["run", "PtyRAD", "1.0.0", "2", "2", "to", "4"]
+    assert lines[3:] == [
+        "  model_iter0006.hdf5: is a copy of model_iter0002.hdf5 (the same iteration 2 of",
+        "    the same run)",
+    ]
+
+
+def test_the_parent_may_be_among_copies(tmp_path):
+    """The file that a resumed run names is the one that is kept."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for run in (first, second):
+        write_run(run, [2, 4])
+    shutil.move(first / "model_iter0004.hdf5", first / "model_iter0009.hdf5")
+    shutil.copy(first / "model_iter0009.hdf5", first / "model_iter0004.hdf5")
+    for path in second.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["params/init_params/obj_params"] = "first/model_iter0009.hdf5"
+            file["loss_iters"][:, 1] += 1
+    analysis = analyze_run(second, chain="auto", device="cpu")
+    assert [c.file for c in analysis.checkpoints][:2] == [f"../first/model_iter000{n}.hdf5" for n in (2, 9)]
+
+
+def test_what_is_said_of_many_files_is_said_once(sample):
+    for niter in range(10, 60, 10):
+        with h5py.File(sample / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            del file["loss_iters"]
+    for niter in range(70, 130, 10):
+        with h5py.File(sample / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            del file["optimizable_tensors/slice_thickness"]
+            file["optimizable_tensors/slice_thickness"] = np.zeros((2, 2))
+    for niter in (20, 40):
+        os.truncate(sample / f"model_iter{niter:04d}.hdf5", 0)
+    some, others = (f"model_iter{niter:04d}.hdf5" for niter in (10, 70))
+    assert analyze_run(sample, device="cpu").warnings[:3] == [
+        f"3 files ({some}, model_iter0030.hdf5, model_iter0050.hdf5) have no loss history, by which files of another "
+        "run would be noticed.",
+        f"6 files, such as {sample / others}: dataset optimizable_tensors/slice_thickness: expected one real number, "
+        "found float64 (2, 2). It is left out.",
+        "2 files were left out (model_iter0020.hdf5, model_iter0040.hdf5): is empty (0 bytes). The changes at "
+        "iterations 30, 50 are over longer intervals.",
+    ]
+    assert len(analyze_run(sample, device="cpu").warnings) == 4
 
 
 def flat(model, **tensors):
@@ -366,7 +430,7 @@ def test_too_little_memory_on_the_way(sample, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("ptyconv_cli.analysis.walk.tensor_changes", too_large)
-    with pytest.raises(PtyconvError, match=r"cpu: too little memory is free; try fewer tensors \(-t\)"):
+    with pytest.raises(PtyconvError, match=r"cpu: not enough memory; try fewer tensors \(-t\)"):
         analyze_run(sample, device="cpu")
 
 
@@ -377,7 +441,7 @@ def test_names_do_not_steer_the_terminal(ptyconv, sample, tmp_path):
     evil = sample.rename(tmp_path / "run\x1b[2J\n")
     result = ptyconv("analyze", evil)
     assert result.exit_code == 0
-    assert "model_iter0010?[31m?.hdf5 was left out" in " ".join(result.stderr.split())
+    assert "so not used: model_iter0010?[31m?.hdf5." in " ".join(result.stderr.split())
     refused = ptyconv("analyze", evil, "--select", "x\x1b[2J")
     for text in (result.stdout, result.stderr, refused.stderr):
         assert text
@@ -402,7 +466,7 @@ def test_a_file_system_without_locks(sample, whole, monkeypatch):
     analysis = analyze_run(sample, device="cpu")
     assert analysis.convergence_iters == whole
     assert {"locking": "best-effort"} in opened
-    assert [warning[:53] for warning in analysis.warnings] == ["The file system of this folder has no locks, so files"]
+    assert [warning[:48] for warning in analysis.warnings] == ["This folder's file system has no locks, so files"]
     assert errno.ENOLCK in hdf5.NO_LOCKS
 
 
@@ -495,9 +559,9 @@ def test_a_file_without_a_loss_does_not_hide_another_run(sample):
     with h5py.File(sample / "model_iter0110.hdf5", "r+") as file:
         del file["loss_iters"]
     edit(sample / NEWEST, "loss_iters", put(np.array([[n, 0.5] for n in range(1, 121)])))
-    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history differs"):
         analyze_run(sample, device="cpu")
-    said = "model_iter0110.hdf5 has no loss history, by which files of other runs are told apart."
+    said = "model_iter0110.hdf5 has no loss history, by which files of another run would be noticed."
     assert said in analyze_run(sample, device="cpu", select="1").warnings
 
 
@@ -505,7 +569,7 @@ def test_a_later_loss_is_no_shorter(sample):
     with h5py.File(sample / NEWEST) as file:
         loss = file["loss_iters"][:50]
     edit(sample / NEWEST, "loss_iters", put(loss))
-    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history is another one"):
+    with pytest.raises(PtyconvError, match=r"2: model_iter0120.hdf5: the loss history differs"):
         analyze_run(sample, device="cpu")
 
 
@@ -547,7 +611,7 @@ def test_a_small_file_that_holds_too_many_positions(sample):
     edit(sample / MIDDLE, "model_attributes/crop_pos", lambda file, name: file.create_dataset(name, **packed))
     assert (sample / MIDDLE).stat().st_size < size + zeros.nbytes / 500
     (left_out,) = analyze_run(sample, device="cpu").left_out
-    assert left_out.reason == "dataset model_attributes/crop_pos: (10000000, 2) is more than any run needs"
+    assert left_out.reason == "dataset model_attributes/crop_pos: (10000000, 2) is larger than any run needs"
 
 
 def test_nan_in_the_first_checkpoint_is_reported(sample):

@@ -62,7 +62,10 @@ def test_every_real_run(folder, points, boundaries):
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
-        ("hypertune/collated_only/hypertune_TPESampler_loss", "4 collated files .* last snapshots of different trials"),
+        (
+            "hypertune/collated_only/hypertune_TPESampler_loss",
+            "4 collated files .* last checkpoints of different trials",
+        ),
         ("hypertune/collated_and_trials/hypertune_TPESampler_loss", "its subfolders do: t0000_"),
     ],
 )
@@ -212,7 +215,7 @@ def test_pixels_that_are_not_square_are_said(lsqml):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("type", "something else", "is no checkpoint of phaser"),
+        ("type", "something else", "is not a checkpoint of phaser"),
         ("object/sampling", np.array([0.3, np.nan]), "the pixel size object/sampling is"),
         ("object/data", np.zeros((4, 4), "c8"), r"object/data: expected complex \(z, y, x\), found complex64 \(4, 4\)"),
         ("scan/data", np.full((12, 14, 2), np.nan), "positions lie outside any object"),
@@ -306,7 +309,7 @@ def test_the_readers_example_in_the_readme_reads(plugged_in, tmp_path):
     ("source", "said"),
     [
         ("import nothing_of_this_name", "the reader my_engine of my-package cannot be used .ModuleNotFoundError"),
-        ("FILES = ('*_*.npz',)\ndef open_checkpoint(path): pass", "its FILES must be names with one star each"),
+        ("FILES = ('*_*.npz',)\ndef open_checkpoint(path): pass", "its FILES must be file names with one star each"),
         ("FILES = ('step_*.npz',)", "AttributeError"),
     ],
 )
@@ -404,7 +407,7 @@ def test_an_engine_that_ran_for_longer_than_the_run_is_no_engine(lsqml):
 
 def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
     write_run(lsqml, [1, 3, 5])
-    with pytest.raises(SeveralRuns, match="phaser wrote it, not PtyRAD"):
+    with pytest.raises(SeveralRuns, match="it was written by phaser, not PtyRAD"):
         analyze_run(lsqml, device="cpu")
 
 

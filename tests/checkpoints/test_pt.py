@@ -103,7 +103,7 @@ def truncated() -> bytes:
 @pytest.mark.parametrize("content", [legacy_pickle, stray_zip, truncated, bytes, lambda: b"text"])
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "file.pt").write_bytes(content())
-    with pytest.raises(CheckpointError, match=r"file\.pt: (is no \.pt file as PtyRAD|PyTorch cannot read the file)"):
+    with pytest.raises(CheckpointError, match=r"file\.pt: (is not a \.pt file as PtyRAD|PyTorch cannot read the file)"):
         PtTree(tmp_path / "file.pt")
 
 
@@ -168,7 +168,7 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
     path = tmp_path / "model_iter0002.pt"
     write_pt(path, ToyModel(), 2)
     repack(path, compressed)
-    with pytest.raises(CheckpointError, match=r"is no .pt file as PtyRAD writes them \(packed otherwise\)"):
+    with pytest.raises(CheckpointError, match=r"is not a .pt file as PtyRAD writes them \(it is compressed\)"):
         PtTree(path)
 
 
@@ -176,7 +176,7 @@ def test_a_shape_larger_than_its_numbers_is_refused(tmp_path):
     """A view that repeats one number needs no room in the file, and any amount of memory when it is read."""
     path = tmp_path / "model_iter0002.pt"
     torch.save({"a": torch.zeros(1).expand(10**12)}, path)
-    with pytest.raises(CheckpointError, match=r"a: its shape \(1000000000000,\) is more than the file holds"):
+    with pytest.raises(CheckpointError, match=r"a: its shape \(1000000000000,\) exceeds what the file holds"):
         PtTree(path).find("a")
 
 
@@ -187,5 +187,5 @@ def test_a_flipped_bit_in_the_description_of_tensors_is_noticed(tmp_path):
     place = content.index(b"probe_pos_shifts")
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="or not a whole one"):
+    with pytest.raises(CheckpointError, match="or is incomplete"):
         PtTree(path)

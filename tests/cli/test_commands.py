@@ -20,7 +20,7 @@ from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.series import SERIES
 
 PICTURES = {"convergence.png", "trajectory.png"}
-OUTPUTS = {"convergence_iters.json", "convergence_report.json"} | PICTURES
+OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.csv"} | PICTURES
 
 
 def names(folder):
@@ -128,7 +128,7 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-aligned")
     assert names(tmp_path) == OUTPUTS - {"trajectory.png"}
     assert "aligned" not in result.output
-    assert "taken out" not in result.output
+    assert "removed" not in result.output
     report = strict_json(tmp_path / "convergence_report.json")
     assert report["aligned"] == {"series": {}, "taken_out": {}}
     assert report["trajectories"] == {}
@@ -143,14 +143,15 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     assert again.stderr == f"Error: {tmp_path}: holds no trajectory; {said}\n"
 
 
-def test_the_summary_says_what_was_taken_out(ptyconv, tmp_path):
+def test_the_summary_says_what_was_removed(ptyconv, tmp_path):
     lines = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot").stdout.splitlines()
     assert max(len(line) for line in lines if "/" not in line or "rad" in line) <= 80
     aligned = lines[next(k for k, line in enumerate(lines) if line.startswith("aligned change")) :]
     assert [line.split()[0] for line in aligned[1:7]] == [series.key for series in SERIES]
     assert float(aligned[4].split()[3]) == pytest.approx(1.94e-4, rel=5e-3)
     removed = aligned[8:13]
-    assert " ".join(removed[0].split()) == "taken out at 120 share because no diffraction pattern can see it"
+    said = "removed at 120 fraction ambiguities that the data cannot constrain"
+    assert " ".join(removed[0].split()) == said
     assert removed[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
 
 
@@ -177,7 +178,7 @@ def test_summary_fits_80_columns(ptyconv, tmp_path, monkeypatch):
     first, last, ratio = map(float, table[4].split()[2:5])
     assert (first, last) == pytest.approx((engine[12], engine[120]), rel=5e-3)
     assert ratio == pytest.approx(engine[120] / engine[12], rel=5e-3)
-    assert "The engine's live record agrees within" in result.output
+    assert "Matches the engine's own record (largest relative difference" in result.output
     assert "wrote out/convergence_iters.json" in result.output
 
 
@@ -239,11 +240,11 @@ def broken(tmp_path):
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
         ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
-        ("shape", [], "{}: its checkpoints are of 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
+        ("shape", [], "{}: its checkpoints belong to 2 runs:\n  1: model_iter0002.hdf5\n  2: model_iter0004.hdf5: the"),
         (
             "shape",
             ["--select", "1"],
-            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: is of run 2, not 1); a change needs",
+            "{}: holds 1 checkpoint that can be used (model_iter0004.hdf5: belongs to run 2, not 1); a change needs",
         ),
         ("two", ["--every", 4], "{}: holds 1 checkpoint at multiples of 4 iterations; a change needs"),
         (
@@ -307,7 +308,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, t
 def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
     before = {path: path.read_bytes() for path in tmp_path.glob("*.*[a-z]") if path.is_file()}
-    assert len(before) == 2
+    assert len(before) == 3
     calls = []
 
     def full_disk(_):
@@ -338,9 +339,10 @@ def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
         file["convergence_iters/probe"][5, 1] *= 2
-    assert "live record differs by up to 5.0e-01 relative" in ptyconv("analyze", run_dir, "--no-plot").stdout
+    said = "\nDoes not match the engine's own record (largest relative difference 5.0e-01).\n"
+    assert said in ptyconv("analyze", run_dir, "--no-plot").stdout
     result = ptyconv("analyze", run_dir, "--no-plot", "--every", 30)
-    assert "The engine's live record is over other intervals or percentiles: not compared." in result.stdout
+    assert "Not compared with the engine's own record: its intervals or percentiles differ.\n" in result.stdout
 
 
 def test_two_checkpoints_have_one_change_and_no_ratio(ptyconv, tmp_path):

@@ -1,7 +1,9 @@
 """Several runs in one picture: names, panels, axes."""
 
 import itertools
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,10 +16,14 @@ from PIL import Image
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.cli.outputs import write_outputs
+from ptyconv_cli.pictures.across import check_times, seconds_at
 from ptyconv_cli.pictures.comparison import draw_comparison
-from ptyconv_cli.pictures.comparison_panels import SHOWN, check_times, chosen, comparison, labels_of, seconds_at
-from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
+from ptyconv_cli.pictures.differences import data_that_differ, rates_that_differ
+from ptyconv_cli.pictures.panels import SHOWN, PlotOptions, chosen
+from ptyconv_cli.results.history import EngineHistories, Point
 from ptyconv_cli.results.reading import read_results
+from ptyconv_cli.results.run_analysis import Results
 
 PER_ITERATION = PlotOptions(per_iteration=True)
 
@@ -97,20 +103,27 @@ def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, an
     assert result.stdout == f"wrote {tmp_path / 'both.png'}\n"
     (figure,) = drawn
     panels = panels_of(figure)
-    assert list(panels)[:3] == [
+    assert list(panels) == [
         "Loss",
-        "Object amplitude, background (aligned)",
-        "Object amplitude, foreground (aligned)",
+        "Object amplitude (aligned)",
+        "Object phase (aligned)",
+        "Probe intensity (aligned)",
+        "Scan positions (aligned)",
     ]
-    assert len(panels) == 7
-    for name, curve in zip(names, curves(panels["Object phase, foreground (aligned)"]), strict=True):
-        points = analyze_run(runs.ALL[name], device="cpu").aligned_points["objp_fg"]
-        assert np.array_equal(curve, [(p.niter, p.value / (p.niter - p.since)) for p in points])
+    found = iter(panels["Object phase (aligned)"].lines)
+    for name in names:
+        for key in ("objp_bg", "objp_fg"):
+            points = analyze_run(runs.ALL[name], device="cpu").aligned_points[key]
+            line = next(found)
+            assert np.array_equal(line.get_xydata(), [(p.niter, p.value / (p.niter - p.since)) for p in points])
+            assert (line.get_markerfacecolor() == "white") is (key == "objp_bg")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        "constant (drifting since 60)",
-        "cosine (rising since 72)",
+        "constant (drifting since 60; learning rate 0.0005)",
+        "cosine (rising since 72; learning rate 0.0005 to 8.57e-08)",
     ]
+    said = [text.get_text() for text in figure.texts]
+    assert "The runs differ in slices (3, 2): their losses are not comparable." in said
     colours = [{line.get_color() for line in axes.lines} for axes in panels.values()]
     assert all(of_one == colours[0] and len(of_one) == 2 for of_one in colours)
 
@@ -120,11 +133,12 @@ def test_over_time_are_the_seconds_that_the_engine_recorded(ptyconv, analyzed, d
     with h5py.File(max(runs.ALL["constant_lr"].glob("*.hdf5"))) as file:
         seconds, loss = file["iter_times"][()], file["loss_iters"][:, 1]
     panels = panels_of(drawn[0])
-    assert list(panels) == ["Loss", "Probe intensity (aligned)"]
-    (curve,) = curves(panels["Loss"])
+    assert list(panels) == ["Loss", "Probe intensity"]
+    curve = next(curve for curve in curves(panels["Loss"]) if len(curve) == len(loss))
     assert np.allclose(curve, np.column_stack([np.cumsum(seconds), loss]), rtol=1e-12)
-    (curve,) = curves(panels["Probe intensity (aligned)"])
-    assert np.allclose(curve[:, 0], [seconds[:niter].sum() for niter in range(12, 121, 6)], rtol=1e-12)
+    raw, _, aligned = curves(panels["Probe intensity"])[:3]
+    for curve in (raw, aligned):
+        assert np.allclose(curve[:, 0], [seconds[:niter].sum() for niter in range(12, 121, 6)], rtol=1e-12)
     assert panels["Loss"].get_xlabel() == "compute time (s)"
 
 
@@ -133,7 +147,7 @@ def test_phaser_counts_seconds_from_the_start():
     analysis = analyze_run(run_dir, device="cpu")
     with h5py.File(run_dir / "iter014.h5") as file:
         recorded = dict(zip(file["progress/time/iters"][()] + 1, file["progress/time/values"][()], strict=True))
-    assert seconds_at([(14, 0.0), (4, 0.0)], analysis.results) == [recorded[14], recorded[4]]
+    assert seconds_at([14, 4], analysis.results) == [recorded[14], recorded[4]]
     assert [niter for niter, _ in analysis.engine.seconds] == list(range(1, 15))
 
 
@@ -168,11 +182,11 @@ def test_one_run_without_aligned_changes_makes_all_raw(analyzed):
 def test_a_run_that_lacks_a_series_has_no_line(tmp_path, analyzed):
     write_outputs(analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu"), tmp_path, pictures=False)
     found = {"phase alone": read_results(tmp_path), "all": read_results(analyzed / "constant_lr")}
-    probe, phase = comparison(found, ["probe", "objp_fg"], PER_ITERATION)
+    phase, probe = comparison(found, ["probe", "objp_fg"], PER_ITERATION)
     assert [line.label for line in probe.lines] == ["all"]
     assert [line.label for line in phase.lines] == ["phase alone", "all"]
     (panel,) = comparison({"phase alone": found["phase alone"]}, ["probe"], PER_ITERATION)
-    assert panel.empty == "probe was not analyzed"
+    assert panel.empty == "probe: not analyzed"
 
 
 def test_zeros_are_marked(analyzed, drawn):
@@ -234,14 +248,75 @@ def test_it_goes_into_the_current_folder(ptyconv, analyzed, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert ptyconv("plot", analyzed / "constant_lr", analyzed / "cosine_lr").stdout == "wrote comparison.png\n"
     with Image.open(tmp_path / "comparison.png") as picture:
-        assert picture.width == 1920
+        assert picture.width == 1440
 
 
 def test_labels(ptyconv, analyzed, drawn, tmp_path):
     paths = [analyzed / "constant_lr", analyzed / "cosine_lr"]
     ptyconv("plot", *paths, "--label", "steady", "--label", "fading", "-o", tmp_path / "x.png")
     names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert names == ["steady (drifting since 60)", "fading (rising since 72)"]
+    assert [name.split(" (")[0] for name in names] == ["steady", "fading"]
+
+
+def test_one_run_is_drawn_as_in_the_dashboard(ptyconv, analyzed, drawn, tmp_path):
+    """Raw and aligned, under the same name."""
+    ptyconv("plot", analyzed / "constant_lr", "--series", "objp", "--linear", "-o", tmp_path / "talk.pdf")
+    (figure,) = drawn
+    assert figure.get_suptitle() == "constant_lr: change between checkpoints up to iteration 120"
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylabel() == "change in 6 iterations (rad)"
+    assert axes.yaxis.label.get_fontsize() >= 14
+    assert "raw" in " ".join(text.get_text() for text in axes.get_legend().get_texts())
+    ptyconv("plot", analyzed / "constant_lr", "--series", "objp", "--per-iteration", "-o", tmp_path / "talk.pdf")
+    assert drawn[1].axes[0].get_ylabel() == "change per iteration (rad)"
+    ptyconv("plot", analyzed / "constant_lr", "--series", "objp", "--label", "mine", "-o", tmp_path / "talk.pdf")
+    assert drawn[2].get_suptitle().startswith("mine: ")
+
+
+def results_with(rates=None, **shapes) -> Results:
+    rates = {tensor: [(1, first), (9, last)] for tensor, (first, last) in (rates or {}).items()}
+    return Results("run", {}, EngineHistories(learning_rates=rates), shapes=shapes)
+
+
+def test_learning_rates_that_differ_are_said():
+    same, other, fading = (results_with({"objp": (1e-3, last), "probe": (rate, last)}) for rate, last in RATES)
+    assert rates_that_differ({"a": same, "b": same}) == {"a": "", "b": ""}
+    assert rates_that_differ({"a": same, "b": other}) == {
+        "a": "learning rate: probe 0.001",
+        "b": "learning rate: probe 0.002 to 0.001",
+    }
+    assert rates_that_differ({"a": same, "b": fading}) == {
+        "a": "learning rate 0.001",
+        "b": "learning rate 0.001 to 0",
+    }
+    fixed = replace(same, points={"probe": [Point(2, 1, 1e-10)]})
+    assert rates_that_differ({"a": same, "b": fixed})["b"] == "learning rate: probe not refined"
+    assert rates_that_differ({"a": same, "b": Results("bare", {}, None)}) == {"a": "", "b": ""}
+
+
+RATES = ((1e-3, 1e-3), (2e-3, 1e-3), (1e-3, 0.0))
+
+
+def test_sizes_that_differ_are_said():
+    one = results_with(objp=(1, 2, 50, 60), probe=(1, 32, 32), probe_pos_shifts=(100, 2))
+    two = results_with(objp=(1, 3, 50, 60), probe=(1, 32, 32), probe_pos_shifts=(81, 2))
+    assert data_that_differ({"a": one, "b": one}, with_losses=True) == ""
+    assert data_that_differ({"a": one, "b": two}, with_losses=True) == (
+        "The runs differ in slices (2, 3), scan positions (100, 81): their losses are not comparable."
+    )
+    assert data_that_differ({"a": one, "b": two}, with_losses=False).endswith("(100, 81).")
+    assert data_that_differ({"a": one, "b": results_with()}, with_losses=True) == ""
+
+
+def test_a_report_of_other_versions_may_lack_what_only_pictures_show(analyzed, tmp_path):
+    report = json.loads((analyzed / "constant_lr" / "convergence_report.json").read_text())
+    report["checkpoints"] = []
+    del report["verdict"]["worst"]
+    (tmp_path / "convergence_report.json").write_text(json.dumps(report))
+    results = read_results(tmp_path)
+    assert (results.shapes, results.worst) == ({}, "")
+    assert draw_comparison({"a": results}, comparison({"a": results}, ["objp_fg"], PER_ITERATION), "png")
 
 
 @pytest.mark.parametrize(

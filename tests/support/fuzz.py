@@ -231,7 +231,7 @@ def verdict(code: int | None, said: str, out: Path, right: Points, victim: int, 
         return "FAILED: took too long"
     if code not in (0, 1) or "Traceback" in said:
         return f"FAILED: ended with {code}: {said[-300:]}"
-    of_runs = list(out.glob("run*/")) if "its checkpoints are of" in said else []
+    of_runs = list(out.glob("run*/")) if "its checkpoints belong to" in said else []
     if code == 1 and not of_runs:
         clean = said.startswith("Error: ") and not out.exists()
         return "an error" if clean else f"FAILED: no clean error: {said[-300:]}"

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from runs import ALL, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run
@@ -12,9 +11,11 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.pictures.comparison import draw_comparison
 from ptyconv_cli.pictures.comparison_panels import comparison
 from ptyconv_cli.pictures.dashboard import draw_dashboard
-from ptyconv_cli.pictures.drawing import STYLES, set_logarithmic
+from ptyconv_cli.pictures.drawing import STYLES, picture
 from ptyconv_cli.pictures.maps import draw_maps
+from ptyconv_cli.pictures.mpl import Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.pictures.ticks import set_logarithmic
 from ptyconv_cli.pictures.trajectory import draw_trajectory
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import TENSORS
@@ -23,11 +24,12 @@ from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 
 
-def raw_and_aligned(analysis: RunAnalysis) -> Figure:
-    """The phase change of a run twice, side by side: raw, and without what no diffraction pattern can see."""
+@the_same_for_everyone
+def raw_and_aligned(analysis: RunAnalysis) -> bytes:
+    """The phase change of a run twice, side by side: raw, and without ambiguities that the data cannot constrain."""
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    titles = "raw, as PtyRAD records it", "aligned: the change that is real"
+    titles = "raw, as PtyRAD records it", "aligned: the ambiguities removed"
     for axes, title, points in zip(panels, titles, (analysis.points, analysis.aligned_points), strict=True):
         for (key, label), (colour, dashes) in zip(NAMES.items(), STYLES, strict=False):
             niters, values = zip(*((point.niter, point.value) for point in points[key]), strict=True)
@@ -37,19 +39,20 @@ def raw_and_aligned(analysis: RunAnalysis) -> Figure:
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     set_logarithmic(panels[0])
-    panels[0].set_ylabel("change of the object's phase (rad)")
-    return figure
+    panels[0].set_ylabel("change in 10 iterations (rad)")
+    figure.suptitle("Change of the object's phase", fontsize=13)
+    return picture(figure, "png")
 
 
 def draw(folder: Path) -> None:
     analysis = analyze_run(SAMPLE, device="cpu")
-    raw_and_aligned(analysis).savefig(folder / "raw_and_aligned.png")
+    (folder / "raw_and_aligned.png").write_bytes(raw_and_aligned(analysis))
     (folder / "convergence.png").write_bytes(draw_dashboard(analysis.results, PlotOptions(), "png"))
     (folder / "trajectory.png").write_bytes(draw_trajectory(analysis.results, "png"))
     maps = maps_of_run(SAMPLE, Selection(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
     (folder / "maps.png").write_bytes(draw_maps(maps, "png"))
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
-    panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions(per_iteration=True))
+    panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions())
     (folder / "comparison.png").write_bytes(draw_comparison(runs, panels, "png", "time"))
 
 

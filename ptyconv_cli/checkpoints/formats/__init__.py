@@ -1,1 +1,1 @@
-"""The file formats, a module each, and the kinds of container that they are kept in."""
+"""The file formats, one module each, and the containers (HDF5, `.pt`) they are stored in. See docs/formats.md."""

@@ -1,4 +1,4 @@
-"""An HDF5 file as a tree of named arrays. What the file says of itself is checked before it is believed."""
+"""An HDF5 file as a tree of named arrays. Sizes and links in the file are checked before they are trusted."""
 
 import errno
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from h5py import h5d, h5t
 from ptyconv_cli.errors import CheckpointError
 
 NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, 524)
-"""What a file system without locks answers; 524 is Linux's own ENOTSUPP, for which Python has no name."""
+"""Errors of a file system without locks; 524 is Linux's ENOTSUPP, for which Python has no name."""
 
 MOST_LINKS = 16
-"""Links inside a file that are followed on the way to one object; they may lead in a circle."""
+"""Links inside a file that are followed to reach one object; they may form a circle."""
 
 BEST_COMPRESSION = 1100
-"""A compressed dataset may be that much smaller than its numbers: deflate reaches 1032."""
+"""The largest compression ratio that is believed: deflate reaches 1032."""
 
 FLOATS = (
     *(h5t.IEEE_F16LE, h5t.IEEE_F32LE, h5t.IEEE_F64LE),
@@ -30,15 +30,15 @@ FLOATS = (
 class Hdf5Tree:
     """Read-only view of an HDF5 file; names are paths like `optimizable_tensors/obja`.
 
-    What is no dataset is looked for among the attributes of its group, where a development branch of PtyRAD keeps
-    some of the metadata. Nothing outside the file is read, whatever the file says. Opening and reading raise
-    CheckpointError where the file is damaged, or claims to hold what it cannot.
+    A name that is no dataset is looked up among the attributes of its group, where a development branch of PtyRAD keeps
+    some metadata. Nothing outside the file is read, whatever it links to. Opening and reading raise CheckpointError
+    where the file is damaged, or claims to hold more than it can.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.remarks: list[str] = []
-        # What was looked up is kept: a checkpoint is asked for the same names again and again.
+        # Look-ups are remembered: a checkpoint is asked for the same names again and again.
         self._groups: dict[tuple[str, ...], Any] = {}
         self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
         with self._explained("the file"):
@@ -54,8 +54,8 @@ class Hdf5Tree:
             if error.errno not in NO_LOCKS:
                 raise
             self.remarks.append(
-                "The file system of this folder has no locks, so files were read without: one that is being written "
-                "meanwhile may be taken for damaged."
+                "This folder's file system has no locks, so files were read without them: a file that is being written "
+                "may appear damaged."
             )
             return h5py.File(self.path, "r", locking="best-effort")
 
@@ -66,7 +66,7 @@ class Hdf5Tree:
         self._file.close()
 
     def children(self, name: str) -> list[str]:
-        """Names of all that is right inside a group; none where there is no such group."""
+        """Return the names directly inside a group, none where there is no such group."""
         with self._explained(name):
             group = self._item(name)
             return list(group) if isinstance(group, h5py.Group) else []
@@ -129,14 +129,14 @@ class Hdf5Tree:
             link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
             if link is None:
                 if links:
-                    raise CheckpointError(f"{self.path}: {name} is a link to something that is not there")
+                    raise CheckpointError(f"{self.path}: {name} is a link to something that does not exist")
                 return None
             if isinstance(link, h5py.ExternalLink):
                 raise CheckpointError(f"{self.path}: {name} is a link to another file, which is not followed")
             if isinstance(link, h5py.SoftLink):
                 links += 1
                 if links > MOST_LINKS:
-                    raise CheckpointError(f"{self.path}: {name} is a link that leads in a circle")
+                    raise CheckpointError(f"{self.path}: {name} is a link in a circle")
                 item = self._file if link.path.startswith("/") else item
                 parts = _parts(link.path) + parts
             else:
@@ -167,22 +167,22 @@ def _parts(name: str) -> list[str]:
 
 
 def _problem(dataset: h5py.Dataset, file_size: int) -> str:
-    """Say why a dataset is not to be read, "" where it may be."""
+    """Say why a dataset must not be read, "" where it may be."""
     if dataset.is_virtual or dataset.external:
         return "its numbers are in other files, which are not read"
     if not _is_plain(dataset.id.get_type()):
-        return "its numbers are of no ordinary kind; the file may be damaged"
+        return "its numbers have an unusual format; the file may be damaged"
     stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.id.get_type().get_size()
     compressed = dataset.id.get_create_plist().get_layout() == h5d.CHUNKED
     if stored > file_size or claimed > stored * (BEST_COMPRESSION if compressed else 1):
         return (
-            f"its shape {tuple(dataset.shape)} needs {claimed} bytes, of which the file holds {min(stored, file_size)}"
+            f"its shape {tuple(dataset.shape)} needs {claimed} bytes, but the file holds {min(stored, file_size)} of it"
         )
     return ""
 
 
 def _is_plain(kind: Any) -> bool:
-    """Say whether numbers are as they are everywhere: a damaged description would give other numbers, and no error."""
+    """Say whether a number format is a standard one: a damaged format would give wrong numbers, and no error."""
     if isinstance(kind, h5t.TypeFloatID):
         return any(bool(kind.equal(plain)) for plain in FLOATS)
     if isinstance(kind, h5t.TypeIntegerID):

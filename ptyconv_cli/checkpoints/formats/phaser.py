@@ -1,6 +1,6 @@
-"""phaser's checkpoints (0.3). The object is a transmission: its phase is known only up to full turns.
+"""Checkpoints of phaser 0.3. The object is a complex transmission: its phase is known only up to full turns.
 
-Numbers are read in float64, for phases and positions are differences of what is kept in single precision.
+Numbers are read in float64, because phases and positions are differences of single-precision numbers.
 """
 
 import math
@@ -23,7 +23,7 @@ PAIR = Expected("f", "real", ("2",))
 THICKNESSES = Expected("f", "real", ("z",))
 
 SQUARE = 1e-6
-"""Relative difference of its sides up to which a pixel counts as square."""
+"""Largest relative difference of its sides for which a pixel counts as square."""
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -46,7 +46,7 @@ class PhaserCheckpoint(TreeCheckpoint):
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)
         if tree.text("type") != "phaser_state":
-            raise CheckpointError(f"{self.path}: is no checkpoint of phaser (its type is {tree.text('type')!r})")
+            raise CheckpointError(f"{self.path}: is not a checkpoint of phaser (its type is {tree.text('type')!r})")
         self.niter = int(self._read("iter/total_iter", WHOLE))
         self.began = self.niter - int(self._read("iter/engine_iter", WHOLE))
         if not 0 <= self.began <= self.niter:
@@ -58,8 +58,8 @@ class PhaserCheckpoint(TreeCheckpoint):
         self.dx = float(math.sqrt(height * width))
         if abs(height - width) > SQUARE * self.dx:
             self.remarks.append(
-                f"The object's pixels are not square ({height:.6g} × {width:.6g} Å): what is said of its shift and "
-                "ramp in Å goes by their geometric mean."
+                f"The object's pixels are not square ({height:.6g} × {width:.6g} Å): its shift and ramp in Å use "
+                "their geometric mean."
             )
 
     def crop_pos(self) -> np.ndarray:
@@ -71,13 +71,13 @@ class PhaserCheckpoint(TreeCheckpoint):
         return np.asarray(np.floor(pixels + 0.5).astype(np.int64) - np.array(self.probe_shape()) // 2)
 
     def scan(self) -> np.ndarray:
-        """Return the positions in px that the run began with; of a file without them, only how many there are."""
+        """Return the initial positions of the run in px; without them in the file, only their number."""
         if self._tree.find("scan/initial") is None:
             return np.array([len(self._positions("scan/data"))])
         return self._in_pixels("scan/initial")
 
     def tensor(self, name: str) -> Any:
-        """Return a tensor: amplitude and phase from the transmission, positions in px from those the run began with."""
+        """Return a tensor: the transmission for amplitude and phase; positions in px, relative to the initial ones."""
         if name == "probe_pos_shifts":
             return self._shifts()
         path, expected = ("probe/data", PROBE) if name == "probe" else ("object/data", OBJECT)
@@ -105,11 +105,11 @@ class PhaserCheckpoint(TreeCheckpoint):
         return into
 
     def slice_thickness(self) -> float | None:
-        """Return the mean thickness of the slices in Å, None of a single slice, which has none."""
+        """Return the mean slice thickness in Å, None for a single slice, which has none."""
         return self._shown(self._thickness, None)
 
     def loss(self) -> Curve:
-        """Return the run's loss up to this checkpoint, empty where it holds none."""
+        """Return the run's loss up to this checkpoint, empty where the file has none."""
         no_loss: Curve = []
         return self._shown(lambda: self._progress("total_loss"), no_loss)
 

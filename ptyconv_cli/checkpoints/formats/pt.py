@@ -16,8 +16,8 @@ from numpy._core import multiarray
 
 from ptyconv_cli.errors import CheckpointError
 
-# All that these files name besides torch's own tensors. A pickle names functions by the module that they lived in
-# when it was written: numpy.core before numpy 2, numpy._core since.
+# All that these files need besides torch's own tensors. A pickle names functions by the module they were in when it
+# was written: numpy.core before numpy 2, numpy._core since.
 ALLOWED: list[Any] = [
     np.ndarray,
     np.dtype,
@@ -26,16 +26,16 @@ ALLOWED: list[Any] = [
     *((multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
 
-# PyTorch's allow-list is one for all threads, and each would take the other's away.
+# PyTorch's allow-list is shared by all threads: each would undo the other's.
 LOADING = threading.Lock()
 
 
 class PtTree:
     """Read-only view of the nested dict in a `.pt` file; names are paths like `optimizable_tensors/obja`.
 
-    The file is mapped into memory, so of its tensors only what is sliced out is read. Opening raises CheckpointError
-    where the file is damaged, or holds anything but tensors, arrays, numbers, strings and containers of them: then
-    nothing of it is run.
+    The file is mapped into memory, so only the slices that are used are read. Opening raises CheckpointError where the
+    file is damaged, or holds anything but tensors, arrays, numbers, strings and containers of them; no code in it is
+    ever run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,17 +44,17 @@ class PtTree:
         with self._explained("the file"):
             _check_archive(path)
             with LOADING, torch.serialization.safe_globals(ALLOWED), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of PyTorch, to whom writes such files
+                warnings.simplefilter("ignore")  # meant for whoever writes such files
                 self._root = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(self._root, dict):
             raise CheckpointError(f"{path}: holds a {type(self._root).__name__} where a dict was expected")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._root = {}
 
     def children(self, name: str) -> list[str]:
-        """Names of all that is right inside a dict; none where there is no such dict."""
+        """Return the names directly inside a dict, none where there is no such dict."""
         group = self._get(name)
         return [str(key) for key in group] if isinstance(group, dict) else []
 
@@ -65,7 +65,7 @@ class PtTree:
             return None
         with self._explained(name):
             if isinstance(item, torch.Tensor) and item.numel() * item.element_size() > item.untyped_storage().nbytes():
-                raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} is more than the file holds")
+                raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} exceeds what the file holds")
             if isinstance(item, list | tuple) and not _is_table(item):
                 raise CheckpointError(f"{self.path}: {name}: expected numbers, or rows of them")
             array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
@@ -108,25 +108,25 @@ class PtTree:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise CheckpointError unless the file is an archive as PyTorch writes them, which unpacks to no more than it is.
+    """Raise CheckpointError unless the file is an uncompressed archive, as PyTorch writes them.
 
-    Reading checks the sum of what names the tensors and their shapes: a damaged name would give other numbers.
+    Reading the pickles verifies their checksums: a damaged name or shape would give wrong numbers.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
             if not plain or sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them (packed otherwise)")
+                raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them (it is compressed)")
             for entry in entries:
                 if entry.filename.endswith(".pkl"):
                     archive.read(entry)
     except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path}: is no .pt file as PtyRAD writes them, or not a whole one ({error})") from error
+        raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them, or is incomplete ({error})") from error
 
 
 def _is_table(rows: list[Any] | tuple[Any, ...]) -> bool:
-    """Say whether a list holds numbers, or short rows of them, and no lists in lists, which can repeat without end."""
+    """Say whether a list holds numbers or short rows of them; deeper lists could refer to themselves without end."""
 
     def is_number(item: Any) -> bool:
         return isinstance(item, (float, np.number)) or (isinstance(item, int) and abs(item) < 2**63)

@@ -1,4 +1,4 @@
-"""PtyRAD's checkpoints: which names hold what, in an HDF5 file and in a `.pt` file alike."""
+"""PtyRAD's checkpoints: which name holds what, in HDF5 and `.pt` files alike. See docs/formats.md."""
 
 import json
 import math
@@ -41,8 +41,10 @@ CURVE = Expected("fiu", "real", ("n", "2"))
 
 
 class Layout(NamedTuple):
-    """What is where in a file, by the names of PtyRAD 1.0: `tensors`, the beginning and the end of `optimised`, and
-    the rest; `histories` is what their names begin with, `rates` how `lr_iters` calls the tensors.
+    """The names of a file's datasets, by the names of PtyRAD 1.0.
+
+    `tensors`; `optimised`: first and last iteration by tensor; `histories`: the prefix of the histories' names;
+    `rates`: the tensor for each name in `lr_iters`.
     """
 
     called: str
@@ -119,7 +121,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file of any version; raise CheckpointError where that fails."""
     tree = open_tree(path)
     try:
-        # The version that a file names is no help: that of schema 2 still says 1.0.0.
+        # The version in the file is no help: schema 2 still says 1.0.0.
         return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
     except BaseException:
         tree.close()
@@ -127,7 +129,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 class PtyradCheckpoint(TreeCheckpoint):
-    """One checkpoint of PtyRAD. Of its tensors only what is asked for is read."""
+    """One checkpoint of PtyRAD. Tensors are read only when asked for."""
 
     def __init__(self, tree: Tree, layout: Layout) -> None:
         super().__init__(tree)
@@ -161,20 +163,20 @@ class PtyradCheckpoint(TreeCheckpoint):
         return corners.astype(np.int64)
 
     def tensor(self, name: str) -> Any:
-        """Return a tensor unread, None where the file has none."""
+        """Return a dataset, not yet read, None where the file has no such tensor."""
         path = self._layout.tensors[name]
         return None if self._tree.find(path) is None else self._find(path, EXPECTED[name])
 
     def slice_thickness(self) -> float | None:
-        """Return this checkpoint's slice thickness in Å, None where it holds none."""
+        """Return the slice thickness in Å, None where the file has none."""
         return self._shown(lambda: self._number(self._layout.thickness), None)
 
     def object_tilt(self) -> tuple[float, float] | None:
-        """Return this checkpoint's object tilt (y, x) in mrad, the mean over positions, None where it holds none."""
+        """Return the object tilt (y, x) in mrad, averaged over positions, None where the file has none."""
         return self._shown(self._mean_tilt, None)
 
     def loss(self) -> Curve:
-        """Return the run's loss up to this checkpoint, empty where it holds none."""
+        """Return the run's loss up to this checkpoint, empty where the file has none."""
         no_loss: Curve = []
         return self._shown(lambda: self._curve(f"{self._layout.histories}loss_iters"), no_loss)
 
@@ -197,7 +199,7 @@ class PtyradCheckpoint(TreeCheckpoint):
         )
 
     def origin(self) -> Origin:
-        """Return where the checkpoint comes from, by its parameters and its provenance."""
+        """Return where the checkpoint comes from, by its provenance and its parameters."""
         identity, parent, parent_file = self._provenance()
         named = self._tree.text(self._layout.parent_file) if self._layout.parent_file else ""
         return Origin(identity, parent, parent_file or ("" if named == "__NONE__" else named))
@@ -282,9 +284,9 @@ class PtyradCheckpoint(TreeCheckpoint):
         return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
 
     def _provenance(self) -> Origin:
-        """Read the chain of files that the object went through, of which this one is the last.
+        """Read the chain of files that the object came through; this file is the last of them.
 
-        What is not as expected there says nothing: it is no part of the results.
+        A provenance in an unexpected form counts as none: no result depends on it.
         """
         try:
             runs = [
@@ -294,6 +296,6 @@ class PtyradCheckpoint(TreeCheckpoint):
             ]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return Origin()
-        # The engine adds the file's own name last, and after the file is whole: it may not have come to it.
+        # The engine adds the file's own name last, after all else, and may have been stopped before.
         identity = runs.pop()[0] if runs and number_in_name(Path(runs[-1][1])) == self.niter else ""
         return Origin(identity, *(runs[-1] if runs else ("", "")))

@@ -1,4 +1,4 @@
-"""Checkpoints that are trees of named arrays: what is read of a file is compared with what is expected there."""
+"""Checkpoints as trees of named arrays; each dataset is compared with what is expected before it is read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +37,9 @@ def open_tree(path: Path) -> Tree:
 
 
 class Expected(NamedTuple):
-    """What a dataset must be: the kinds of its numbers (numpy's letters), how people call them, and its axes.
+    """What a dataset must be: the kinds of its numbers (numpy's letters), their name in messages, and its axes.
 
-    `in_parts`: whether it is read in parts, as the object is, and may be larger than a list of positions.
+    `in_parts`: whether it is read in parts, like the object, and so may be very large.
     """
 
     kinds: str
@@ -57,7 +57,7 @@ ITERATIONS = Expected("iu", "integer", ("n",))
 VALUES = Expected("fiu", "real", ("n",))
 
 MOST_NUMBERS = 1 << 24
-"""More are in no list of positions and no history; a small file can claim any number, packed or repeated."""
+"""No list of positions and no history is longer; a small damaged file can claim any size."""
 
 T = TypeVar("T")
 
@@ -65,8 +65,8 @@ T = TypeVar("T")
 class TreeCheckpoint(Checkpoint):
     """A checkpoint in a tree.
 
-    Making one, and every access, raises CheckpointError where the file lacks what is asked for or holds something
-    else. Only what is there to be shown, and not needed for the changes, is left out with a remark in `remarks`.
+    Opening and every access raise CheckpointError where the file lacks what is asked for or holds something else. What
+    is only shown, and not needed for the changes, is left out instead, with a remark in `remarks`.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -75,7 +75,7 @@ class TreeCheckpoint(Checkpoint):
         self.remarks = list(tree.remarks)
 
     def close(self) -> None:
-        """Let go of the file; what was read stays valid."""
+        """Close the file; arrays that were read stay valid."""
         self._tree.close()
 
     def _read(self, name: str, expected: Expected) -> np.ndarray:
@@ -83,20 +83,20 @@ class TreeCheckpoint(Checkpoint):
         return self._tree.read(name)
 
     def _find(self, name: str, expected: Expected) -> Any:
-        """Return an array unread, or raise CheckpointError unless it is what is expected."""
+        """Return an array, not yet read; raise CheckpointError unless it is as expected."""
         array = self._tree.find(name)
         if array is None:
             raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
         fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
         if not expected.in_parts and array.size > MOST_NUMBERS:
-            raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is more than any run needs")
+            raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is larger than any run needs")
         if not fits or (expected.axes[-1:] == ("2",) and array.shape[-1] != 2):
             found = f"{array.dtype} {tuple(array.shape)}"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
         return array
 
     def _shown(self, read: Callable[[], T], otherwise: T) -> T:
-        """Read what is only there to be shown: where that fails, the changes are still worth computing."""
+        """Read what is only shown: where that fails, the changes are still worth computing."""
         try:
             return read()
         except CheckpointError as error:
@@ -104,7 +104,7 @@ class TreeCheckpoint(Checkpoint):
             return otherwise
 
     def _curve_of(self, niters: str, values: str) -> Curve:
-        """Read a curve from two datasets, empty where there is none."""
+        """Read a curve from two datasets, empty where the file has none."""
         if self._tree.find(values) is None:
             return []
         return self._pairs(values, self._read(niters, ITERATIONS), self._read(values, VALUES))
@@ -113,6 +113,6 @@ class TreeCheckpoint(Checkpoint):
         niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
         whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
         if len(niters) != len(values) or not whole or (np.diff(niters) <= 0).any():
-            expected = "one value for each iteration, in rising order"
+            expected = "one value for each iteration, in increasing order"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
         return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]

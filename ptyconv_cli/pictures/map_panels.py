@@ -1,0 +1,196 @@
+"""The panels of the maps: object, its change, probe, scan positions, slices."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.analysis.maps import Maps, ObjectMap, shown_depths
+from ptyconv_cli.pictures.drawing import STYLES, write_instead
+from ptyconv_cli.pictures.map_marks import BRIGHTEST, COLOURS, brightest, colour_bar, round_length, scale_bar, show
+from ptyconv_cli.pictures.mpl import Axes, Line2D
+from ptyconv_cli.pictures.ticks import set_linear
+from ptyconv_cli.results.refined import within_rounding
+
+OF_CHANGE = {"objp": ("Phase change", "|change|", " (rad)"), "obja": ("Amplitude change", "|change|", "")}
+OF_IMAGE = {"objp": ("Object phase", "phase", " (rad)"), "obja": ("Object amplitude", "1 - amplitude", "")}
+"""Title, quantity and unit by tensor."""
+
+FOREGROUND, BACKGROUND = "#56B4E9", "white"
+"""Colours of the masks' outlines, which show on every colour of the map."""
+
+MOST_ARROWS = 200
+
+IN_DISC = 0.9
+"""Share of the probe's intensity that its panel shows; beyond it is nearly nothing."""
+
+NOT_REFINED = "not refined\n(no change beyond rounding)"
+
+
+def _says_nothing(axes: Axes, values: np.ndarray) -> bool:
+    """Write why there is nothing to see, if so, and say it."""
+    finite = values[np.isfinite(values)]
+    if finite.size and not within_rounding(finite.ravel().tolist()):
+        return False
+    write_instead(axes, NOT_REFINED if finite.size else "no change is finite")
+    return True
+
+
+def label_of(maps: Maps, quantity: str, unit: str) -> str:
+    """Return what a colour bar of the object is of."""
+    slices = len(next(iter(maps.objects.values())).by_slice)
+    return f"{quantity}{', summed over slices' if slices > 1 else ''}{unit}"
+
+
+def draw_image(axes: Axes, maps: Maps) -> None:
+    """Draw the object itself as the later checkpoint has it: its phase, where there is one."""
+    name = maps.small_of
+    title, *quantity = OF_IMAGE[name]
+    axes.set_title(f"{title} at iteration {maps.niter}", fontsize=11)
+    image = maps.objects[name].image
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        write_instead(axes, "no value is finite")
+        return
+    low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
+    colour_bar(axes, show(axes, image, cmap="gray", vmin=low, vmax=high), label_of(maps, *quantity))
+    scale_bar(axes, maps.dx)
+
+
+def draw_change(axes: Axes, maps: Maps, name: str) -> None:
+    """Draw where amplitude or phase changed, and how much beside the object's contrast."""
+    found, (title, *quantity) = maps.objects[name], OF_CHANGE[name]
+    axes.set_title(title, fontsize=11)
+    if _says_nothing(axes, found.change):
+        return
+    if math.isfinite(found.relative):
+        axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
+    image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
+    colour_bar(axes, image, label_of(maps, *quantity))
+    scale_bar(axes, maps.dx)
+    _draw_masks(axes, found)
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent with two digits, as of changes most are below 1 %."""
+    return f"{float(f'{100 * share:.2g}'):g} %" if share >= 1e-6 else "< 0.0001 %"
+
+
+def _draw_masks(axes: Axes, found: ObjectMap) -> None:
+    """Outline foreground and background."""
+    handles = []
+    outlines: list[tuple[np.ndarray, str, Any, str]] = [
+        (found.foreground, FOREGROUND, "-", "foreground"),
+        (found.background, BACKGROUND, (0, (2, 2)), "background"),
+    ]
+    for mask, colour, dashes, called in outlines:
+        if mask.min() < 0.5 <= mask.max() and min(mask.shape) > 1:
+            axes.contour(mask, levels=[0.5], colors=[colour], linestyles=[dashes], linewidths=1.1)
+            handles.append(Line2D([], [], color=colour, linestyle=dashes, label=called))
+    if handles:
+        axes.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.02),
+            ncols=2,
+            fontsize=8,
+            facecolor="0.25",
+            labelcolor="white",
+        )
+
+
+def draw_probe(axes: Axes, maps: Maps) -> None:
+    """Draw the change of the probe's intensity, where there is most of it."""
+    axes.set_title("Change of the probe's intensity", fontsize=11)
+    assert maps.probe is not None
+    percents = 100 * maps.probe
+    if _says_nothing(axes, maps.probe):
+        return
+    most = brightest(np.abs(percents))
+    image = show(axes, percents, cmap="RdBu_r", vmin=-most, vmax=most)
+    if maps.intensity is not None:
+        (top, bottom), (left, right) = (_extent(np.nansum(maps.intensity, 1 - axis)) for axis in (0, 1))
+        axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
+    colour_bar(axes, image, "change (% of the peak)")
+    scale_bar(axes, maps.dx, dark=True)
+
+
+def _extent(profile: np.ndarray) -> tuple[int, int]:
+    """Return the half-open range of pixels that hold nearly all of a profile of intensity, with a margin."""
+    size, whole = len(profile), profile.sum()
+    if not 0 < whole < math.inf:
+        return 0, size
+    shares = np.cumsum(profile) / whole
+    first, last = (int(np.searchsorted(shares, share)) for share in ((1 - IN_DISC) / 2, (1 + IN_DISC) / 2))
+    margin = max(round(0.25 * (last - first)), 2)
+    return max(first - margin, 0), min(last + 1 + margin, size)
+
+
+def draw_positions(axes: Axes, maps: Maps) -> None:
+    """Draw how far and where to the scan positions went."""
+    axes.set_title("Displacement of the scan positions", fontsize=11)
+    assert maps.displacements is not None
+    (y, x), (down, right) = maps.positions.T, maps.displacements.T
+    far = np.hypot(down, right)
+    if _says_nothing(axes, far):
+        return
+    size = float(np.clip(4000 / len(far), 1, 30))
+    dots = axes.scatter(x, y, c=far, s=size, cmap=COLOURS, vmin=0, vmax=brightest(far), linewidths=0)
+    beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
+    axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
+    axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")
+    _draw_arrows(axes, maps, far)
+    scale_bar(axes, 1.0, dark=True)
+    colour_bar(axes, dots, "displacement (Å)")
+
+
+def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
+    """Draw where positions went, `far` Å each; of very many only some."""
+    assert maps.displacements is not None
+    some = np.flatnonzero(np.isfinite(far) & (far > 0))
+    some = some[:: max(math.ceil(len(some) / MOST_ARROWS), 1)]
+    if not len(some):
+        return
+    (y, x), (down, right) = maps.positions[some].T, maps.displacements[some].T
+    # An arrow as long as 95 % of them get to reaches a little beyond the next drawn position; none beyond 5 of them.
+    long = max(float(np.percentile(far[some], 95)) / 1.25, float(far[some].max()) / 5)
+    apart = math.sqrt(max(float(np.ptp(maps.positions[:, 1]) * np.ptp(maps.positions[:, 0])), 1.0) / len(some))
+    arrows = axes.quiver(
+        x,
+        y,
+        right,
+        down,
+        angles="xy",
+        scale_units="xy",
+        scale=long / apart,
+        width=0.007,
+        headwidth=4,
+        headlength=4.5,
+        headaxislength=4,
+        color="0.15",
+    )
+    shown = round_length(long)
+    axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown:g} Å", labelpos="E", coordinates="axes")
+
+
+def draw_profile(axes: Axes, maps: Maps) -> None:
+    """Draw the mean change of each slice over its depth."""
+    axes.set_title("Change by slice", fontsize=11)
+    box = axes.get_position()
+    axes.set_position((box.x0 + 0.25 * box.width, box.y0, 0.7 * box.width, box.height))  # labels on both sides
+    if _says_nothing(axes, np.concatenate([found.by_slice for found in maps.objects.values()])):
+        return
+    depths, label = shown_depths(maps.objects, maps.thickness)
+    axes.set_xlabel(label)
+    units = {"objp": "phase (rad)", "obja": "amplitude"}
+    for side, ((name, found), (colour, dashes)) in enumerate(zip(maps.objects.items(), STYLES, strict=False)):
+        of_one = axes.twinx() if side else axes
+        of_one.plot(depths, found.by_slice, color=colour, linestyle=dashes, marker="o", markersize=4)
+        of_one.set_ylabel(f"mean |change| of {units[name]}", color=colour)
+        set_linear(of_one)
+        of_one.tick_params(axis="y", colors=colour, labelsize=9)
+        highest = float(np.nanmax(found.by_slice, initial=0))
+        of_one.set_ylim(0, 1.1 * highest if 0 < highest < math.inf else 1)
+    if label == "slice":
+        axes.set_xticks(depths if len(depths) < 8 else depths[:: len(depths) // 6])
+    axes.grid(alpha=0.25)
