@@ -25,13 +25,13 @@ def doubling_label(key: str) -> str:
     """Return the label of an axis of a quantity's changes per doubling."""
     quantity = QUANTITY[key]
     measured_by = f" {quantity.of}" if quantity.of else ""
-    return f"change per doubling ({quantity.unit}{measured_by})"
+    return f"change per doubling\n({quantity.unit}{measured_by})"
 
 
 def draw_doubling(axes: Axes, key: str, found: Doublings | None, since: int) -> None:
     """Draw a quantity's changes per doubling on two logarithmic axes, or why there are none."""
     curve = doubling_curve(found, since) if found else []
-    axes.set(xlabel="iteration", ylabel=doubling_label(key).replace(" (", "\n("))
+    axes.set(xlabel="iteration", ylabel=doubling_label(key))
     if found is None or not any(0 < value < math.inf for _, value in curve):
         write_instead(axes, "not optimised" if found and found.state == "not optimised" else "nothing at half yet")
         return
