@@ -51,7 +51,8 @@ class _Line(NamedTuple):
 class Cache:
     """The steps kept beside the results in a folder; if `fresh`, those that are there already are not used.
 
-    One object can serve one analysis after the other of a run that grows: what it has read it does not read again.
+    One object can serve one analysis after the other of a run that grows: what it has read it does not read again, nor
+    the `headers` of checkpoints.
     """
 
     def __init__(self, results: Path, fresh: bool = False) -> None:
@@ -59,6 +60,7 @@ class Cache:
         self._lines: dict[int, list[_Line]] = {}
         self._whole: dict[int, bool] = {}
         self._parts = 0
+        self.headers: dict[Path, Header] = {}
         self.pending: Callable[[], None] = lambda: None
 
     def keep(self) -> None:

@@ -77,7 +77,8 @@ def analyze_run(
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
     checked_tolerances, run_dir = check_tolerances(tolerances or {}), Path(run_dir)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
-    runs = read_chain(run_dir, Selection(settings.tensors, every, select, strict, files), earlier)
+    asked = Selection(settings.tensors, every, select, strict, files, cache.headers if cache else None)
+    runs = read_chain(run_dir, asked, earlier)
     engine, notices_on_engine = chained_histories(runs)
     runs = on_one_axis(runs)
     headers = [header for run in runs for header in run.headers]

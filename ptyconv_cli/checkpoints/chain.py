@@ -23,7 +23,7 @@ AUTO = "auto"
 class Selection:
     """Which checkpoints are asked for; parameters as of `analysis.run.analyze_run`.
 
-    `files`: only these, None for all.
+    `files`: only these, None for all. `seen`: headers that were read before, which spare reading them again.
     """
 
     tensors: tuple[str, ...]
@@ -31,6 +31,7 @@ class Selection:
     select: str | None
     strict: bool
     files: Collection[Path] | None = None
+    seen: dict[Path, Header] | None = None
 
 
 @dataclass
@@ -60,7 +61,7 @@ def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> R
     also = [with_file] if with_file is not None and tells and with_file not in paths else []
     if not paths and not also:
         check_that_enough_are_left(folder, [], asked.every, [])
-    headers, left_out = read_headers(paths + also, asked.tensors, asked.strict)
+    headers, left_out = read_headers(paths + also, asked.tensors, asked.strict, asked.seen)
     headers, copies = without_copies(headers, asked.tensors, with_file)
     left_out += copies
     if with_file in [header.path for header in headers]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,29 +100,59 @@ def _corners(checkpoint: Checkpoint) -> np.ndarray:
     return corners.astype(np.int64)
 
 
-def read_headers(paths: Sequence[Path], tensors: tuple[str, ...], strict: bool) -> tuple[list[Header], list[LeftOut]]:
+def read_headers(
+    paths: Sequence[Path], tensors: tuple[str, ...], strict: bool, seen: dict[Path, Header] | None = None
+) -> tuple[list[Header], list[LeftOut]]:
     """Read the headers of checkpoints; return them in order of the iteration inside the files, and unreadable files.
 
+    `seen`: headers read before; those of files that are still the same are not read again, and new ones are added.
     Raises CheckpointError where no file can be read, or, if `strict`, one cannot, and where one of the `tensors` is in
     no file.
     """
+    seen = {} if seen is None else seen
     headers: list[Header] = []
-    left_out: list[LeftOut] = []
-    newest = max(paths, key=lambda path: (number_in_name(path) or 0, path.name))
-    for path in paths:
+    left_out: dict[Path, LeftOut] = {}
+    latest_first = sorted(paths, key=lambda path: (number_in_name(path) or 0, path.name), reverse=True)
+    for path in latest_first:
+        newest = path == latest_first[0]
         try:
-            headers.append(_read_patiently(path, tensors) if path == newest else read_header(path, tensors))
+            header = _seen(path, tensors, seen) or (_read_patiently if newest else read_header)(path, tensors)
         except CheckpointError as error:
             if strict or len(left_out) == len(paths) - 1:
                 raise
-            left_out.append(leave_out(path, error, newest=path == newest))
+            left_out[path] = leave_out(path, error, newest)
+            continue
+        headers.append(_sharing_loss(header, headers[0]) if headers else header)
+        seen[path] = headers[-1]
+    headers.reverse()
     for name in tensors:
         lacking = [header for header in headers if name not in header.shapes]
         if lacking and (strict or len(lacking) == len(headers)):
             raise lacking_tensor(lacking[0], name)
-        left_out += [leave_out(header.path, lacking_tensor(header, name), newest=False) for header in lacking]
+        for header in lacking:
+            left_out.setdefault(header.path, leave_out(header.path, lacking_tensor(header, name), newest=False))
         headers = [header for header in headers if name in header.shapes]
-    return sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path))), left_out
+    in_order = sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path)))
+    return in_order, [left_out[path] for path in paths if path in left_out]
+
+
+def _seen(path: Path, tensors: Iterable[str], seen: Mapping[Path, Header]) -> Header | None:
+    """Return the header that was read before, if the file is the same still and has the tensors."""
+    header = seen.get(path)
+    if header is None or any(name not in header.shapes for name in tensors):
+        return None
+    return header if fingerprint(path) == header.fingerprint else None
+
+
+def _sharing_loss(header: Header, latest: Header) -> Header:
+    """Return a header whose loss history is the beginning of the latest one's, if it is equal to that.
+
+    Each file holds the whole history up to it: of many files, that would take memory with the square of their number.
+    """
+    count = len(header.loss)
+    if count and np.array_equal(header.loss, latest.loss[:count], equal_nan=True):
+        return replace(header, loss=latest.loss[:count])
+    return header
 
 
 def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:

@@ -42,6 +42,8 @@ class ShortNumbers(Formatter):
 
 def short_number(value: float, digits: int, with_exponent: bool | None = None) -> str:
     """Return a number with so many digits, `with_exponent` or without, by default as is shorter."""
+    if not math.isfinite(value):
+        return f"{value}"
     fixed = f"{value:.{digits}g}"
     if "e" in fixed:
         fixed = f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
