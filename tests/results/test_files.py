@@ -1,0 +1,32 @@
+"""Files are written whole, or not at all."""
+
+import random
+import sys
+import time
+
+from processes import started
+
+WRITE = """
+import sys
+from pathlib import Path
+from ptyconv_cli.results.files import write_whole
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+for generation in range(10**9):
+    write_whole({folder / name: (f"{generation} " * 20_000).encode() for name in ("a.json", "b.json", "c.png")})
+"""
+
+
+def test_killed_while_writing(tmp_path):
+    """Whenever the process is killed, each file is the old or the new one, whole."""
+    random.seed(4)
+    for _ in range(50):
+        with started([sys.executable, "-c", WRITE, tmp_path]) as writer:
+            writer.stdout.readline()
+            time.sleep(0.01 + 0.05 * random.random())
+        for path in tmp_path.glob("*.*"):
+            if not path.name.startswith("."):
+                words = path.read_text().split()
+                assert len(words) == 20_000
+                assert len(set(words)) == 1
+    assert {path.name for path in tmp_path.glob("[abc].*")} == {"a.json", "b.json", "c.png"}
