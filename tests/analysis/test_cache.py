@@ -4,7 +4,6 @@ import os
 import random
 import re
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,31 +267,14 @@ def test_the_command_goes_on_and_says_so(ptyconv, grown):
     assert "known" not in said
 
 
-def test_it_is_quicker(tmp_path):
-    """Going on with nothing new takes less than half as long: no tensor is read."""
-    shape = (1, 8, 400, 400)
-    random = np.random.default_rng(0)
-    corners = np.stack(np.meshgrid(range(0, 368, 20), range(0, 368, 20), indexing="ij"), -1).reshape(-1, 2)
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    for k in range(1, 7):
-        with h5py.File(run_dir / f"model_iter{k:04d}.hdf5", "w") as file:
-            file["niter"] = k
-            file["model_attributes/crop_pos"] = corners.astype(np.int32)
-            file["model_attributes/dx"] = np.float32(0.25)
-            for name in ("obja", "objp"):
-                file[f"optimizable_tensors/{name}"] = random.random(shape, np.float32)
-            file["optimizable_tensors/probe"] = random.random((2, 32, 32), np.float32).astype(np.complex64)
-            file["optimizable_tensors/probe_pos_shifts"] = random.random((len(corners), 2), np.float32)
-
-    def seconds(**settings):
-        start = time.perf_counter()
-        results(run_dir, tmp_path / "out", **settings)
-        return time.perf_counter() - start
-
-    seconds()
-    best = {fresh: min(seconds(fresh=fresh) for _ in range(3)) for fresh in (True, False)}
-    assert best[False] < 0.5 * best[True]
+def test_with_nothing_new_only_headers_are_read(grown, computed, opened):
+    """Each file is opened once, and the last one once more for the histories."""
+    results(grown, grown.parent / "out")
+    opened.clear()
+    computed.update(read=[], changes=0)
+    results(grown, grown.parent / "out")
+    assert computed == {"read": [], "changes": 0}
+    assert len(opened) == 12 + 1
 
 
 def test_a_phase_that_wraps_goes_on_too(tmp_path, computed):

@@ -6,6 +6,7 @@ import shutil
 import time
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -200,26 +201,29 @@ def test_no_file_that_can_be_read_is_waited_out(tmp_path, monkeypatch):
     assert looks.seen[-1] == (None, False, "model_iter0002.hdf5: cannot be read (Stale file handle)")
 
 
-def test_it_idles_at_under_one_percent_of_a_core(tmp_path, monkeypatch, analysis):
-    """And its memory stays flat, over 1,000 looks at a folder with 200 checkpoints."""
+def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, analysis, opened):
+    """It asks once for each file's size and time; and a hundred such looks keep no memory."""
     write_run(tmp_path, [2])
-    for niter in range(4, 402, 2):
+    for niter in range(4, 102, 2):
         (tmp_path / f"model_iter{niter:04d}.hdf5").hardlink_to(tmp_path / "model_iter0002.hdf5")
     watch, count = Watch(tmp_path, TENSORS), itertools.count()
     unplanned = replace(analysis, engine=replace(analysis.engine, planned=None))
-    used, held = [], []
+    asked, status = itertools.count(), Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path, **how: [next(asked), status(path, **how)][1])
+    files, questions, memory = [], [], []
 
     def sleep(seconds):
         number = next(count)
         assert seconds == 5
-        if number in (10, 1010):
-            gc.collect()
-            used.append(time.process_time())
-            held.append(tracemalloc.get_traced_memory()[0])
-            if number == 1010:
-                raise KeyboardInterrupt
-        elif number == 9:
+        if number == 9:
             tracemalloc.start()
+        elif number in (10, 110):
+            gc.collect()
+            files.append(len(opened))
+            questions.append(next(asked))
+            memory.append(tracemalloc.get_traced_memory()[0])
+            if number == 110:
+                raise KeyboardInterrupt
 
     shown = []
 
@@ -233,6 +237,7 @@ def test_it_idles_at_under_one_percent_of_a_core(tmp_path, monkeypatch, analysis
     finally:
         tracemalloc.stop()
     assert len(shown) == 10
-    assert len(watch.files) == 200
-    assert (used[1] - used[0]) / (1000 * 5) < 0.01
-    assert abs(held[1] - held[0]) < 100_000
+    assert len(watch.files) == 50
+    assert files == [50, 50], "each was opened once, when it was new"
+    assert questions[1] - questions[0] == 100 * 50 + 1
+    assert abs(memory[1] - memory[0]) < 100_000

@@ -139,16 +139,24 @@ print(before[:3])
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[True, True, True]\n"
 
 
-def test_the_callers_threads_are_given_back(tmp_path):
+@pytest.fixture
+def _three_threads():
     before = torch.get_num_threads()
+    torch.set_num_threads(3)  # as a caller may have; the tests themselves have one
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_three_threads")
+def test_the_callers_threads_are_given_back(tmp_path):
     changes(runs.SAMPLE)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
     shutil.copytree(runs.SAMPLE, tmp_path / "run")
     with h5py.File(tmp_path / "run" / "model_iter0060.hdf5", "r+") as file:
         file["model_attributes/crop_pos"][()] += 1000
     with pytest.raises(PtyconvError):
         changes(tmp_path / "run")
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
 
 
 def test_progress_counts_checkpoints():

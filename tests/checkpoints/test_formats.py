@@ -5,7 +5,6 @@ import os
 
 import pytest
 import runs
-from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.errors import SeveralRuns
@@ -78,9 +77,3 @@ def test_double_precision_is_reckoned_with_before_memory_is_asked_for(monkeypatc
         analyze_run(PHASER / "lsqml", device="cpu")
     held["SC_PHYS_PAGES"] = needed
     analyze_run(PHASER / "lsqml", device="cpu")
-
-
-def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
-    write_run(lsqml, [1, 3, 5])
-    with pytest.raises(SeveralRuns, match="phaser wrote it, not PtyRAD"):
-        analyze_run(lsqml, device="cpu")

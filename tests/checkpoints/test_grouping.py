@@ -23,7 +23,7 @@ from ptyconv_cli import PtyconvError, analyze_run
 )
 def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
     edit(sample / NEWEST, name, put(values))
-    result = ptyconv("analyze", sample, "-o", tmp_path / "out")
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
     assert result.exit_code == 1
     assert result.stderr.startswith(
         f"\n{sample}: its checkpoints are of 2 runs:\n"

@@ -89,7 +89,7 @@ def _sample(request, monkeypatch):
 @example("normal", 101, 1, (29.0, 57.0))
 @example("uniform", 101, 2, (29.0, 57.0))
 @example("tiny steps", 101, 3, (29.0, 57.0))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds, st.integers(1, 400), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentile_range):
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
@@ -120,7 +120,7 @@ def test_ten_million_voxels_are_exact(way):
 
 @pytest.mark.usefixtures("_sample")
 @WAYS
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(5, 300), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_range):
     random = np.random.default_rng(seed)

@@ -15,7 +15,20 @@ from ptyconv_cli.results.series import SERIES
 
 
 def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
-    ptyconv("analyze", runs.ALL["clipped"], "-o", tmp_path, "--percentiles", 10, 90, "--every", 10, "--device", "cpu")
+    ptyconv(
+        "analyze",
+        runs.ALL["clipped"],
+        "-o",
+        tmp_path,
+        "--percentiles",
+        10,
+        90,
+        "--every",
+        10,
+        "--no-plot",
+        "--device",
+        "cpu",
+    )
     report = strict_json(tmp_path / "convergence_report.json")
     assert report["ptyconv_version"] == "0.1.0"
     assert report["settings"] == {
@@ -85,7 +98,7 @@ def test_not_finite_is_null(ptyconv, tmp_path):
     write_run(tmp_path, [2, 4, 6])
     with h5py.File(tmp_path / "model_iter0004.hdf5", "r+") as file:
         file["optimizable_tensors/probe"][0, 0, 0] = np.nan
-    result = ptyconv("analyze", tmp_path)
+    result = ptyconv("analyze", tmp_path, "--no-plot")
     assert result.exit_code == 0
     assert strict_json(tmp_path / "convergence_iters.json")["probe"] == [[4, None], [6, None]]
     assert "probe holds NaN or infinity in the scanned region at iteration 4:" in " ".join(result.stderr.split())

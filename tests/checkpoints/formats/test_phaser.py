@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import runs
+from toy import write_run
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.errors import SeveralRuns
@@ -164,3 +165,9 @@ def test_an_engine_that_ran_for_longer_than_the_run_is_no_engine(lsqml):
         file["iter/engine_iter"][...] = 60
     (left_out,) = analyze_run(lsqml, device="cpu").left_out
     assert left_out.reason == "iter/engine_iter and iter/total_iter contradict each other"
+
+
+def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
+    write_run(lsqml, [1, 3, 5])
+    with pytest.raises(SeveralRuns, match="phaser wrote it, not PtyRAD"):
+        analyze_run(lsqml, device="cpu")
