@@ -77,6 +77,19 @@ def analyzed(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def _drawn_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "--device", "cpu"])
+    return folder
+
+
+@pytest.fixture
+def drawn_sample(_drawn_once, tmp_path_factory):
+    """A folder with all that an analysis of the sample run writes, pictures too, which a test may spoil."""
+    return shutil.copytree(_drawn_once, tmp_path_factory.mktemp("drawn"), dirs_exist_ok=True)
+
+
 @pytest.fixture
 def output_folder(tmp_path):
     """Three runs below a folder, of which one cannot be analyzed, beside what is no run."""

@@ -75,11 +75,10 @@ def test_it_really_goes_along(tmp_path):
         assert follower.wait(60) == 130
 
 
-def test_until_settled(tmp_path):
+def test_until_settled(ptyconv, tmp_path):
     settled_run(tmp_path / "run", 40)
-    command = ["analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot"]
-    result = subprocess.run([*PTYCONV, *map(str, command)], capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
+    assert result.exit_code == 0, result.stderr
     assert "ended: it has settled\n" in result.stdout
     assert "verdict: settled" in result.stdout
 

@@ -43,20 +43,18 @@ def test_whatever_analyze_writes_plot_can_draw(ptyconv, tmp_path, name):
     assert ptyconv("plot", run_dir).exit_code == 0
 
 
-def test_a_picture_of_results_is_the_picture_of_the_analysis(ptyconv, tmp_path):
-    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
-    drawn = (tmp_path / "convergence.png").read_bytes()
-    ptyconv("plot", tmp_path, "-o", tmp_path / "again.png")
+def test_a_picture_of_results_is_the_picture_of_the_analysis(ptyconv, drawn_sample, tmp_path):
+    drawn = (drawn_sample / "convergence.png").read_bytes()
+    ptyconv("plot", drawn_sample, "-o", tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == drawn
 
 
-def test_the_trajectory_is_drawn_again_too(ptyconv, tmp_path):
-    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
-    drawn = (tmp_path / "trajectory.png").read_bytes()
-    (tmp_path / "trajectory.png").unlink()
-    result = ptyconv("plot", tmp_path, "--trajectory")
-    assert result.output == f"wrote {tmp_path}/trajectory.png\n"
-    picture = matplotlib.image.imread(tmp_path / "trajectory.png")
+def test_the_trajectory_is_drawn_again_too(ptyconv, drawn_sample):
+    drawn = (drawn_sample / "trajectory.png").read_bytes()
+    (drawn_sample / "trajectory.png").unlink()
+    result = ptyconv("plot", drawn_sample, "--trajectory")
+    assert result.output == f"wrote {drawn_sample}/trajectory.png\n"
+    picture = matplotlib.image.imread(drawn_sample / "trajectory.png")
     again = matplotlib.image.imread(io.BytesIO(drawn))  # of distances that JSON rounds
     assert picture.shape == again.shape
     assert abs(picture - again).mean() < 1e-3
