@@ -3,29 +3,44 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench fuzz pictures clean
+# Tests take from milliseconds to seconds: a process that has done its share takes over some of another's.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-demo: $(INSTALLED)  ## analyze the sample run and say where the pictures are
+.PHONY: help demo test test-long lint bench fuzz pictures clean
+
+help:  ## list what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+demo: $(INSTALLED)  ## analyze the sample run and draw its pictures
+	@echo "Analyzing the sample run, sample_data/ptyrad-1.0: 12 checkpoints of PtyRAD 1.0."
 	$(BIN)/ptyconv analyze sample_data/ptyrad-1.0 -o demo_output
+	@echo "The pictures are demo_output/convergence.png and demo_output/trajectory.png."
 
-test: $(INSTALLED)
-	$(BIN)/pytest
+test: $(INSTALLED)  ## run the quick tests, on all cores
+	@echo "Running the tests, on all cores; what fails is shown here. Those that take minutes: make test-long."
+	@$(PYTEST)
+	@echo "All tests passed. What they wrote was in temporary folders, and is gone."
 
-lint: $(INSTALLED)
+test-long: $(INSTALLED)  ## run the tests that take minutes
+	@echo "Running the long tests: hundreds of damaged files, slow writers, many random examples."
+	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
+	@echo "All long tests passed. What they wrote was in temporary folders, and is gone."
+
+lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## BENCH=large for an object of (1, 20, 1200, 1200)
+bench: $(INSTALLED)  ## measure how long things take; BENCH=large for an object of (1, 20, 1200, 1200)
 	$(BIN)/python tests/support/bench.py $(if $(BENCH),--$(BENCH))
 
-fuzz: $(INSTALLED)  ## COUNT=20000 damaged files instead of 5000, SEED=1 others
+fuzz: $(INSTALLED)  ## damage 5000 files in turn; COUNT=20000 for more, SEED=1 for others
 	$(BIN)/python tests/support/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
-pictures: $(INSTALLED)  ## what the README shows, drawn again
+pictures: $(INSTALLED)  ## draw what the README shows again
 	$(BIN)/python tests/support/readme_pictures.py
 
-clean:
+clean:  ## remove what was made, and the installation
 	rm -rf $(VENV) build *.egg-info demo_output bench_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,16 +1,43 @@
 """Fixtures that several test files use."""
 
-import pytest
-from click.testing import CliRunner, Result
+import os
+import shutil
+import signal
 
+# Before PyTorch is loaded, here and in processes that a test starts: both cores have tests to do, and threads that wait
+# for each other at the end of every operation would take most of the time.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+import runs
+from click.testing import CliRunner, Result
+from hypothesis import settings
+from toy import write_run
+
+from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints import headers
+from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.cli.main import main
+
+# `make test-long` asks for the long one. The short one draws the same examples every time: whoever changes something
+# else should not be the one to meet a rare fault.
+settings.register_profile("short", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=400, deadline=None)
+settings.load_profile("short")
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Don't wait for the newest checkpoint to become whole: in the tests nobody is writing it."""
     monkeypatch.setattr(headers, "PATIENCE", (0.0,))
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Let Ctrl-C interrupt, here and in processes that a test starts: a shell's background jobs have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -21,3 +48,71 @@ def ptyconv():
         return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The HDF5 files that are opened, each time: what takes long on a network mount."""
+    found, open_file = [], Hdf5Tree._open
+
+    def opening(self):
+        found.append(self.path)
+        return open_file(self)
+
+    monkeypatch.setattr(Hdf5Tree, "_open", opening)
+    return found
+
+
+@pytest.fixture(scope="session")
+def analysis():
+    """The analysis of the sample run."""
+    return analyze_run(runs.SAMPLE, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def analyzed(tmp_path_factory):
+    """Results of the clipped run, which has every kind of panel, and an empty mask."""
+    folder = tmp_path_factory.mktemp("results")
+    CliRunner().invoke(main, ["analyze", str(runs.ALL["clipped"]), "-o", str(folder), "--no-plot"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _drawn_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "--device", "cpu"])
+    return folder
+
+
+@pytest.fixture
+def drawn_sample(_drawn_once, tmp_path_factory):
+    """A folder with all that an analysis of the sample run writes, pictures too, which a test may spoil."""
+    return shutil.copytree(_drawn_once, tmp_path_factory.mktemp("drawn"), dirs_exist_ok=True)
+
+
+@pytest.fixture
+def output_folder(tmp_path):
+    """Three runs below a folder, of which one cannot be analyzed, beside what is no run."""
+    root = tmp_path / "output"
+    for name in ("b", "deeper/down/a"):
+        (root / name).mkdir(parents=True)
+        write_run(root / name, [2, 4, 6])
+    (root / "single").mkdir()
+    write_run(root / "single", [2])
+    (root / "pictures").mkdir()
+    (root / ".hidden").mkdir()
+    write_run(root / ".hidden", [2, 4])
+    (root / "circle").symlink_to(root)
+    return root
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """A copy of the sample run that a test may spoil."""
+    return shutil.copytree(runs.SAMPLE, tmp_path / "sample")
+
+
+@pytest.fixture(scope="session")
+def whole():
+    """The numbers of the sample run as it is."""
+    return analyze_run(runs.SAMPLE, device="cpu").convergence_iters

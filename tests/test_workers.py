@@ -50,7 +50,7 @@ def test_wherever_it_comes_the_analysis_ends(tmp_path):
     write_run(tmp_path / "run", [2, 4, 6])
     command = [sys.executable, "-c", PRESS, "29", "analyze", tmp_path / "run", "-o", tmp_path / "out", "--no-plot"]
     command += ["--device", "cpu", "--quiet", "--fresh"]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
     last = re.fullmatch(r"0 at (\d+)\n", result.stdout)
     assert last, result.stdout + result.stderr
     assert int(last[1]) > 300, "few places were tried"

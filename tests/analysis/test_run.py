@@ -1,5 +1,6 @@
-"""Walking a run: order, choice of files, histories, remarks."""
+"""Walking a run: order, choice of files, histories, notices."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -12,22 +13,12 @@ import numpy as np
 import pytest
 import runs
 import torch
+from damage import spoil
 from toy import ToyModel, write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis import walk
-from ptyconv_cli.analysis.agreement import live_points
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
-from ptyconv_cli.checkpoints.readers import open_checkpoint
-from ptyconv_cli.metrics.device import choose_device
-from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.region import Region
-
-
-@pytest.fixture
-def sample(tmp_path):
-    """A copy of the sample run that a test may spoil."""
-    return shutil.copytree(runs.SAMPLE, tmp_path / "sample")
 
 
 def changes(run_dir, **settings):
@@ -161,16 +152,24 @@ print(before[:3])
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[True, True, True]\n"
 
 
-def test_the_callers_threads_are_given_back(tmp_path):
+@pytest.fixture
+def _three_threads():
     before = torch.get_num_threads()
+    torch.set_num_threads(3)  # as a caller may have; the tests themselves have one
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_three_threads")
+def test_the_callers_threads_are_given_back(tmp_path):
     changes(runs.SAMPLE)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
     shutil.copytree(runs.SAMPLE, tmp_path / "run")
     with h5py.File(tmp_path / "run" / "model_iter0060.hdf5", "r+") as file:
         file["model_attributes/crop_pos"][()] += 1000
     with pytest.raises(PtyconvError):
         changes(tmp_path / "run")
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
 
 
 def test_progress_counts_checkpoints():
@@ -230,14 +229,6 @@ def test_tilts_are_y_then_x(sample):
     assert of_checkpoints["x"] == [(niter, -2.0) for niter in range(10, 130, 10)]
 
 
-def spoil(path, name, values):
-    with h5py.File(path, "r+") as file:
-        if name in file:
-            del file[name]
-        if values is not None:
-            file[name] = values
-
-
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
@@ -279,103 +270,6 @@ def test_a_damaged_object_header_is_not_taken_for_absence(sample):
     assert "HDF5 cannot read loss_iters" in warning
 
 
-def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
-    (sample / "model_iter0050.hdf5").unlink()
-    analysis = analyze_run(sample, device="cpu")
-    assert analysis.points["probe"][3].since == 40
-    assert analysis.points["probe"][3].niter == 60
-    assert {agreement.compared for agreement in analysis.live_agreement.values()} == {9}
-    assert max(a.max_relative_difference for a in analysis.live_agreement.values()) < 1e-6
-    assert "The checkpoints are 10 to 20 iterations apart, and" in analysis.warnings[0]
-
-
-def test_a_live_record_begins_at_iteration_0():
-    assert live_points([(10, 0.5), (25, 0.25)]) == [Point(10, 0, 0.5), Point(25, 10, 0.25)]
-    assert live_points([]) == []
-
-
-def test_a_record_that_does_not_name_its_percentiles_has_the_default_ones(sample):
-    spoil(sample / "model_iter0120.hdf5", "params/recon_params/convergence_monitor/percentile_range", None)
-    assert analyze_run(sample, device="cpu").live_agreement["objp_fg"].compared == 11
-    analysis = analyze_run(sample, device="cpu", percentile_range=(10, 90))
-    assert analysis.live_agreement["objp_fg"].compared == 0
-    assert analysis.warnings == []
-
-
-def test_other_percentiles_are_not_compared_with_the_live_record():
-    agreement = analyze_run(runs.SAMPLE, device="cpu", percentile_range=(10, 90)).live_agreement
-    assert {key: found.compared for key, found in agreement.items()} == {
-        "obja_bg": 0,
-        "obja_fg": 0,
-        "objp_bg": 0,
-        "objp_fg": 0,
-        "probe": 11,
-        "probe_pos_shifts": 11,
-    }
-    assert agreement["objp_bg"].max_relative_difference is None
-
-
-def test_a_live_record_of_other_tensors_is_noticed(sample):
-    with h5py.File(sample / "model_iter0120.hdf5", "r+") as file:
-        file["convergence_iters/probe"][5, 1] *= 2
-    analysis = analyze_run(sample, device="cpu")
-    assert analysis.live_agreement["probe"].max_relative_difference == pytest.approx(0.5)
-    assert analysis.warnings == [
-        "The engine's own record differs (probe by up to 50.0%): were the checkpoints changed or mixed with others?"
-    ]
-
-
-def test_an_empty_mask_is_explained():
-    (warning,) = analyze_run(runs.ALL["clipped"], device="cpu").warnings
-    assert warning.startswith(
-        "objp_bg is 0 throughout because its mask is empty: no voxel lies strictly below percentile 15."
-    )
-
-
-def test_percentiles_0_and_100_leave_nothing_beyond_them():
-    warnings = analyze_run(runs.SAMPLE, device="cpu", tensors=["objp"], percentile_range=(0, 100)).warnings
-    assert warnings == [
-        "objp_bg is 0 throughout because no voxel can lie below percentile 0.",
-        "objp_fg is 0 throughout because no voxel can lie above percentile 100.",
-    ]
-
-
-def test_no_change_at_all_is_not_called_an_empty_mask(tmp_path):
-    """A tensor that is not optimised keeps its values: 0 is then the truth."""
-    for niter in (2, 4, 6):
-        write_hdf5(tmp_path / f"model_iter{niter:04d}.hdf5", ToyModel(), niter)
-    analysis = analyze_run(tmp_path, device="cpu")
-    assert {value for curve in analysis.convergence_iters.values() for _, value in curve} == {0.0}
-    assert analysis.warnings == []
-
-
-def test_nan_is_reported_where_it_begins(tmp_path):
-    write_run(tmp_path, [2, 4, 6, 8])
-    with h5py.File(tmp_path / "model_iter0006.hdf5", "r+") as file:
-        file["optimizable_tensors/objp"][0, 0, 10, 10] = np.nan
-    analysis = analyze_run(tmp_path, device="cpu")
-    values = dict(analysis.convergence_iters["objp_fg"])
-    assert np.isfinite(values[4])
-    assert np.isnan(values[6])
-    assert np.isfinite(dict(analysis.convergence_iters["obja_fg"])[6])
-    assert analysis.points["objp_bg"][1].voxels is None
-    assert analysis.not_finite == {"objp": [6]}
-    assert analysis.warnings == [
-        "objp holds NaN or infinity in the scanned region at iteration 6: its changes there are not known (null in "
-        "the JSON)."
-    ]
-
-
-def test_a_diverged_run_is_reported_from_where_it_diverges(tmp_path):
-    write_run(tmp_path, [2, 4, 6, 8])
-    for niter in (6, 8):
-        with h5py.File(tmp_path / f"model_iter{niter:04d}.hdf5", "r+") as file:
-            file["optimizable_tensors/probe"][0, 0, 0] = np.inf
-    analysis = analyze_run(tmp_path, device="cpu")
-    assert analysis.not_finite == {"probe": [6, 8]}
-    assert "probe holds NaN or infinity in the scanned region from iteration 6 on:" in analysis.warnings[0]
-
-
 def test_a_scan_outside_the_object_is_refused(tmp_path):
     write_run(tmp_path, [2, 4])
     for path in tmp_path.iterdir():
@@ -391,29 +285,55 @@ def test_settings_are_checked():
             analyze_run(runs.SAMPLE, **settings)
 
 
+def flat(model, **tensors):
+    for name, value in tensors.items():
+        model.optimizable_tensors[name].data[:] = value
+    return model
+
+
+@pytest.mark.parametrize("writer", [write_hdf5, write_pt])
+def test_extreme_but_allowed(tmp_path, writer, recwarn):
+    """Constant objects, a dark probe, one position, one row, one pixel: results are defined, and nothing complains."""
+
+    suffix = ".hdf5" if writer is write_hdf5 else ".pt"
+    rows = {"one position": [[3, 4]], "one row": [[3, 4], [3, 5], [3, 9]], "one column": [[3, 4], [8, 4]]}
+    for name, corners in rows.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        model = ToyModel()
+        model.crop_pos = torch.tensor(corners, dtype=torch.int32)
+        shifts = model.optimizable_tensors["probe_pos_shifts"].data[: len(corners)]
+        model.optimizable_tensors["probe_pos_shifts"] = torch.nn.Parameter(shifts.clone())
+        writer(folder / f"model_iter0002{suffix}", model, 2)
+        writer(folder / f"model_iter0004{suffix}", flat(model, obja=1.0, probe=0.0), 4)
+        writer(folder / f"model_iter0006{suffix}", flat(model, objp=0.5), 6)
+        analysis = analyze_run(folder, device="cpu")
+        values = {key: [value for _, value in curve] for key, curve in analysis.convergence_iters.items()}
+        assert all(np.isfinite(value) for curve in values.values() for value in curve)
+        assert values["obja_bg"] == [0.0, 0.0]
+        assert values["probe"] == [pytest.approx(1.0), 0.0]
+        assert values["probe_pos_shifts"] == [0.0, 0.0]
+        assert analysis.region.shape_in((1, 22, 26))[1:] == (
+            1 if name != "one column" else 6,
+            1 if name != "one row" else 6,
+        )
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_memory_is_not_asked_for_in_vain(sample, monkeypatch):
+    sysconf = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else sysconf(name))
+    with pytest.raises(PtyconvError, match=r"3 checkpoints at a time need .* GB of memory; this machine has .* \(-t\)"):
+        analyze_run(sample, device="cpu")
+
+
 @pytest.mark.parametrize(
-    ("gpus", "mps", "chosen"),
-    [
-        (0, False, {"auto": "cpu", "cpu": "cpu", "cuda": None, "cuda:0": None, "mps": None}),
-        (2, False, {"auto": "cuda", "cpu": "cpu", "cuda": "cuda", "cuda:1": "cuda:1", "cuda:2": None, "mps": None}),
-        (0, True, {"auto": "mps", "cpu": "cpu", "mps": "mps", "cuda": None}),
-    ],
+    "error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory")]
 )
-def test_devices_that_are_there_are_chosen_and_others_refused(monkeypatch, gpus, mps, chosen):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
-    for name, device in chosen.items():
-        if device is None:
-            with pytest.raises(PtyconvError, match=r"PyTorch finds no device .* here; try --device auto"):
-                choose_device(name)
-        else:
-            assert str(choose_device(name)) == device
+def test_too_little_memory_on_the_way(sample, monkeypatch, error):
+    def too_large(*_):
+        raise error
 
-
-def test_a_closed_checkpoint_leaves_its_numbers():
-    with open_checkpoint(runs.SAMPLE / "model_iter0010.hdf5") as checkpoint:
-        probe, positions = checkpoint.read("probe", Region(0, 1, 0, 1)), checkpoint.crop_pos()
-    assert probe.dtype == np.complex64
-    assert probe.shape == (2, 32, 32)
-    assert positions.shape == (120, 2)
+    monkeypatch.setattr("ptyconv_cli.analysis.walk.tensor_changes", too_large)
+    with pytest.raises(PtyconvError, match=r"cpu: not enough memory; try fewer tensors \(-t\)"):
+        analyze_run(sample, device="cpu")

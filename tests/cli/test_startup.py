@@ -29,9 +29,8 @@ def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) == set()
 
 
-def test_plot_loads_no_torch_and_no_h5py(ptyconv, tmp_path):
-    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
-    assert loaded_by("plot", tmp_path) == {"matplotlib"}
+def test_plot_loads_no_torch_and_no_h5py(analyzed, tmp_path):
+    assert loaded_by("plot", analyzed, "-o", tmp_path / "convergence.png") == {"matplotlib"}
 
 
 def test_analyze_loads_matplotlib_only_to_draw(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import runs
 import torch
 from brute_force import aligned_change, difference, residual
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import atoms, two_mode_run
 
@@ -32,7 +32,7 @@ ALIGN = {
 def aligned_object(name: str, current, previous):
     left, removed = align_object(name, current, previous, DX)
     whole = left.whole()
-    pieces = torch.cat([piece.clone() for piece in left.pieces(29)])
+    pieces = torch.cat([piece.clone() for piece in left.pieces(29 if whole.numel() < 100_000 else 4099)])
     assert torch.allclose(pieces, whole.flatten(), rtol=0, atol=0, equal_nan=True)
     return whole.view(current.shape), removed
 
@@ -176,7 +176,6 @@ def pairs(draw):
     return name, float32(current), float32(previous)
 
 
-@settings(max_examples=400, deadline=None)
 @given(pairs())
 def test_what_is_left_is_the_dense_fits_and_never_more_than_the_change(pair):
     name, current, previous = pair

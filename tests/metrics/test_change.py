@@ -12,7 +12,6 @@ from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics import percentiles_cpu, percentiles_gpu
 from ptyconv_cli.metrics.change import probe_change, rms_displacement
 from ptyconv_cli.metrics.percentiles import mean_change_outside
-from ptyconv_cli.results.region import scanned_region
 
 percentile_ranges = st.sampled_from(
     [(15.0, 85.0), (0.0, 100.0), (0.0, 0.0), (100.0, 100.0), (49.9, 50.1), (50.0, 50.0), (29.0, 57.0), (1e-3, 99.999)]
@@ -90,7 +89,7 @@ def _sample(request, monkeypatch):
 @example("normal", 101, 1, (29.0, 57.0))
 @example("uniform", 101, 2, (29.0, 57.0))
 @example("tiny steps", 101, 3, (29.0, 57.0))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds, st.integers(1, 400), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentile_range):
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
@@ -121,7 +120,7 @@ def test_ten_million_voxels_are_exact(way):
 
 @pytest.mark.usefixtures("_sample")
 @WAYS
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(5, 300), st.integers(0, 2**32 - 1), percentile_ranges)
 def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_range):
     random = np.random.default_rng(seed)
@@ -228,13 +227,3 @@ def test_position_change_is_rms_over_positions():
     moved = torch.zeros(4, 2)
     moved[0, 1] = 3
     assert rms_displacement(moved, 0.5) == pytest.approx(0.75)
-
-
-def test_region_is_spanned_by_the_probe_centres():
-    crop_pos = np.array([[4, 5], [9, 7], [6, 12]], dtype=np.int32)
-    # Centres (7..12, 9..16) for a probe of 7 × 9 px: half sizes are 3 and 4.
-    assert scanned_region(crop_pos, (7, 9)) == (6, 12, 8, 16)
-
-
-def test_region_is_clamped_at_the_object_edge():
-    assert scanned_region(np.array([[0, 0], [5, 6]]), (1, 1)) == (0, 5, 0, 6)

@@ -26,6 +26,7 @@ import torch
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.readers import open_checkpoint
+from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.device import choose_device
 from ptyconv_cli.metrics.percentiles import mean_change_outside
@@ -119,14 +120,16 @@ def analyze_cold(*options: str) -> Callable[[Path], None]:
     return analyze
 
 
-def go_on(run_dir: Path) -> Callable[[Path], None]:
-    """(g) The command, when an earlier one has done all checkpoints but the last."""
-    stopped, going = run_dir.parent / "stopped", run_dir.parent / "going"
+def go_on(run_dir: Path, new: int) -> Callable[[Path], None]:
+    """(g) The command, when an earlier one has done all checkpoints but the last, or all."""
+    stopped, going = run_dir.parent / f"stopped{new}", run_dir.parent / "going"
     analyze = ("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q")
-    last = max(run_dir.iterdir())
-    aside = last.rename(run_dir.parent / last.name)
+    paths = sorted(run_dir.iterdir())
+    last = paths[len(paths) - new :]
+    aside = [path.rename(run_dir.parent / path.name) for path in last]
     run(*analyze, "-o", stopped)
-    aside.rename(last)
+    for path in aside:
+        path.rename(run_dir / path.name)
 
     def go(_: Path) -> None:
         shutil.rmtree(going, ignore_errors=True)
@@ -134,6 +137,33 @@ def go_on(run_dir: Path) -> Callable[[Path], None]:
         run(*analyze, "-o", going)
 
     return go
+
+
+def list_runs(run_dir: Path) -> Callable[[Path], object]:
+    """(h) `ptyconv ls` of 50 runs with 20 checkpoints each."""
+    root = run_dir.parent / "many"
+    for number in range(50):
+        links_to_one(max(run_dir.iterdir()), root / f"run{number:02d}", 20)
+    command = [sys.executable, "-m", "ptyconv_cli", "ls", root]
+    return lambda _: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def look_on(run_dir: Path) -> Callable[[Path], None]:
+    """(i) 100 of the looks that `--follow` takes at a run with 200 checkpoints, when nothing is new."""
+    links_to_one(max(run_dir.iterdir()), run_dir.parent / "followed", 200)
+    watch = Watch(run_dir.parent / "followed", PARAMS["tensors"])
+
+    def look(_: Path) -> None:
+        for _ in range(100):
+            watch.look()
+
+    return look
+
+
+def links_to_one(path: Path, folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    for niter in range(1, count + 1):
+        (folder / f"model_iter{niter:04d}.hdf5").symlink_to(path)
 
 
 def analyze_sample(run_dir: Path) -> None:
@@ -194,13 +224,16 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
         "(b) loading whole, sorting": straightforward,
         "(c) analyze --no-aligned, cold": analyze_cold("--no-aligned"),
         "    analyze, aligned too": analyze_cold(),
-        "(g) going on with one more, cold": go_on(run_dir),
+        "(g) going on with one more, cold": go_on(run_dir, 1),
+        "    with nothing new, cold": go_on(run_dir, 0),
         "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
         "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
         "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
         "    live step(), aligned too": live_step(ConvergenceMonitor, model, aligned=True),
+        "(h) ls of 50 runs, cold": list_runs(run_dir),
+        "(i) 100 looks, nothing new": look_on(run_dir),
         "    the sample run, cold": analyze_sample,
         "    importing matplotlib too": lambda _: run("-c", "import torch, h5py, matplotlib"),
     }

@@ -15,7 +15,7 @@ def atoms(shape: tuple[int, ...], seed: int = 0, shift: tuple[float, float] = (0
     for plane in np.ndindex(*planes_of):
         for middle_y in np.arange(4, height, 9) + random.uniform(-1, 1):
             for middle_x in np.arange(3, width, 8) + random.uniform(-1, 1):
-                blob = np.exp(-((y - middle_y) ** 2 + (x - middle_x) ** 2) / (2 * 2.0**2))
+                blob = np.exp(-((y - middle_y) ** 2) / (2 * 2.0**2)) * np.exp(-((x - middle_x) ** 2) / (2 * 2.0**2))
                 found[plane] += random.uniform(0.5, 1) * blob
     return found
 

@@ -5,13 +5,15 @@ import os
 import pickle
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 
 import numpy as np
 import pytest
 import runs
 import torch
-from toy import ToyModel, write_pt
+from toy import ToyModel, write_pt, write_run
 
+from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints.formats.pt import PtTree
 from ptyconv_cli.errors import CheckpointError
 
@@ -189,3 +191,32 @@ def test_a_flipped_bit_in_the_description_of_tensors_is_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="or is incomplete"):
         PtTree(path)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (reduce(lambda row, _: [row] * 10, range(8), [0]), "expected numbers, or rows of them"),
+        ([[1, 10**400]], "expected numbers, or rows of them"),
+        ([[1, "a"]], "expected numbers, or rows of them"),
+        ([(1, 0.5, 3)], "expected real (n, 2)"),
+    ],
+)
+def test_lists_in_a_pt_file_that_are_no_history(tmp_path, loss, said):
+    write_run(tmp_path, [2, 4], write_pt, ".pt")
+    for path in tmp_path.iterdir():
+        content = torch.load(path, weights_only=False)
+        content["loss_iters"] = loss
+        torch.save(content, path)
+    assert said in " ".join(analyze_run(tmp_path, device="cpu").warnings)
+
+
+def test_a_diverged_loss_in_a_pt_file(tmp_path):
+    write_run(tmp_path, [2, 4], write_pt, ".pt")
+    for path, count in zip(sorted(tmp_path.iterdir()), (2, 4), strict=True):
+        content = torch.load(path, weights_only=False)
+        content["loss_iters"] = [(n, np.float32(np.nan)) for n in range(1, count + 1)]
+        torch.save(content, path)
+    analysis = analyze_run(tmp_path, device="cpu")
+    assert len(analysis.engine.loss) == 4
+    assert analysis.warnings == []

@@ -1,0 +1,53 @@
+"""What PtyRAD writes, in both layouts."""
+
+import h5py
+import numpy as np
+import pytest
+from toy import ToyModel, write_hdf5, write_run
+
+from ptyconv_cli import PtyconvError, analyze_run
+
+
+def write_v2(path, model: ToyModel, niter: int) -> None:
+    """The same tensors as `toy.write_hdf5` writes, in the layout of schema 2."""
+    arrays = model.arrays()
+    with h5py.File(path, "w") as file:
+        file["niter"] = niter
+        file["ptyrad_schema"] = 2
+        file["ptyrad_version"] = "1.0.0"
+        file["model_meta/dx"] = float(model.dx)
+        file["model_meta/length_unit"] = "Ang"
+        file["history/loss_iters"] = np.array([[n, 1 / n] for n in range(1, niter + 1)], dtype=np.float64)
+        file["history/lr_iters/niter"] = np.arange(1, niter + 1)
+        file["history/lr_iters/object.phase"] = np.full(niter, 0.01)
+        file["components/object/tensors/amp"] = arrays["obja"]
+        file["components/object/tensors/phase"] = arrays["objp"]
+        file["components/object/param_specs/phase/start_iter"] = 3
+        file["components/object/param_specs/phase/end_iter"] = "__NONE__"
+        file["components/probe/tensors/modes"] = arrays["probe"]
+        file["components/positions/tensors/shifts"] = arrays["probe_pos_shifts"]
+        file["components/positions/tensors/crop_pos"] = model.crop_pos.numpy()
+
+
+def test_both_layouts_of_ptyrad_give_the_same_bits(tmp_path):
+    write_run(tmp_path / "v1", [2, 4, 6, 9], write_hdf5)
+    write_run(tmp_path / "v2", [2, 4, 6, 9], write_v2)
+    one, other = (analyze_run(tmp_path / version, device="cpu") for version in ("v1", "v2"))
+    assert one.points == other.points
+    assert one.aligned_points == other.aligned_points
+    assert one.removed == other.removed
+    assert one.trajectories == other.trajectories
+    assert one.region == other.region
+    assert one.engine.loss == other.engine.loss
+    assert other.engine.learning_rates == {"objp": [(n, 0.01) for n in range(1, 10)]}
+    assert other.engine.optimised == {"objp": (3, None)}
+
+
+def test_lengths_of_another_unit_are_refused(tmp_path):
+    write_run(tmp_path / "v2", [2, 4], write_v2)
+    for path in (tmp_path / "v2").iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["model_meta/length_unit"]
+            file["model_meta/length_unit"] = "m"
+    with pytest.raises(PtyconvError, match=r"model_meta/length_unit\) are in 'm', not in Å"):
+        analyze_run(tmp_path / "v2", device="cpu")

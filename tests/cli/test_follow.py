@@ -1,0 +1,254 @@
+"""`ptyconv analyze --follow`, from start to end."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import runs
+import writer
+from processes import started
+from toy import ToyModel, write_hdf5, write_run
+
+from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.follow import SURE, Ends, follow
+from ptyconv_cli.checkpoints.prefetch import Prefetch
+from ptyconv_cli.checkpoints.watch import Watch
+from ptyconv_cli.results.series import TENSORS
+
+PTYCONV = [sys.executable, "-m", "ptyconv_cli"]
+
+
+def settled_run(folder: Path, count: int) -> None:
+    """Every tensor jitters about a fixed point, after a few large steps."""
+    random = np.random.default_rng(1)
+    model, folder = ToyModel(), Path(folder)
+    folder.mkdir(exist_ok=True)
+    start = {name: tensor.detach().clone() for name, tensor in model.optimizable_tensors.items()}
+    for k in range(count):
+        size = 1e-3 + 0.3 * (k < 3)
+        for name, tensor in model.optimizable_tensors.items():
+            tensor.data = start[name] + size * start[name].new_tensor(random.normal(size=tensor.shape))
+        write_hdf5(folder / f"model_iter{5 * k + 5:04d}.hdf5", model, 5 * k + 5)
+
+
+@pytest.mark.parametrize(
+    ("seed", "planned", "longest"),
+    [(1, 30, 0.1), *(pytest.param(seed, 60, 0.8, marks=pytest.mark.long) for seed in (1, 2))],
+)
+def test_the_end_is_that_of_one_analysis(tmp_path, seed, planned, longest):
+    run_dir = tmp_path / "run"
+    command = ["analyze", "--follow", run_dir, "-o", tmp_path / "followed", "--poll", "0.3", "--device", "cpu"]
+    with started([*PTYCONV, *command]) as follower:
+        writing = [sys.executable, writer.__file__, runs.SAMPLE, run_dir, planned, longest, seed]
+        subprocess.run(list(map(str, writing)), check=True, timeout=300)
+        said, _ = follower.communicate(timeout=300)
+    assert follower.returncode == 0
+    assert f"iteration {planned} is reached, which the run was planned to end with" in said
+    subprocess.run([*PTYCONV, "analyze", run_dir, "-o", tmp_path / "at_once", "--device", "cpu", "-q"], check=True)
+    for name in ("convergence_iters.json", "convergence_report.json", "convergence.png", "trajectory.png"):
+        assert (tmp_path / "followed" / name).read_bytes() == (tmp_path / "at_once" / name).read_bytes()
+
+
+def test_it_really_goes_along(tmp_path):
+    """There are results while the run is being written, and each new checkpoint is in them."""
+    run_dir, out = tmp_path / "run", tmp_path / "out"
+    command = ["analyze", "--follow", run_dir, "-o", out, "--poll", "0.1", "--no-plot", "--device", "cpu"]
+    with started([*PTYCONV, *command]) as follower:
+        assert follower.stdout.readline() == "run: is not there yet\n"
+        run_dir.mkdir()
+        for niter in (10, 20, 30, 40):
+            shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", run_dir)
+            line = follower.stdout.readline()
+            if niter == 10:
+                assert line == "run: waiting for two whole checkpoints; 1 file seen\n"
+                line = follower.stdout.readline()
+                assert "holds 1 checkpoint; a change needs at least two" in line
+            else:
+                assert re.match(rf"\d\d:\d\d:\d\d iteration {niter}; verdict: insufficient .*; {niter} of 120 ", line)
+                report = json.loads((out / "convergence_report.json").read_text())
+                assert [found["niter"] for found in report["checkpoints"]] == list(range(10, niter + 1, 10))
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(60) == 130
+
+
+def test_until_settled(ptyconv, tmp_path):
+    settled_run(tmp_path / "run", 40)
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
+    assert result.exit_code == 0, result.stderr
+    assert "ended: it has settled\n" in result.stdout
+    assert "verdict: settled" in result.stdout
+
+
+def test_until_settled_of_what_does_not_settle(ptyconv, tmp_path):
+    shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
+    assert result.exit_code == 3
+    assert "ended: the run reached its planned last iteration, 120\n" in result.stdout
+
+
+def test_idle(ptyconv, tmp_path):
+    shutil.copytree(runs.SAMPLE, tmp_path / "run", ignore=shutil.ignore_patterns("*01?0*"))
+    (tmp_path / "run" / "model_iter0100.hdf5").write_bytes(b"half")
+    command = ["analyze", "--follow", tmp_path / "run", "--idle", "0.01", "--poll", "0.1", "--no-plot"]
+    result = ptyconv(*command)
+    assert result.exit_code == 0
+    assert "ended: no new checkpoint for 0.01 minutes\n" in result.stdout
+    assert "9 checkpoints, iterations 10 to 90" in result.stdout
+    assert "model_iter0100.hdf5" in result.stderr, "what never became whole is warned of"
+
+
+def test_nothing_ever_comes(ptyconv, tmp_path):
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--idle", "0.005", "--poll", "0.05")
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path / 'run'}: there is no such folder\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--until", "settled"], "--until, --idle and --poll need --follow"),
+        (["--idle", "5"], "--until, --idle and --poll need --follow"),
+        (["--follow", "--until", "settled", "--no-aligned"], "--until settled needs the aligned changes"),
+        (["--follow", "--idle", "0"], "0.0 is not in the range x>0"),
+        (["--follow", "--until", "improving"], "'improving' is not 'settled'"),
+    ],
+)
+def test_what_is_not_allowed(ptyconv, arguments, said):
+    result = ptyconv("analyze", runs.SAMPLE, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_study_is_not_followed(ptyconv):
+    result = ptyconv("analyze", "--follow", runs.DATA / "resume")
+    assert result.exit_code == 1
+    assert "holds no checkpoint; its subfolders do: first" in result.stderr
+    assert "--follow is for one run" in result.stderr
+
+
+def test_several_runs_in_the_folder_end_it(ptyconv, tmp_path):
+    result = ptyconv(
+        "analyze", "--follow", runs.DATA / "resume" / "mixed_in_one_folder", "-o", tmp_path, "--poll", "0.05"
+    )
+    assert result.exit_code == 1
+    assert "its checkpoints belong to 2 runs" in result.stderr
+
+
+def test_a_log_says_what_is_waited_for(tmp_path):
+    """Once each: a folder that isn't there, files that lack a tensor."""
+    run_dir = tmp_path / "run"
+    command = ["analyze", "--follow", run_dir, "--poll", "0.05", "--idle", "0.02", "--device", "cpu", "--no-plot"]
+    write_run(tmp_path / "aside", [2, 4])
+    for path in (tmp_path / "aside").iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["optimizable_tensors/probe_pos_shifts"]
+    with started([*PTYCONV, *command]) as follower:
+        assert follower.stdout.readline() == "run: is not there yet\n"
+        (tmp_path / "aside").rename(run_dir)
+        rest = follower.stdout.read()
+        assert follower.wait(60) == 1
+    assert (
+        rest.count("model_iter0004.hdf5: has no tensor probe_pos_shifts; it has obja, objp, probe (choose with -t)")
+        == 1
+    )
+
+
+@pytest.mark.parametrize("closed", ["stdout", "both"])
+def test_without_a_place_to_talk_to(tmp_path, closed):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    redirection = ">&-" if closed == "stdout" else ">&- 2>&-"
+    command = f"{sys.executable} -m ptyconv_cli analyze --follow {run_dir} --poll 0.05 --no-plot {redirection}"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in result.stderr
+    assert (run_dir / "convergence_report.json").exists()
+
+
+def test_a_file_is_not_followed(ptyconv, tmp_path):
+    result = ptyconv("analyze", "--follow", runs.SAMPLE / "model_iter0010.hdf5", "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "is a file; give the folder it is in" in result.stderr
+
+
+def test_fresh_is_for_the_first_analysis(tmp_path, monkeypatch, ptyconv):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run", ignore=shutil.ignore_patterns("*01?0*"))
+    ptyconv("analyze", run_dir, "--no-plot", "--device", "cpu")
+    read, seen = Prefetch._read, []
+
+    def reading(self, header, into):
+        seen.append(header.niter)
+        return read(self, header, into)
+
+    monkeypatch.setattr(Prefetch, "_read", reading)
+    added, clock = iter([0, 1, 1]), [0.0]
+
+    def sleep(seconds):
+        clock[0] += seconds
+        if next(added, None) == 0:
+            return
+        if len(list(run_dir.glob("*.hdf5"))) == 9:
+            shutil.copy2(runs.SAMPLE / "model_iter0100.hdf5", run_dir)
+
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.monotonic", lambda: clock[0])
+    ptyconv("analyze", "--follow", run_dir, "--fresh", "--idle", "1", "--no-plot", "--device", "cpu")
+    assert seen == [*range(10, 100, 10), 90, 100]
+
+
+LOOK_ON = """
+import sys, time
+from pathlib import Path
+from ptyconv_cli.cli.main import main
+looks = 0
+def sleep(seconds):
+    global looks
+    looks += 1
+    if looks in (20, 220):
+        print("pages", Path("/proc/self/statm").read_text().split()[1], flush=True)
+    if looks == 220:
+        raise KeyboardInterrupt
+time.sleep = sleep
+main(sys.argv[1:])
+"""
+
+
+def test_the_process_does_not_grow(tmp_path):
+    """The whole process, by what the system says of it, over 200 looks."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(runs.SAMPLE, run_dir, ignore=shutil.ignore_patterns("*01?0*"))
+    arguments = ["analyze", "--follow", run_dir, "--device", "cpu", "--no-plot"]
+    command = [sys.executable, "-c", LOOK_ON, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 130, result.stderr
+    before, after = map(int, re.findall(r"pages (\d+)", result.stdout))
+    assert (after - before) * os.sysconf("SC_PAGE_SIZE") < 5e6
+
+
+def test_a_renamed_file_does_not_end_it(tmp_path):
+    """Its name says that the planned iteration is reached, the file doesn't."""
+    for niter in range(10, 90, 10):
+        named = 200 if niter == 80 else niter
+        shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", tmp_path / f"model_iter{named:04d}.hdf5")
+    looked = Watch(tmp_path, TENSORS)
+    with pytest.raises(KeyboardInterrupt):
+        follow(looked, lambda files: analyze_run(tmp_path, files=files, device="cpu"), Ends(), interrupt_at(12), 0)
+    assert looked.unchanged > SURE
+
+
+def interrupt_at(looks):
+    seen = []
+
+    def show(look):
+        seen.append(look)
+        if len(seen) == looks:
+            raise KeyboardInterrupt
+
+    return show

@@ -1,0 +1,96 @@
+"""What is written, where, and what is left where that fails."""
+
+import os
+
+import matplotlib.image
+import pytest
+import runs
+from outputs import OUTPUTS, PICTURES, names, strict_json
+from toy import write_run
+
+from ptyconv_cli.results.series import SERIES
+
+
+def test_analyze_writes_json_report_and_picture(ptyconv, tmp_path):
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "new" / "out")
+    assert result.exit_code == 0
+    assert names(tmp_path / "new" / "out") == OUTPUTS
+    changes = strict_json(tmp_path / "new" / "out" / "convergence_iters.json")
+    assert list(changes) == [series.key for series in SERIES]
+    engine = runs.engine_values("sample")
+    for key, curve in changes.items():
+        assert [niter for niter, _ in curve] == list(range(20, 130, 10))
+        for niter, value in curve:
+            assert value == pytest.approx(engine[key][niter], rel=1e-6)
+    picture = matplotlib.image.imread(tmp_path / "new" / "out" / "convergence.png")
+    assert picture.shape[0] > 800
+    assert picture.std() > 0.05
+
+
+def test_results_go_beside_the_checkpoints_by_default(ptyconv, tmp_path):
+    write_run(tmp_path, [2, 4])
+    assert ptyconv("analyze", tmp_path, "--no-plot").exit_code == 0
+    assert names(tmp_path) == {"model_iter0002.hdf5", "model_iter0004.hdf5"} | OUTPUTS - PICTURES
+    assert ptyconv("analyze", tmp_path).exit_code == 0, "its own results are no checkpoints"
+
+
+def test_files_have_the_users_permissions(ptyconv, tmp_path):
+    before = os.umask(0o027)
+    try:
+        ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "convergence_iters.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("ptyconv_cli.analysis.run.analyze_run", lambda *_, **__: pytest.fail("work was spent"))
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot write there; choose another folder with -o" in result.stderr
+
+
+def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*[a-z]") if path.is_file()}
+    assert len(before) == 3
+    calls = []
+
+    def full_disk(_):
+        calls.append(1)
+        if len(calls) == 3:  # the first is what is kept for the next analysis
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--every", 20)
+    assert result.exit_code == 1
+    assert "cannot be written (No space left on device); choose another place with -o" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_folder_in_the_way_of_an_output_leaves_the_old_results(ptyconv, tmp_path):
+    (tmp_path / "convergence.png").mkdir()
+    (tmp_path / "convergence_iters.json").write_text("old")
+    result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"Error: {tmp_path}/convergence.png: cannot be written (a folder has that name); choose another place with -o"
+    )
+    assert names(tmp_path) == {"convergence.png", "convergence_iters.json"}
+    assert (tmp_path / "convergence_iters.json").read_text() == "old"
+
+
+LONG_NAME = "20261122_full_N16384_dp256_flipT100_random32_p8_6slr1e-3_1obj_20slice_dz10_plr1e-4_oalr5e-4_oplr5e-4_" * 2
+
+
+@pytest.mark.parametrize("name", [LONG_NAME, "重构结果", "x_$\\frac$", os.fsdecode(b"bad\xffname")])
+def test_any_folder_name_will_do(ptyconv, tmp_path, name):
+    run_dir = tmp_path / name
+    write_run(run_dir, [2, 4])
+    result = ptyconv("analyze", run_dir)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert max(map(len, result.stdout.split("wrote")[0].splitlines())) <= 80
+    assert names(run_dir) >= OUTPUTS
+    assert ptyconv("plot", run_dir).exit_code == 0

@@ -1,0 +1,65 @@
+"""The table of many runs, side by side."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import runs
+from outputs import rows_of
+from toy import write_run
+
+from ptyconv_cli.analysis.study import Row, sorted_rows
+from ptyconv_cli.cli.study_table import table
+
+STUDY = runs.DATA / "hypertune" / "collated_and_trials" / "hypertune_TPESampler_loss"
+
+
+@pytest.mark.parametrize("sort", ["loss", "objp_fg", "probe", "name"])
+def test_a_hypertune_study_is_sorted(ptyconv, tmp_path, sort):
+    result = ptyconv("analyze", STUDY, "--no-plot", "-o", tmp_path, "--sort", sort)
+    assert result.exit_code == 0, result.output
+    assert "4 collated files were not used: each is the end of a different trial." in result.stdout
+    rows = rows_of(tmp_path / "convergence_study.csv")
+    key = {"loss": "loss", "name": "run"}.get(sort, f"{sort}_per_iteration")
+    found = [row[key] if sort == "name" else float(row[key]) for row in rows]
+    assert found == sorted(found)
+    assert len(set(found)) == 4
+    # A collated file's name has the loss of its trial.
+    losses = {row["run"][:5]: f"{float(row['loss']):.5f}" for row in rows}
+    named = [re.search(r"error_([\d.]+)_(t\d+)", path.name) for path in STUDY.iterdir()]
+    assert losses == {name[2]: name[1] for name in named if name}
+    assert max(map(len, result.stdout.splitlines()[:7])) <= 80
+
+
+def test_rows_without_a_value_come_last():
+    rows = [
+        Row("failed", Path(), problem="no"),
+        Row("unknown", Path(), niter=1, checkpoints=2),
+        Row("b", Path(), niter=1, loss=2.0, changes={"probe": 1.0}),
+        Row("a", Path(), niter=1, loss=3.0, changes={"probe": 0.5}),
+    ]
+    assert [row.name for row in sorted_rows(rows, "loss")] == ["b", "a", "unknown", "failed"]
+    assert [row.name for row in sorted_rows(rows, "probe")] == ["a", "b", "unknown", "failed"]
+    assert [row.name for row in sorted_rows(rows, "name")] == ["a", "b", "failed", "unknown"]
+    assert "probe" in table(rows, "name")[0][0]
+
+
+def test_a_change_in_the_table_is_per_iteration(ptyconv, tmp_path):
+    write_run(tmp_path / "a", [2, 4, 9])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert ptyconv("analyze", tmp_path, "--no-plot").exit_code == 0
+    report = json.loads((tmp_path / "a" / "convergence_report.json").read_text())
+    last = report["aligned"]["series"]["objp_fg"]["points"][-1]
+    (value, _) = (float(row["objp_fg_per_iteration"]) for row in rows_of(tmp_path / "convergence_study.csv"))
+    assert value == pytest.approx(last["value"] / 5)
+
+
+def test_usage_that_makes_no_sense_of_a_study(ptyconv, tmp_path):
+    result = ptyconv("analyze", "--chain", runs.DATA / "resume" / "first", STUDY, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert "--chain FIRST is for one run" in result.stderr
+    collated = ptyconv("analyze", runs.DATA / "hypertune" / "collated_only", "-o", tmp_path)
+    assert collated.exit_code == 1
+    assert "4 collated files (model_error_…)" in collated.stderr

@@ -1,0 +1,25 @@
+"""What a command has written."""
+
+import csv
+import json
+from pathlib import Path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+PICTURES = {"convergence.png", "trajectory.png"}
+OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.csv"} | PICTURES
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir() if path.name != ".ptyconv"}
+
+
+def strict_json(path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
