@@ -75,7 +75,7 @@ def follow(
     return analysis, why
 
 
-CONVERGED = "the run has settled"
+CONVERGED = "it has converged"
 
 
 def _look(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -> Look:

@@ -4,9 +4,9 @@ import math
 
 from ptyconv_cli.pictures.drawing import FAINT, FEW, STYLES, columns, write_instead
 from ptyconv_cli.pictures.mpl import Axes, NullLocator
+from ptyconv_cli.pictures.panels import doubling_curve, doubling_label
 from ptyconv_cli.pictures.ticks import set_logarithmic, set_logarithmic_ticks
 from ptyconv_cli.results.doublings import QUANTITY, Doublings
-from ptyconv_cli.results.history import Curve
 from ptyconv_cli.verdict.sentences import rounded
 
 NOTE = 8
@@ -14,18 +14,6 @@ NOTE = 8
 
 ROOM = 1.5
 """Factor by which the axis of changes goes on above and below, so that notes have a place."""
-
-
-def doubling_curve(found: Doublings, since: int = 0) -> Curve:
-    """Return the changes per doubling as a curve, in the quantity's unit, from iteration `since` on."""
-    return [(point.niter, point.relative) for point in found.points if point.niter >= since]
-
-
-def doubling_label(key: str) -> str:
-    """Return the label of an axis of a quantity's changes per doubling."""
-    quantity = QUANTITY[key]
-    measured_by = f" {quantity.of}" if quantity.of else ""
-    return f"change per doubling\n({quantity.unit}{measured_by})"
 
 
 def draw_doubling(axes: Axes, key: str, found: Doublings | None, since: int) -> None:

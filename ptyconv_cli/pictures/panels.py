@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptyconv_cli.analysis.agreement import live_points
-from ptyconv_cli.pictures.doublings import doubling_curve, doubling_label
 from ptyconv_cli.pictures.knee import knee
 from ptyconv_cli.pictures.words import listed, name_of, short_name_of
-from ptyconv_cli.results.doublings import QUANTITIES
+from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings
 from ptyconv_cli.results.history import Curve, EngineHistories, Point
 from ptyconv_cli.results.refined import never_refined, within_rounding
 from ptyconv_cli.results.run_analysis import Results
@@ -122,6 +121,18 @@ def doubling_panels(runs: Mapping[str, Results], options: PlotOptions) -> list[P
             lines = [Line(label, doubling_curve(one)) for label, one in moved.items()]
             found.append(Panel(title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True))
     return found or [Panel("Change per doubling", "", [], "no checkpoint at half\nof the iterations yet")]
+
+
+def doubling_curve(found: Doublings, since: int = 0) -> Curve:
+    """Return the changes per doubling as a curve, in the quantity's unit, from iteration `since` on."""
+    return [(point.niter, point.relative) for point in found.points if point.niter >= since]
+
+
+def doubling_label(key: str) -> str:
+    """Return the label of an axis of a quantity's changes per doubling."""
+    quantity = QUANTITY[key]
+    measured_by = f" {quantity.of}" if quantity.of else ""
+    return f"change per doubling\n({quantity.unit}{measured_by})"
 
 
 def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:

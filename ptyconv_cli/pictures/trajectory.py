@@ -37,9 +37,6 @@ CAPTION_FONT = 10.5
 FEWEST_CELLS = 4
 """Checkpoints on an axis of a heat map at least: fewer look like a square whatever they do."""
 
-MOST_CELLS = 300
-"""Checkpoints on an axis of a heat map at most; of more, only every second, third ... is drawn."""
-
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
@@ -227,7 +224,7 @@ def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, options: TrajectoryOpti
 
 
 def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the iterations and the aligned distances between all of them, thinned where there are very many.
+    """Return the iterations and the aligned distances between all of them.
 
     On the diagonal they are NaN: as the smallest of all, zeros would look like a run that has converged.
     """
@@ -236,7 +233,6 @@ def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.f
     for k in range(count):
         distances[k, :k] = distances[:k, k] = trajectory.aligned.between[k]
     shown = [k for k, niter in enumerate(trajectory.niters) if niter >= since]
-    shown = shown[:: max(math.ceil(len(shown) / MOST_CELLS), 1)]
     return [trajectory.niters[k] for k in shown], distances[np.ix_(shown, shown)]
 
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
@@ -29,7 +28,7 @@ class LiveEvidence:
     def __init__(self, first: Snapshot) -> None:
         self._last = first
         self._tensors = {
-            name: _Tensor(name, tuple(values.shape), values.device) for name, values in first.values.items()
+            name: _Tensor(Places(name, tuple(values.shape), values.device)) for name, values in first.values.items()
         }
         self._note(first, 0)
 
@@ -64,8 +63,8 @@ class LiveEvidence:
 class _Tensor:
     """What is remembered of one tensor: the newer sketches by iteration, and plain numbers of all snapshots."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], device: torch.device) -> None:
-        self.places = Places(name, shape, device)
+    def __init__(self, places: Places) -> None:
+        self.places = places
         self._sketches: dict[int, Sketch] = {}
         self._niters: list[int] = []
         self._moves: list[float] = []

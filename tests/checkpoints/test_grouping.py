@@ -16,9 +16,9 @@ from ptyconv_cli import PtyconvError, analyze_run
     [
         (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
         ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
-        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) are others"),
-        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history is another one"),
-        ("niter", 110, "it holds iteration 110 as model_iter0110.hdf5 does"),
+        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) differ"),
+        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history differs"),
+        ("niter", 110, "it holds iteration 110, and so does model_iter0110.hdf5"),
     ],
 )
 def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
@@ -26,7 +26,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        f"\n{sample}: its checkpoints are of 2 runs:\n"
+        f"\n{sample}: its checkpoints belong to 2 runs:\n"
         "  1: model_iter0010.hdf5, …, model_iter0110.hdf5 (11 files)\n"
         f"  2: model_iter0120.hdf5: {why}\n"
     )
@@ -34,7 +34,7 @@ def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, n
     assert (tmp_path / "out" / "run1" / "convergence_iters.json").exists()
     checked = ptyconv("check", sample)
     assert checked.exit_code == 1
-    assert "Choose a run with --select 1" in checked.stderr
+    assert "Choose a run by its number, such as\n--select 1" in checked.stderr
     expected = {key: curve[:-1] for key, curve in whole.items()}
     for select in ("1", "model_iter0[01][01]0.hdf5", "model_iter*[!2]0.hdf5"):
         found = analyze_run(sample, device="cpu", select=select)

@@ -20,12 +20,13 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-aligned")
     assert names(tmp_path) == OUTPUTS - {"trajectory.png"}
     assert "aligned" not in result.output
-    assert "taken out" not in result.output
+    assert "removed" not in result.output
+    assert "doubling" not in result.output
     report = strict_json(tmp_path / "convergence_report.json")
     assert report["aligned"] == {"series": {}, "taken_out": {}}
-    assert report["trajectories"] == {}
-    with_it = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "with", "--no-plot").output
-    assert result.output.split("\n\nwrote")[0] in with_it
+    assert (report["trajectories"], report["doublings"], report["verdict"]) == ({}, {}, None)
+    with_it = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "with", "--no-plot", "-v").output
+    assert result.output.split("\nwrote")[0] in with_it, "without a verdict, the changes are all there is to show"
     changes = (tmp_path / "convergence_iters.json").read_bytes()
     assert (tmp_path / "with" / "convergence_iters.json").read_bytes() == changes
     assert ptyconv("plot", tmp_path).exit_code == 0
@@ -154,7 +155,7 @@ def test_names_do_not_steer_the_terminal(ptyconv, sample, tmp_path):
     evil = sample.rename(tmp_path / "run\x1b[2J\n")
     result = ptyconv("analyze", evil, "--no-plot")
     assert result.exit_code == 0
-    assert "model_iter0010?[31m?.hdf5 was left out" in " ".join(result.stderr.split())
+    assert "so not used: model_iter0010?[31m?.hdf5." in " ".join(result.stderr.split())
     refused = ptyconv("analyze", evil, "--select", "x\x1b[2J")
     for text in (result.stdout, result.stderr, refused.stderr):
         assert text

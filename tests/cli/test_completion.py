@@ -23,7 +23,7 @@ def completions(words: str) -> list[str]:
     [
         ("an", ["plain,analyze"]),
         ("analyze --fol", ["plain,--follow"]),
-        ("analyze --until ", ["plain,settled"]),
+        ("analyze --until ", ["plain,converged", "plain,settled"]),
         ("analyze -t obja,pro", ["plain,obja,probe", "plain,obja,probe_pos_shifts"]),
         ("analyze --sort objp", ["plain,objp_bg", "plain,objp_fg"]),
         ("check --device c", ["plain,cpu", "plain,cuda"]),

@@ -71,6 +71,6 @@ def test_closed_output_is_no_traceback(tmp_path):
 
 def test_a_terminal_without_utf8_gets_no_traceback(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    command = [sys.executable, "-m", "ptyconv_cli", "analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot"]
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "-v"]
     result = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert "probe_pos_shifts  Å         0.012   0.00612       0.511  ???????????" in result.stdout.decode("latin-1")

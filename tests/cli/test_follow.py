@@ -51,7 +51,7 @@ def test_the_end_is_that_of_one_analysis(tmp_path, seed, planned, longest):
         subprocess.run(list(map(str, writing)), check=True, timeout=300)
         said, _ = follower.communicate(timeout=300)
     assert follower.returncode == 0
-    assert f"iteration {planned} is reached, which the run was planned to end with" in said
+    assert f"ended: the run reached its planned last iteration, {planned}" in said
     subprocess.run([*PTYCONV, "analyze", run_dir, "-o", tmp_path / "at_once", "--device", "cpu", "-q"], check=True)
     for name in ("convergence_iters.json", "convergence_report.json", "convergence.png", "trajectory.png"):
         assert (tmp_path / "followed" / name).read_bytes() == (tmp_path / "at_once" / name).read_bytes()
@@ -62,34 +62,54 @@ def test_it_really_goes_along(tmp_path):
     run_dir, out = tmp_path / "run", tmp_path / "out"
     command = ["analyze", "--follow", run_dir, "-o", out, "--poll", "0.1", "--no-plot", "--device", "cpu"]
     with started([*PTYCONV, *command]) as follower:
-        assert follower.stdout.readline() == "run: is not there yet\n"
+        assert follower.stdout.readline() == "run: waiting for the folder\n"
         run_dir.mkdir()
         for niter in (10, 20, 30, 40):
             shutil.copy(runs.SAMPLE / f"model_iter{niter:04d}.hdf5", run_dir)
             line = follower.stdout.readline()
             if niter == 10:
-                assert line == "run: waiting for two whole checkpoints; 1 file seen\n"
+                assert line == "run: waiting for two complete checkpoints; 1 file seen\n"
                 line = follower.stdout.readline()
                 assert "holds 1 checkpoint; a change needs at least two" in line
             else:
-                assert re.match(rf"\d\d:\d\d:\d\d iteration {niter}; verdict: insufficient .*; {niter} of 120 ", line)
+                assert re.match(rf"\d\d:\d\d:\d\d iteration {niter}; [a-z]+: .*; {niter} of 120 ", line)
                 report = json.loads((out / "convergence_report.json").read_text())
                 assert [found["niter"] for found in report["checkpoints"]] == list(range(10, niter + 1, 10))
         follower.send_signal(signal.SIGINT)
         assert follower.wait(60) == 130
 
 
-def test_until_settled(ptyconv, tmp_path):
+@pytest.mark.parametrize("until", ["converged", "settled"])
+def test_until_converged(ptyconv, tmp_path, until):
     settled_run(tmp_path / "run", 40)
-    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", until, "--poll", "0.05", "--no-plot")
     assert result.exit_code == 0, result.stderr
-    assert "ended: it has settled\n" in result.stdout
-    assert "verdict: settled" in result.stdout
+    assert "ended: it has converged\n" in result.stdout
+    assert "\nconverged: from iteration" in result.stdout
 
 
-def test_until_settled_of_what_does_not_settle(ptyconv, tmp_path):
+def test_tolerances_decide_when_it_has_converged(ptyconv, tmp_path):
     shutil.copytree(runs.SAMPLE, tmp_path / "run")
-    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "settled", "--poll", "0.05", "--no-plot")
+    command = ["analyze", "--follow", tmp_path / "run", "--until", "converged", "--poll", "0.05", "--no-plot"]
+    result = ptyconv(*command, "--tol", "objp=20%", "--tol", "probe_pos_shifts=1px")
+    assert result.exit_code == 0, result.stderr
+    assert "ended: it has converged\n" in result.stdout
+
+
+def test_a_broken_run_ends_it(ptyconv, tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    for niter in (110, 120):
+        with h5py.File(run_dir / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            file["optimizable_tensors/objp"][...] = np.nan
+    result = ptyconv("analyze", "--follow", run_dir, "--poll", "0.05", "--no-plot")
+    assert result.exit_code == 3
+    assert "ended: the run is broken\n" in result.stdout
+    assert "broken: the object phase holds NaN or infinity since iteration 110." in result.stdout
+
+
+def test_until_converged_of_what_does_not_converge(ptyconv, tmp_path):
+    shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", "converged", "--poll", "0.05", "--no-plot")
     assert result.exit_code == 3
     assert "ended: the run reached its planned last iteration, 120\n" in result.stdout
 
@@ -117,9 +137,9 @@ def test_nothing_ever_comes(ptyconv, tmp_path):
     [
         (["--until", "settled"], "--until, --idle and --poll need --follow"),
         (["--idle", "5"], "--until, --idle and --poll need --follow"),
-        (["--follow", "--until", "settled", "--no-aligned"], "--until settled needs the aligned changes"),
+        (["--follow", "--until", "settled", "--no-aligned"], "--until converged needs the aligned changes"),
         (["--follow", "--idle", "0"], "0.0 is not in the range x>0"),
-        (["--follow", "--until", "improving"], "'improving' is not 'settled'"),
+        (["--follow", "--until", "improving"], "'improving' is not one of 'converged', 'settled'"),
     ],
 )
 def test_what_is_not_allowed(ptyconv, arguments, said):
@@ -152,7 +172,7 @@ def test_a_log_says_what_is_waited_for(tmp_path):
         with h5py.File(path, "r+") as file:
             del file["optimizable_tensors/probe_pos_shifts"]
     with started([*PTYCONV, *command]) as follower:
-        assert follower.stdout.readline() == "run: is not there yet\n"
+        assert follower.stdout.readline() == "run: waiting for the folder\n"
         (tmp_path / "aside").rename(run_dir)
         rest = follower.stdout.read()
         assert follower.wait(60) == 1

@@ -43,7 +43,8 @@ def test_rows_without_a_value_come_last():
     assert [row.name for row in sorted_rows(rows, "loss")] == ["b", "a", "unknown", "failed"]
     assert [row.name for row in sorted_rows(rows, "probe")] == ["a", "b", "unknown", "failed"]
     assert [row.name for row in sorted_rows(rows, "name")] == ["a", "b", "failed", "unknown"]
-    assert "probe" in table(rows, "name")[0][0]
+    assert "probe" not in table(rows, "name", {})[0][0]
+    assert "probe" in table(rows, "probe", {})[0][0]
 
 
 def test_a_change_in_the_table_is_per_iteration(ptyconv, tmp_path):

@@ -8,13 +8,14 @@ import pytest
 import runs
 from toy import write_run
 
+from ptyconv_cli import analyze_run
 from ptyconv_cli.cli.summary import sparkline
 from ptyconv_cli.results.series import SERIES
 
 
 def test_summary_fits_80_columns(ptyconv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = ptyconv("analyze", runs.ALL["constant_lr"], "-o", "out", "--no-plot")
+    result = ptyconv("analyze", runs.ALL["constant_lr"], "-o", "out", "--no-plot", "-v")
     lines = result.output.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "constant_lr: 20 checkpoints, iterations 6 to 120"
@@ -50,7 +51,8 @@ def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):
 
 def test_two_checkpoints_have_one_change_and_no_ratio(ptyconv, tmp_path):
     write_run(tmp_path, [2, 4])
-    lines = ptyconv("analyze", tmp_path, "--no-plot").stdout.splitlines()
+    lines = ptyconv("analyze", tmp_path, "--no-plot", "-v").stdout.splitlines()
+    lines = lines[lines.index("") - 2 :]
     assert lines[3].split() == ["change", "unit", "at", "4", "last/first", "over", "iterations", "(log)"]
     assert all(line.split()[-1] == "-" for line in lines[4:10])
 
@@ -66,7 +68,7 @@ def test_sparkline_is_logarithmic_and_bounded():
 
 
 def test_the_summary_says_what_was_removed(ptyconv, tmp_path):
-    lines = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot").stdout.splitlines()
+    lines = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "-v").stdout.splitlines()
     assert max(len(line) for line in lines if "/" not in line or "rad" in line) <= 80
     aligned = lines[next(k for k, line in enumerate(lines) if line.startswith("aligned change")) :]
     assert [line.split()[0] for line in aligned[1:7]] == [series.key for series in SERIES]
@@ -75,3 +77,16 @@ def test_the_summary_says_what_was_removed(ptyconv, tmp_path):
     said = "removed at 120 fraction ambiguities that the data cannot constrain"
     assert " ".join(removed[0].split()) == said
     assert removed[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
+
+
+@pytest.mark.parametrize("name", ["sample", "cosine_lr", "clipped"])
+def test_it_ends_with_the_answer_in_at_most_25_lines(ptyconv, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    result = ptyconv("analyze", runs.ALL[name], "-o", "out", "--no-plot")
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+    verdict = analyze_run(runs.ALL[name], device="cpu").verdict
+    assert " ".join(result.stdout.split()).endswith(verdict.advice)
+    assert f"{verdict.state}: {verdict.sentence}" in " ".join(result.stdout.split())
+    assert "aligned change" not in result.stdout, "the tables come with -v"

@@ -198,11 +198,18 @@ def test_what_was_never_refined_has_no_panel(figure, analyzed):
 
 def test_the_line_at_which_the_state_holds_says_so(figure, analyzed):
     results = read_results(analyzed)
+    assert results.verdict.since is None
+    assert not figure(results)["Loss"].texts
+    results = replace(results, verdict=replace(results.verdict, state="converged", since=30))
     panels = figure(results)
     for axes in panels.values():
-        assert f"drifting since {results.since}" in [text.get_text() for text in axes.texts]
-    assert f"drifting since {results.since}, limited by the scan positions" in captions(panels)
-    assert not figure(results, since=results.since + 1)["Loss"].texts
+        assert "converged since 30" in [text.get_text() for text in axes.texts]
+    assert not figure(results, since=31)["Loss"].texts
+
+
+def test_the_title_carries_the_sentence(figure, analyzed):
+    results = read_results(analyzed)
+    assert results.verdict.sentence[:60] in captions(figure(results))
 
 
 def test_changes_over_uneven_intervals_are_drawn_per_iteration(figure):

@@ -18,7 +18,14 @@ def test_rounding_is_no_change(changes, expected):
 
 def test_a_tensor_counts_if_one_of_its_series_changed():
     still, moved, empty = [Point(2, 1, 1e-9, 5)], [Point(2, 1, 0.1, 5)], [Point(2, 1, 0.0, 0)]
-    assert never_refined({"objp_bg": still, "objp_fg": moved, "probe_pos_shifts": still}) == ("probe_pos_shifts",)
-    assert never_refined({"objp_bg": still, "objp_fg": still}) == ("objp",)
-    assert never_refined({"objp_bg": empty, "objp_fg": empty}) == (), "an empty mask measures nothing"
-    assert never_refined({}) == ()
+    series = {"objp_bg": still, "objp_fg": moved, "probe_pos_shifts": still}
+    assert never_refined(series, 1.0) == ("probe_pos_shifts",)
+    assert never_refined({"objp_bg": still, "objp_fg": still}, 1.0) == ("objp",)
+    assert never_refined({"objp_bg": empty, "objp_fg": empty}, 1.0) == (), "an empty mask measures nothing"
+    assert never_refined({}, 1.0) == ()
+
+
+def test_positions_are_rounded_in_pixels():
+    moved = {"probe_pos_shifts": [Point(2, 1, 1e-5)], "probe": [Point(2, 1, 1e-5)]}
+    assert never_refined(moved, dx=0.5) == ()
+    assert never_refined(moved, dx=200.0) == ("probe_pos_shifts",)

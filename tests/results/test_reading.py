@@ -15,16 +15,23 @@ from ptyconv_cli.results.reading import read_results
         ({"niters": []}, "at least two iterations"),
         ({"niters": [10**400, 10**401]}, "at least two iterations"),
         ({"niters": [20, 10, 30]}, "the iterations don't rise"),
-        ({"raw": {"distances": [[], [1e308], [1, 1]]}}, "a distance is not a number of a size that can be drawn"),
-        ({"raw": {"distances": [[], [-1], [1, 1]]}}, "a distance is not a number of a size that can be drawn"),
-        ({"raw": {"distances": [[], [1]]}}, "not those of each checkpoint"),
+        (
+            {"raw": {"distances": [[], [1e308], [1, 1]], "drift_ratio": []}},
+            "a distance is not a number of a size that can be drawn",
+        ),
+        (
+            {"raw": {"distances": [[], [-1], [1, 1]], "drift_ratio": []}},
+            "a distance is not a number of a size that can be drawn",
+        ),
+        ({"raw": {"distances": [[], [1]], "drift_ratio": []}}, "not those of each checkpoint"),
         ({"raw": {}}, "KeyError"),
     ],
 )
 def test_a_report_with_impossible_trajectories_is_refused(ptyconv, analyzed, tmp_path, changed, said):
     report = json.loads((analyzed / "convergence_report.json").read_text())
-    found = {"distances": [[], [1.0], [1.0, 1.0]]}
-    whole = {"unit": "rad", "niters": [10, 20, 30], "kept_voxels": 9, "all_voxels": 9, "raw": found, "aligned": found}
+    found = {"distances": [[], [1.0], [1.0, 1.0]], "drift_ratio": []}
+    whole = {"unit": "rad", "niters": [10, 20, 30], "kept_voxels": 9, "all_voxels": 9, "drift_ratio_lag": 1}
+    whole |= {"raw": found, "aligned": found}
     for trajectory, exit_code in ((whole, 0), ({**whole, **changed}, 1)):
         report["trajectories"] = {"objp": trajectory}
         (tmp_path / "convergence_report.json").write_text(json.dumps(report))
@@ -52,7 +59,7 @@ def test_a_report_with_impossible_intervals_is_refused(ptyconv, analyzed, tmp_pa
         ("{}", "holds no results of ptyconv"),
         ('{"colour": [[1, 2]]}', "unknown keys colour"),
         ('{"probe": [[1]]}', "holds no results of ptyconv"),
-        ('{"format": 4}', "holds no results of ptyconv"),
+        ('{"format": 5}', "holds no results of ptyconv"),
         ('{"probe": [[1e999, 1]]}', "inf is no iteration"),
         ('{"probe": [["1", 1]]}', "'1' is no iteration"),
         ('{"probe": [[2, 1], [2, 1]]}', "the iterations don't rise"),
@@ -83,4 +90,4 @@ def test_results_survive_json(analyzed):
     assert results.name == "clipped"
     assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
     assert results.engine.live_percentiles == (15, 85)
-    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 4
+    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 5

@@ -88,8 +88,8 @@ def test_the_report_has_the_trajectories(ptyconv, tmp_path):
     assert (found["kept_voxels"], found["all_voxels"], found["drift_ratio_lag"]) == (570, 570, 6)
     for way, distances in (("raw", expected.raw), ("aligned", expected.aligned)):
         assert found[way]["to_last"] == [list(pair) for pair in expected.to_last(distances)]
-        assert found[way]["drift_ratio"] == [list(pair) for pair in expected.drift_ratio(distances)]
-        for of_one, expected_of_one in zip(found[way]["distances"], distances, strict=True):
+        assert found[way]["drift_ratio"] == [list(pair) for pair in distances.drift_ratio]
+        for of_one, expected_of_one in zip(found[way]["distances"], distances.between, strict=True):
             assert of_one == pytest.approx(expected_of_one, rel=1e-5)
     assert read_results(tmp_path).trajectories["objp"].niters == expected.niters
 

@@ -62,7 +62,8 @@ def test_an_engine_that_changes_the_sampling_begins_anew():
     assert analysis.dx == pytest.approx(0.34937393)
     assert str(analysis.region) == "y 32:58, x 32:62 px"
     assert [warning for warning in analysis.warnings if "no change is computed across" in warning]
-    assert all(verdict.since is None or verdict.since > 8 for verdict in analysis.verdict.series.values())
+    points = [point for found in analysis.verdict.doublings.values() for point in found.points]
+    assert all(point.since > 8 for point in points)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_phase_does_not_jump_at_half_a_turn(lsqml):
     offsets = [what.total_offset[0] for _, what in turned.removed["objp"]]
     before = [what.total_offset[0] for _, what in straight.removed["objp"]]
     assert np.subtract(offsets, before) == pytest.approx([2 * 0.03] * 6, abs=1e-4)  # of two slices
-    travelled = turned.trajectories["objp"].raw[-1][0]
+    travelled = turned.trajectories["objp"].raw.between[-1][0]
     assert travelled == pytest.approx(0.18, rel=0.1)
 
 

@@ -1,0 +1,74 @@
+"""`ptyconv check`: the verdict alone, as text, JSON and exit code."""
+
+import json
+import math
+import shutil
+
+import h5py
+import pytest
+import runs
+from click.testing import CliRunner
+
+from ptyconv_cli.cli.main import main
+from ptyconv_cli.results.doublings import QUANTITY
+
+WIDE = [f"--tol={name}=1000" for name in ("obja", "objp", "probe", "probe_pos_shifts")]
+
+
+def test_it_says_it_with_its_exit_code(ptyconv):
+    result = ptyconv("check", runs.SAMPLE)
+    assert result.exit_code == 3
+    assert result.stdout.startswith("converging: from iteration 60 to 120 the object phase changed by 6 %")
+    assert result.stdout.endswith("\ncontinue: about 31 more iterations\n")
+    result = ptyconv("check", runs.SAMPLE, *WIDE)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("converged: from iteration 60 to 120")
+    assert "does not say that it is correct" in " ".join(result.stdout.split())
+    assert ptyconv("check", runs.SAMPLE, "--every", 60).exit_code == 4
+    assert ptyconv("check", runs.SAMPLE / "absent").exit_code == 1
+    assert ptyconv("check", runs.ALL["cosine_lr"]).exit_code == 3
+
+
+def test_without_learning_rates_it_says_so(ptyconv):
+    assert "No learning rates are recorded" in ptyconv("check", runs.SAMPLE_PT).stdout
+
+
+@pytest.mark.parametrize("given", ["objp", "objp=", "objp=2px", "phase=2%", "objp=-1%"])
+def test_other_tolerances_are_wrong_usage(ptyconv, given):
+    result = ptyconv("check", runs.SAMPLE, "--tol", given)
+    assert result.exit_code == 2
+    assert "as in objp=5%" in result.stderr or "choose from objp" in result.stderr
+
+
+def test_as_json(ptyconv):
+    result = ptyconv("check", runs.SAMPLE, "--json")
+    verdict = json.loads(result.stdout)
+    assert (verdict["state"], verdict["worst"], verdict["since"]) == ("converging", "objp", None)
+    assert list(verdict["doublings"]) == list(QUANTITY)
+    phase = verdict["doublings"]["objp"]
+    assert (phase["unit"], phase["tolerance"], phase["state"], phase["reaches"]) == ("%", 5.0, "converging", 151)
+    last = phase["points"][-1]
+    assert (last["niter"], last["since"]) == (120, 60)
+    assert last["relative"] == pytest.approx(100 * last["distance"] / phase["contrast"])
+    assert phase["forecast"]["niter"] == 240
+    assert verdict["doublings"]["probe"]["forecast"] is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])
+def test_a_damaged_first_iteration_costs_only_itself(ptyconv, tmp_path, value):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
+        del file["model_attributes/start_iter/objp"]
+        file["model_attributes/start_iter/objp"] = value
+    result = ptyconv("check", run_dir)
+    assert result.exit_code == 3
+    assert "expected an iteration" in " ".join(result.stderr.split())
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain = CliRunner().invoke(main, ["check", str(runs.SAMPLE)]).output
+    assert "\x1b" not in plain
+    assert "\x1b[33mconverging: " in CliRunner().invoke(main, ["check", str(runs.SAMPLE)], color=True).output
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert CliRunner().invoke(main, ["check", str(runs.SAMPLE)], color=True).output == plain
