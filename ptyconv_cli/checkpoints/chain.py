@@ -54,7 +54,8 @@ class Run:
 def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
     paths, unrecognised = find_checkpoints(folder)
-    paths = [path for path in paths if asked.files is None or path in asked.files]
+    wanted = None if asked.files is None else set(asked.files)
+    paths = [path for path in paths if wanted is None or path in wanted]
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
     # The file tells which run is meant also where it is not among those asked for.
     tells = with_file is not None and number_in_name(with_file) is not None and is_file(with_file)

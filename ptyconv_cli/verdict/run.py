@@ -57,7 +57,10 @@ def stands_still_since(verdict: RunVerdict) -> int | None:
 def stopped_early(until: RunVerdict, since: int, doublings: Mapping[str, Doublings]) -> RunVerdict:
     """Return the verdict on a run that stands still: that on what it was `until` then; `doublings` of its end."""
     sentence = f"{until.sentence} Nothing changed after iteration {since}."
-    return replace(until, sentence=sentence, doublings=dict(doublings))
+    advice = until.advice
+    if until.state != "converged":
+        advice = f"look why nothing changed after iteration {since}: the run had not converged by then"
+    return replace(until, sentence=sentence, advice=advice, doublings=dict(doublings))
 
 
 def exit_code(verdict: RunVerdict) -> int:

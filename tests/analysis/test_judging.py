@@ -117,6 +117,7 @@ def test_a_run_that_stops_later_is_judged_by_what_it_was_until_then(standing_sti
     ).verdict
     assert (verdict.state, exit_code(verdict)) == (until.state, 3)
     assert verdict.sentence == f"{until.sentence} Nothing changed after iteration 84."
+    assert verdict.advice.startswith("look why nothing changed after iteration 84")
 
 
 def test_one_tensor_that_stands_still_does_not_count(standing_still):

@@ -4,7 +4,7 @@
 
 Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
 medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
-(1, 20, 1200, 1200) with a scan of 256 × 256.
+(1, 20, 1200, 1200) with a scan of 256 × 256. At the end, how the cost grows with the number of checkpoints.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import scaling
 import torch
 
 from ptyconv_cli.analysis.run import analyze_run
@@ -305,6 +306,7 @@ def main() -> None:
         json.dumps({"voxels": voxels, "device": str(device), "peak_bytes": peak, "seconds": times}, indent=1) + "\n"
     )
     print(f"\nwrote {options.json}")
+    scaling.main()
 
 
 if __name__ == "__main__":
