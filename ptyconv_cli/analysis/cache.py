@@ -184,7 +184,7 @@ def keys_of(headers: Sequence[Header], by: Sequence[Any], begins: dict[str, list
     for header in headers:
         size, modified = header.fingerprint[-2:]
         # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
-        of_file = [str(header.path.resolve()), header.niter, size, modified, sha256(header.loss.tobytes()).digest()]
+        of_file = [header.real_path, header.niter, size, modified, header.loss_digest]
         so_far = sha256(repr([so_far, of_file, _before(begins, header.niter)]).encode()).hexdigest()
         found.append(so_far)
     return found

@@ -1,9 +1,11 @@
 """Headers: what is read of each checkpoint before any tensor is."""
 
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ class Header:
 
     `niter`: its iteration, including the `before` iterations of the runs that its run was resumed from; `loss`: the
     run's loss up to there, (n, 2), empty where the file has none; `fingerprint`: changes when the file does; `kinds`:
-    the types that the tensors are read as; the rest as in `checkpoint.Checkpoint`.
+    the types that the tensors are read as; `real_path`: where links lead; the rest as in `checkpoint.Checkpoint`.
     """
 
     path: Path
@@ -46,6 +48,8 @@ class Header:
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
     remarks: list[str]
+    real_path: str
+    loss_digest: bytes
     before: int = 0
 
 
@@ -53,6 +57,7 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
     """Read the header of a checkpoint; raise CheckpointError where that fails, or a tensor has the wrong shape."""
     before = fingerprint(path)
     with open_checkpoint(path) as checkpoint:
+        loss = np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2)
         return Header(
             path=path,
             fingerprint=before,
@@ -66,10 +71,12 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
             kinds={name: checkpoint.kind_of(name) for name in TENSORS},
             phase_wraps=checkpoint.phase_wraps,
             began=int(checkpoint.began),
-            loss=np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2),
+            loss=loss,
             slice_thickness=_number(checkpoint.slice_thickness()),
             object_tilt=_pair(checkpoint.object_tilt()),
             remarks=[str(remark) for remark in checkpoint.remarks],
+            real_path=os.path.realpath(path),
+            loss_digest=sha256(loss.tobytes()).digest(),
         )
 
 
@@ -122,7 +129,7 @@ def read_headers(
                 raise
             left_out[path] = leave_out(path, error, newest)
             continue
-        headers.append(_sharing_loss(header, headers[0]) if headers else header)
+        headers.append(_sharing(header, headers[0]) if headers else header)
         seen[path] = headers[-1]
     headers.reverse()
     for name in tensors:
@@ -144,15 +151,25 @@ def _seen(path: Path, tensors: Iterable[str], seen: Mapping[Path, Header]) -> He
     return header if fingerprint(path) == header.fingerprint else None
 
 
-def _sharing_loss(header: Header, latest: Header) -> Header:
-    """Return a header whose loss history is the beginning of the latest one's, if it is equal to that.
+def _sharing(header: Header, latest: Header) -> Header:
+    """Return a header that shares its arrays with the latest one where they are equal, and its loss history's begin.
 
-    Each file holds the whole history up to it: of many files, that would take memory with the square of their number.
+    Each file holds the whole history up to it, and all scan positions: of many files, that would be much memory.
     """
-    count = len(header.loss)
-    if count and np.array_equal(header.loss, latest.loss[:count], equal_nan=True):
-        return replace(header, loss=latest.loss[:count])
-    return header
+    begin = latest.loss[: len(header.loss)]
+    return replace(
+        header,
+        loss=begin if len(begin) and is_equal(header.loss, begin) else header.loss,
+        crop_pos=latest.crop_pos if is_equal(header.crop_pos, latest.crop_pos) else header.crop_pos,
+        scan=latest.scan if is_equal(header.scan, latest.scan) else header.scan,
+    )
+
+
+def is_equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Say whether two arrays are equal, at once where they are the same memory."""
+    if one.shape == other.shape and one.ctypes.data == other.ctypes.data and one.strides == other.strides:
+        return True
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
 
 
 def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:

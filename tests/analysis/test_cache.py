@@ -368,11 +368,11 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
 
     *same, size, modified = header.fingerprint
     others = {
-        key(replace(header, path=grown / "other" / header.path.name)),
+        key(replace(header, real_path=str(grown / "other" / header.path.name))),
         key(replace(header, niter=11)),
         key(replace(header, fingerprint=(*same, size + 1, modified))),
         key(replace(header, fingerprint=(*same, size, modified + 1))),
-        key(replace(header, loss=header.loss[:-1])),
+        key(replace(header, loss_digest=b"other")),
         key(settings=MonitorSettings(tensors=("objp",))),
         key(settings=MonitorSettings(percentile_range=(10, 90))),
         key(settings=MonitorSettings(aligned=True)),
