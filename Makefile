@@ -37,8 +37,9 @@ bench: $(INSTALLED)  ## measure how long things take; BENCH=large for an object 
 fuzz: $(INSTALLED)  ## damage 5000 files in turn; COUNT=20000 for more, SEED=1 for others
 	$(BIN)/python tests/support/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
-pictures: $(INSTALLED)  ## draw what the README shows again
+pictures: $(INSTALLED)  ## draw the pictures of README and docs again, and run the commands whose output they show
 	$(BIN)/python tests/support/readme_pictures.py
+	$(BIN)/python tests/support/shown.py
 
 clean:  ## remove what was made, and the installation
 	rm -rf $(VENV) build *.egg-info demo_output bench_output .pytest_cache .mypy_cache .ruff_cache .hypothesis

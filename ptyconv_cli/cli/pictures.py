@@ -38,7 +38,11 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     help="The picture: .png, .pdf or .svg.  [default: convergence.png or trajectory.png beside the results; "
     "comparison.png here]",
 )
-@click.option("--trajectory", is_flag=True, help="Draw the distances between all checkpoints instead of the changes.")
+@click.option(
+    "--trajectory",
+    is_flag=True,
+    help="Draw the change per doubling of the iterations and the distances between checkpoints.",
+)
 @click.option(
     "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(CHOICES), help=SERIES_HELP
 )
@@ -60,7 +64,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
 )
-@click.option("--zoom", is_flag=True, help="Draw each panel only from where its curves knee.")
+@click.option("--zoom", is_flag=True, help="Draw each panel only from the knee of its curves on.")
 def plot(
     paths: tuple[Path, ...],
     output: Path | None,

@@ -4,13 +4,16 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings
+from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings, Forecast
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
 
 WIDTH, LABEL_WIDTH = 80, 21
 MOST_COLUMNS = 4
+
+FORECAST_WIDTH = 22
+"""Of the widest forecast, as \"0.35 (0.10 to 0.73)\", and what is before it."""
 
 Line = tuple[str, str]
 """A line, and the state that it is about, for its colour."""
@@ -44,7 +47,7 @@ def doublings_table(verdict: RunVerdict) -> list[Line]:
     heads = [f"{point.since}→{point.niter}" for point in columns]
     width = max(map(len, heads)) + 2
     foretold = any(found.forecast for found in verdict.doublings.values())
-    room = WIDTH - LABEL_WIDTH - (20 if foretold else 0)
+    room = WIDTH - LABEL_WIDTH - (FORECAST_WIDTH if foretold else 0)
     columns, heads = columns[-(room // width) :], heads[-(room // width) :]
     title = f"{'change per doubling':<{LABEL_WIDTH}}" + "".join(f"{head:>{width}}" for head in heads)
     lines = [(title + ("   as much again" if foretold else ""), "")]
@@ -64,10 +67,16 @@ def _row(found: Doublings, columns: Sequence[Doubling], width: int) -> str:
     by_niter = {point.niter: point for point in found.points}
     values = [rounded(by_niter[one.niter].relative) if one.niter in by_niter else "-" for one in columns]
     row = "".join(f"{value:>{width}}" for value in values)
-    forecast = found.forecast
+    return f"{row}   {_foretold(found.forecast)}"
+
+
+def _foretold(forecast: Forecast | None) -> str:
     if forecast is None:
-        return f"{row}   -"
-    return f"{row}   {rounded(forecast.relative)} ({rounded(forecast.low)} to {rounded(forecast.high)})"
+        return "-"
+    low, high = (rounded(limit) for limit in (forecast.low, forecast.high))
+    if high.startswith("<"):
+        return rounded(forecast.relative)
+    return f"{rounded(forecast.relative)} ({'0' if low.startswith('<') else low} to {high})"
 
 
 def _columns(verdict: RunVerdict) -> list[Doubling]:

@@ -31,7 +31,7 @@ UNEVEN = 1.25
 @dataclass(frozen=True)
 class PlotOptions:
     """How to draw: `linear` axes instead of logarithmic ones for changes and learning rates; changes `per_iteration`;
-    only iterations `since`; `zoom`: each panel only from where its curves knee.
+    only iterations `since`; `zoom`: each panel only from the knee of its curves on.
     """
 
     linear: bool = False

@@ -1,8 +1,9 @@
-"""Draws the pictures that the README shows, into a folder (by default sample_data/)."""
+"""Draws the pictures that README and docs show again: `make pictures`."""
 
-import sys
+import tempfile
 from pathlib import Path
 
+import long_runs
 from runs import ALL, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run
@@ -25,6 +26,10 @@ NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 
 
 @the_same_for_everyone
+OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.png", "comparison.png")
+SHOWN = [*(ROOT / "sample_data" / name for name in OF_SAMPLE), ROOT / "docs" / "drifting.png"]
+
+
 def raw_and_aligned(analysis: RunAnalysis) -> bytes:
     """The phase change of a run twice, side by side: raw, and without ambiguities that the data cannot constrain."""
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
@@ -45,6 +50,7 @@ def raw_and_aligned(analysis: RunAnalysis) -> bytes:
 
 
 def draw(folder: Path) -> None:
+    """Draw all of `SHOWN` into a folder, by their names."""
     analysis = analyze_run(SAMPLE, device="cpu")
     (folder / "raw_and_aligned.png").write_bytes(raw_and_aligned(analysis))
     (folder / "convergence.png").write_bytes(draw_dashboard(analysis.results, PlotOptions(), "png"))
@@ -54,7 +60,16 @@ def draw(folder: Path) -> None:
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
     panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions())
     (folder / "comparison.png").write_bytes(draw_comparison(runs, panels, "png", "time"))
+    plain = analyze_run(long_runs.unpack("plain", folder / "plain"), device="cpu")
+    (folder / "drifting.png").write_bytes(draw_trajectory(plain.results, "png"))
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        draw(Path(name))
+        for place in SHOWN:
+            place.write_bytes((Path(name) / place.name).read_bytes())
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "sample_data")
+    main()
