@@ -25,11 +25,11 @@ from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 
 
-@the_same_for_everyone
 OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.png", "comparison.png")
 SHOWN = [*(ROOT / "sample_data" / name for name in OF_SAMPLE), ROOT / "docs" / "drifting.png"]
 
 
+@the_same_for_everyone
 def raw_and_aligned(analysis: RunAnalysis) -> bytes:
     """The phase change of a run twice, side by side: raw, and without ambiguities that the data cannot constrain."""
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
