@@ -12,6 +12,9 @@ from ptyconv_cli.verdict.sentences import rounded
 NOTE = 8
 """Size of the font of notes in points."""
 
+OVER_LINES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""A note can be read where lines pass behind it."""
+
 ROOM = 1.5
 """Factor by which the axis of changes goes on above and below, so that notes have a place."""
 
@@ -49,13 +52,16 @@ def _note_tolerance(axes: Axes, key: str, found: Doublings) -> None:
         ha="right",
         fontsize=NOTE,
         color="0.35",
+        bbox=OVER_LINES,
     )
 
 
 def _mark_quietest(axes: Axes, key: str, found: Doublings, since: int, colour: str) -> None:
-    """Mark where the change per doubling was least."""
+    """Mark where the change per doubling was least, unless that is the last one."""
     quietest = found.quietest
-    if quietest is None or quietest.niter < since or not quietest.relative > 0:
+    if quietest is None or quietest.niter in range(since) or quietest.niter == found.points[-1].niter:
+        return
+    if not quietest.relative > 0:
         return
     axes.plot([quietest.niter], [quietest.relative], "o", color=colour, markerfacecolor="white", markersize=7)
     left, right = map(math.log, axes.get_xlim())
@@ -68,6 +74,7 @@ def _mark_quietest(axes: Axes, key: str, found: Doublings, since: int, colour: s
         ha="left" if place < 0.3 else "right" if place > 0.7 else "center",
         fontsize=NOTE,
         color="0.35",
+        bbox=OVER_LINES,
     )
 
 
