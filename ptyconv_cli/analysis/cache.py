@@ -41,7 +41,7 @@ class _Line(NamedTuple):
     changes: dict[str, Change]
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
-    contrasts: dict[str, float]
+    contrasts: dict[str, float] | None
     checksums: dict[str, int]
 
     def at(self, header: Header) -> Step:
@@ -80,7 +80,7 @@ class Cache:
         lines = self._read(part)
         count = next((k for k, (line, key) in enumerate(zip(lines, keys, strict=False)) if line.key != key), None)
         lines = lines[: min(len(lines), len(keys)) if count is None else count]
-        if aligned and len(lines) == len(headers) and lines and not lines[-1].contrasts:
+        if aligned and len(lines) == len(headers) and lines and lines[-1].contrasts is None:
             lines = lines[:-1]
         if not lines:
             return CachedSteps()

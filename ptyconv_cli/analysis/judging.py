@@ -20,8 +20,8 @@ from ptyconv_cli.verdict.evidence import (
     size_of,
     still_since,
 )
-from ptyconv_cli.verdict.histories import motions_of_histories
-from ptyconv_cli.verdict.run import conclude, stands_still_since, stopped_early
+from ptyconv_cli.verdict.histories import ENGINE_NAMES, motions_of_histories
+from ptyconv_cli.verdict.run import conclude, stopped_late
 from ptyconv_cli.verdict.segments import half_of, stopped_since
 
 VANISHES = 1e-9
@@ -84,18 +84,14 @@ def verdict_of(
     """
     if not steps[-1].compared:
         return None
-    rates_known = bool(engine.learning_rates)
     doublings = _doublings(steps, engine, begins, tolerances)
-    verdict = conclude(doublings, rates_known)
-    since = stands_still_since(verdict)
-    if since is None or 2 * since <= steps[-1].header.niter:
-        return verdict
-    until = [step for step in steps if step.header.niter <= since]
-    if len(until) < 2:
-        return verdict
-    contrasts = steps[-1].contrasts  # it is the same since then
-    before = _doublings([*until[:-1], until[-1].with_contrasts(contrasts)], engine, begins, tolerances)
-    return stopped_early(conclude(before, rates_known), since, doublings)
+    before = {}
+    for key, since in stopped_late(doublings, steps[-1].header.niter, begins).items():
+        until = [step for step in steps if step.header.niter <= since]
+        if len(until) > 1:  # the contrasts are the same since then
+            until[-1] = until[-1].with_contrasts(steps[-1].contrasts)
+            before[key] = _doublings(until, engine, begins, tolerances)[key]
+    return conclude(doublings, steps[0].header.niter, bool(engine.learning_rates), before)
 
 
 def _doublings(
@@ -112,7 +108,7 @@ def _doublings(
             motions[quantity.key],
             quantity,
             tolerances[quantity.key].value(dx) if quantity.key in tolerances else quantity.tolerance,
-            engine.learning_rates.get(quantity.key, []),
+            engine.learning_rates.get(ENGINE_NAMES.get(quantity.key, quantity.key), []),
         )
         for quantity in QUANTITIES
         if quantity.key in motions
@@ -126,7 +122,7 @@ def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: S
     last = len(steps) - 1
     doubled = []
     for place in range(1, len(steps)):
-        half = half_of(niters[: place + 1], begins)
+        half = half_of(niters, begins, place)
         if half is not None:
             doubled.append((niters[place], niters[half], compared[place].to(half)))
     moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
@@ -137,7 +133,7 @@ def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: S
     stopped = stopped_since(name, engine, niters[max(last - 1, 0)], niters[last])
     return Motion(
         niter=niters[last],
-        contrast=steps[last].contrasts.get(name, steps[last].header.dx),
+        contrast=(steps[last].contrasts or {}).get(name, steps[last].header.dx),
         doubled=doubled,
         to_last=[(niters[place], distance) for place, distance in zip(*compared[last][0:3:2], strict=True)],
         drift_ratio=_ratio_at(steps, last, name, lag) if lag > 1 else math.nan,

@@ -26,7 +26,7 @@ from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import CheckpointInfo, LeftOut, RunAnalysis, RunBoundary
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
-from ptyconv_cli.verdict.histories import HISTORIES
+from ptyconv_cli.verdict.histories import ENGINE_NAMES, HISTORIES
 from ptyconv_cli.verdict.segments import segment_begins
 from ptyconv_cli.version import __version__
 
@@ -88,7 +88,8 @@ def analyze_run(
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
     at_boundaries = [boundary.niter for boundary in boundaries]
-    begins = {name: segment_begins(name, engine, at_boundaries) for name in (*settings.tensors, *HISTORIES)}
+    names = (*settings.tensors, *HISTORIES)
+    begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in names}
     walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
     # This loads torch, which takes a while; it was loaded beside reading.
     from ptyconv_cli.analysis.judging import trajectories_of, verdict_of

@@ -40,8 +40,8 @@ class Compared(NamedTuple):
 class Step:
     """What is found at a checkpoint: the changes since iteration `since`, by series key; it is None of the first one.
 
-    `compared`: by tensor, how far it is from earlier checkpoints, and `contrasts`: see `metrics.contrast`, of the last
-    checkpoint only; both are empty where the aligned change was not asked for. `not_finite`: the tensors that hold NaN
+    `compared`: by tensor, how far it is from earlier checkpoints, empty where the aligned change was not asked for.
+    `contrasts`: see `metrics.contrast`, of the last checkpoint only, else None. `not_finite`: the tensors that hold NaN
     or infinity, and those that do not, but changed by more than numbers can say: True and False.
     """
 
@@ -50,9 +50,9 @@ class Step:
     changes: dict[str, Change]
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
-    contrasts: dict[str, float] = field(default_factory=dict)
+    contrasts: dict[str, float] | None = None
 
-    def with_contrasts(self, contrasts: dict[str, float]) -> "Step":
+    def with_contrasts(self, contrasts: dict[str, float] | None) -> "Step":
         """Return the same with contrasts, of a checkpoint that was not the last one."""
         return replace(self, contrasts=contrasts)
 

@@ -124,9 +124,10 @@ def walk(
         previous, current = next(checkpoints, None), next(checkpoints, None)
         if previous and not steps:
             steps.append(_first_step(previous, comparers))
+        niters = [step.header.niter for step in steps]
         progress(1, len(headers))
         while previous and current:
-            niters = [*(step.header.niter for step in steps), current.header.niter]
+            niters.append(current.header.niter)
             changing = {
                 name: workers.submit(tensor_changes, name, current.snapshot, previous.snapshot, *options)
                 for name in current.snapshot.values

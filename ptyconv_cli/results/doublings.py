@@ -14,7 +14,7 @@ CONTRAST, PIXELS, MRAD = "%", "px", "mrad"
 class Quantity:
     """Something that is judged: its `key`, its `label` for people, the `unit` of its change and the default tolerance.
 
-    `of`: what 100 % are, "" where the unit is not a percentage. `foretold`: whether the next doubling can be foretold.
+    `of`: what 100 % are, "" where the unit is not a percentage. `plural`: whether the label is.
     """
 
     key: str
@@ -22,14 +22,14 @@ class Quantity:
     unit: str
     tolerance: float
     of: str = ""
-    foretold: bool = True
+    plural: bool = False
 
 
 QUANTITIES = (
     Quantity("objp", "object phase", CONTRAST, 5.0, "of the object's contrast"),
     Quantity("obja", "object amplitude", CONTRAST, 5.0, "of the object's contrast"),
-    Quantity("probe", "probe", CONTRAST, 5.0, "of its intensity", foretold=False),
-    Quantity("probe_pos_shifts", "scan positions", PIXELS, 0.1),
+    Quantity("probe", "probe", CONTRAST, 5.0, "of its intensity"),
+    Quantity("probe_pos_shifts", "scan positions", PIXELS, 0.1, plural=True),
     Quantity("tilt", "object tilt", MRAD, 0.1),
     Quantity("thickness", "slice thickness", CONTRAST, 1.0, "of itself"),
 )

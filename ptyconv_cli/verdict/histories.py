@@ -10,6 +10,9 @@ from ptyconv_cli.verdict.segments import half_of
 HISTORIES = ("tilt", "thickness")
 """What is judged by its history: the keys of `results.doublings.QUANTITIES`."""
 
+ENGINE_NAMES = {"tilt": "obj_tilts", "thickness": "slice_thickness"}
+"""What engines call them where they record learning rates."""
+
 
 def motions_of_histories(
     engine: EngineHistories, niters: Sequence[int], begins: Mapping[str, Sequence[int]]
@@ -39,7 +42,7 @@ def _motion(curves: Sequence[Curve], niters: Sequence[int], begins: Sequence[int
     values = [[curve[niter] for curve in by_niter] for niter in known]
     doubled = []
     for place in range(1, len(known)):
-        half = half_of(known[: place + 1], begins)
+        half = half_of(known, begins, place)
         if half is not None:
             doubled.append((known[place], known[half], math.dist(values[place], values[half])))
     moves = [math.dist(*pair) for pair in zip(values[1:], values, strict=False)]

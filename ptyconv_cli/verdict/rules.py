@@ -25,9 +25,6 @@ STATES = (
 LESS = 0.8
 """Of the change of the doubling before: a doubling that brings less than this is converging."""
 
-MOVED_AWAY = 1.25
-"""Times the least change per doubling above which a quantity has moved away since."""
-
 FLAT = 0.15
 """Slope of ln(distance to the last) over ln(iterations before it) below which checkpoints scatter about a point."""
 
@@ -110,8 +107,9 @@ def judge(evidence: Evidence) -> Judgement:
         if _follows_the_learning_rate(evidence, last, before):
             return Judgement("step-limited")
         return Judgement("converged", _within_since(evidence))
-    if _scatters_about_a_point(evidence, last):
-        return Judgement("jittering", size=_scatter(evidence, last))
+    strays = last.relative > evidence.tolerance or not _near(evidence, last)  # else it is only the trend
+    if strays and _scatters_about_a_point(evidence, last):
+        return Judgement("jittering", last.since, size=_scatter(evidence, last))
     if last.relative < LESS * before.relative:
         return Judgement("converging", reaches=_reaches(evidence, last, before))
     return Judgement("drifting")
@@ -119,9 +117,13 @@ def judge(evidence: Evidence) -> Judgement:
 
 def _within(evidence: Evidence, last: Doubling) -> bool:
     """Say whether neither the last doubling nor, by its trend, the next moves it by more than the tolerance."""
-    near = all(distance <= evidence.tolerance for _, distance in _over(evidence.to_last, last.since))
     growth = max(1.0, evidence.growth) if last.relative else 1.0
-    return near and last.relative * growth <= evidence.tolerance
+    return _near(evidence, last) and last.relative * growth <= evidence.tolerance
+
+
+def _near(evidence: Evidence, last: Doubling) -> bool:
+    """Say whether all checkpoints of the last doubling lie within the tolerance of the last one."""
+    return all(distance <= evidence.tolerance for _, distance in _over(evidence.to_last, last.since))
 
 
 def _over(curve: Curve, since: int) -> Curve:
@@ -169,7 +171,9 @@ def _scatter(evidence: Evidence, last: Doubling) -> float:
 
 def _reaches(evidence: Evidence, last: Doubling, before: Doubling) -> int | None:
     """Return the iteration at which the power law through the last two doublings comes down to the tolerance."""
+    if last.relative <= evidence.tolerance:
+        return None  # it is there already, but for a checkpoint that is farther away
     done, ratio = evidence.niter - evidence.begin, (last.niter - evidence.begin) / (before.niter - evidence.begin)
     power = math.log(before.relative / last.relative) / math.log(ratio)
-    factor = max(last.relative / evidence.tolerance, 1.0) ** (1 / power)
-    return evidence.begin + round(done * factor) if factor < FARTHEST else None
+    factor = math.log(last.relative / evidence.tolerance) / power
+    return evidence.begin + round(done * math.exp(factor)) if factor < math.log(FARTHEST) else None

@@ -1,12 +1,13 @@
 """The verdict on a run, from the states of its quantities. Rules: docs/verdict.md."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
 
 from ptyconv_cli.results.doublings import Doublings
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict import sentences
 from ptyconv_cli.verdict.rules import LESS, STATES
+from ptyconv_cli.verdict.segments import begin_of
 
 OBJECT = ("objp", "obja")
 
@@ -21,46 +22,58 @@ def has_converged(found: Doublings) -> bool:
     return found.state == "converged" or (found.size is not None and found.size <= found.tolerance)
 
 
-def conclude(doublings: Mapping[str, Doublings], rates_known: bool = True) -> RunVerdict:
-    """Return the verdict on a run from its quantities, by key; at least one is needed."""
-    optimised = {key: found for key, found in doublings.items() if found.state != "not optimised"}
-    if not optimised:
-        return _stands_still(dict(doublings))
-    key = _worst(optimised)
-    worst = optimised[key]
+def conclude(
+    doublings: Mapping[str, Doublings],
+    first: int = 0,
+    rates_known: bool = True,
+    before: Mapping[str, Doublings] | None = None,
+) -> RunVerdict:
+    """Return the verdict on a run from its quantities, by key; at least one is needed.
+
+    `first`: the first iteration that was looked at. `before`: what those of `stopped_late` were until they stopped.
+    """
+    before = before or {}
+    judged = {key: found for key, found in {**doublings, **before}.items() if found.state != "not optimised"}
+    if not judged:
+        return _stands_still(dict(doublings), first)
+    key = _worst(judged)
+    worst = judged[key]
     if has_converged(worst):
-        state, sentence, drivers = "converged", sentences.of_converged(optimised), []
-        since = max((found.since for found in optimised.values() if found.since is not None), default=None)
+        state, sentence, drivers = "converged", sentences.of_converged(judged), []
+        since = max((found.since for found in judged.values() if found.since is not None), default=None)
     else:
         state, sentence, since = worst.state, sentences.of_quantity(key, worst), worst.since
-        drivers = _drivers(optimised, key) if state in ("drifting", "converging") else []
-    followed = [one for one, found in optimised.items() if found.state == "step-limited" and one != key]
-    said = " ".join(
-        [
-            sentence,
-            *(sentences.of_driver(one, optimised[one]) for one in drivers),
-            *([sentences.of_step_limited(followed)] if followed and state != "broken" else []),
-        ]
-    )
+        drivers = _drivers(judged, key) if state in ("drifting", "converging") else []
     advice = sentences.advice(state, key, worst, drivers)
-    return RunVerdict(state, key, said, advice, since, dict(doublings), "" if rates_known else NO_RATES)
+    said = [sentence, *(sentences.of_driver(one, judged[one]) for one in drivers)]
+    followed = [one for one, found in judged.items() if found.state == "step-limited" and one != key]
+    if followed and state != "broken":
+        said.append(sentences.of_step_limited(followed))
+    if key in before:
+        stopped = None if all(found.state == "not optimised" for found in doublings.values()) else key
+        stop = max(doublings[one].since or 0 for one in ([stopped] if stopped else before))
+        said.append(sentences.of_stop(stopped, stop))
+        advice = advice if state == "converged" else sentences.advice_on_stop(stopped, stop)
+    return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), "" if rates_known else NO_RATES)
 
 
-def stands_still_since(verdict: RunVerdict) -> int | None:
-    """Return the iteration after which nothing of a run was optimised any more, None where something is."""
-    found = verdict.doublings.values()
-    if any(one.state != "not optimised" for one in found):
-        return None
-    return max(one.since or 0 for one in found)
+def stopped_late(
+    doublings: Mapping[str, Doublings], niter: int, begins: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
+    """Return which quantities stopped changing after the middle of their segment, and after which iteration each did.
 
-
-def stopped_early(until: RunVerdict, since: int, doublings: Mapping[str, Doublings]) -> RunVerdict:
-    """Return the verdict on a run that stands still: that on what it was `until` then; `doublings` of its end."""
-    sentence = f"{until.sentence} Nothing changed after iteration {since}."
-    advice = until.advice
-    if until.state != "converged":
-        advice = f"look why nothing changed after iteration {since}: the run had not converged by then"
-    return replace(until, sentence=sentence, advice=advice, doublings=dict(doublings))
+    That they stand still says little of them: it is what they were until then that counts. Of those that are not the
+    object's that is so only where nothing is optimised any more. `begins`: by key, the iterations after which segments
+    begin; `niter`: the last one.
+    """
+    stopped = {key: found.since or 0 for key, found in doublings.items() if found.state == "not optimised"}
+    counts = stopped if len(stopped) == len(doublings) else [key for key in stopped if key in OBJECT]
+    found = {}
+    for key in counts:
+        begin = begin_of(stopped[key], begins.get(key, (0,)))
+        if 2 * (stopped[key] - begin) > niter - begin:
+            found[key] = stopped[key]
+    return found
 
 
 def exit_code(verdict: RunVerdict) -> int:
@@ -69,18 +82,18 @@ def exit_code(verdict: RunVerdict) -> int:
 
 
 def _worst(optimised: Mapping[str, Doublings]) -> str:
-    """Return the quantity that the verdict is of: a broken one, else the object, or, if that has converged, the rest.
+    """Return the quantity that the verdict is of: a broken one, else the object, or, if that does not move, the rest.
 
     Of phase and amplitude it is the one that is farther beyond its tolerance, of the rest the one in the worst state.
     """
 
     def rank(key: str) -> tuple[bool, bool, int, float]:
         found = optimised[key]
-        converged = has_converged(found)
+        state = "converged" if has_converged(found) else found.state
+        of_object = key in OBJECT and state in NOT_CONVERGED
         beyond = found.points[-1].relative / found.tolerance if found.points else 0.0
-        state = STATES.index("converged" if converged else found.state)
-        of_object = key in OBJECT and not converged
-        return found.state != "broken", not of_object, 0 if of_object and found.points else state, -beyond
+        place = 0 if of_object else STATES.index(state)
+        return state != "broken", not of_object, place, -beyond if math.isfinite(beyond) else 0.0
 
     return min(optimised, key=rank)
 
@@ -96,8 +109,11 @@ def _drivers(optimised: Mapping[str, Doublings], key: str) -> list[str]:
     return sorted(moving, key=lambda one: -others[one].growth)
 
 
-def _stands_still(doublings: dict[str, Doublings]) -> RunVerdict:
+def _stands_still(doublings: dict[str, Doublings], first: int) -> RunVerdict:
     since = max(found.since or 0 for found in doublings.values())
+    if since <= first:
+        sentence = "nothing changed from the first checkpoint to the last: nothing of it was optimised."
+        return RunVerdict("insufficient", next(iter(doublings)), sentence, sentences.OPTIMISE, None, doublings)
     sentence = f"nothing changed after iteration {since}: the run stands still."
     advice = "stop: more iterations will change nothing, unless more of it is optimised"
     return RunVerdict("converged", next(iter(doublings)), sentence, advice, since, doublings)

@@ -34,12 +34,13 @@ def begin_of(niter: int, begins: Sequence[int]) -> int:
     return max((begin for begin in begins if begin < niter), default=0)
 
 
-def half_of(niters: Sequence[int], begins: Sequence[int]) -> int | None:
+def half_of(niters: Sequence[int], begins: Sequence[int], last: int | None = None) -> int | None:
     """Return the place of the checkpoint at half of the last one's iterations, of two as near the earlier.
 
-    Iterations count from the begin of the segment. None where none is within a factor of `NEAR`.
+    Iterations count from the begin of the segment. None where none is within a factor of `NEAR`. `last`: the place of
+    the last one, by default that of the last iteration.
     """
-    last = len(niters) - 1
+    last = len(niters) - 1 if last is None else last
     begin = begin_of(niters[last], begins)
     half = (niters[last] - begin) / 2
     after = bisect_left(niters, begin + half, hi=last)

@@ -1,11 +1,29 @@
 """The verdict in words: one sentence a quantity, and what to do."""
 
 import math
+import re
+from collections.abc import Callable, Sequence
 
-from ptyconv_cli.results.doublings import QUANTITY, Doubling, Doublings
+from ptyconv_cli.results.doublings import CONTRAST, QUANTITY, Doubling, Doublings
 
 MORE, MUCH_MORE = 1.25, 1.75
 """Times the change of the doubling before from which on the words say so."""
+
+SCALED = 0.03
+"""Share by which a change differs from that of a doubling from which on the words say so."""
+
+EARLY = 80
+"""Iterations up to which a run that moves ever more may only be setting out."""
+
+OPTIMISE = "look at the settings: which of the object, probe and positions are to be optimised"
+
+FIXED_ADVICE = {
+    "converged": "stop, if the result is right: it no longer changes, which does not say that it is correct",
+    "insufficient": "continue, and ask again after about twice the iterations",
+}
+"""By state, where nothing more is to be said."""
+
+PLURAL = {"holds": "hold", "has": "have", "is": "are", "jitters": "jitter", "moves": "move"}
 
 
 def amount(key: str, relative: float) -> str:
@@ -33,21 +51,41 @@ def of_quantity(key: str, found: Doublings) -> str:
     """Say what became of a quantity that has not converged, over the last doubling."""
     label = QUANTITY[key].label
     if found.state == "broken":
-        return f"the {label} {found.reason} since iteration {found.since}."
+        return f"the {label} {_verb(key, found.reason)} since iteration {found.since}."
     if found.state == "insufficient":
         return "too early to tell: it takes checkpoints at about a quarter, half and all of the iterations."
     last = found.points[-1]
     if found.state == "jittering":
-        return f"since iteration {last.since} the {label} jitters about a point, by {amount(key, found.size or 0.0)}."
-    changed = f"{interval(last)} the {label} changed by {amount(key, last.relative)}"
+        return f"since iteration {last.since} {_jitters(key, found, amount)}."
+    changed = f"{interval(last)} the {label} changed by {amount(key, last.relative)}{_per_doubling(found)}"
     if found.state == "step-limited":
-        return f"{changed}, and less than before only because its learning rate fell."
+        whose = "their" if QUANTITY[key].plural else "its"
+        return f"{changed}, and less than before only because {whose} learning rate fell."
     return f"{changed}, {_compared(key, found)}{_outlook(key, found)}."
 
 
 def interval(last: Doubling) -> str:
     """Return from where to where a change is."""
     return f"from iteration {last.since} to {last.niter}"
+
+
+def _verb(key: str, words: str) -> str:
+    """Return words that begin with a verb in the singular, in the plural where the quantity is: holds, hold."""
+    verb, *rest = words.split(" ")
+    return " ".join([PLURAL[verb], *rest]) if QUANTITY[key].plural else words
+
+
+def _jitters(key: str, found: Doublings, in_words: Callable[[str, float], str]) -> str:
+    return f"the {QUANTITY[key].label} {_verb(key, 'jitters')} about a point, by {in_words(key, found.size or 0.0)}"
+
+
+def _per_doubling(found: Doublings) -> str:
+    """Return what to add where the last interval is clearly not a doubling, so that the change was scaled to one."""
+    last = found.points[-1]
+    if not found.contrast:
+        return ""
+    changed = last.distance / found.contrast * (100.0 if found.unit == CONTRAST else 1.0)
+    return " per doubling" if abs(changed - last.relative) > SCALED * last.relative else ""
 
 
 def _compared(key: str, found: Doublings) -> str:
@@ -66,21 +104,25 @@ def _outlook(key: str, found: Doublings) -> str:
 
 
 def moved_away(found: Doublings) -> bool:
-    """Say whether a quantity changes clearly more now than where it was quietest."""
-    return found.quietest is not None and found.points[-1].relative > MORE * found.quietest.relative
+    """Say whether a quantity changes clearly more now than where it was quietest, which was not at its first doubling.
+
+    Of an early one little can be said: it is short.
+    """
+    quietest, first = found.quietest, found.points[0]
+    return quietest is not None and quietest.niter > first.niter and found.points[-1].relative > MORE * quietest.relative
 
 
 def of_driver(key: str, found: Doublings) -> str:
     """Say how much more another quantity moved than before, which may be what moves the object."""
     label = QUANTITY[key].label
-    begin = label.capitalize() if key == "probe_pos_shifts" else f"The {label}"
-    verb = "moved" if key == "probe_pos_shifts" else "changed"
+    begin = label.capitalize() if QUANTITY[key].plural else f"The {label}"
+    verb = "moved" if QUANTITY[key].plural else "changed"
     return f"{begin} {verb} by {amount(key, found.points[-1].relative)}, {_times(found.growth)} before."
 
 
 def of_step_limited(keys: list[str]) -> str:
     """Say which quantities change less only because their learning rates fell."""
-    labels = " and ".join(QUANTITY[key].label for key in keys)
+    labels = _listed([QUANTITY[key].label for key in keys])
     return f"The {labels} only followed the learning rate, which fell."
 
 
@@ -94,33 +136,70 @@ def _times(growth: float) -> str:
 
 def of_converged(quantities: dict[str, Doublings]) -> str:
     """Say by how much the last doubling changed each quantity of a run that has converged."""
-    moved = {key: found for key, found in quantities.items() if found.points}
-    parts = [f"{QUANTITY[key].label} by {short_amount(key, found.points[-1].relative)}" for key, found in moved.items()]
-    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return f"{interval(next(iter(moved.values())).points[-1])} it changed no more than tolerated: {listed}."
+    calm = {key: found for key, found in quantities.items() if found.points and found.state != "jittering"}
+    jitters = [f"{_jitters(key, found, short_amount)}" for key, found in quantities.items() if found.state == "jittering"]
+    if not calm:
+        return f"no more than tolerated {_listed(jitters)}."
+    intervals = {interval(found.points[-1]) for found in calm.values()}
+    when = intervals.pop() if len(intervals) == 1 else "over the last doubling"
+    changes = [f"{QUANTITY[key].label} by {short_amount(key, found.points[-1].relative)}" for key, found in calm.items()]
+    also = f" And {_listed(jitters)}." if jitters else ""
+    return f"{when} it changed no more than tolerated: {_listed(changes)}.{also}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+
+
+def of_stop(key: str | None, niter: int) -> str:
+    """Say that a quantity, or, of None, all of a run, stopped changing."""
+    what = "Nothing changed" if key is None else f"The {QUANTITY[key].label} did not change"
+    return f"{what} after iteration {niter}."
+
+
+def advice_on_stop(key: str | None, niter: int) -> str:
+    """Say what to do where a quantity, or, of None, all of a run, stopped changing before it had converged."""
+    if key is None:
+        return f"look why nothing changed after iteration {niter}: the run had not converged by then"
+    return f"optimise the {QUANTITY[key].label} again: by iteration {niter} it had not converged"
 
 
 def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
     """Say in one line what to do about a run."""
     label = QUANTITY[key].label
-    if state == "converged":
-        return "stop, if the result is right: it no longer changes, which does not say that it is correct"
     if state == "broken":
-        return f"stop: start again from a checkpoint before iteration {found.since}, with a smaller learning rate"
-    if state == "insufficient":
-        return "continue, and ask again after about twice the iterations"
+        before = f"a checkpoint before iteration {found.since}, if there is one"
+        return f"stop: start again from {before}, with a smaller learning rate"
     if state == "jittering":
-        return f"lower the learning rate of the {label}: more iterations alone will not calm it"
+        return f"lower the learning rate of the {label}: more iterations alone will not calm {_it(key)}"
     if state == "step-limited":
-        return f"continue with a constant learning rate: as it is, the {label} merely moves in smaller steps"
+        verb = _verb(key, "moves")
+        return f"continue with a constant learning rate: as it is, the {label} merely {verb} in smaller steps"
     if drivers:
         driver = QUANTITY[drivers[0]].label
         quiet = f" from iteration {found.quietest.niter} on" if found.quietest and moved_away(found) else ""
         return f"look at the learning rate of the {driver}: lower it, or keep the {driver} fixed{quiet}"
-    if state == "converging" and found.reaches is not None:
-        return f"continue: about {found.reaches - found.points[-1].niter} more iterations"
     if state == "converging":
-        return "continue only with a larger learning rate: at this pace it takes too long"
+        return _advice_on_converging(key, found)
+    return _advice_on_drifting(key, found) if state == "drifting" else FIXED_ADVICE[state]
+
+
+def _advice_on_converging(key: str, found: Doublings) -> str:
+    last = found.points[-1]
+    if found.reaches is not None:
+        return f"continue: about {found.reaches - last.niter} more iterations"
+    if last.relative <= found.tolerance:
+        return f"continue: the {QUANTITY[key].label} {_verb(key, 'is')} nearly within the tolerance"
+    return "continue only with a larger learning rate: at this pace it takes too long"
+
+
+def _advice_on_drifting(key: str, found: Doublings) -> str:
     if found.quietest and moved_away(found):
         return f"stop: compare with the checkpoint of iteration {found.quietest.niter}, and lower the learning rate"
-    return "stop, or change the settings: more iterations will move it as much again"
+    if found.points[-1].niter < EARLY:
+        return FIXED_ADVICE["insufficient"]
+    return f"stop, or change the settings: more iterations will move {_it(key)} as much again"
+
+
+def _it(key: str) -> str:
+    return "them" if QUANTITY[key].plural else "it"
