@@ -12,7 +12,7 @@ from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.trajectory import LAG, lag_of
-from ptyconv_cli.verdict.evidence import VANISHED, Motion, doublings_of, size_of, still_since
+from ptyconv_cli.verdict.evidence import VANISHED, VANISHES, Motion, doublings_of, size_of, still_since
 from ptyconv_cli.verdict.segments import begin_of, half_of, segment_begins, stopped_since
 
 PER_OCTAVE, OCTAVES = 16, 3
@@ -70,6 +70,7 @@ class _Tensor:
         self._moves: list[float] = []
         self._doubled: list[tuple[int, int, float]] = []
         self._broken_since: int | None = None
+        self._largest = 0.0
 
     def note(self, sketch: Sketch, niter: int, dx: float) -> None:
         """Remember a snapshot, and how far it is from the one before and the one at half."""
@@ -81,8 +82,8 @@ class _Tensor:
         self._moves += found.raw[:1]
         if half is not None:
             self._doubled.append((niter, known[half], found.aligned[-1]))
-        finite = np.isfinite(sketch.values).all()
-        self._broken_since = None if finite else self._broken_since or niter
+        whole = np.isfinite(sketch.values).all() and not self._vanished(sketch)
+        self._broken_since = None if whole else niter if self._broken_since is None else self._broken_since
         self._niters.append(niter)
         self._sketches[niter] = sketch
         self._thin(niter)
@@ -95,11 +96,10 @@ class _Tensor:
         found = self._distances(last, at, dx)
         to_last = list(zip(at, found.aligned, strict=True))
         lag = lag_of(len(self._niters) - 1)  # without the baseline, which no checkpoint is
-        vanished = self.places.name == "probe" and last.total == 0
-        broken = niter if vanished or math.isnan(contrast) else None
+        broken = niter if math.isnan(contrast) else None
         still = still_since(self._niters, self._moves, size_of(self.places.name, _rms(last.values), dx))
         stopped = stopped_since(self.places.name, engine, self._niters[-2] if len(self._niters) > 1 else 0, niter)
-        reasons = {"reason": VANISHED} if vanished else {}
+        reasons = {"reason": VANISHED} if self._vanished(last) else {}
         return Motion(
             niter=niter,
             contrast=contrast,
@@ -112,6 +112,13 @@ class _Tensor:
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
             **reasons,
         )
+
+    def _vanished(self, sketch: Sketch) -> bool:
+        """Say whether a probe has no intensity left."""
+        if self.places.name != "probe":
+            return False
+        self._largest = max(self._largest, sketch.total) if math.isfinite(sketch.total) else self._largest
+        return sketch.total <= VANISHES * self._largest
 
     def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
         """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""

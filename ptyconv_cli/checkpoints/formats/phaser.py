@@ -63,8 +63,13 @@ class PhaserCheckpoint(TreeCheckpoint):
             )
 
     def crop_pos(self) -> np.ndarray:
-        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel."""
+        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel.
+
+        A position that is NaN or infinite, which the run's verdict will speak of, has the window that it began with.
+        """
         pixels = self._in_pixels("scan/data")
+        if not np.isfinite(pixels).all() and self._tree.find("scan/initial") is not None:
+            pixels = np.where(np.isfinite(pixels), pixels, self._in_pixels("scan/initial"))
         if not np.isfinite(pixels).all() or np.abs(pixels).max() > MOST_NUMBERS:
             raise CheckpointError(f"{self.path}: dataset scan/data: positions lie outside any object")
         # Rounded half up: pixel [0, 0] is centred at the corner.
