@@ -117,14 +117,15 @@ def test_a_probe_that_was_never_there_is_said(tmp_path):
     assert analysis.verdict.state == "broken"
 
 
+@pytest.mark.parametrize("some", [True, False])
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
 @pytest.mark.parametrize(
     ("run", "name", "since"),
     [(runs.SAMPLE, "optimizable_tensors/probe_pos_shifts", 70), (runs.DATA / "phaser/gradient", "scan/data", 12)],
 )
-def test_positions_that_are_no_numbers_break_a_run(tmp_path, run, name, since, bad):
+def test_positions_that_are_no_numbers_break_a_run(tmp_path, run, name, since, bad, some):
     def spoil(values, _):
-        values.reshape(-1)[3] = bad
+        values.reshape(-1)[3 if some else ...] = bad
         return values
 
     analysis = analyze_run(spoiled(tmp_path, name, spoil, since, run), device="cpu")

@@ -111,7 +111,7 @@ def test_pixels_that_are_not_square_are_said(lsqml):
         ("type", "something else", "is not a checkpoint of phaser"),
         ("object/sampling", np.array([0.3, np.nan]), "the pixel size object/sampling is"),
         ("object/data", np.zeros((4, 4), "c8"), r"object/data: expected complex \(z, y, x\), found complex64 \(4, 4\)"),
-        ("scan/data", np.full((12, 14, 2), np.nan), "positions lie outside any object"),
+        ("scan/data", np.full((12, 14, 2), 1e12), "positions lie outside any object"),
         ("scan/data", np.zeros((12, 14, 3)), "scan/data: expected real"),
         ("scan/initial", np.zeros((3, 2)), "scan/initial has 3 positions, scan/data 168"),
         ("iter/total_iter", np.zeros(3), "expected one integer number"),
