@@ -14,7 +14,7 @@ from ptyconv_cli.results.region import scanned_region
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.live import LiveEvidence
-from ptyconv_cli.verdict.run import conclude
+from ptyconv_cli.verdict.run import OBJECT
 
 
 class LiveModel(Model, Protocol):
@@ -31,19 +31,15 @@ class LiveModel(Model, Protocol):
 class ConvergenceMonitor:
     """Records how much a model's tensors change between snapshots of it; a drop-in for PtyRAD's own monitor.
 
-    `params` may have `tensors` (any of obja, objp, probe, probe_pos_shifts; default all), `every_n_iters` (a whole
-    number or None), `percentile_range` (low, high) in percent (default [15, 85]) and `snapshot_device`: "cpu" keeps the
-    snapshot in the host's memory, which is slower and spares a GPU's. The first snapshot is taken here, so make the
-    monitor before the first update. The scanned region is fixed here too. `aligned` (default False): compute also the
-    aligned change, which goes into a record of its own; then sketches of some sixty snapshots at most are kept
-    too, for the `verdict`.
+    The first snapshot is taken here, so make the monitor before the first update. The scanned region is fixed here
+    too. `params` may have:
 
     - `tensors`: any of obja, objp, probe, probe_pos_shifts; default all.
     - `every_n_iters`: a whole number of iterations, or None (default) to follow the engine's saving.
     - `percentile_range`: (low, high) in percent, default [15, 85]; they bound background and foreground.
     - `snapshot_device`: "cpu" keeps the snapshot in the host's memory, which is slower but spares the GPU's.
-    - `aligned`: also compute the aligned changes, into a record of their own; default False. Sketches of the last
-      eleven snapshots are then kept for the `verdict`.
+    - `aligned`: also compute the aligned changes, into a record of their own; default False. Sketches of some sixty
+      snapshots at most are then kept for the `verdict`.
 
     The model is only read: no gradient, no random number, and, except for `snapshot_device` and the sketches, nothing
     is moved off its device. `last` is the last snapshot.
@@ -73,7 +69,7 @@ class ConvergenceMonitor:
         """
         found = self.measure(model)
         if self._evidence:
-            self._evidence.note(self.last, niter)
+            self._evidence.note(self.last, niter, self._beside(model))
         for key, change in found.items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
             if change.aligned is not None:
@@ -103,8 +99,13 @@ class ConvergenceMonitor:
         """
         if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
-        rates = learning_rates or {}
-        return conclude(self._evidence.doublings(rates, check_tolerances(tolerances or {})), bool(rates))
+        return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}))
+
+    @torch.no_grad()
+    def _beside(self, model: Model) -> dict[str, torch.Tensor]:
+        """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
+        others = tuple(name for name in OBJECT if name not in self.settings.tensors)
+        return take_snapshot(model, others, self.region, self._device).values if len(others) == 1 else {}
 
     def _take(self, model: Model) -> Snapshot:
         return take_snapshot(model, self.settings.tensors, self.region, self._device)

@@ -19,13 +19,11 @@ from ptyconv_cli.verdict.evidence import (
     since_when,
     size_of,
     still_since,
+    vanished,
 )
 from ptyconv_cli.verdict.histories import ENGINE_NAMES, motions_of_histories
 from ptyconv_cli.verdict.run import conclude, stopped_late
 from ptyconv_cli.verdict.segments import half_of, stopped_since
-
-VANISHES = 1e-9
-"""Of the largest intensity of a probe in the run: below it there is none left."""
 
 
 def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) -> dict[str, Trajectory]:
@@ -46,7 +44,7 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
                 ],
                 _drift_ratio(steps, name, is_aligned),
             )
-            for is_aligned, scale in ((False, mean or 1.0), (True, 1.0))
+            for is_aligned, scale in ((False, mean or math.nan), (True, 1.0))
         )
         found[name] = Trajectory(
             niters=[steps[k].header.niter for k in shown],
@@ -128,7 +126,7 @@ def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: S
     moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
     lag = lag_of(len(steps))
     broken = [step.not_finite.get(name, False) for step in steps]
-    vanished = _vanished([one.total for one in compared]) if name == "probe" else [False] * len(steps)
+    gone = vanished([step.intensity for step in steps]) if name == "probe" else [False] * len(steps)
     still = still_since(niters, moves, size_of(name, compared[last].size, steps[last].header.dx))
     stopped = stopped_since(name, engine, niters[max(last - 1, 0)], niters[last])
     return Motion(
@@ -139,12 +137,7 @@ def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: S
         drift_ratio=_ratio_at(steps, last, name, lag) if lag > 1 else math.nan,
         lag=lag,
         begins=begins,
-        broken_since=since_when(niters, [one or other for one, other in zip(broken, vanished, strict=True)]),
+        broken_since=since_when(niters, [one or other for one, other in zip(broken, gone, strict=True)]),
         stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
         reason=NOT_FINITE if broken[last] else VANISHED,
     )
-
-
-def _vanished(totals: Sequence[float]) -> list[bool]:
-    largest = max((total for total in totals if math.isfinite(total)), default=0.0)
-    return [total <= VANISHES * largest for total in totals]

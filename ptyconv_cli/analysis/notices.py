@@ -3,6 +3,7 @@
 What holds for many files is said once.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from ptyconv_cli.analysis.agreement import FAR
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.readers import number_in_name
-from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
 from ptyconv_cli.results.series import SERIES, Series
 from ptyconv_cli.results.text import few
+from ptyconv_cli.verdict.evidence import vanished
 
 
 def notices_on_files(used: Sequence[Header], unrecognised: Iterable[Sequence[Path]]) -> list[str]:
@@ -84,6 +86,32 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     ]
 
 
+def notices_on_probe(niters: Sequence[int], intensities: Sequence[float]) -> list[str]:
+    """Say where the probe has no intensity; `intensities`: its total at each iteration."""
+    gone = [niter for niter, is_gone in zip(niters, vanished(intensities), strict=True) if is_gone]
+    if not gone:
+        return []
+    return [
+        f"The probe has vanished: it holds no intensity {_at(gone, niters)}. A change relative to nothing (0/0) is not "
+        "known: it is null in the JSON."
+    ]
+
+
+def notices_on_loss(loss: Curve) -> list[str]:
+    """Say where the engine's loss is not a number."""
+    bad = [niter for niter, value in loss if not math.isfinite(value)]
+    if not bad:
+        return []
+    return [f"The loss is NaN or infinity {_at(bad, [niter for niter, _ in loss])}: has the run diverged?"]
+
+
+def _at(some: Sequence[int], niters: Sequence[int]) -> str:
+    """Say at which of the iterations something is so."""
+    if some == list(niters)[-len(some) :]:
+        return f"from iteration {some[0]} on"
+    return f"at {'iteration' if len(some) == 1 else 'iterations'} {few(map(str, some))}"
+
+
 def notices_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -> list[str]:
     """Say from which iteration on, of the analyzed ones, a tensor held NaN or infinity."""
     found = []
@@ -91,12 +119,9 @@ def notices_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -
         if not bad:
             found.append(f"{tensor} changed by more than a float can hold: the values are null in the JSON.")
             continue
-        where = f"at {'iteration' if len(bad) == 1 else 'iterations'} {', '.join(map(str, bad))}"
-        if bad == niters[-len(bad) :]:
-            where = f"from iteration {bad[0]} on"
         found.append(
-            f"{tensor} holds NaN or infinity in the scanned region {where}: its changes there are not known (null in "
-            "the JSON)."
+            f"{tensor} holds NaN or infinity in the scanned region {_at(bad, niters)}: its changes there are not known "
+            "(null in the JSON)."
         )
     return found
 

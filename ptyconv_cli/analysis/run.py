@@ -12,8 +12,10 @@ from ptyconv_cli.analysis.notices import (
     notices_on_files,
     notices_on_left_out,
     notices_on_live_record,
+    notices_on_loss,
     notices_on_not_finite,
     notices_on_points,
+    notices_on_probe,
 )
 from ptyconv_cli.analysis.parts import region_of_run, walk_parts
 from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
@@ -111,6 +113,8 @@ def analyze_run(
         *notices_on_left_out(left_out, points),
         *notices_on_points(points, settings.percentile_range),
         *notices_on_not_finite(not_finite, [header.niter for header in used]),
+        *notices_on_probe([header.niter for header in used], [step.intensity for step in walked.steps]),
+        *notices_on_loss(engine.loss),
         *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),
         *notices_on_live_record(agreement),
     ]

@@ -1,5 +1,6 @@
 """The results at each checkpoint, and their collection into curves."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class Step:
 
     `compared`: by tensor, how far it is from earlier checkpoints, empty where the aligned change was not asked for.
     `contrasts`: see `metrics.contrast`, of the last checkpoint only, else None. `not_finite`: the tensors that hold NaN
-    or infinity, and those that do not, but changed by more than numbers can say: True and False.
+    or infinity, and those that do not, but changed by more than numbers can say: True and False. `intensity` of the
+    probe in all, NaN where it was not read.
     """
 
     header: Header
@@ -51,6 +53,7 @@ class Step:
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
     contrasts: dict[str, float] | None = None
+    intensity: float = math.nan
 
     def with_contrasts(self, contrasts: dict[str, float] | None) -> "Step":
         """Return the same with contrasts, of a checkpoint that was not the last one."""

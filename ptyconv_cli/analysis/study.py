@@ -127,10 +127,10 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
 def _moved(analysis: RunAnalysis) -> float:
     """Return the last change per doubling of phase or amplitude, whichever is larger."""
     doublings = analysis.verdict.doublings if analysis.verdict else {}
-    return max(
-        (doublings[name].points[-1].relative for name in OF_OBJECT if name in doublings and doublings[name].points),
-        default=math.nan,
-    )
+    judged = [doublings[name] for name in OF_OBJECT if name in doublings and doublings[name].state != "not optimised"]
+    last = [found.points[-1] for found in judged if found.points]
+    moved = [point.relative for point in last if point.niter == analysis.checkpoints[-1].niter]
+    return max(filter(math.isfinite, moved), default=math.nan)
 
 
 def _per_iteration(point: Point) -> float:

@@ -18,7 +18,7 @@ from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
-from ptyconv_cli.metrics.device import memory_to_read_into, one_thread_an_operation, to_device, too_much_for
+from ptyconv_cli.metrics.device import memory_to_read_into, one_thread_an_operation, precise, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.change import Change
@@ -150,7 +150,7 @@ def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
     values = first.snapshot.values
     compared = {name: comparer.compare(values[name], [first.header.niter]) for name, comparer in comparers.items()}
     not_finite = {name: True for name, tensor in values.items() if not tensor.isfinite().all()}
-    return Step(first.header, None, {}, compared, not_finite)
+    return Step(first.header, None, {}, compared, not_finite, intensity=_intensity(first))
 
 
 def _step(
@@ -167,9 +167,17 @@ def _step(
         values = [v for change in of_tensor.values() for v in (change.value, change.aligned) if v is not None]
         if not all(map(math.isfinite, values)):
             suspicious[name] = current.snapshot.values[name]
+    intensity = _intensity(current)
+    if intensity == 0 or _intensity(previous) == 0:
+        suspicious.pop("probe", None)  # it is finite: there is none, and 0 / 0 is no number
     not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
-    return Step(current.header, previous.header.niter, changes, compared, not_finite)
+    return Step(current.header, previous.header.niter, changes, compared, not_finite, intensity=intensity)
+
+
+def _intensity(one: _Ready) -> float:
+    probe = one.snapshot.values.get("probe")
+    return math.nan if probe is None else float(probe.sum(dtype=precise(probe.device)))
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:

@@ -86,7 +86,7 @@ def live_line(look: Look, now: float) -> str:
         return ""
     at = f"{datetime.fromtimestamp(now):%H:%M:%S} iteration {analysis.checkpoints[-1].niter}"
     verdict = verdict_line(analysis.verdict) if analysis.verdict else ""
-    return "; ".join(filter(None, [at, verdict, progress_line(analysis, now)]))
+    return "; ".join(filter(None, [at, verdict.removesuffix("."), progress_line(analysis, now)]))
 
 
 def _waits_for(look: Look, name: str) -> str:

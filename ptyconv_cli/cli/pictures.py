@@ -9,7 +9,7 @@ import click
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
-from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
+from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
@@ -97,12 +97,13 @@ def plot(
     )
     file_format = picture_format(picture)
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
-    if compares:
-        drawn = _compared(paths, labels, shown or SHOWN, over, options, file_format)
-    elif trajectory:
-        drawn = _trajectory(paths[0], file_format, linear, since)
-    else:
-        drawn = _dashboard(paths[0], labels, shown, over, options, file_format)
+    with explained(picture):
+        if compares:
+            drawn = _compared(paths, labels, shown or SHOWN, over, options, file_format)
+        elif trajectory:
+            drawn = _trajectory(paths[0], file_format, linear, since)
+        else:
+            drawn = _dashboard(paths[0], labels, shown, over, options, file_format)
     write_whole({picture: drawn})
     say(f"wrote {picture}")
 
@@ -203,7 +204,9 @@ def maps(
     found = maps_of_run(
         run_dir, asked, at=at, begin=begin, percentile_range=percentile_range, chain=earlier, device=device
     )
-    write_whole({picture: draw_maps(found, file_format)})
+    with explained(picture):
+        drawn = draw_maps(found, file_format)
+    write_whole({picture: drawn})
     say(f"wrote {picture}")
     if found.warnings:
         say("\n" + warnings_text(found.warnings), err=True)

@@ -73,19 +73,35 @@ def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict
 def advice_on(rows: Sequence[Row]) -> str:
     """Say which run of a study to keep, or why that can't be told."""
     judged = [row for row in rows if not row.problem]
-    lowest = _lowest(judged)
-    converged = [row for row in judged if row.state == "converged"]
+    whole = [row for row in judged if row.state != "broken"]
+    lowest, calmest = _lowest(whole), _calmest(whole)
+    converged = [row for row in whole if row.state == "converged"]
     if converged:
-        said = f"keep: {_called(_lowest(converged) or converged[0])}, the lowest loss of those that have converged"
-    elif all(row.state in ("", "insufficient") for row in judged):
-        said = "too short to rank by convergence" + (f"; lowest loss: {_called(lowest)}" if lowest else "")
+        said = f"keep: {_best(converged)}"
+    elif all(row.state in ("", "insufficient") for row in whole):
+        said = ("too short to rank by convergence" if whole else "none to keep: all are broken") + _loss_of(lowest)
     else:
-        calmest = min(judged, key=lambda row: math.inf if math.isnan(row.moved) else row.moved)
-        said = f"none has converged; {_called(calmest)} moved least"
-        said += f"; lowest loss: {_called(lowest)}" if lowest else ""
+        said = "none has converged" + (f"; {_called(calmest)} moved least" if calmest else "") + _loss_of(lowest)
     if len({row.slices for row in judged}) > 1:
         said += ". The runs differ in their number of slices, so their losses compare only roughly"
     return textwrap.fill(said, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _best(converged: Sequence[Row]) -> str:
+    lowest = _lowest(converged)
+    if len(converged) == 1:
+        return f"{_called(converged[0])}, the only one that has converged"
+    if lowest is None:
+        return f"one of {', '.join(map(_called, converged))}, which have converged; no losses are recorded"
+    return f"{_called(lowest)}, the lowest loss of those that have converged"
+
+
+def _loss_of(lowest: Row | None) -> str:
+    return f"; lowest loss: {_called(lowest)}" if lowest else ""
+
+
+def _calmest(rows: Sequence[Row]) -> Row | None:
+    return min((row for row in rows if not math.isnan(row.moved)), key=lambda row: row.moved, default=None)
 
 
 def _called(row: Row) -> str:

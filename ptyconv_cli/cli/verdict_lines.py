@@ -10,7 +10,7 @@ from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
 
 WIDTH, LABEL_WIDTH = 80, 21
-MOST_COLUMNS = 4
+MOST_COLUMNS, NARROWEST = 4, 8
 
 FORECAST_WIDTH = 22
 """Of the widest forecast, as \"0.35 (0.10 to 0.73)\", and what is before it."""
@@ -45,7 +45,7 @@ def doublings_table(verdict: RunVerdict) -> list[Line]:
     if not columns:
         return []
     heads = [f"{point.since}→{point.niter}" for point in columns]
-    width = max(map(len, heads)) + 2
+    width = max(NARROWEST, *(len(head) + 2 for head in heads))
     foretold = any(found.forecast for found in verdict.doublings.values())
     room = WIDTH - LABEL_WIDTH - (FORECAST_WIDTH if foretold else 0)
     columns, heads = columns[-(room // width) :], heads[-(room // width) :]
@@ -56,18 +56,17 @@ def doublings_table(verdict: RunVerdict) -> list[Line]:
         if found is None or (found.state == "not optimised" and quantity.key in ("tilt", "thickness")):
             continue
         label = f"{quantity.label:<{LABEL_WIDTH - 4}}{quantity.unit:<4}"
-        lines.append((f"{label}{_row(found, columns, width)}".rstrip(), found.state))
+        lines.append((f"{label}{_row(found, columns, width, foretold)}".rstrip(), found.state))
     return lines
 
 
-def _row(found: Doublings, columns: Sequence[Doubling], width: int) -> str:
+def _row(found: Doublings, columns: Sequence[Doubling], width: int, foretold: bool) -> str:
     if found.state == "not optimised":
         since = f" since {found.since}" if found.since and found.points and found.points[0].niter <= found.since else ""
         return f"   not optimised{since}"
-    by_niter = {point.niter: point for point in found.points}
-    values = [rounded(by_niter[one.niter].relative) if one.niter in by_niter else "-" for one in columns]
-    row = "".join(f"{value:>{width}}" for value in values)
-    return f"{row}   {_foretold(found.forecast)}"
+    at = {(point.since, point.niter): rounded(point.relative) for point in found.points}
+    row = "".join(f"{at.get((one.since, one.niter), '-'):>{width}}" for one in columns)
+    return f"{row}   {_foretold(found.forecast)}" if foretold else row
 
 
 def _foretold(forecast: Forecast | None) -> str:

@@ -47,12 +47,12 @@ def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tup
 def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, RemovedAmbiguities]:
     """Align the change of the probe intensity (y, x): normalize both intensities, and remove a lateral shift.
 
-    The residual is that of intensities whose total is 1. `dx`: pixel size in Å.
+    The residual is that of intensities whose total is 1; NaN where one has no intensity. `dx`: pixel size in Å.
     """
     dtype = precise(current.device)
     current, previous = current.to(dtype), previous.to(dtype)
     totals = torch.stack([current.sum(), previous.sum()])
-    total, total_before = totals.clamp(min=torch.finfo(dtype).tiny)  # so that a probe of zeros stays one
+    total, total_before = totals
     now = current / total
     change, whole = now - previous / total_before, (current - previous) / total_before
     gradients = [
@@ -64,7 +64,7 @@ def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, R
     factors = fit(sums[:2, :2], sums[:2, 2:3])[:, 0]
     left = change - float(factors[0]) * gradients[0] - float(factors[1]) * gradients[1]
     share = _share(sums[2, 2] - factors @ sums[:2, 2], sums[3, 3])
-    scale = numbers[16] / numbers[17] - 1 if numbers[17] else 0.0
+    scale = numbers[16] / numbers[17] - 1 if numbers[17] else math.nan
     return left, RemovedAmbiguities(share, _shift(factors, dx), scale=[[scale]])
 
 

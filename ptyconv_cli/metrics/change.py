@@ -58,11 +58,14 @@ def _change_of_positions(now: Tensor, before: Tensor, dx: float, aligned: bool) 
 
 
 def probe_change(current: Tensor, previous: Tensor) -> float:
-    """Return sum |I_k - I_(k-1)| / (sum I_(k-1) + 1e-8) of two probe intensities (y, x); dimensionless."""
+    """Return sum |I_k - I_(k-1)| / (sum I_(k-1) + 1e-8) of two probe intensities (y, x); dimensionless.
+
+    NaN, for 0 / 0, where neither has any intensity: 0 would look like a probe that has converged.
+    """
     dtype = precise(current.device)
     sums = torch.stack([(current - previous).abs().sum(dtype=dtype), previous.sum(dtype=dtype)])
     change, before = map(float, sums.tolist())  # together: a GPU is waited for once
-    return change / (before + 1e-8)
+    return change / (before + 1e-8) if change or before else math.nan
 
 
 def rms_displacement(displacements: Tensor, dx: float) -> float:

@@ -4,6 +4,7 @@ The aligned distance is what the later one's fields leave of the difference, as 
 on the sketched voxels. Formulas: docs/metrics.md.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -53,8 +54,8 @@ def distances(places: Places, later: Sketch, earlier: Sequence[Values], dx: floa
 
 
 def _per_mean(total: float, places: Places) -> float:
-    """Return the factor that makes an intensity's mean 1; a probe of zeros stays one."""
-    return places.all_voxels / total if total else 1.0
+    """Return the factor that makes an intensity's mean 1; there is none (NaN) for a probe without intensity."""
+    return places.all_voxels / total if total else math.nan
 
 
 def _rms_displacement(moved: Array) -> Array:

@@ -18,6 +18,9 @@ Of 9 runs of PtyRAD (7 for positions) with 800 iterations or so, at 146 (111) mo
 NOT_FINITE, VANISHED = "holds NaN or infinity", "has no intensity left"
 """What can be broken in a quantity."""
 
+VANISHES = 1e-9
+"""Of the largest intensity of a probe in the run: below it there is none left."""
+
 SMALLEST_MOVE = 4e-7
 """Share of its values up to which a change is rounding: of float32, also of what is worked out from complex64."""
 
@@ -108,6 +111,15 @@ def since_when(niters: Sequence[int], is_so: Sequence[bool]) -> int | None:
         if not so:
             break
         found = niter
+    return found
+
+
+def vanished(intensities: Sequence[float]) -> list[bool]:
+    """Say of the total intensities of a run's probes, in order, which are none."""
+    found, largest = [], 0.0
+    for intensity in intensities:
+        largest = max(largest, intensity) if math.isfinite(intensity) else largest
+        found.append(intensity <= VANISHES * largest)
     return found
 
 

@@ -1,18 +1,22 @@
 """What a live monitor remembers for its verdict: sketches, fewer of older snapshots, so that memory is bounded."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
 from ptyconv_cli.metrics.sketch import Places, Sketch
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
+from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings, Quantity, Tolerance
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.trajectory import LAG, lag_of
-from ptyconv_cli.verdict.evidence import VANISHED, Motion, doublings_of, size_of, still_since
+from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.verdict.evidence import VANISHED, VANISHES, Motion, doublings_of, size_of, still_since
+from ptyconv_cli.verdict.run import conclude, stopped_late
 from ptyconv_cli.verdict.segments import begin_of, half_of, segment_begins, stopped_since
 
 PER_OCTAVE, OCTAVES = 16, 3
@@ -26,38 +30,43 @@ class LiveEvidence:
     """
 
     def __init__(self, first: Snapshot) -> None:
-        self._last = first
+        self._last, self._beside, self._niter = first, dict[str, torch.Tensor](), 0
         self._tensors = {
             name: _Tensor(Places(name, tuple(values.shape), values.device)) for name, values in first.values.items()
         }
         self._note(first, 0)
 
-    def note(self, snapshot: Snapshot, niter: int) -> None:
-        """Note the snapshot of iteration `niter`."""
-        self._last = snapshot
+    def note(self, snapshot: Snapshot, niter: int, beside: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Note the snapshot of iteration `niter`; what was noted of it and of later ones before is forgotten.
+
+        `beside`: phase or amplitude where the other is watched alone, for the object's contrast.
+        """
+        self._last, self._beside, self._niter = snapshot, dict(beside or {}), niter
         self._note(snapshot, niter)
 
     def _note(self, snapshot: Snapshot, niter: int) -> None:
         for name, tensor in self._tensors.items():
             tensor.note(tensor.places.sketch(snapshot.values[name]), niter, snapshot.dx)
 
-    def doublings(
-        self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]
-    ) -> dict[str, Doublings]:
-        """Return the changes per doubling by tensor; learning rates and tolerances are by tensor, too."""
-        measured_by, dx = contrasts(self._last.values), self._last.dx
-        engine, found = EngineHistories(learning_rates=dict(learning_rates)), {}
-        for quantity in QUANTITIES:
-            if quantity.key in self._tensors:
-                tolerance = tolerances.get(quantity.key)
-                contrast = measured_by.get(quantity.key, dx)
-                found[quantity.key] = doublings_of(
-                    self._tensors[quantity.key].motion(engine, contrast, dx),
-                    quantity,
-                    quantity.tolerance if tolerance is None else tolerance.value(dx),
-                    engine.learning_rates.get(quantity.key, []),
-                )
-        return found
+    def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
+        """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
+        measured_by, dx = contrasts(self._last.values | self._beside), self._last.dx
+        engine = EngineHistories(learning_rates=dict(learning_rates))
+
+        def doublings(quantity: Quantity, until: int | None = None) -> Doublings:
+            tolerance = tolerances.get(quantity.key)
+            return doublings_of(
+                self._tensors[quantity.key].motion(engine, measured_by.get(quantity.key, dx), dx, until),
+                quantity,
+                quantity.tolerance if tolerance is None else tolerance.value(dx),
+                engine.learning_rates.get(quantity.key, []),
+            )
+
+        found = {quantity.key: doublings(quantity) for quantity in QUANTITIES if quantity.key in self._tensors}
+        begins = {name: segment_begins(name, engine) for name in found}
+        late = stopped_late(found, self._niter, begins)
+        before = {key: doublings(QUANTITY[key], since) for key, since in late.items()}
+        return conclude(found, 0, bool(learning_rates), before)
 
 
 class _Tensor:
@@ -70,9 +79,12 @@ class _Tensor:
         self._moves: list[float] = []
         self._doubled: list[tuple[int, int, float]] = []
         self._broken_since: int | None = None
+        self._largest = 0.0
 
     def note(self, sketch: Sketch, niter: int, dx: float) -> None:
         """Remember a snapshot, and how far it is from the one before and the one at half."""
+        if self._niters and niter <= self._niters[-1]:
+            self._forget_from(niter)
         known = [*(niters := list(self._sketches)), niter]
         half = half_of(known, (0,))
         at = [known[-2]] if niters else []
@@ -81,37 +93,58 @@ class _Tensor:
         self._moves += found.raw[:1]
         if half is not None:
             self._doubled.append((niter, known[half], found.aligned[-1]))
-        finite = np.isfinite(sketch.values).all()
-        self._broken_since = None if finite else self._broken_since or niter
+        whole = np.isfinite(sketch.values).all() and not self._vanished(sketch)
+        self._broken_since = None if whole else niter if self._broken_since is None else self._broken_since
         self._niters.append(niter)
         self._sketches[niter] = sketch
         self._thin(niter)
 
-    def motion(self, engine: EngineHistories, contrast: float, dx: float) -> Motion:
-        """Return how the tensor moved, up to the last snapshot."""
-        niter, last = self._niters[-1], self._sketches[self._niters[-1]]
+    def _forget_from(self, niter: int) -> None:
+        """Forget the snapshots of iteration `niter` and later: an engine that goes back does them again."""
+        count = bisect_left(self._niters, niter)
+        self._niters, self._moves = self._niters[:count], self._moves[: max(count - 1, 0)]
+        self._sketches = {one: sketch for one, sketch in self._sketches.items() if one < niter}
+        self._doubled = [doubled for doubled in self._doubled if doubled[0] < niter]
+        if self._broken_since is not None and self._broken_since >= niter:
+            self._broken_since = None
+
+    def motion(self, engine: EngineHistories, contrast: float, dx: float, until: int | None = None) -> Motion:
+        """Return how the tensor moved up to the snapshot of iteration `until`, since when it stands still, or the last.
+
+        The values of one that stands still are those of the last sketch, also where the one of then is gone.
+        """
+        last = self._sketches[self._niters[-1]]
+        niters = self._niters[: None if until is None else bisect_right(self._niters, until)]
+        niter = niters[-1]
         begins = segment_begins(self.places.name, engine)
         at = [one for one in self._sketches if one < niter]
         found = self._distances(last, at, dx)
         to_last = list(zip(at, found.aligned, strict=True))
-        lag = lag_of(len(self._niters) - 1)  # without the baseline, which no checkpoint is
-        vanished = self.places.name == "probe" and last.total == 0
-        broken = niter if vanished or math.isnan(contrast) else None
-        still = still_since(self._niters, self._moves, size_of(self.places.name, _rms(last.values), dx))
-        stopped = stopped_since(self.places.name, engine, self._niters[-2] if len(self._niters) > 1 else 0, niter)
-        reasons = {"reason": VANISHED} if vanished else {}
+        lag = lag_of(len(niters) - 1)  # without the baseline, which no checkpoint is
+        broken = niter if math.isnan(contrast) else None
+        moves = self._moves[: len(niters) - 1]
+        still = still_since(niters, moves, size_of(self.places.name, _rms(last.values), dx))
+        stopped = stopped_since(self.places.name, engine, niters[-2] if len(niters) > 1 else 0, niter)
+        reasons = {"reason": VANISHED} if self._vanished(last) else {}
         return Motion(
             niter=niter,
             contrast=contrast,
-            doubled=self._doubled_since(begin_of(niter, begins), dx),
+            doubled=[one for one in self._doubled_since(begin_of(niter, begins), dx) if one[0] <= niter],
             to_last=to_last,
-            drift_ratio=self._drift_ratio(dict(to_last), lag),
+            drift_ratio=self._drift_ratio(dict(to_last), niters, lag),
             lag=lag,
             begins=begins,
             broken_since=self._broken_since if self._broken_since is not None else broken,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
             **reasons,
         )
+
+    def _vanished(self, sketch: Sketch) -> bool:
+        """Say whether a probe has no intensity left."""
+        if self.places.name != "probe":
+            return False
+        self._largest = max(self._largest, sketch.total) if math.isfinite(sketch.total) else self._largest
+        return sketch.total <= VANISHES * self._largest
 
     def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
         """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""
@@ -125,11 +158,11 @@ class _Tensor:
                 doubled.append((inside[place], inside[half], found.aligned[0]))
         return doubled
 
-    def _drift_ratio(self, to_last: Mapping[int, float], lag: int) -> float:
+    def _drift_ratio(self, to_last: Mapping[int, float], niters: Sequence[int], lag: int) -> float:
         if lag < 2:
             return math.nan
-        one = to_last[self._niters[-2]]
-        return to_last[self._niters[-1 - lag]] / one if one else math.nan
+        one, far = (to_last.get(niters[-1 - back], math.nan) for back in (1, lag))
+        return far / one if one else math.nan
 
     def _distances(self, later: Sketch, at: Sequence[int], dx: float) -> Distances:
         earlier = [Values(self._sketches[niter].values, self._sketches[niter].total) for niter in at]

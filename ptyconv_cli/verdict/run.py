@@ -57,9 +57,7 @@ def conclude(
     return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), "" if rates_known else NO_RATES)
 
 
-def stopped_late(
-    doublings: Mapping[str, Doublings], niter: int, begins: Mapping[str, Sequence[int]]
-) -> dict[str, int]:
+def stopped_late(doublings: Mapping[str, Doublings], niter: int, begins: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Return which quantities stopped changing after the middle of their segment, and after which iteration each did.
 
     That they stand still says little of them: it is what they were until then that counts. Of those that are not the

@@ -1,7 +1,6 @@
 """The verdict in words: one sentence a quantity, and what to do."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 
 from ptyconv_cli.results.doublings import CONTRAST, QUANTITY, Doubling, Doublings
@@ -109,7 +108,9 @@ def moved_away(found: Doublings) -> bool:
     Of an early one little can be said: it is short.
     """
     quietest, first = found.quietest, found.points[0]
-    return quietest is not None and quietest.niter > first.niter and found.points[-1].relative > MORE * quietest.relative
+    return (
+        quietest is not None and quietest.niter > first.niter and found.points[-1].relative > MORE * quietest.relative
+    )
 
 
 def of_driver(key: str, found: Doublings) -> str:
@@ -137,12 +138,13 @@ def _times(growth: float) -> str:
 def of_converged(quantities: dict[str, Doublings]) -> str:
     """Say by how much the last doubling changed each quantity of a run that has converged."""
     calm = {key: found for key, found in quantities.items() if found.points and found.state != "jittering"}
-    jitters = [f"{_jitters(key, found, short_amount)}" for key, found in quantities.items() if found.state == "jittering"]
+    jitters = [_jitters(key, found, short_amount) for key, found in quantities.items() if found.state == "jittering"]
     if not calm:
         return f"no more than tolerated {_listed(jitters)}."
     intervals = {interval(found.points[-1]) for found in calm.values()}
     when = intervals.pop() if len(intervals) == 1 else "over the last doubling"
-    changes = [f"{QUANTITY[key].label} by {short_amount(key, found.points[-1].relative)}" for key, found in calm.items()]
+    by = {key: short_amount(key, found.points[-1].relative) for key, found in calm.items()}
+    changes = [f"{QUANTITY[key].label} by {change}" for key, change in by.items()]
     also = f" And {_listed(jitters)}." if jitters else ""
     return f"{when} it changed no more than tolerated: {_listed(changes)}.{also}"
 

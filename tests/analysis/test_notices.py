@@ -1,12 +1,18 @@
 """What is said of numbers that mean less than they seem to."""
 
+import json
+import math
+import shutil
+
 import h5py
 import numpy as np
+import pytest
 import runs
 from damage import OBJP
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.results.report import changes_json
 
 
 def test_an_empty_mask_is_explained():
@@ -66,3 +72,79 @@ def test_nan_in_the_first_checkpoint_is_reported(sample):
     analysis = analyze_run(sample, device="cpu")
     assert analysis.not_finite == {"objp": [10]}
     assert "objp holds NaN or infinity in the scanned region at iteration 10:" in analysis.warnings[0]
+
+
+def spoiled(tmp_path, name, spoil, since=70, run=runs.SAMPLE):
+    """A copy of a run whose dataset is `spoil(values, niter)` from an iteration on."""
+    for path in sorted(run.glob("*.h*5")):
+        shutil.copy(path, tmp_path)
+        with h5py.File(tmp_path / path.name, "r+") as file:
+            niter = int((file["niter"] if "niter" in file else file["iter/total_iter"])[()])
+            if niter >= since:
+                file[name][...] = spoil(file[name][()], niter)
+    return tmp_path
+
+
+PROBE = "optimizable_tensors/probe"
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_probe_that_vanishes_is_said_and_its_changes_are_null(tmp_path, aligned):
+    run_dir = spoiled(tmp_path, PROBE, lambda values, _: 0 * values)
+    analysis = analyze_run(run_dir, device="cpu", aligned=aligned)
+    warning, _ = analysis.warnings  # the other one: that the engine's own record differs
+    assert warning.startswith("The probe has vanished: it holds no intensity from iteration 70 on.")
+    (_, gone), *after = analysis.convergence_iters["probe"][5:]
+    assert gone == pytest.approx(1)
+    assert all(math.isnan(value) for _, value in after)
+    assert json.loads(changes_json(analysis))["probe"][-1] == [120, None]
+    if aligned:
+        assert (analysis.verdict.state, analysis.verdict.since) == ("broken", 70)
+        assert all(math.isnan(point.value) for point in analysis.aligned_points["probe"][5:])
+
+
+def test_a_probe_that_fades_to_nothing_is_said(tmp_path):
+    run_dir = spoiled(tmp_path, PROBE, lambda values, niter: values * 10 ** (-(niter - 60) / 10), since=60)
+    analysis = analyze_run(run_dir, device="cpu")
+    warning, _ = analysis.warnings  # the other one: that the engine's own record differs
+    assert "holds no intensity from iteration 110 on" in warning  # 1e-10 of its intensity
+    assert (analysis.verdict.state, analysis.verdict.since) == ("broken", 110)
+
+
+def test_a_probe_that_was_never_there_is_said(tmp_path):
+    analysis = analyze_run(spoiled(tmp_path, PROBE, lambda values, _: 0 * values, since=0), device="cpu")
+    assert "holds no intensity from iteration 10 on" in analysis.warnings[0]
+    assert analysis.verdict.state == "broken"
+
+
+@pytest.mark.parametrize("some", [True, False])
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+@pytest.mark.parametrize(
+    ("run", "name", "since"),
+    [(runs.SAMPLE, "optimizable_tensors/probe_pos_shifts", 70), (runs.DATA / "phaser/gradient", "scan/data", 12)],
+)
+def test_positions_that_are_no_numbers_break_a_run(tmp_path, run, name, since, bad, some):
+    def spoil(values, _):
+        values.reshape(-1)[3 if some else ...] = bad
+        return values
+
+    analysis = analyze_run(spoiled(tmp_path, name, spoil, since, run), device="cpu")
+    assert f"probe_pos_shifts holds NaN or infinity in the scanned region from iteration {since} on" in " ".join(
+        analysis.warnings
+    )
+    assert (analysis.verdict.state, analysis.verdict.worst, analysis.verdict.since) == (
+        "broken",
+        "probe_pos_shifts",
+        since,
+    )
+
+
+@pytest.mark.parametrize(("last", "where"), [(120, "from iteration 70 on"), (71, "at iterations 70, 71")])
+def test_a_loss_that_is_no_number_is_said(tmp_path, last, where):
+    def spoil(values, _):
+        values[69:last, 1] = math.nan
+        return values
+
+    analysis = analyze_run(spoiled(tmp_path, "loss_iters", spoil), device="cpu")
+    assert f"The loss is NaN or infinity {where}: has the run diverged?" in analysis.warnings
+    assert analysis.verdict.state == "converging"

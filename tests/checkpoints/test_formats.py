@@ -2,11 +2,15 @@
 
 import math
 import os
+import shutil
 
+import h5py
+import numpy as np
 import pytest
 import runs
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.checkpoints.formats.tree import last_pass
 from ptyconv_cli.errors import SeveralRuns
 
 PHASER = runs.DATA / "phaser"
@@ -80,3 +84,68 @@ def test_double_precision_is_reckoned_with_before_memory_is_asked_for(monkeypatc
         analyze_run(PHASER / "lsqml", device="cpu")
     held["SC_PHYS_PAGES"] = needed
     analyze_run(PHASER / "lsqml", device="cpu")
+
+
+def run_with_histories(tmp_path, change):
+    """A copy of the sample run whose histories (rows, of which the first column is the iteration) are changed."""
+    for path in sorted(runs.SAMPLE.glob("*.hdf5")):
+        shutil.copy(path, tmp_path)
+        with h5py.File(tmp_path / path.name, "r+") as file:
+            count = int(file["niter"][()])
+            for name in ("loss_iters", "dz_iters", "iter_times"):
+                rows = file[name][()]
+                del file[name]
+                file[name] = change(rows, count)
+    return tmp_path
+
+
+def twice(rows, count):
+    earlier = np.column_stack([np.arange(1, 121), np.full(120, 7.0)]) if rows.ndim == 2 else np.full(120, 7.0)
+    return np.concatenate([earlier, rows])
+
+
+def from_the_middle_on_again(rows, count):
+    earlier = rows[: count // 2 + 3].copy()
+    earlier[count // 2 :] = 7.0 if rows.ndim == 1 else [[n + 1, 7.0] for n in range(count // 2, count // 2 + 3)]
+    return np.concatenate([earlier, rows[count // 2 :]])
+
+
+def one_row_repeated(rows, count):
+    return np.concatenate([rows, rows[-1:]])
+
+
+@pytest.mark.parametrize("change", [twice, from_the_middle_on_again, one_row_repeated])
+def test_of_histories_recorded_twice_the_last_pass_counts(tmp_path, change):
+    found = analyze_run(run_with_histories(tmp_path, change), device="cpu")
+    expected = analyze_run(runs.SAMPLE, device="cpu")
+    assert found.engine.loss == expected.engine.loss
+    assert found.engine.slice_thickness == expected.engine.slice_thickness
+    assert [niter for niter, _ in found.engine.seconds] == list(range(1, 121))
+    assert [seconds for _, seconds in found.engine.seconds] == pytest.approx([s for _, s in expected.engine.seconds])
+    assert found.verdict == expected.verdict
+    (warning,) = found.warnings
+    assert warning.startswith("Histories in the files start over")
+
+
+def test_runs_are_told_apart_by_the_last_pass(tmp_path):
+    """A longer run's old files are left in the folder."""
+    run_with_histories(tmp_path, twice)
+    for niter in (110, 120):
+        with h5py.File(tmp_path / f"model_iter{niter:04d}.hdf5", "r+") as file:
+            file["loss_iters"][120:, 1] *= 2
+    with pytest.raises(PtyconvError, match=r"belong to 2 runs:\n.*\n  2: model_iter0110.hdf5, model_iter0120.hdf5"):
+        analyze_run(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("niters", "counts"),
+    [
+        ([1, 2, 3], [1, 1, 1]),
+        ([1, 2, 1, 2], [0, 0, 1, 1]),
+        ([1, 2, 3, 2], [1, 0, 0, 1]),
+        ([3, 2, 1], [0, 0, 1]),
+        ([], []),
+    ],
+)
+def test_the_last_pass(niters, counts):
+    assert last_pass(np.array(niters, float)).tolist() == [bool(one) for one in counts]

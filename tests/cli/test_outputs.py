@@ -1,6 +1,7 @@
 """What is written, where, and what is left where that fails."""
 
 import os
+from pathlib import Path
 
 import matplotlib.image
 import pytest
@@ -94,3 +95,57 @@ def test_any_folder_name_will_do(ptyconv, tmp_path, name):
     assert max(map(len, result.stdout.split("wrote")[0].splitlines())) <= 80
     assert names(run_dir) >= OUTPUTS
     assert ptyconv("plot", run_dir).exit_code == 0
+
+
+@pytest.fixture
+def undrawable(monkeypatch):
+    """Drawing fails, as it may for reasons that nobody thought of."""
+
+    def fail(*_, **__):
+        raise AttributeError("maximum\nrecursion")
+
+    for where in ("dashboard.draw_dashboard", "trajectory.draw_trajectory", "maps.draw_maps"):
+        monkeypatch.setattr(f"ptyconv_cli.pictures.{where}", fail)
+
+
+def test_a_picture_that_cannot_be_drawn_costs_a_warning(ptyconv, tmp_path, undrawable):
+    write_run(tmp_path / "run", [2, 4])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trajectory.png").write_text("old")
+    result = ptyconv("analyze", tmp_path / "run", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "/out/convergence.png: cannot be drawn (AttributeError: maximum recursion). The numbers" in said
+    assert "trajectory.png: cannot be drawn (AttributeError: maximum recursion); the one there is of an earlier" in said
+    assert names(tmp_path / "out") == OUTPUTS - {"convergence.png"}
+    assert "convergence.png" not in result.stdout
+    assert (tmp_path / "out" / ".ptyconv").is_dir(), "the next analysis has the cache"
+
+
+def test_it_costs_a_study_and_a_followed_run_no_more(ptyconv, output_folder, tmp_path, undrawable):
+    study = ptyconv("analyze", output_folder)
+    assert names(output_folder / "b") >= OUTPUTS - PICTURES
+    assert study.stderr.count("\nError: ") == 1, "of the run that cannot be analyzed anyway"
+    assert "convergence.png: cannot be drawn" in " ".join(study.stderr.split())
+    run_dir = output_folder / "b"
+    followed = ptyconv("analyze", run_dir, "--follow", "--idle", "0.001", "--poll", "0.05", "-o", tmp_path / "followed")
+    assert followed.exit_code == 0
+    assert names(tmp_path / "followed") == OUTPUTS - PICTURES
+    assert "convergence.png: cannot be drawn" in " ".join(followed.stderr.split())
+
+
+def test_a_picture_that_cannot_be_written_costs_a_warning(ptyconv, tmp_path, monkeypatch):
+    write_run(tmp_path / "run", [2, 4])
+    monkeypatch.setattr("ptyconv_cli.pictures.trajectory.draw_trajectory", lambda *_: Path("/no/such").stat())
+    result = ptyconv("analyze", tmp_path / "run")
+    assert result.exit_code == 0
+    assert names(tmp_path / "run") >= OUTPUTS - {"trajectory.png"}
+
+
+@pytest.mark.parametrize("command", [["plot"], ["plot", "--trajectory"], ["maps"]])
+def test_commands_that_draw_say_why_they_cannot(ptyconv, tmp_path, undrawable, command):
+    write_run(tmp_path, [2, 4])
+    ptyconv("analyze", tmp_path, "--no-plot")
+    result = ptyconv(*command, tmp_path)
+    assert result.exit_code == 1
+    assert ".png: cannot be drawn (AttributeError: maximum recursion)" in result.stderr

@@ -246,10 +246,12 @@ def test_what_is_not_finite_is_not_known(name, broken_one, bad):
         assert math.isnan(removed.share)
 
 
-def test_a_probe_of_zeros_has_no_change():
-    left, removed = ALIGN["probe"](torch.zeros(4, 5), torch.zeros(4, 5))
-    assert not left.any()
-    assert removed.share == 0
+@pytest.mark.parametrize("now", [0, 1])
+@pytest.mark.parametrize("before", [0, 1])
+def test_relative_to_a_probe_of_zeros_no_change_is_known(now, before):
+    left, removed = ALIGN["probe"](torch.full((4, 5), float(now)), torch.full((4, 5), float(before)))
+    assert left.isnan().any() == (now * before == 0)
+    assert math.isnan(removed.share) == (now * before == 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -218,6 +218,11 @@ def test_probe_change_of_a_brighter_probe():
     assert probe_change(previous, torch.zeros(2, 2)) == pytest.approx(10 / 1e-8)
 
 
+def test_of_probes_without_intensity_no_change_is_known():
+    assert math.isnan(probe_change(torch.zeros(2, 2), torch.zeros(2, 2)))
+    assert probe_change(torch.zeros(2, 2), torch.ones(2, 2)) == pytest.approx(1)
+
+
 def test_position_change_of_a_common_shift():
     assert rms_displacement(torch.tensor([[0.3, -0.4]]).expand(17, 2), 2.0) == pytest.approx(1.0, rel=1e-6)
 

@@ -145,5 +145,7 @@ def test_one_broken_snapshot_leaves_the_others_distances(name, broken, bad):
                 assert aligned[k][j] == pytest.approx(expected_aligned[k][j], rel=1e-6)
 
 
-def test_a_probe_of_zeros_has_no_distance():
-    assert distances_of("probe", [np.zeros((4, 5))] * 3) == ([[], [0.0], [0.0, 0.0]],) * 2
+def test_a_probe_of_zeros_has_no_aligned_distance():
+    raw, aligned = distances_of("probe", [np.zeros((4, 5))] * 3)
+    assert raw == [[], [0.0], [0.0, 0.0]]
+    assert all(math.isnan(distance) for of_one in aligned for distance in of_one)

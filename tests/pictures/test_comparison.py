@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.cli.outputs import write_outputs
+from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.pictures.across import check_times, seconds_at
 from ptyconv_cli.pictures.comparison import draw_comparison
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
@@ -33,8 +33,8 @@ def analyzed(tmp_path_factory) -> Path:
     """Results of three runs, side by side."""
     folder = tmp_path_factory.mktemp("analyzed")
     for name in ("constant_lr", "cosine_lr", "clipped"):
-        write_outputs(analyze_run(runs.ALL[name], device="cpu"), folder / name, pictures=False)
-    write_outputs(analyze_run(runs.SAMPLE, device="cpu", aligned=False), folder / "raw", pictures=False)
+        write_numbers(analyze_run(runs.ALL[name], device="cpu"), folder / name)
+    write_numbers(analyze_run(runs.SAMPLE, device="cpu", aligned=False), folder / "raw")
     return folder
 
 
@@ -180,7 +180,7 @@ def test_one_run_without_aligned_changes_makes_all_raw(analyzed):
 
 
 def test_a_run_that_lacks_a_series_has_no_line(tmp_path, analyzed):
-    write_outputs(analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu"), tmp_path, pictures=False)
+    write_numbers(analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu"), tmp_path)
     found = {"phase alone": read_results(tmp_path), "all": read_results(analyzed / "constant_lr")}
     phase, probe = comparison(found, ["probe", "objp_fg"], PER_ITERATION)
     assert [line.label for line in probe.lines] == ["all"]

@@ -1,5 +1,7 @@
 """The verdict of a live monitor: the same as of the checkpoints, from memory that is bounded."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -91,3 +93,18 @@ def test_a_broken_tensor_is_named(name):
         monitor.step(model, niter)
     verdict = monitor.verdict()
     assert (verdict.state, verdict.worst, verdict.since) == ("broken", name, 6)
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-5])
+def test_a_probe_that_vanishes_breaks_a_run(left):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in range(1, 9):
+        model.update()
+        if niter >= 5:
+            model.optimizable_tensors["probe"].data.mul_(left)
+        monitor.step(model, niter)
+    verdict = monitor.verdict()
+    assert (verdict.state, verdict.worst, verdict.since) == ("broken", "probe", 5)
+    if not left:
+        assert math.isnan(dict(model.convergence_iters["probe"])[8])

@@ -8,8 +8,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5t
+from h5py import h5t
 
+from ptyconv_cli.checkpoints.formats.filters import claims_too_much, lacking_filter
 from ptyconv_cli.errors import CheckpointError
 
 NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, 524)
@@ -17,9 +18,6 @@ NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, 524)
 
 MOST_LINKS = 16
 """Links inside a file that are followed to reach one object; they may form a circle."""
-
-BEST_COMPRESSION = 1100
-"""The largest compression ratio that is believed: deflate reaches 1032."""
 
 FLOATS = (
     *(h5t.IEEE_F16LE, h5t.IEEE_F32LE, h5t.IEEE_F64LE),
@@ -172,13 +170,12 @@ def _problem(dataset: h5py.Dataset, file_size: int) -> str:
         return "its numbers are in other files, which are not read"
     if not _is_plain(dataset.id.get_type()):
         return "its numbers have an unusual format; the file may be damaged"
-    stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.id.get_type().get_size()
-    compressed = dataset.id.get_create_plist().get_layout() == h5d.CHUNKED
-    if stored > file_size or claimed > stored * (BEST_COMPRESSION if compressed else 1):
+    if claims_too_much(dataset, file_size):
+        claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
         return (
             f"its shape {tuple(dataset.shape)} needs {claimed} bytes, but the file holds {min(stored, file_size)} of it"
         )
-    return ""
+    return lacking_filter(dataset)
 
 
 def _is_plain(kind: Any) -> bool:

@@ -1,11 +1,13 @@
-"""Checkpoints of phaser 0.3. The object is a complex transmission: its phase is known only up to full turns.
+"""Checkpoints of phaser, its state files 0.1 (of early 2025) and 0.2.
+
+The object is a complex transmission: its phase is known only up to full turns.
 
 Numbers are read in float64, because phases and positions are differences of single-precision numbers.
 """
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,25 @@ OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"))
 PAIR = Expected("f", "real", ("2",))
 THICKNESSES = Expected("f", "real", ("z",))
+
+
+class Layout(NamedTuple):
+    """The names of datasets that differ from version to version of the state file; "" for what one doesn't have.
+
+    `scan`: positions, and the `initial` ones; `loss`, and the iterations of its values, `loss_iters`.
+    """
+
+    scan: str
+    initial: str
+    loss: str
+    loss_iters: str
+
+
+LAYOUTS = {
+    "0.1": Layout("scan", "", "progress/detector_errors", "progress/iters"),
+    "0.2": Layout("scan/data", "scan/initial", "progress/total_loss/values", "progress/total_loss/iters"),
+}
+"""By the version that a file says it is of; one that says none, or a later one, is read as the last."""
 
 SQUARE = 1e-6
 """Largest relative difference of its sides for which a pixel counts as square."""
@@ -47,6 +68,7 @@ class PhaserCheckpoint(TreeCheckpoint):
         super().__init__(tree)
         if tree.text("type") != "phaser_state":
             raise CheckpointError(f"{self.path}: is not a checkpoint of phaser (its type is {tree.text('type')!r})")
+        self._layout = self._find_layout(tree.text("version"))
         self.niter = int(self._read("iter/total_iter", WHOLE))
         self.began = self.niter - int(self._read("iter/engine_iter", WHOLE))
         if not 0 <= self.began <= self.niter:
@@ -62,19 +84,42 @@ class PhaserCheckpoint(TreeCheckpoint):
                 "their geometric mean."
             )
 
+    def _find_layout(self, version: str) -> Layout:
+        *_, last = LAYOUTS
+        if version not in ("", *LAYOUTS):
+            self.remarks.append(
+                f"{self.path}: is a state file of version {version!r} of phaser, which is not known here. It is "
+                f"read as one of {last}."
+            )
+        return LAYOUTS.get(version, LAYOUTS[last])
+
     def crop_pos(self) -> np.ndarray:
-        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel."""
-        pixels = self._in_pixels("scan/data")
+        """Return the top-left corners [y, x] of the probe windows, int64 (N, 2) in px: around the nearest pixel.
+
+        A position that is NaN or infinite, which the run's verdict will speak of, has the window that it began with;
+        where that is not known, one in the middle of the object.
+        """
+        pixels = self._in_pixels(self._layout.scan)
+        if not np.isfinite(pixels).all():
+            pixels = np.where(np.isfinite(pixels), pixels, self._somewhere_inside())
         if not np.isfinite(pixels).all() or np.abs(pixels).max() > MOST_NUMBERS:
-            raise CheckpointError(f"{self.path}: dataset scan/data: positions lie outside any object")
+            raise CheckpointError(f"{self.path}: dataset {self._layout.scan}: positions lie outside any object")
         # Rounded half up: pixel [0, 0] is centred at the corner.
         return np.asarray(np.floor(pixels + 0.5).astype(np.int64) - np.array(self.probe_shape()) // 2)
 
+    def _somewhere_inside(self) -> np.ndarray:
+        if self._has_initial():
+            return self._in_pixels(self._layout.initial)
+        return np.array(self._find("object/data", OBJECT).shape[-2:]) // 2
+
+    def _has_initial(self) -> bool:
+        return bool(self._layout.initial) and self._tree.find(self._layout.initial) is not None
+
     def scan(self) -> np.ndarray:
         """Return the initial positions of the run in px; without them in the file, only their number."""
-        if self._tree.find("scan/initial") is None:
-            return np.array([len(self._positions("scan/data"))])
-        return self._in_pixels("scan/initial")
+        if self._has_initial():
+            return self._in_pixels(self._layout.initial)
+        return np.array([len(self._positions(self._layout.scan))])
 
     def tensor(self, name: str) -> Any:
         """Return a tensor: the transmission for amplitude and phase; positions in px, relative to the initial ones."""
@@ -111,7 +156,7 @@ class PhaserCheckpoint(TreeCheckpoint):
     def loss(self) -> Curve:
         """Return the run's loss up to this checkpoint, empty where the file has none."""
         no_loss: Curve = []
-        return self._shown(lambda: self._progress("total_loss"), no_loss)
+        return self._shown(lambda: self._curve_of(self._layout.loss_iters, self._layout.loss), no_loss)
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint."""
@@ -120,24 +165,23 @@ class PhaserCheckpoint(TreeCheckpoint):
 
     def _seconds(self) -> Curve:
         """Return the seconds up to the end of each iteration, which phaser counts from 0 here."""
-        after_each = [(niter + 1, seconds) for niter, seconds in self._progress("time")]
+        times = self._curve_of("progress/time/iters", "progress/time/values")
+        after_each = [(niter + 1, seconds) for niter, seconds in times]
         # At the end of an engine there is one more, which is of no iteration yet.
         return [(niter, seconds) for niter, seconds in after_each if niter <= self.niter]
-
-    def _progress(self, name: str) -> Curve:
-        return self._curve_of(f"progress/{name}/iters", f"progress/{name}/values")
 
     def _thickness(self) -> float | None:
         found = self._tree.find("object/thicknesses")
         return None if found is None or not found.size else float(self._read("object/thicknesses", THICKNESSES).mean())
 
     def _shifts(self) -> np.ndarray | None:
-        if self._tree.find("scan/data") is None:
+        layout = self._layout
+        if self._tree.find(layout.scan) is None:
             return None
-        now = self._positions("scan/data")
-        began = now * 0 if self._tree.find("scan/initial") is None else self._positions("scan/initial")
+        now = self._positions(layout.scan)
+        began = self._positions(layout.initial) if self._has_initial() else np.zeros_like(now)
         if began.shape != now.shape:
-            raise CheckpointError(f"{self.path}: scan/initial has {len(began)} positions, scan/data {len(now)}")
+            raise CheckpointError(f"{self.path}: {layout.initial} has {len(began)} positions, {layout.scan} {len(now)}")
         return np.asarray((now - began) / self.dx)
 
     def _in_pixels(self, name: str) -> np.ndarray:

@@ -16,12 +16,15 @@ from numpy._core import multiarray
 
 from ptyconv_cli.errors import CheckpointError
 
+PLAIN = "?bhilqBHILQefdFD"
+"""numpy's letters for bool, integers, floats from 16 to 64 bits, and complex numbers: scalars and arrays load."""
+
 # All that these files need besides torch's own tensors. A pickle names functions by the module they were in when it
 # was written: numpy.core before numpy 2, numpy._core since.
 ALLOWED: list[Any] = [
     np.ndarray,
     np.dtype,
-    *(type(np.dtype(scalar)) for scalar in (np.float32, np.float64, np.int64)),
+    *dict.fromkeys(type(np.dtype(letter)) for letter in PLAIN),
     *((multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *((multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
@@ -96,10 +99,7 @@ class PtTree:
         try:
             yield
         except pickle.UnpicklingError as error:
-            raise CheckpointError(
-                f"{self.path}: not loaded, because it holds something other than tensors and numbers{_named(error)}, "
-                "which could run code"
-            ) from error
+            raise CheckpointError(f"{self.path}: not loaded, because it holds {_refused(error)}") from error
         except CheckpointError:
             raise
         except Exception as error:  # whatever a damaged pickle makes PyTorch, numpy or zipfile stumble over
@@ -129,7 +129,7 @@ def _is_table(rows: list[Any] | tuple[Any, ...]) -> bool:
     """Say whether a list holds numbers or short rows of them; deeper lists could refer to themselves without end."""
 
     def is_number(item: Any) -> bool:
-        return isinstance(item, (float, np.number)) or (isinstance(item, int) and abs(item) < 2**63)
+        return isinstance(item, (float, np.number, np.bool_)) or (isinstance(item, int) and abs(item) < 2**63)
 
     def is_row(item: Any) -> bool:
         return isinstance(item, (list, tuple)) and len(item) < 9 and all(map(is_number, item))
@@ -137,7 +137,11 @@ def _is_table(rows: list[Any] | tuple[Any, ...]) -> bool:
     return all(is_number(row) or is_row(row) for row in rows)
 
 
-def _named(error: pickle.UnpicklingError) -> str:
-    """Say what torch refused; the rest of its message advises to load the file unsafely."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    return f" ({refused[1]!r})" if refused else ""
+def _refused(error: pickle.UnpicklingError) -> str:
+    """Say what torch refused, by module and class; the rest of its message advises to load the file unsafely."""
+    kind = re.search(r"got <class '(numpy\.dtypes?\S*)'>", str(error))
+    if kind:
+        return f"values of the type {kind[1]!r}, which is none of numpy's plain types of numbers"
+    refused = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"<class '(\S+)'>", str(error))
+    named = f" ({refused[1]!r})" if refused else ""
+    return f"something other than tensors and numbers{named}, which could run code"

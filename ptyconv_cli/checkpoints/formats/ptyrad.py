@@ -247,7 +247,7 @@ class PtyradCheckpoint(TreeCheckpoint):
         return None if value is None else int(value)
 
     def _seconds(self) -> Curve:
-        """Add up the seconds of each iteration, from the first one on."""
+        """Add up the seconds of each iteration, from the first one on, of the last pass where there were several."""
         name = f"{self._layout.histories}iter_times"
         array = self._tree.find(name)
         if array is None or array.size == 0:
@@ -255,7 +255,10 @@ class PtyradCheckpoint(TreeCheckpoint):
         seconds = self._read(name, VALUES).astype(np.float64)
         if not np.isfinite(seconds).all() or (seconds < 0).any():
             raise CheckpointError(f"{self.path}: dataset {name}: expected seconds")
-        return list(enumerate(seconds.cumsum().tolist(), 1))
+        niters = self._tree.find(f"{self._layout.histories}loss_iters")
+        if niters is not None and niters.ndim == 2 and len(niters) == len(seconds):
+            seconds = seconds[self._of_last_pass(self._read(f"{self._layout.histories}loss_iters", CURVE)[:, 0])]
+        return list(enumerate(seconds[-self.niter :].cumsum().tolist(), 1))
 
     def _live_percentiles(self) -> tuple[float, float] | None:
         name = self._layout.live_percentiles

@@ -59,6 +59,12 @@ VALUES = Expected("fiu", "real", ("n",))
 MOST_NUMBERS = 1 << 24
 """No list of positions and no history is longer; a small damaged file can claim any size."""
 
+STARTS_OVER = (
+    "Histories in the files start over, as where a loop was run again on the same model: the last pass counts, where "
+    "iterations are recorded more than once."
+)
+"""Said once of all histories of all files, and so names none of them."""
+
 T = TypeVar("T")
 
 
@@ -112,7 +118,20 @@ class TreeCheckpoint(Checkpoint):
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
         niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
         whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
-        if len(niters) != len(values) or not whole or (np.diff(niters) <= 0).any():
-            expected = "one value for each iteration, in increasing order"
-            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
-        return [(int(niter), float(value)) for niter, value in zip(niters, values, strict=True)]
+        if len(niters) != len(values) or not whole:
+            raise CheckpointError(f"{self.path}: dataset {name}: expected one value for each iteration")
+        counts = self._of_last_pass(niters)
+        return [(int(niter), float(value)) for niter, value in zip(niters[counts], values[counts], strict=True)]
+
+    def _of_last_pass(self, niters: np.ndarray) -> np.ndarray:
+        """Return which records of a history count (n): all, but for those that a later pass recorded again."""
+        counts = last_pass(niters)
+        if not counts.all() and STARTS_OVER not in self.remarks:
+            self.remarks.append(STARTS_OVER)
+        return counts
+
+
+def last_pass(niters: np.ndarray) -> np.ndarray:
+    """Return which of the iterations (n) are before all that come later, so that those that count rise."""
+    least_later = np.minimum.accumulate(niters[::-1])[::-1][1:]
+    return np.append(niters[:-1] < least_later, np.ones(len(niters[-1:]), bool))

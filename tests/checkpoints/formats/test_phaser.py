@@ -111,7 +111,7 @@ def test_pixels_that_are_not_square_are_said(lsqml):
         ("type", "something else", "is not a checkpoint of phaser"),
         ("object/sampling", np.array([0.3, np.nan]), "the pixel size object/sampling is"),
         ("object/data", np.zeros((4, 4), "c8"), r"object/data: expected complex \(z, y, x\), found complex64 \(4, 4\)"),
-        ("scan/data", np.full((12, 14, 2), np.nan), "positions lie outside any object"),
+        ("scan/data", np.full((12, 14, 2), 1e12), "positions lie outside any object"),
         ("scan/data", np.zeros((12, 14, 3)), "scan/data: expected real"),
         ("scan/initial", np.zeros((3, 2)), "scan/initial has 3 positions, scan/data 168"),
         ("iter/total_iter", np.zeros(3), "expected one integer number"),
@@ -172,3 +172,47 @@ def test_two_engines_files_in_one_folder_are_two_runs(lsqml):
     write_run(lsqml, [1, 3, 5])
     with pytest.raises(SeveralRuns, match="it was written by phaser, not PtyRAD"):
         analyze_run(lsqml, device="cpu")
+
+
+def older_state_file(folder):
+    """Make a run's files such as phaser of early 2025 wrote them: state file 0.1."""
+    for path in sorted(folder.iterdir()):
+        with h5py.File(path, "r+") as file:
+            positions = file["scan/data"][()]
+            niters, loss = (file[f"progress/total_loss/{name}"][()] for name in ("iters", "values"))
+            for name in ("scan", "progress", "version"):
+                del file[name]
+            file["scan"], file["version"] = positions, "0.1"
+            file["progress/iters"], file["progress/detector_errors"] = niters.astype("u8"), loss
+        path.rename(folder / f"iter{int(path.stem[4:])}.h5")
+    return folder
+
+
+def test_the_older_state_file_reads(lsqml):
+    whole = analyze_run(lsqml, device="cpu")
+    analysis = analyze_run(older_state_file(lsqml), device="cpu")
+    assert [checkpoint.file for checkpoint in analysis.checkpoints][:2] == ["iter2.h5", "iter4.h5"]
+    assert analysis.warnings == whole.warnings
+    assert analysis.engine.loss == whole.engine.loss
+    assert analysis.region == whole.region
+    for key, curve in whole.convergence_iters.items():
+        assert dict(analysis.convergence_iters[key]) == pytest.approx(dict(curve), rel=1e-9)
+    assert (analysis.verdict.state, analysis.verdict.worst) == (whole.verdict.state, whole.verdict.worst)
+
+
+def test_positions_of_the_older_state_file_that_are_no_numbers_break_a_run(lsqml):
+    older_state_file(lsqml)
+    with h5py.File(max(lsqml.iterdir(), key=lambda path: int(path.stem[4:])), "r+") as file:
+        file["scan"][...] = np.nan
+    verdict = analyze_run(lsqml, device="cpu").verdict
+    assert (verdict.state, verdict.worst) == ("broken", "probe_pos_shifts")
+
+
+def test_a_state_file_of_a_later_version_is_read_with_a_warning(lsqml):
+    for path in lsqml.iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["version"]
+            file["version"] = "0.4"
+    warning, _ = analyze_run(lsqml, device="cpu").warnings
+    assert re.match(r"\d+ files, such as ", warning)
+    assert "is a state file of version '0.4' of phaser, which is not known here. It is read as one of 0.2." in warning

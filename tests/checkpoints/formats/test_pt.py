@@ -80,11 +80,61 @@ def test_what_ptyrad_writes_is_allowed(tmp_path, value):
     assert PtTree(tmp_path / "file.pt").read("niter") == 3
 
 
-@pytest.mark.parametrize("value", [np.zeros(2, object), np.datetime64("2024-01-01"), np.random.default_rng(0), print])
-def test_what_ptyrad_never_writes_is_refused(tmp_path, value):
+SIZED = [f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 64)]
+PLAIN = [
+    "bool",
+    *SIZED,
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+    "longlong",
+    "ulonglong",
+    ">i4",
+    ">f8",
+]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda ones: ones, lambda ones: ones[0], lambda ones: ones.T], ids=["array", "scalar", "T"]
+)
+@pytest.mark.parametrize("dtype", PLAIN)
+@pytest.mark.parametrize("core", ["numpy._core", "numpy.core"])
+def test_every_plain_type_of_numpy_reads(tmp_path, dtype, make, core):
+    value = make(np.ones(3, dtype))
     torch.save({"value": value}, tmp_path / "file.pt")
-    with pytest.raises(CheckpointError, match=r"file\.pt: not loaded"):
+    repack(tmp_path / "file.pt", naming(core))
+    found = PtTree(tmp_path / "file.pt").read("value")
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    assert (found == value).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (np.zeros(2, object), r"numpy\.dtypes\.ObjectDType"),
+        (np.datetime64("2024-01-01"), r"numpy\.dtypes\.DateTime64DType"),
+        (np.array(["text"]), r"numpy\.dtypes\.StrDType"),
+        (np.zeros(2, [("a", "i4")]), r"numpy\.dtypes\.VoidDType"),
+        (np.longdouble(1), r"numpy\.dtypes\.LongDoubleDType"),
+        (np.random.default_rng(0), r"numpy\.random\._pickle\.__generator_ctor"),
+        (np.ma.array([1]), r"numpy\.ma\.core\._mareconstruct"),
+        (print, "print"),
+    ],
+)
+def test_what_ptyrad_never_writes_is_refused_and_named(tmp_path, value, named):
+    torch.save({"value": value}, tmp_path / "file.pt")
+    with pytest.raises(CheckpointError, match=rf"file\.pt: not loaded, because it holds .*'{named}'"):
         PtTree(tmp_path / "file.pt")
+
+
+def test_positions_in_32_bits_as_windows_writes_them(tmp_path):
+    for path in sorted(runs.SAMPLE_PT.glob("*.pt")):
+        content = torch.load(path, weights_only=False)
+        torch.save({**content, "indices": np.asarray(content["indices"], np.int32)}, tmp_path / path.name)
+    found = analyze_run(tmp_path, device="cpu")
+    assert found.convergence_iters == analyze_run(runs.SAMPLE_PT, device="cpu").convergence_iters
 
 
 def legacy_pickle() -> bytes:
@@ -161,6 +211,16 @@ def repack(path, change):
         change(archive, entries)
 
 
+def naming(core):
+    """As numpy of that generation writes it."""
+
+    def change(archive, entries):
+        for name, content in entries.items():
+            archive.writestr(name, content.replace(b"numpy._core", core.encode()))
+
+    return change
+
+
 def compressed(archive, entries):
     for name, content in entries.items():
         archive.writestr(name, content, zipfile.ZIP_DEFLATED)
@@ -219,4 +279,4 @@ def test_a_diverged_loss_in_a_pt_file(tmp_path):
         torch.save(content, path)
     analysis = analyze_run(tmp_path, device="cpu")
     assert len(analysis.engine.loss) == 4
-    assert analysis.warnings == []
+    assert analysis.warnings == ["The loss is NaN or infinity from iteration 1 on: has the run diverged?"]
