@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings
+from ptyconv_cli.results.doublings import QUANTITIES, TOO_FEW, Doubling, Doublings
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
@@ -61,6 +61,8 @@ def _row(found: Doublings, columns: Sequence[Doubling], width: int) -> str:
     if found.state == "not optimised":
         since = f" since {found.since}" if found.since and found.points and found.points[0].niter <= found.since else ""
         return f"   not optimised{since}"
+    if found.too_few:
+        return f"   {TOO_FEW}"
     by_niter = {point.niter: point for point in found.points}
     values = [rounded(by_niter[one.niter].relative) if one.niter in by_niter else "-" for one in columns]
     row = "".join(f"{value:>{width}}" for value in values)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.sketch import Places, Sketch
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
@@ -110,6 +111,7 @@ class _Tensor:
             begins=begins,
             broken_since=self._broken_since if self._broken_since is not None else broken,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
+            too_few=too_few_to_align(self.places.name, self.places.shape),
             **reasons,
         )
 

@@ -24,6 +24,8 @@ def has_converged(found: Doublings) -> bool:
 def conclude(doublings: Mapping[str, Doublings], rates_known: bool = True) -> RunVerdict:
     """Return the verdict on a run from its quantities, by key; at least one is needed."""
     optimised = {key: found for key, found in doublings.items() if found.state != "not optimised"}
+    # What cannot be aligned says nothing, unless there is nothing else, or it is broken.
+    optimised = {key: found for key, found in optimised.items() if not found.too_few} or optimised
     if not optimised:
         return _stands_still(dict(doublings))
     key = _worst(optimised)

@@ -34,6 +34,8 @@ def of_quantity(key: str, found: Doublings) -> str:
     label = QUANTITY[key].label
     if found.state == "broken":
         return f"the {label} {found.reason} since iteration {found.since}."
+    if found.too_few:
+        return f"there is too little of the {label} to align, and nothing else to judge by."
     if found.state == "insufficient":
         return "too early to tell: it takes checkpoints at about a quarter, half and all of the iterations."
     last = found.points[-1]
@@ -107,6 +109,8 @@ def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
         return "stop, if the result is right: it no longer changes, which does not say that it is correct"
     if state == "broken":
         return f"stop: start again from a checkpoint before iteration {found.since}, with a smaller learning rate"
+    if found.too_few:
+        return "look at the raw changes: analyze -v prints them"
     if state == "insufficient":
         return "continue, and ask again after about twice the iterations"
     if state == "jittering":
