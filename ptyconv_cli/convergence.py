@@ -102,10 +102,10 @@ class ConvergenceMonitor:
         return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}))
 
     @torch.no_grad()
-    def _beside(self, model: Model) -> dict[str, torch.Tensor]:
+    def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
         others = tuple(name for name in OBJECT if name not in self.settings.tensors)
-        return take_snapshot(model, others, self.region, self._device).values if len(others) == 1 else {}
+        return take_snapshot(model, others, self.region, self._device) if len(others) == 1 else None
 
     def _take(self, model: Model) -> Snapshot:
         return take_snapshot(model, self.settings.tensors, self.region, self._device)

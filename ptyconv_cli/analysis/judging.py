@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ptyconv_cli.analysis.distances import Comparer, shown_before
+from ptyconv_cli.analysis.parts import shape_compared
 from ptyconv_cli.analysis.steps import Step
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.results.doublings import QUANTITIES, Doublings, Tolerance
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.series import SERIES
@@ -113,7 +115,12 @@ def _doublings(
     }
 
 
-def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: Sequence[int]) -> Motion:
+def _motion(
+    name: str,
+    steps: Sequence[Step],
+    engine: EngineHistories,
+    begins: Sequence[int],
+) -> Motion:
     """Return how a tensor moved over the checkpoints of a part."""
     niters = [step.header.niter for step in steps]
     compared = [step.compared[name] for step in steps]
@@ -140,4 +147,5 @@ def _motion(name: str, steps: Sequence[Step], engine: EngineHistories, begins: S
         broken_since=since_when(niters, [one or other for one, other in zip(broken, gone, strict=True)]),
         stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
         reason=NOT_FINITE if broken[last] else VANISHED,
+        too_few=too_few_to_align(name, shape_compared(name, steps[0].header)),
     )

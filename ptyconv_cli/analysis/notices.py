@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.analysis.parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
 from ptyconv_cli.results.series import SERIES, Series
@@ -103,6 +105,17 @@ def notices_on_loss(loss: Curve) -> list[str]:
     if not bad:
         return []
     return [f"The loss is NaN or infinity {_at(bad, [niter for niter, _ in loss])}: has the run diverged?"]
+
+
+def notices_on_too_few(first: Header, tensors: Iterable[str]) -> list[str]:
+    """Say of which tensors there is too little for an aligned change; `first`: the first checkpoint of a part."""
+    few_of = [name for name in tensors if too_few_to_align(name, shape_compared(name, first))]
+    if not few_of:
+        return []
+    return [
+        f"{', '.join(few_of)}: too few to align, as of a single scan position, or a region of one pixel. Whatever they "
+        "do could be an ambiguity, so that no aligned change is known (null in the JSON); the raw one is."
+    ]
 
 
 def _at(some: Sequence[int], niters: Sequence[int]) -> str:

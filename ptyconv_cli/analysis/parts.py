@@ -84,6 +84,14 @@ def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
     return scanned_region(first.crop_pos, first.probe_shape)
 
 
+def shape_compared(name: str, first: Header) -> tuple[int, ...]:
+    """Return the shape of what is compared of a tensor, by the first checkpoint of a part."""
+    if name == "probe":
+        return first.probe_shape
+    shape = first.shapes[name]
+    return scanned_region(first.crop_pos, first.probe_shape).shape_in(shape) if name in OF_OBJECT else shape
+
+
 def walk_parts(
     parts: Sequence[list[Header]],
     regions: Sequence[Region],

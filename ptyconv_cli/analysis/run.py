@@ -16,6 +16,7 @@ from ptyconv_cli.analysis.notices import (
     notices_on_not_finite,
     notices_on_points,
     notices_on_probe,
+    notices_on_too_few,
 )
 from ptyconv_cli.analysis.parts import region_of_run, walk_parts
 from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
@@ -115,6 +116,7 @@ def analyze_run(
         *notices_on_not_finite(not_finite, [header.niter for header in used]),
         *notices_on_probe([header.niter for header in used], [step.intensity for step in walked.steps]),
         *notices_on_loss(engine.loss),
+        *(notices_on_too_few(parts[-1][0], settings.tensors) if settings.aligned else []),
         *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),
         *notices_on_live_record(agreement),
     ]

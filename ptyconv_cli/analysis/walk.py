@@ -19,6 +19,7 @@ from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import memory_to_read_into, one_thread_an_operation, precise, to_device, too_much_for
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.change import Change
@@ -164,9 +165,12 @@ def _step(
     for name, changed in changing.items():
         of_tensor = result_of(changed)
         changes |= of_tensor
-        values = [v for change in of_tensor.values() for v in (change.value, change.aligned) if v is not None]
+        tensor = current.snapshot.values[name]
+        values = [change.value for change in of_tensor.values()]
+        if not too_few_to_align(name, tensor.shape):
+            values += [change.aligned for change in of_tensor.values() if change.aligned is not None]
         if not all(map(math.isfinite, values)):
-            suspicious[name] = current.snapshot.values[name]
+            suspicious[name] = tensor
     intensity = _intensity(current)
     if intensity == 0 or _intensity(previous) == 0:
         suspicious.pop("probe", None)  # it is finite: there is none, and 0 / 0 is no number

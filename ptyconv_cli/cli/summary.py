@@ -150,6 +150,8 @@ def _mean(values: list[float]) -> float:
 
 def _row(points: list[Point]) -> str:
     first, last = points[0].value, points[-1].value
+    if not any(math.isfinite(point.value) for point in points):
+        return f"{'not known':>19}"
     if len(points) == 1:
         return f"{'':>9}{last:>10.3g}{'-':>12}"
     ratio = f"{last / first:.3g}" if first else "-"

@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from ptyconv_cli.results.doublings import QUANTITIES, Doubling, Doublings, Forecast
+from ptyconv_cli.results.doublings import QUANTITIES, TOO_FEW, Doubling, Doublings, Forecast
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
@@ -64,6 +64,8 @@ def _row(found: Doublings, columns: Sequence[Doubling], width: int, foretold: bo
     if found.state == "not optimised":
         since = f" since {found.since}" if found.since and found.points and found.points[0].niter <= found.since else ""
         return f"   not optimised{since}"
+    if found.too_few:
+        return f"   {TOO_FEW}"
     at = {(point.since, point.niter): rounded(point.relative) for point in found.points}
     row = "".join(f"{at.get((one.since, one.niter), '-'):>{width}}" for one in columns)
     return f"{row}   {_foretold(found.forecast)}" if foretold else row

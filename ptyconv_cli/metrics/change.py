@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.device import precise
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.results.change import Change
@@ -30,8 +31,14 @@ def changes(
 def tensor_changes(
     name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the changes since `previous` of the series of one tensor, as `changes` does."""
+    """Return the changes since `previous` of the series of one tensor, as `changes` does.
+
+    The aligned ones are NaN where there is too little to align.
+    """
     now, before, dx = current.values[name], previous.values[name], current.dx
+    if aligned and too_few_to_align(name, now.shape):
+        found = tensor_changes(name, current, previous, percentile_range, aligned=False)
+        return {key: change._replace(aligned=math.nan) for key, change in found.items()}
     if name == "probe":
         return {name: _change_of_probe(now, before, dx, aligned)}
     if name == "probe_pos_shifts":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.projection import Array, equal_sums, fit_planes
 from ptyconv_cli.metrics.sketch import Places, Sketch
 
@@ -36,9 +37,17 @@ class Distances(NamedTuple):
 
 @np.errstate(all="ignore")  # a distance from what is not finite is a NaN that tells, not an accident
 def distances(places: Places, later: Sketch, earlier: Sequence[Values], dx: float) -> Distances:
-    """Return the RMS distances of a snapshot from earlier ones; `dx` in Å per px."""
+    """Return the RMS distances of a snapshot from earlier ones; `dx` in Å per px.
+
+    The aligned ones are NaN where there is too little to align.
+    """
     if not earlier:
         return Distances([], [])
+    found = _distances(places, later, earlier, dx)
+    return found._replace(aligned=[math.nan] * len(earlier)) if too_few_to_align(places.name, places.shape) else found
+
+
+def _distances(places: Places, later: Sketch, earlier: Sequence[Values], dx: float) -> Distances:
     if places.name == "probe_pos_shifts":
         moved = dx * (later.values.astype(np.float64) - np.array([one.values for one in earlier], np.float64))
         raw, aligned = (_rms_displacement(d) for d in (moved, moved - moved.mean(1, keepdims=True)))

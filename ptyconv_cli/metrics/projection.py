@@ -24,7 +24,7 @@ def fit(products: Array, with_targets: Array, ties: Array | None = None) -> Arra
     """
     if not np.isfinite(products).all():
         return np.full_like(with_targets, np.nan)
-    free = np.eye(len(products)) if ties is None else _null_space(ties)
+    free = np.eye(len(products)) if ties is None else null_space(ties)
     products, with_targets = free.T @ products @ free, free.T @ with_targets
     sizes = np.sqrt(np.maximum(np.diag(products), 0))[:, None]
     sizes[sizes == 0] = 1  # a field that vanishes; its products are 0
@@ -64,7 +64,7 @@ def equal_sums(groups: int, members: int) -> Array | None:
     return np.asarray(ties[1:] - ties[0])
 
 
-def _null_space(ties: Array) -> Array:
+def null_space(ties: Array) -> Array:
     """Return an orthonormal basis (fields, free combinations) of the coefficients that fulfil all ties."""
     _, sizes, directions = np.linalg.svd(ties)
     return np.asarray(directions[len(sizes) :].T)

@@ -39,6 +39,9 @@ QUANTITY = {quantity.key: quantity for quantity in QUANTITIES}
 
 ANGSTROM = "Å"
 
+TOO_FEW = "too few to align"
+"""Why a quantity cannot be judged: the ambiguities explain any change of it."""
+
 
 class Tolerance(NamedTuple):
     """A tolerance as a user gave it: `number` in `unit`, which is that of the quantity, or Å for positions."""
@@ -123,7 +126,8 @@ class Doublings:
     iteration `since` which it has converged, stopped or been broken. `quietest`, `forecast`: None where there is none.
     `reaches`: of what is converging, the iteration at which it gets within the tolerance, None where that is far away.
     `size`: of what jitters, its scatter about a point, in the same unit as the changes. `growth`: how many times the
-    doubling before the last one changed it, NaN where that is not known. `reason`: what is broken.
+    doubling before the last one changed it, NaN where that is not known. `reason`: what is broken, or why it cannot be
+    judged at all.
     """
 
     unit: str
@@ -138,3 +142,8 @@ class Doublings:
     size: float | None = None
     growth: float = math.nan
     reason: str = ""
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there is too little of it to align, so that nothing can be said."""
+        return self.reason == TOO_FEW

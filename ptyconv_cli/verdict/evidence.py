@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ptyconv_cli.results.doublings import CONTRAST, Doubling, Doublings, Forecast, Quantity, Quietest
+from ptyconv_cli.results.doublings import CONTRAST, TOO_FEW, Doubling, Doublings, Forecast, Quantity, Quietest
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.verdict.rules import STATES, Evidence, judge
 from ptyconv_cli.verdict.segments import begin_of
@@ -32,7 +32,7 @@ class Motion:
     `doubled`: (niter, since, distance) of all doublings, in order; `to_last`: how far checkpoints are from the last
     one; `contrast`: what they are measured by. `drift_ratio` over `lag` checkpoints, NaN where it is not known.
     `begins`: the iterations after which segments begin. `broken_since` and `stopped_since` as in `rules.Evidence`, with
-    the `reason` why it counts as broken.
+    the `reason` why it counts as broken. `too_few`: whether there is too little of it to align.
     """
 
     niter: int
@@ -45,6 +45,7 @@ class Motion:
     broken_since: int | None = None
     stopped_since: int | None = None
     reason: str = NOT_FINITE
+    too_few: bool = False
 
 
 def doublings_of(motion: Motion, quantity: Quantity, tolerance: float, learning_rates: Curve) -> Doublings:
@@ -79,7 +80,7 @@ def doublings_of(motion: Motion, quantity: Quantity, tolerance: float, learning_
         reaches=found.reaches,
         size=found.size,
         growth=evidence.growth,
-        reason=motion.reason if found.state == "broken" else "",
+        reason=motion.reason if found.state == "broken" else TOO_FEW if motion.too_few else "",
     )
 
 

@@ -5,10 +5,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
+from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.sketch import Places, Sketch
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings, Quantity, Tolerance
@@ -30,18 +30,19 @@ class LiveEvidence:
     """
 
     def __init__(self, first: Snapshot) -> None:
-        self._last, self._beside, self._niter = first, dict[str, torch.Tensor](), 0
+        self._last, self._niter = first, 0
+        self._beside: Snapshot | None = None
         self._tensors = {
             name: _Tensor(Places(name, tuple(values.shape), values.device)) for name, values in first.values.items()
         }
         self._note(first, 0)
 
-    def note(self, snapshot: Snapshot, niter: int, beside: Mapping[str, torch.Tensor] | None = None) -> None:
+    def note(self, snapshot: Snapshot, niter: int, beside: Snapshot | None = None) -> None:
         """Note the snapshot of iteration `niter`; what was noted of it and of later ones before is forgotten.
 
         `beside`: phase or amplitude where the other is watched alone, for the object's contrast.
         """
-        self._last, self._beside, self._niter = snapshot, dict(beside or {}), niter
+        self._last, self._beside, self._niter = snapshot, beside, niter
         self._note(snapshot, niter)
 
     def _note(self, snapshot: Snapshot, niter: int) -> None:
@@ -50,7 +51,7 @@ class LiveEvidence:
 
     def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
         """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
-        measured_by, dx = contrasts(self._last.values | self._beside), self._last.dx
+        measured_by, dx = contrasts(self._last.values | (self._beside.values if self._beside else {})), self._last.dx
         engine = EngineHistories(learning_rates=dict(learning_rates))
 
         def doublings(quantity: Quantity, until: int | None = None) -> Doublings:
@@ -136,6 +137,7 @@ class _Tensor:
             begins=begins,
             broken_since=self._broken_since if self._broken_since is not None else broken,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
+            too_few=too_few_to_align(self.places.name, self.places.shape),
             **reasons,
         )
 

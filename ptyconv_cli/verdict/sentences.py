@@ -51,6 +51,8 @@ def of_quantity(key: str, found: Doublings) -> str:
     label = QUANTITY[key].label
     if found.state == "broken":
         return f"the {label} {_verb(key, found.reason)} since iteration {found.since}."
+    if found.too_few:
+        return f"there is too little of the {label} to align, and nothing else to judge by."
     if found.state == "insufficient":
         return "too early to tell: it takes checkpoints at about a quarter, half and all of the iterations."
     last = found.points[-1]
@@ -172,6 +174,8 @@ def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
     if state == "broken":
         before = f"a checkpoint before iteration {found.since}, if there is one"
         return f"stop: start again from {before}, with a smaller learning rate"
+    if found.too_few:
+        return "look at the raw changes: analyze -v prints them"
     if state == "jittering":
         return f"lower the learning rate of the {label}: more iterations alone will not calm {_it(key)}"
     if state == "step-limited":
