@@ -56,12 +56,12 @@ def write_npz_run(folder):
 
 
 def example_reader() -> str:
-    readme = (runs.ROOT / "README.md").read_text()
-    (source,) = re.findall(r"```python\n(\"\"\"Reads the checkpoints of my engine.*?)```", readme, re.DOTALL)
+    page = (runs.ROOT / "docs/formats.md").read_text()
+    (source,) = re.findall(r"```python\n(\"\"\"Reads the checkpoints of my engine.*?)```", page, re.DOTALL)
     return source
 
 
-def test_the_readers_example_in_the_readme_reads(plugged_in, tmp_path):
+def test_the_readers_example_in_the_docs_reads(plugged_in, tmp_path):
     source = example_reader()
     assert len([line for line in source.splitlines() if line]) <= 30
     plugged_in(source)
