@@ -5,6 +5,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
 
+import numpy as np
+
 from ptyconv_cli.checkpoints.headers import Header, is_equal
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -117,9 +119,16 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return geometry
     # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    if len(earlier) and len(later) and not is_equal(earlier, later[: len(earlier)]):
+    if len(earlier) and len(later) and not (is_equal(earlier, later[: len(earlier)]) or _agree(earlier, later)):
         return "the loss history differs"
     return ""
+
+
+def _agree(earlier: np.ndarray, later: np.ndarray) -> bool:
+    """Say whether a later loss history (n, 2) reaches as far and is equal where both have an iteration."""
+    niters, at, in_later = np.intersect1d(earlier[:, 0], later[:, 0], return_indices=True)
+    reaches = later[-1, 0] >= earlier[-1, 0]
+    return bool(reaches) and len(niters) > 0 and is_equal(earlier[at], later[in_later])
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:

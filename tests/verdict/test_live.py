@@ -108,3 +108,51 @@ def test_a_probe_that_vanishes_breaks_a_run(left):
     assert (verdict.state, verdict.worst, verdict.since) == ("broken", "probe", 5)
     if not left:
         assert math.isnan(dict(model.convergence_iters["probe"])[8])
+
+
+def frozen_run(folder=None, **params):
+    """A monitor of 24 iterations, of which the last six change nothing, and their checkpoints in a folder."""
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True, **params}, model)
+    for niter in range(1, 25):
+        if niter <= 18:
+            model.update()
+        monitor.step(model, niter)
+        if folder:
+            write_hdf5(folder / f"model_iter{niter:04d}.hdf5", model, niter)
+    return monitor
+
+
+def test_a_run_that_stands_still_is_judged_by_what_it_was_until_then(tmp_path):
+    live, post_hoc = frozen_run(tmp_path).verdict(), analyze_run(tmp_path, device="cpu").verdict
+    assert (live.state, live.worst, live.sentence) == (post_hoc.state, post_hoc.worst, post_hoc.sentence)
+    assert live.state != "converged"
+    assert live.sentence.endswith("Nothing changed after iteration 18.")
+    assert {found.state for found in live.doublings.values()} == {"not optimised"}
+
+
+def test_an_iteration_that_is_done_again_replaces_itself(recorded):
+    model, monitors = ToyModel(), []
+    for again in (False, True):
+        model = ToyModel()
+        monitors.append(ConvergenceMonitor({"aligned": True}, model))
+        for niter in range(1, 17):
+            model.update()
+            monitors[-1].step(model, niter)
+            if again and niter in (8, 16):
+                monitors[-1].step(model, niter)
+    once, twice = (monitor.verdict() for monitor in monitors)
+    assert twice.sentence == once.sentence
+    for name in TENSORS:
+        assert twice.doublings[name].points == once.doublings[name].points
+
+
+@pytest.mark.parametrize("name", ["objp", "obja"])
+def test_phase_or_amplitude_alone_is_measured_by_both(recorded, name):
+    both = recorded[0].verdict().doublings
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True, "tensors": [name]}, model)
+    for niter in range(1, 25):
+        model.update()
+        monitor.step(model, niter)
+    assert monitor.verdict().doublings[name].contrast == pytest.approx(both[name].contrast)

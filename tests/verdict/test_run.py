@@ -7,7 +7,7 @@ from motions import CONTRAST
 
 from ptyconv_cli.results.doublings import QUANTITY, check_tolerances
 from ptyconv_cli.verdict.evidence import Motion, doublings_of
-from ptyconv_cli.verdict.run import conclude, exit_code
+from ptyconv_cli.verdict.run import conclude, exit_code, stopped_late
 from ptyconv_cli.verdict.sentences import rounded
 
 LAST = 800
@@ -47,7 +47,21 @@ def test_the_one_that_grows_most_is_named_first():
     assert "Scan positions moved by 0.60 px, 3 times as much as before. The probe changed" in verdict.sentence
     calm = run(objp=(10, 12, 30), probe_pos_shifts=(0.01, 0.02, 0.06))
     assert "Scan positions" not in calm.sentence
-    assert calm.advice == "stop: compare with the checkpoint of iteration 200, and lower the learning rate"
+    assert calm.advice == "stop, or change the settings: more iterations will move it as much again"
+
+
+def test_an_early_minimum_is_none():
+    """Of the first doubling nothing can be said to be quiet; a run that is young may be setting out."""
+    later = run(objp=(14, 10, 12, 30))
+    assert later.advice == "stop: compare with the checkpoint of iteration 200, and lower the learning rate"
+    assert "quietest at 200 (10 %)" in later.sentence
+    first = run(objp=(10, 12, 20, 30))
+    assert "quietest" not in first.sentence
+    scale = CONTRAST / 100
+    doubled = [(12, 6, 10 * scale), (24, 12, 20 * scale)]
+    young = Motion(24, CONTRAST, doubled, to_last=[(12, doubled[1][2]), (18, doubled[1][2])])
+    verdict = conclude({"objp": doublings_of(young, QUANTITY["objp"], 5.0, [])})
+    assert (verdict.state, verdict.advice) == ("drifting", "continue, and ask again after about twice the iterations")
 
 
 def test_of_phase_and_amplitude_the_one_that_moves_more():
@@ -91,7 +105,11 @@ def test_too_early_to_tell():
     assert (verdict.state, exit_code(verdict)) == ("insufficient", 4)
     assert verdict.sentence.startswith("too early to tell")
     one_is_known = run(objp=(8,), probe=(10, 20, 40))
-    assert exit_code(one_is_known) == 4
+    assert (one_is_known.state, one_is_known.worst, exit_code(one_is_known)) == ("drifting", "probe", 3)
+    one_is_known = run(objp=(8,), obja=(10, 20, 40))
+    assert (one_is_known.state, one_is_known.worst) == ("drifting", "obja")
+    calm = run(objp=(8,), probe=(4, 2, 1))
+    assert (calm.state, calm.worst) == ("insufficient", "objp")
 
 
 def test_what_is_not_optimised_does_not_count():
@@ -99,8 +117,51 @@ def test_what_is_not_optimised_does_not_count():
     verdict = conclude({"objp": moving("objp", 8, 3, 1), "probe": still})
     assert (verdict.state, verdict.doublings["probe"].state) == ("converged", "not optimised")
     assert verdict.doublings["probe"].forecast is verdict.doublings["probe"].quietest is None
-    alone = conclude({"probe": still})
+    alone = conclude({"probe": still}, first=50)
     assert (alone.state, alone.since) == ("converged", 100)
+    never = conclude({"probe": still}, first=100)
+    assert (never.state, never.since, exit_code(never)) == ("insufficient", None, 4)
+    assert "nothing of it was optimised" in never.sentence
+
+
+def test_what_stops_late_is_what_it_was_until_then():
+    still = {"objp": moving("objp", 20, 30, 40, stopped_since=600), "probe": moving("probe", 4, 2, 1)}
+    assert stopped_late(still, LAST, {}) == {"objp": 600}
+    assert stopped_late(still, LAST, {"objp": [0, 500]}) == {}, "100 of the 300 iterations since then"
+    assert stopped_late({**still, "objp": moving("objp", 20, 30, 40, stopped_since=400)}, LAST, {}) == {}
+    until = conclude(still, before={"objp": moving("objp", 20, 30, 40)})
+    assert (until.state, until.worst, until.doublings["objp"].state) == ("drifting", "objp", "not optimised")
+    assert until.sentence.endswith(" The object phase did not change after iteration 600.")
+    assert until.advice == "optimise the object phase again: by iteration 600 it had not converged"
+    calm = conclude(still, before={"objp": moving("objp", 8, 3, 1)})
+    assert (calm.state, calm.advice[:6]) == ("converged", "stop, ")
+
+
+def test_of_the_probe_and_positions_it_is_so_where_nothing_moves():
+    positions = moving("probe_pos_shifts", 0.1, 0.2, 0.4, stopped_since=600)
+    assert stopped_late({"objp": moving("objp", 8, 3, 1), "probe_pos_shifts": positions}, LAST, {}) == {}
+    both = {"objp": moving("objp", 8, 3, 1, stopped_since=100), "probe_pos_shifts": positions}
+    assert stopped_late(both, LAST, {}) == {"probe_pos_shifts": 600}
+    until = conclude(both, before={"probe_pos_shifts": moving("probe_pos_shifts", 0.1, 0.2, 0.4)})
+    assert (until.state, until.worst) == ("drifting", "probe_pos_shifts")
+    assert until.sentence.endswith(" Nothing changed after iteration 600.")
+    assert until.advice.startswith("look why nothing changed after iteration 600")
+
+
+def test_a_change_that_was_scaled_to_a_doubling_is_said_to_be_of_one():
+    scale = CONTRAST / 100
+    doubled = [(400, 200, 20 * scale), (880, 400, 23 * scale)]
+    found = doublings_of(Motion(880, CONTRAST, doubled, to_last=doubled[:0]), QUANTITY["objp"], 5.0, [])
+    assert conclude({"objp": found}).sentence.startswith(
+        "from iteration 400 to 880 the object phase changed by 20 % of the object's contrast per doubling, about"
+    )
+
+
+def test_scan_positions_are_many():
+    broken = conclude({"probe_pos_shifts": moving("probe_pos_shifts", 1, 1, 1, broken_since=700)})
+    assert broken.sentence == "the scan positions hold NaN or infinity since iteration 700."
+    assert broken.advice.startswith("stop: start again from a checkpoint before iteration 700, if there is one")
+    assert run(probe_pos_shifts=(0.3, 0.3, 0.3)).advice.endswith("more iterations will move them as much again")
 
 
 def test_a_broken_one_outranks_all():
@@ -113,6 +174,11 @@ def test_jitter_within_the_tolerance_is_no_harm():
     near = {"to_last": [(400, 0.06), (500, 0.06), (600, 0.06), (700, 0.06)], "drift_ratio": 1.0, "lag": 8}
     small = conclude({"objp": moving("objp", 6, 6, 6, **near)})
     assert (small.doublings["objp"].state, small.state) == ("jittering", "converged")
+    assert small.sentence == "no more than tolerated the object phase jitters about a point, by 4.2 %."
+    mixed = conclude({"objp": moving("objp", 6, 6, 6, **near), "probe": moving("probe", 4, 2, 1)})
+    assert mixed.sentence.endswith(
+        "it changed no more than tolerated: probe by 1 %. And the object phase jitters about a point, by 4.2 %."
+    )
     large = {**near, "to_last": [(niter, 0.1) for niter, _ in near["to_last"]]}
     verdict = conclude({"objp": moving("objp", 10, 10, 10, **large)})
     assert verdict.state == "jittering"
