@@ -126,15 +126,20 @@ def _at(some: Sequence[int], niters: Sequence[int]) -> str:
 
 
 def notices_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -> list[str]:
-    """Say from which iteration on, of the analyzed ones, a tensor held NaN or infinity."""
-    found = []
+    """Say from which iteration on, of the analyzed ones, tensors held NaN or infinity."""
+    too_large = [tensor for tensor, bad in not_finite.items() if not bad]
+    found = [
+        f"{tensor} changed by more than a float can hold: the values are null in the JSON." for tensor in too_large
+    ]
+    alike: dict[str, list[str]] = {}
     for tensor, bad in not_finite.items():
-        if not bad:
-            found.append(f"{tensor} changed by more than a float can hold: the values are null in the JSON.")
-            continue
+        if bad:
+            alike.setdefault(_at(bad, niters), []).append(tensor)
+    for where, tensors in alike.items():
+        which = f"{tensors[0]} holds" if len(tensors) == 1 else f"{', '.join(tensors[:-1])} and {tensors[-1]} hold"
         found.append(
-            f"{tensor} holds NaN or infinity in the scanned region {_at(bad, niters)}: its changes there are not known "
-            "(null in the JSON)."
+            f"{which} NaN or infinity in the scanned region {where}: {'its' if len(tensors) == 1 else 'their'} changes "
+            "there are not known (null in the JSON)."
         )
     return found
 

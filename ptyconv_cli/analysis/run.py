@@ -22,6 +22,7 @@ from ptyconv_cli.analysis.parts import region_of_run, walk_parts
 from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
 from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
+from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.doublings import check_tolerances
@@ -43,6 +44,7 @@ def analyze_run(
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES,
     every: int | None = None,
     select: str | None = None,
+    names: str | None = None,
     strict: bool = False,
     aligned: bool = True,
     tolerances: Mapping[str, float | str] | None = None,
@@ -57,6 +59,8 @@ def analyze_run(
     - `tensors`: names out of `results.series.TENSORS`; `percentile_range`: (low, high) in percent.
     - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
       or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
+    - `names`: how the files are named, where not as usual, with a star for the digits of the iteration, as
+      "state_iter*.h5"; by default they are found by their content where a folder leaves no doubt.
     - `strict`: raise an error for a file that cannot be read, instead of leaving it out.
     - `aligned`: also compute the aligned changes, the trajectories and the verdict. `tolerances`: how much a doubling
       of the iterations may change what has converged, by quantity, as {"objp": "2%", "probe_pos_shifts": "0.05px"}:
@@ -80,7 +84,9 @@ def analyze_run(
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
     checked_tolerances, run_dir = check_tolerances(tolerances or {}), Path(run_dir)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
-    asked = Selection(settings.tensors, every, select, strict, files, cache.headers if cache else None)
+    asked = Selection(
+        settings.tensors, every, select, strict, files, cache.headers if cache else None, check_pattern(names)
+    )
     runs = read_chain(run_dir, asked, earlier)
     engine, notices_on_engine = chained_histories(runs)
     runs = on_one_axis(runs)

@@ -32,6 +32,7 @@ class Selection:
     strict: bool
     files: Collection[Path] | None = None
     seen: dict[Path, Header] | None = None
+    names: str | None = None
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Run:
 
 def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> Run:
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
-    paths, unrecognised = find_checkpoints(folder)
+    paths, unrecognised = find_checkpoints(folder, asked.names)
     wanted = None if asked.files is None else set(asked.files)
     paths = [path for path in paths if wanted is None or path in wanted]
     paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]

@@ -1,4 +1,7 @@
-"""Finds the runs below a path, and the checkpoint files in a run folder. Opens no file."""
+"""Finds the runs below a path, and the checkpoint files in a run folder.
+
+By names alone: files are opened only in a folder where none has a usual name.
+"""
 
 import os
 import re
@@ -6,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptyconv_cli.checkpoints.readers import looks_alike, names, number_in_name
+from ptyconv_cli.checkpoints.naming import found_by_content, named_by, patterns_of
+from ptyconv_cli.checkpoints.readers import looks_alike, names, number_in_name, usual_number
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.text import few
 
@@ -25,8 +29,10 @@ class Found:
     problems: list[str] = field(default_factory=list)
 
 
-def find_runs(path: Path) -> Found:
+def find_runs(path: Path, names_like: str | None = None) -> Found:
     """Return the folders with checkpoints at or below a path, in order of name.
+
+    `names_like`: how they are named, where not as usual, with a star for the digits of the iteration.
 
     Hidden folders are skipped, links are followed. Raises PtyconvError where the path is not a readable folder.
     """
@@ -45,7 +51,7 @@ def find_runs(path: Path) -> Found:
                 raise
             found.problems.append(str(error))
             continue
-        if any(number_in_name(path) is not None for path in paths):
+        if _checkpoints(paths, names_like):
             found.runs.append(folder)
         found.collated += [path for path in paths if COLLATED_NAME.fullmatch(path.name)]
         try:
@@ -56,28 +62,37 @@ def find_runs(path: Path) -> Found:
     return found
 
 
-def holds_checkpoints(folder: Path) -> bool:
-    """Say whether checkpoints are right inside a folder; raise PtyconvError as `find_runs`."""
-    return any(number_in_name(path) is not None for path in _listing(folder))
+def holds_checkpoints(folder: Path, names_like: str | None = None) -> bool:
+    """Say whether checkpoints are right inside a folder; parameters and errors as of `find_runs`."""
+    return bool(_checkpoints(_listing(folder), names_like))
 
 
-def find_checkpoints(run_dir: Path) -> tuple[list[Path], list[Path]]:
+def _checkpoints(paths: list[Path], names_like: str | None) -> list[Path]:
+    """Return those of a folder's files that are checkpoints by their names, or else by their content."""
+    if names_like is not None:
+        return named_by(names_like, paths)
+    usual = [path for path in paths if usual_number(path) is not None]
+    return usual or found_by_content([path for path in paths if _not_recognised(path, by_usual_names=True)])
+
+
+def find_checkpoints(run_dir: Path, names_like: str | None = None) -> tuple[list[Path], list[Path]]:
     """Return the checkpoint files right inside a run folder, and those not recognised, each sorted by name.
 
     Not recognised are `model_0080.hdf5` or `model_iter0010_copy.hdf5`: files with a checkpoint's suffix, or nearly its
-    name, that the user may take for checkpoints. Raises PtyconvError where the folder isn't there or holds no
-    checkpoint.
+    name, that the user may take for checkpoints. `names_like` as of `find_runs`. Raises PtyconvError where the folder
+    isn't there or holds no checkpoint.
     """
     paths = _listing(run_dir)
-    found = [path for path in paths if number_in_name(path) is not None]
+    found = _checkpoints(paths, names_like)
     if not found:
-        raise PtyconvError(f"{run_dir}: {no_checkpoint(find_runs(run_dir), run_dir)}")
-    suffixes = {path.suffix for path in found}
-    return found, [path for path in paths if path.suffix in suffixes or looks_alike(path) if _not_recognised(path)]
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(find_runs(run_dir, names_like), run_dir, names_like)}")
+    suffixes, rest = {path.suffix for path in found}, [path for path in paths if path not in found]
+    return found, [path for path in rest if path.suffix in suffixes or looks_alike(path) if _not_recognised(path)]
 
 
-def _not_recognised(path: Path) -> bool:
-    known = number_in_name(path) is not None or COLLATED_NAME.fullmatch(path.name) or OWN_RESULTS.fullmatch(path.name)
+def _not_recognised(path: Path, by_usual_names: bool = False) -> bool:
+    number = usual_number(path) if by_usual_names else number_in_name(path)
+    known = number is not None or COLLATED_NAME.fullmatch(path.name) or OWN_RESULTS.fullmatch(path.name)
     return not known and not path.name.startswith(".")
 
 
@@ -86,7 +101,7 @@ def not_recognised_text(paths: Sequence[Path]) -> str:
     return f"not named like a checkpoint, so not used: {few(path.name for path in paths)}"
 
 
-def no_checkpoint(found: Found, path: Path) -> str:
+def no_checkpoint(found: Found, path: Path, names_like: str | None = None) -> str:
     """Say what a folder without checkpoints holds instead."""
     if found.runs:
         return f"holds no checkpoint; its subfolders do: {few(str(run.relative_to(path)) for run in found.runs)}"
@@ -96,9 +111,18 @@ def no_checkpoint(found: Found, path: Path) -> str:
             "change from one to another means nothing. To see the changes within a trial, let it save its checkpoints "
             "(SAVE_ITERS)"
         )
-    others = [other for other in _listing(path) if looks_alike(other, by_suffix=True) if _not_recognised(other)]
-    named = f"; {not_recognised_text(others)}" if others else ""
-    return f"holds no checkpoint ({names()}){named}"
+    others = [other for other in _listing(path) if looks_alike(other, by_suffix=True)]
+    if names_like is not None:
+        held = f"; it holds {few(other.name for other in others)}" if others else ""
+        return f"holds no checkpoint named like --names {names_like!r}{held}"
+    others = [other for other in others if _not_recognised(other)]
+    if not others:
+        return f"holds no checkpoint ({names()})"
+    example = next(iter(patterns_of(others)), "state_iter*.h5")
+    return (
+        f"holds no checkpoint ({names()}); {not_recognised_text(others)}. If they are checkpoints of a known format, "
+        f"say how they are named, with a star for the iteration: --names '{example}'"
+    )
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -30,6 +30,10 @@ class Reader(Protocol):
         """Open a file; raise CheckpointError where it cannot be read, or is not a checkpoint."""
 
 
+_NAMES: dict[Path, str] = {}
+"""By folder, the pattern of the names that checkpoints have there, where it is not a usual one."""
+
+
 class _Known(NamedTuple):
     """A reader and the `package` it comes from, "" for our own."""
 
@@ -39,7 +43,7 @@ class _Known(NamedTuple):
     def number(self, name: str) -> int | None:
         """Return the iteration in a file name, None where that is not the name of a checkpoint."""
         for pattern in self.reader.FILES:
-            match = _digits(pattern).fullmatch(name)
+            match = digits(pattern).fullmatch(name)
             if match:
                 return int(match[1])
         return None
@@ -72,7 +76,21 @@ def number_in_name(path: Path) -> int | None:
 
     Where the file says another iteration, that is used.
     """
+    usual = usual_number(path)
+    if usual is None and path.parent in _NAMES:
+        match = digits(_NAMES[path.parent]).fullmatch(path.name)
+        return int(match[1]) if match else None
+    return usual
+
+
+def usual_number(path: Path) -> int | None:
+    """Return the iteration in a name as engines give it, None for any other."""
     return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)
+
+
+def name_files(folder: Path, pattern: str) -> None:
+    """Have the files in a folder count whose names are like `pattern`, where a star stands for the digits."""
+    _NAMES[folder] = pattern
 
 
 def looks_alike(path: Path, by_suffix: bool = False) -> bool:
@@ -91,8 +109,11 @@ def names() -> str:
 
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """Open a checkpoint file; raise CheckpointError where that, or reading in the `with` block, fails."""
-    known = next(known for known in known_readers() if known.number(path.name) is not None)
+    """Open a checkpoint file; raise CheckpointError where that, or reading in the `with` block, fails.
+
+    One without a usual name is known by its content.
+    """
+    known = next((known for known in known_readers() if known.number(path.name) is not None), None) or _by_content(path)
     try:
         with known.reader.open_checkpoint(path) as checkpoint:
             yield checkpoint
@@ -105,6 +126,20 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
         raise CheckpointError(f"{path}: the reader of {known.package} cannot read it ({problem})") from error
 
 
+def _by_content(path: Path) -> _Known:
+    """Return the reader that takes a file for its own; raise CheckpointError where none does."""
+    errors = []
+    for known in known_readers():
+        try:
+            with known.reader.open_checkpoint(path):
+                return known
+        except (Exception, SystemExit) as error:  # whatever another package's reader stumbles over
+            errors.append(f"{error}".removeprefix(f"{path}: "))
+    reasons = "; ".join(dict.fromkeys(errors))
+    raise CheckpointError(f"{path}: is no checkpoint of a known format ({reasons})")
+
+
 @cache
-def _digits(pattern: str) -> re.Pattern[str]:
+def digits(pattern: str) -> re.Pattern[str]:
+    """Return what a file name must match, in which a star stands for the digits, its group."""
     return re.compile(r"(\d{1,18})".join(map(re.escape, pattern.split("*"))))

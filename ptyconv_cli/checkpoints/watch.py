@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
-from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.readers import digits, name_files, number_in_name
 from ptyconv_cli.errors import CheckpointError
 
 RETRY = 12
@@ -16,15 +16,17 @@ Stats = dict[Path, tuple[int, int, int]]
 
 
 class Watch:
-    """The checkpoint files in a folder, which need not exist yet.
+    """The checkpoint files in a folder, which need not exist yet; `names`: how they are named, where not as usual.
 
     `files`: those that the last look found; `unchanged`: the number of looks since anything changed; `growing`: files
     that changed since the look before; `problems`: by file, why it is not complete; `trouble` with the folder, "" where
     it could be listed.
     """
 
-    def __init__(self, run_dir: Path, tensors: Iterable[str]) -> None:
-        self._run_dir, self._tensors = run_dir, tuple(tensors)
+    def __init__(self, run_dir: Path, tensors: Iterable[str], names: str | None = None) -> None:
+        self._run_dir, self._tensors, self._names = run_dir, tuple(tensors), names
+        if names is not None:
+            name_files(run_dir, names)
         self.files: Stats = {}
         self.unchanged = 0
         self.growing: list[Path] = []
@@ -51,7 +53,11 @@ class Watch:
         found, self.trouble = {}, ""
         try:
             for path in self._run_dir.iterdir():
-                if number_in_name(path) is not None:
+                if (
+                    number_in_name(path) is not None
+                    if self._names is None
+                    else digits(self._names).fullmatch(path.name)
+                ):
                     with suppress(FileNotFoundError):  # it was just removed, or is a broken link
                         status = path.stat()
                         found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)

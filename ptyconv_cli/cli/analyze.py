@@ -120,9 +120,10 @@ def analyze(
         return
     if until or idle is not None or poll is not None:
         raise click.UsageError("--until, --idle and --poll need --follow")
-    found = Found([run_dir]) if holds_checkpoints(run_dir) else find_runs(run_dir)
+    names = options["names"]
+    found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names)
     if not found.runs:
-        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}")
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
     several = None
     if len(found.runs) == 1:
         try:
@@ -214,7 +215,8 @@ def _analyze_study(
 
 def _follow(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail, ends: Ends, seconds: float) -> None:
     """Follow a running job: show a table on a terminal, elsewhere a line for each new checkpoint."""
-    if run_dir.exists() and not holds_checkpoints(run_dir) and (found := find_runs(run_dir)).runs:
+    names = options["names"]
+    if run_dir.exists() and not holds_checkpoints(run_dir, names) and (found := find_runs(run_dir, names)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)
     outputs: list[Path] = []
@@ -225,7 +227,7 @@ def _follow(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail
         return analysis
 
     show = LiveTable(run_dir.absolute().name, detail.quiet)
-    analysis, why = follow_run(Watch(run_dir, options["tensors"]), analyze_files, ends, show.look, seconds)
+    analysis, why = follow_run(Watch(run_dir, options["tensors"], names), analyze_files, ends, show.look, seconds)
     show.end()
     if not detail.quiet:
         say(f"ended: {why}\n")

@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints.headers import Header, read_header
 from ptyconv_cli.checkpoints.parents import origin_of, short_name
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import PATH
+from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.text import shortened, told_apart
@@ -43,14 +43,14 @@ class Listed:
     problems: list[str] = field(default_factory=list)
 
 
-def list_folder(root: Path, folder: Path) -> list[Listed]:
+def list_folder(root: Path, folder: Path, names_like: str | None = None) -> list[Listed]:
     """Return the run in a folder below `root`, or the several that it holds, in the order of `--select`.
 
     Headers are read only of the first and the last file, iterations of all. Files of another run in between are found
     only by `analyze`.
     """
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
-    paths, unrecognised = find_checkpoints(folder)
+    paths, unrecognised = find_checkpoints(folder, names_like)
     problems = [not_recognised_text(unrecognised)] if unrecognised else []
     paths.sort(key=lambda path: number_in_name(path) or 0)
     first = _first_readable(paths, problems)
@@ -162,14 +162,15 @@ def _count(number: int, what: str) -> str:
 
 @click.command("ls")
 @click.argument("path", type=PATH, default=Path())
-def list_runs(path: Path) -> None:
+@NAMES
+def list_runs(path: Path, names: str | None) -> None:
     """List the runs at or below PATH.
 
     For each run: the program that wrote it, number of checkpoints, iterations, shape of the object (omode, slice, y,
     x), pixel size, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
     """
-    found = find_runs(path)
+    found = find_runs(path, names)
     if not found.runs and not found.collated:
-        raise PtyconvError(f"{path}: {no_checkpoint(found, path)}")
-    listed = [run for folder in found.runs for run in list_folder(path, folder)]
+        raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
+    listed = [run for folder in found.runs for run in list_folder(path, folder, names)]
     say("\n".join(listing(found, path, listed)))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
+from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
@@ -62,6 +63,15 @@ def all_of(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return decorate
 
 
+NAMES = click.option(
+    "--names",
+    metavar="PATTERN",
+    callback=checked(check_pattern),
+    help="How the files are named, where not as usual, with a star for the iteration: 'state_iter*.h5'. By default "
+    "they are found by their content where the folder leaves no doubt.",
+)
+"""Of every command that looks for checkpoints."""
+
 READING = (
     click.option(
         "-t",
@@ -92,6 +102,7 @@ READING = (
         help="Use only files whose names match a pattern such as 'model_iter00*', or, in a folder with several runs, "
         "the run with this number.",
     ),
+    NAMES,
     click.option(
         "--chain",
         metavar="FIRST|auto",

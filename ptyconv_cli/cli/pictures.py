@@ -185,6 +185,7 @@ def maps(
     percentile_range: tuple[float, float],
     every: int | None,
     select: str | None,
+    names: str | None,
     chain: str | None,
     strict: bool,
     device: str,
@@ -200,7 +201,7 @@ def maps(
     picture = output or run_dir / MAPS_NAME
     file_format = picture_format(picture)
     check_writable(picture.parent)
-    asked = Selection(tensors, every, select, strict)
+    asked = Selection(tensors, every, select, strict, names=names)
     found = maps_of_run(
         run_dir, asked, at=at, begin=begin, percentile_range=percentile_range, chain=earlier, device=device
     )

@@ -1,0 +1,86 @@
+"""Checkpoints with names of the user's own: found by what is in them, where a folder leaves no doubt.
+
+A folder in which any file has a usual name is never looked at this way.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from ptyconv_cli.checkpoints.readers import digits, looks_alike, name_files, number_in_name, open_checkpoint
+from ptyconv_cli.errors import CheckpointError
+
+STAR = "*"
+"""Stands for the digits of the iteration in a pattern."""
+
+_KNOWN: dict[Path, tuple[list[Path], str]] = {}
+"""By folder, the files that were looked into, and the pattern that was found, so that each is opened once."""
+
+
+def check_pattern(pattern: str | None) -> str | None:
+    """Return a pattern of names; raise ValueError unless it has one star, and no folders."""
+    if pattern is not None and (pattern.count(STAR) != 1 or "/" in pattern):
+        raise ValueError(f"{pattern!r}: expected a file name with one star for the iteration, as in 'state_iter*.h5'")
+    return pattern
+
+
+def named_by(pattern: str, paths: Sequence[Path]) -> list[Path]:
+    """Return the files of a folder that a pattern names, and have `number_in_name` know it."""
+    found = [path for path in paths if digits(pattern).fullmatch(path.name)]
+    if found:
+        name_files(found[0].parent, pattern)
+    return found
+
+
+def found_by_content(paths: Sequence[Path]) -> list[Path]:
+    """Return the checkpoints among the files of a folder in which none has a usual name; none where there is doubt.
+
+    They are files whose names differ in exactly one number, which are all of one format, and whose iterations are in
+    the order of these numbers.
+    """
+    candidates = [path for path in paths if looks_alike(path, by_suffix=True) and not path.name.startswith(".")]
+    if not candidates:
+        return []
+    folder = candidates[0].parent
+    looked_into, pattern = _KNOWN.get(folder, ([], ""))
+    if looked_into != candidates:
+        fitting = [one for one, files in patterns_of(candidates).items() if _are_a_run(one, files)]
+        pattern = fitting[0] if len(fitting) == 1 else ""
+        _KNOWN[folder] = candidates, pattern
+    return named_by(pattern, paths) if pattern else []
+
+
+def patterns_of(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the patterns that name several files each, which differ in exactly one number, with these files."""
+    alike: dict[tuple[str, ...], list[Path]] = {}
+    for path in paths:
+        alike.setdefault(tuple(re.split(r"\d+", path.name)), []).append(path)
+    found = {}
+    for texts, files in alike.items():
+        numbers = list(zip(*(re.findall(r"\d+", path.name) for path in files), strict=True))
+        differing = [place for place, of_files in enumerate(numbers) if len(set(of_files)) > 1]
+        if len(differing) == 1:
+            parts = [STAR if place in differing else of_files[0] for place, of_files in enumerate(numbers)]
+            found["".join(text + part for text, part in zip(texts, [*parts, ""], strict=True))] = files
+    return found
+
+
+def _are_a_run(pattern: str, files: Sequence[Path]) -> bool:
+    ordered = sorted(files, key=lambda path: _number(pattern, path))
+    formats, niters = set[str](), []
+    for path in ordered:
+        if number_in_name(path) is not None:
+            return False
+        try:
+            with open_checkpoint(path) as checkpoint:
+                formats.add(checkpoint.format)
+                niters.append(int(checkpoint.niter))
+        except CheckpointError:
+            return False
+    return len(formats) == 1 and all(one < other for one, other in pairwise(niters))
+
+
+def _number(pattern: str, path: Path) -> int:
+    match = digits(pattern).fullmatch(path.name)
+    return int(match[1]) if match else 0

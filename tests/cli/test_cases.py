@@ -1,0 +1,89 @@
+"""What went wrong for people of the field: exit code, verdict, message and files written. The page on files says it."""
+
+import json
+from typing import NamedTuple
+
+import cases
+import pytest
+from outputs import OUTPUTS, names, strict_json
+
+
+class Case(NamedTuple):
+    """`code` of check; `state`, of which quantity, and `since` when; what is `said` by warnings or an error."""
+
+    code: int
+    state: str
+    worst: str
+    since: int | None
+    said: str = ""
+
+
+OVER = "Histories in the files start over"
+CASES = {
+    "frozen_tail": Case(3, "converging", "objp", None),
+    "object_probe_nan": Case(3, "broken", "objp", 70, "The loss is NaN or infinity from iteration 70 on"),
+    "one_voxel_nan": Case(
+        3, "broken", "obja", 100, "obja holds NaN or infinity in the scanned region from iteration 100"
+    ),
+    "positions_infinite": Case(3, "broken", "probe_pos_shifts", 90, "probe_pos_shifts holds NaN or infinity"),
+    "tilt_and_thickness_drift": Case(3, "drifting", "tilt", None),
+    "phase_only_unrecorded": Case(0, "converged", "probe", 12, "obja_bg is 0 throughout because its mask is empty"),
+    "probe_zero": Case(3, "broken", "probe", 70, "The probe has vanished: it holds no intensity from iteration 70 on"),
+    "phaser_named_by_user": Case(3, "drifting", "objp", None),
+    "named_without_order": Case(1, "", "", None, "say how they are named, with a star for the iteration: --names"),
+    "loss_recorded_twice": Case(3, "converging", "objp", None, OVER),
+    "phaser_state_01": Case(3, "drifting", "objp", None),
+    "pt_int32": Case(3, "drifting", "objp", None, "objp_bg is 0 throughout"),
+    "filter_blosc": Case(3, "converging", "objp", None),
+    "one_scan_position": Case(0, "converged", "probe", 10, "obja, objp, probe_pos_shifts: too few to align"),
+}
+OF_TENSORS = {
+    "frozen_tail": dict.fromkeys(cases.TENSORS, ("not optimised", 84)),
+    "object_probe_nan": dict.fromkeys(("obja", "objp", "probe"), ("broken", 70)),
+    "phase_only_unrecorded": {"obja": ("not optimised", 6)},
+    "tilt_and_thickness_drift": {"thickness": ("drifting", None), "objp": ("converged", 6)},
+}
+"""Where the states of the single tensors matter, and since when."""
+
+
+@pytest.fixture
+def built(tmp_path):
+    def build(name):
+        if name == "filter_blosc":
+            pytest.importorskip("hdf5plugin")
+        getattr(cases, name)(tmp_path / name)
+        return tmp_path / name
+
+    return build
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict(ptyconv, built, name):
+    expected, result = CASES[name], ptyconv("check", "--json", built(name))
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == expected.code, said
+    assert expected.said in said
+    assert said.count(expected.said) <= 1 or not expected.said, "said once"
+    if not expected.state:
+        assert said.startswith("Error: ")
+        return
+    verdict = json.loads(result.stdout)
+    assert (verdict["state"], verdict["worst"], verdict["since"]) == (expected.state, expected.worst, expected.since)
+    for quantity, state in OF_TENSORS.get(name, {}).items():
+        found = verdict["doublings"][quantity]
+        assert (found["state"], found["since"]) == state, quantity
+    if not expected.said:
+        assert said == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_files_written(ptyconv, built, tmp_path, name):
+    expected, result = CASES[name], ptyconv("analyze", built(name), "-o", tmp_path / "out")
+    assert result.exit_code == (0 if expected.state else 1)
+    if not expected.state:
+        assert not (tmp_path / "out").exists()
+        return
+    assert names(tmp_path / "out") == OUTPUTS
+    report = strict_json(tmp_path / "out" / "convergence_report.json")
+    assert report["verdict"]["state"] == expected.state
+    assert expected.said in " ".join(report["warnings"])
