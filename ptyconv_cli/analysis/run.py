@@ -97,8 +97,8 @@ def analyze_run(
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
     at_boundaries = [boundary.niter for boundary in boundaries]
-    names = (*settings.tensors, *HISTORIES)
-    begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in names}
+    judged = (*settings.tensors, *HISTORIES)
+    begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in judged}
     walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
     # This loads torch, which takes a while; it was loaded beside reading.
     from ptyconv_cli.analysis.judging import trajectories_of, verdict_of
