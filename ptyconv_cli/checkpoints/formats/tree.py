@@ -118,8 +118,11 @@ class TreeCheckpoint(Checkpoint):
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
         niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
         whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
-        if len(niters) != len(values) or not whole:
-            raise CheckpointError(f"{self.path}: dataset {name}: expected one value for each iteration")
+        # A pass that was recorded again leaves no gap; where one would be left, numbers are damaged.
+        damaged = not whole or (not (counts := last_pass(niters)).all() and len(set(np.diff(niters[counts]))) > 1)
+        if len(niters) != len(values) or damaged:
+            expected = "one value for each iteration, in increasing order"
+            raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
         counts = self._of_last_pass(niters)
         return [(int(niter), float(value)) for niter, value in zip(niters[counts], values[counts], strict=True)]
 
