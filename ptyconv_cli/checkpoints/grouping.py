@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.headers import Header, is_equal
+from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 
@@ -82,7 +82,7 @@ def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
     if (one.niter, one.format) != (other.niter, other.format) or other_geometry(one, other, tensors):
         return False
     if len(one.loss) or len(other.loss):
-        return is_equal(one.loss, other.loss)
+        return np.array_equal(one.loss, other.loss, equal_nan=True)
     try:
         return cmp(one.path, other.path, shallow=False)
     except OSError:
@@ -119,16 +119,9 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return geometry
     # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    if len(earlier) and len(later) and not (is_equal(earlier, later[: len(earlier)]) or _agree(earlier, later)):
+    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
         return "the loss history differs"
     return ""
-
-
-def _agree(earlier: np.ndarray, later: np.ndarray) -> bool:
-    """Say whether a later loss history (n, 2) reaches as far and is equal where both have an iteration."""
-    niters, at, in_later = np.intersect1d(earlier[:, 0], later[:, 0], return_indices=True)
-    reaches = later[-1, 0] >= earlier[-1, 0]
-    return bool(reaches) and len(niters) > 0 and is_equal(earlier[at], later[in_later])
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
@@ -140,7 +133,7 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
         return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
-    return "" if is_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
+    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:

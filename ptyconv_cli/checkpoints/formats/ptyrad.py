@@ -18,6 +18,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     Expected,
     Tree,
     TreeCheckpoint,
+    last_pass,
     open_tree,
 )
 from ptyconv_cli.checkpoints.readers import number_in_name
@@ -257,7 +258,7 @@ class PtyradCheckpoint(TreeCheckpoint):
             raise CheckpointError(f"{self.path}: dataset {name}: expected seconds")
         niters = self._tree.find(f"{self._layout.histories}loss_iters")
         if niters is not None and niters.ndim == 2 and len(niters) == len(seconds):
-            seconds = seconds[self._of_last_pass(self._read(f"{self._layout.histories}loss_iters", CURVE)[:, 0])]
+            seconds = seconds[last_pass(self._read(f"{self._layout.histories}loss_iters", CURVE)[:, 0])]
         return list(enumerate(seconds[-self.niter :].cumsum().tolist(), 1))
 
     def _live_percentiles(self) -> tuple[float, float] | None:

@@ -118,20 +118,15 @@ class TreeCheckpoint(Checkpoint):
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
         niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
         whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
+        counts = last_pass(niters)
         # A pass that was recorded again leaves no gap; where one would be left, numbers are damaged.
-        damaged = not whole or (not (counts := last_pass(niters)).all() and len(set(np.diff(niters[counts]))) > 1)
+        damaged = not whole or (not counts.all() and len(set(np.diff(niters[counts]))) > 1)
         if len(niters) != len(values) or damaged:
             expected = "one value for each iteration, in increasing order"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}")
-        counts = self._of_last_pass(niters)
-        return [(int(niter), float(value)) for niter, value in zip(niters[counts], values[counts], strict=True)]
-
-    def _of_last_pass(self, niters: np.ndarray) -> np.ndarray:
-        """Return which records of a history count (n): all, but for those that a later pass recorded again."""
-        counts = last_pass(niters)
         if not counts.all() and STARTS_OVER not in self.remarks:
             self.remarks.append(STARTS_OVER)
-        return counts
+        return [(int(niter), float(value)) for niter, value in zip(niters[counts], values[counts], strict=True)]
 
 
 def last_pass(niters: np.ndarray) -> np.ndarray:
