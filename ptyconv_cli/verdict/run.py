@@ -34,8 +34,8 @@ def conclude(
     """
     before = before or {}
     judged = {key: found for key, found in {**doublings, **before}.items() if found.state != "not optimised"}
-    # What cannot be aligned says nothing, unless there is nothing else, or it is broken.
-    judged = {key: found for key, found in judged.items() if not found.too_few} or judged
+    # Of too few positions the ambiguities explain any change; of an object that cannot be said, so that it counts.
+    judged = {key: found for key, found in judged.items() if key in OBJECT or not found.too_few} or judged
     if not judged:
         return _stands_still(dict(doublings), first)
     key = _worst(judged)

@@ -52,7 +52,7 @@ def of_quantity(key: str, found: Doublings) -> str:
     if found.state == "broken":
         return f"the {label} {_verb(key, found.reason)} since iteration {found.since}."
     if found.too_few:
-        return f"there is too little of the {label} to align, and nothing else to judge by."
+        return f"there is too little of the {label} to align: it cannot be said whether the run has converged."
     if found.state == "insufficient":
         return "too early to tell: it takes checkpoints at about a quarter, half and all of the iterations."
     last = found.points[-1]

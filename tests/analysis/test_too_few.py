@@ -46,14 +46,14 @@ def test_it_is_said_and_no_aligned_change_is_known(small_run):
     assert all(math.isfinite(point.value) for point in analysis.aligned_points["probe"])
     states = {name: found.state for name, found in analysis.verdict.doublings.items()}
     assert {states[name] for name in ("obja", "objp", "probe_pos_shifts")} == {"insufficient"}
-    assert analysis.verdict.worst == "probe", "which is left to judge by"
+    assert analysis.verdict.worst == "probe", "of which it is known that it moves"
 
 
-def test_where_nothing_else_is_left_the_verdict_says_so(small_run):
+def test_where_nothing_is_known_to_move_the_verdict_says_so(small_run):
     verdict = analyze_run(small_run, device="cpu", tensors=["objp", "probe_pos_shifts"]).verdict
     assert (verdict.state, verdict.sentence) == (
         "insufficient",
-        "there is too little of the object phase to align, and nothing else to judge by.",
+        "there is too little of the object phase to align: it cannot be said whether the run has converged.",
     )
 
 

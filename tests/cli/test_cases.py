@@ -35,7 +35,8 @@ CASES = {
     "phaser_state_01": Case(3, "drifting", "objp", None),
     "pt_int32": Case(3, "drifting", "objp", None, "objp_bg is 0 throughout"),
     "filter_blosc": Case(3, "converging", "objp", None),
-    "one_scan_position": Case(0, "converged", "probe", 10, "obja, objp, probe_pos_shifts: too few to align"),
+    "resumed_and_converged": Case(0, "converged", "obja", 10),
+    "one_scan_position": Case(4, "insufficient", "objp", None, "obja, objp, probe_pos_shifts: too few to align"),
 }
 OF_TENSORS = {
     "frozen_tail": dict.fromkeys(cases.TENSORS, ("not optimised", 84)),

@@ -160,3 +160,15 @@ def one_scan_position(folder: Path) -> None:
         for name in ("model_attributes/crop_pos", OF + "probe_pos_shifts"):
             put(file, name, file[name][:1])
         del file["convergence_iters"]
+
+
+def resumed_and_converged(folder: Path) -> None:
+    """The run starts where it ends, and moves by a little noise."""
+    copied(runs.SAMPLE, folder)
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "model_iter0120.hdf5") as file:
+        last = {name: file[OF + name][()] for name in TENSORS}
+    for _, file in each(folder):
+        for name, values in last.items():
+            file[OF + name][...] = values * (1 + 1e-4 * rng.normal(size=values.shape))
+        del file["convergence_iters"]
