@@ -62,14 +62,21 @@ def _on_remarks(used: Sequence[Header]) -> list[str]:
     ]
 
 
+EMPTY = (
+    "A mask is empty where many voxels share one value: a constraint clips the object (obja_thresh, objp_postiv), or "
+    "the object is constant. Such a 0 says nothing about convergence; try other --percentiles."
+)
+
+
 def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[float, float]) -> list[str]:
     """Say where a mask was empty, or the intervals differ."""
-    found = []
+    empty = []
     for series in SERIES:
         at = points.get(series.key, [])
-        empty = [point for point in at if point.voxels == 0]
-        if empty:
-            found.append(f"{series.key} is 0 {_where(empty, at)} {_why_empty(series, percentile_range)}")
+        of_series = [point for point in at if point.voxels == 0]
+        if of_series:
+            empty.append(f"{series.key} is 0 {_where(of_series, at)} {_why_empty(series, percentile_range)}.")
+    found = [" ".join([*empty, *([EMPTY] if any("its mask" in text for text in empty) else [])])] if empty else []
     intervals = {point.interval for at in points.values() for point in at if point.interval is not None}
     if len(intervals) > 1:
         found.append(
@@ -186,11 +193,9 @@ def _why_empty(series: Series, percentile_range: tuple[float, float]) -> str:
     below = series.mask == "background"
     percentile = percentile_range[0] if below else percentile_range[1]
     if percentile == (0 if below else 100):
-        return f"because no voxel can lie {'below' if below else 'above'} percentile {percentile:g}."
+        return f"because no voxel can lie {'below' if below else 'above'} percentile {percentile:g}"
     return (
-        f"because its mask is empty: no voxel lies strictly {'below' if below else 'above'} percentile {percentile:g}. "
-        "That happens where many voxels share one value: a constraint clips the object (obja_thresh, objp_postiv), or "
-        "the object is constant. This 0 says nothing about convergence; try other --percentiles."
+        f"because its mask is empty: no voxel lies strictly {'below' if below else 'above'} percentile {percentile:g}"
     )
 
 

@@ -25,8 +25,8 @@ def test_an_empty_mask_is_explained():
 def test_percentiles_0_and_100_leave_nothing_beyond_them():
     warnings = analyze_run(runs.SAMPLE, device="cpu", tensors=["objp"], percentile_range=(0, 100)).warnings
     assert warnings == [
-        "objp_bg is 0 throughout because no voxel can lie below percentile 0.",
-        "objp_fg is 0 throughout because no voxel can lie above percentile 100.",
+        "objp_bg is 0 throughout because no voxel can lie below percentile 0. "
+        "objp_fg is 0 throughout because no voxel can lie above percentile 100."
     ]
 
 

@@ -27,7 +27,7 @@ CASES = {
     ),
     "positions_infinite": Case(3, "broken", "probe_pos_shifts", 90, "probe_pos_shifts holds NaN or infinity"),
     "tilt_and_thickness_drift": Case(3, "drifting", "tilt", None),
-    "phase_only_unrecorded": Case(0, "converged", "probe", 12, "obja_bg is 0 throughout because its mask is empty"),
+    "phase_only_unrecorded": Case(0, "converged", "probe", 12, "A mask is empty where many voxels share one value"),
     "probe_zero": Case(3, "broken", "probe", 70, "The probe has vanished: it holds no intensity from iteration 70 on"),
     "phaser_named_by_user": Case(3, "drifting", "objp", None),
     "named_without_order": Case(1, "", "", None, "say how they are named, with a star for the iteration: --names"),
