@@ -1,4 +1,4 @@
-"""Follows a running job: analyzes again with every new checkpoint, until there is a reason to end. See docs/live.md."""
+"""Follows a running job: analyzes again with every new checkpoint, until there is a reason to end. See docs/runs.md."""
 
 import time
 from collections.abc import Callable, Collection

@@ -1,4 +1,4 @@
-"""Polls the folder of a running job and tells which checkpoints are complete. See docs/live.md."""
+"""Polls the folder of a running job and tells which checkpoints are complete. See docs/runs.md."""
 
 from collections.abc import Iterable
 from contextlib import suppress

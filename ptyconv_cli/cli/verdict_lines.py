@@ -1,10 +1,9 @@
 """The verdict for a terminal of 80 columns: a sentence, the table of changes per doubling, and what to do."""
 
-import re
-import textwrap
 from collections.abc import Sequence
 
 from ptyconv_cli.results.doublings import QUANTITIES, TOO_FEW, Doubling, Doublings, Forecast
+from ptyconv_cli.results.text import wrapped
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.segments import NEAR
 from ptyconv_cli.verdict.sentences import rounded
@@ -21,17 +20,11 @@ Line = tuple[str, str]
 
 def verdict_lines(verdict: RunVerdict) -> list[Line]:
     """Return the verdict line by line; the last one says what to do."""
-    lines = [(line, verdict.state) for line in _wrapped(verdict_line(verdict))]
+    lines = [(line, verdict.state) for line in wrapped(verdict_line(verdict), WIDTH)]
     table = doublings_table(verdict)
     lines += [("", ""), *table] if table else []
-    lines += [("", ""), *((line, "") for line in _wrapped(verdict.remark))] if verdict.remark else []
-    return [*lines, ("", ""), *((line, verdict.state) for line in _wrapped(verdict.advice))]
-
-
-def _wrapped(text: str) -> list[str]:
-    """Return text in lines, none of which begins with the unit of the number before."""
-    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times)\b|%)", "\N{NO-BREAK SPACE}", text)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, WIDTH)]
+    lines += [("", ""), *((line, "") for line in wrapped(verdict.remark, WIDTH))] if verdict.remark else []
+    return [*lines, ("", ""), *((line, verdict.state) for line in wrapped(verdict.advice, WIDTH))]
 
 
 def verdict_line(verdict: RunVerdict) -> str:

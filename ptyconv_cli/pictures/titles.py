@@ -1,12 +1,11 @@
 """What is written above the panels of a picture."""
 
-import textwrap
 from collections.abc import Sequence
 
 from ptyconv_cli.pictures.mpl import Figure
 from ptyconv_cli.pictures.words import that_fit
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.text import shortened
+from ptyconv_cli.results.text import shortened, wrapped
 
 SHORTEST_NAME = 12
 """Characters of a run's name that are shown at least."""
@@ -46,7 +45,7 @@ def _broken(width: float, lines: Sequence[str], scale: float) -> list[tuple[str,
     return [
         (piece, size)
         for line, size in zip(lines, sizes, strict=False)
-        for piece in textwrap.wrap(line, that_fit(width - BESIDE, size))
+        for piece in wrapped(line, that_fit(width - BESIDE, size))
     ]
 
 

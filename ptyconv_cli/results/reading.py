@@ -52,13 +52,15 @@ def _from_report(content: dict[str, Any]) -> Results:
         aligned_points=_points(aligned["series"]),
         shares={
             tensor: _curve([[found["niter"], found["share"]] for found in removed])
-            for tensor, removed in aligned["taken_out"].items()
+            for tensor, removed in aligned["removed"].items()
         },
         verdict=_verdict(content),
         shapes=_shapes(content["checkpoints"]),
         dx=_number(content["dx_angstrom"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
-        boundaries=[RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["seams"]],
+        boundaries=[
+            RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["boundaries"]
+        ],
         engine=EngineHistories(
             loss=_curve(histories["loss"]),
             learning_rates={name: _curve(pairs) for name, pairs in histories["learning_rates"].items()},

@@ -39,13 +39,13 @@ def report_json(analysis: RunAnalysis) -> bytes:
             "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
             "dx_angstrom": analysis.dx,
             "checkpoints": [_checkpoint(found) for found in analysis.checkpoints],
-            "seams": [vars(boundary) for boundary in analysis.boundaries],
+            "boundaries": [vars(boundary) for boundary in analysis.boundaries],
             "left_out": [vars(file) for file in analysis.left_out],
             "not_finite": analysis.not_finite,
             "series": _all_series(analysis.points),
             "aligned": {
                 "series": _all_series(analysis.aligned_points),
-                "taken_out": {
+                "removed": {
                     tensor: [{"niter": niter, **_removed(what)} for niter, what in curve]
                     for tensor, curve in analysis.removed.items()
                 },

@@ -1,6 +1,8 @@
 """Small pieces of text: names from files made safe and short enough to print, and numbers for people."""
 
 import math
+import re
+import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -55,6 +57,12 @@ def few(names: Iterable[str]) -> str:
     shown = list(names)
     more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
     return ", ".join(shown[:MOST_NAMES]) + more
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return text in lines that are at most so wide, none of which begins with the unit of the number before."""
+    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times)\b|%)", "\N{NO-BREAK SPACE}", text)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, columns)]
 
 
 def percent(share: float) -> str:

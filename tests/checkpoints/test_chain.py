@@ -255,7 +255,7 @@ def test_the_command_line_marks_boundaries(ptyconv, tmp_path):
     assert "resumed: 9 checkpoints, iterations 2 to 18\n" in result.stdout
     assert "run boundary after 10: run resumed continues first (not compared across)\n" in result.stdout
     report = json.loads((tmp_path / "convergence_report.json").read_text())
-    assert report["seams"] == [
+    assert report["boundaries"] == [
         {
             "niter": 10,
             "what": "run resumed continues first",

@@ -23,7 +23,7 @@ def test_only_what_ptyrad_records(ptyconv, tmp_path):
     assert "removed" not in result.output
     assert "doubling" not in result.output
     report = strict_json(tmp_path / "convergence_report.json")
-    assert report["aligned"] == {"series": {}, "taken_out": {}}
+    assert report["aligned"] == {"series": {}, "removed": {}}
     assert (report["trajectories"], report["doublings"], report["verdict"]) == ({}, {}, None)
     with_it = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "with", "--no-plot", "-v").output
     assert result.output.split("\nwrote")[0] in with_it, "without a verdict, the changes are all there is to show"

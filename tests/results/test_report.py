@@ -70,12 +70,12 @@ def test_the_report_has_the_aligned_changes_and_what_they_are_without(ptyconv, t
         "probe": ["niter", "share", "shift_angstrom", "scale", "total_scale"],
         "probe_pos_shifts": ["niter", "share", "shift_angstrom"],
     }.items():
-        assert [list(found) for found in aligned["taken_out"][tensor]] == [kinds] * 11
-    last = aligned["taken_out"]["objp"][-1]
+        assert [list(found) for found in aligned["removed"][tensor]] == [kinds] * 11
+    last = aligned["removed"]["objp"][-1]
     assert last["niter"] == 120
     assert last["share"] == pytest.approx(0.96, abs=0.005)
     assert last["total_offset_rad"] == [pytest.approx(sum(last["offset_rad"][0]))]
-    scaled = aligned["taken_out"]["obja"][-1]
+    scaled = aligned["removed"]["obja"][-1]
     assert scaled["total_scale"] == [pytest.approx(sum(scaled["scale"][0]))]
 
 
