@@ -204,10 +204,8 @@ def _analyze_study(
         say(f"\n{aside}\n" if found.collated else "")
         resumed = sum(row.resumed for row in rows)
         if resumed:
-            which = "1 of these runs was" if resumed == 1 else f"{resumed} of these runs were"
-            say(
-                f"{which} resumed from a run beside {'it' if resumed == 1 else 'them'}.\nTo put such runs on one axis: --chain auto\n"
-            )
+            which, beside = ("1 of these runs was", "it") if resumed == 1 else (f"{resumed} of these runs were", "them")
+            say(f"{which} resumed from a run beside {beside}.\nTo put such runs on one axis: --chain auto\n")
         say(f"wrote {place}\n      and each run's results into {'a folder of its own' if output else 'its folder'}")
     _complain(found.problems, rows)
     if not quiet and not all(row.problem for row in rows):
