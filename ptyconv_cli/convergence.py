@@ -11,10 +11,10 @@ from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.region import scanned_region
+from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.live import LiveEvidence
-from ptyconv_cli.verdict.run import OBJECT
 
 
 class LiveModel(Model, Protocol):
@@ -104,7 +104,7 @@ class ConvergenceMonitor:
     @torch.no_grad()
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
-        others = tuple(name for name in OBJECT if name not in self.settings.tensors)
+        others = tuple(name for name in OF_OBJECT if name not in self.settings.tensors)
         return take_snapshot(model, others, self.region, self._device) if len(others) == 1 else None
 
     def _take(self, model: Model) -> Snapshot:

@@ -71,8 +71,7 @@ class Comparer:
         self._memory[place] = sketch.values
         soon = {*shown_before(place + 1), *range(place + 1 - LAG, place + 1)}
         self._memory = {one: values for one, values in self._memory.items() if one in soon}
-        size = float(np.sqrt(np.square(sketch.values, dtype=np.float64).mean()))
-        return Compared(at, found.raw, found.aligned, size, sketch.total)
+        return Compared(at, found.raw, found.aligned, sketch.rms, sketch.total)
 
     def _values(self, place: int) -> np.ndarray:
         if place not in self._memory:

@@ -25,7 +25,7 @@ from ptyconv_cli.verdict.evidence import (
 )
 from ptyconv_cli.verdict.histories import ENGINE_NAMES, motions_of_histories
 from ptyconv_cli.verdict.run import conclude, stopped_late
-from ptyconv_cli.verdict.segments import half_of, stopped_since
+from ptyconv_cli.verdict.segments import doublings_between, stopped_since
 
 
 def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) -> dict[str, Trajectory]:
@@ -125,11 +125,6 @@ def _motion(
     niters = [step.header.niter for step in steps]
     compared = [step.compared[name] for step in steps]
     last = len(steps) - 1
-    doubled = []
-    for place in range(1, len(steps)):
-        half = half_of(niters, begins, place)
-        if half is not None:
-            doubled.append((niters[place], niters[half], compared[place].to(half)))
     moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
     lag = lag_of(len(steps))
     broken = [step.not_finite.get(name, False) for step in steps]
@@ -139,7 +134,7 @@ def _motion(
     return Motion(
         niter=niters[last],
         contrast=(steps[last].contrasts or {}).get(name, steps[last].header.dx),
-        doubled=doubled,
+        doubled=doublings_between(niters, begins, lambda place, half: compared[place].to(half)),
         to_last=[(niters[place], distance) for place, distance in zip(*compared[last][0:3:2], strict=True)],
         drift_ratio=_ratio_at(steps, last, name, lag) if lag > 1 else math.nan,
         lag=lag,

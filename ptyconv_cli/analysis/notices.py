@@ -16,7 +16,7 @@ from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
 from ptyconv_cli.results.series import SERIES, Series
-from ptyconv_cli.results.text import few
+from ptyconv_cli.results.text import few, listed
 from ptyconv_cli.verdict.evidence import vanished
 
 
@@ -143,10 +143,10 @@ def notices_on_not_finite(not_finite: dict[str, list[int]], niters: list[int]) -
         if bad:
             alike.setdefault(_at(bad, niters), []).append(tensor)
     for where, tensors in alike.items():
-        which = f"{tensors[0]} holds" if len(tensors) == 1 else f"{', '.join(tensors[:-1])} and {tensors[-1]} hold"
+        holds, its = ("holds", "its") if len(tensors) == 1 else ("hold", "their")
         found.append(
-            f"{which} NaN or infinity in the scanned region {where}: {'its' if len(tensors) == 1 else 'their'} changes "
-            "there are not known (null in the JSON)."
+            f"{listed(tensors)} {holds} NaN or infinity in the scanned region {where}: {its} changes there are not "
+            "known (null in the JSON)."
         )
     return found
 

@@ -138,7 +138,7 @@ def walk(
                 for name, comparer in comparers.items()
             }
             following = next(checkpoints, None)
-            steps.append(_step(previous, current, changing, comparing))
+            steps.append(_step(steps[-1], current, changing, comparing))
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(memory_to_read_into(previous.memory, device))
             previous, current = current, following
@@ -155,7 +155,7 @@ def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
 
 
 def _step(
-    previous: _Ready,
+    previous: Step,
     current: _Ready,
     changing: dict[str, Future[dict[str, Change]]],
     comparing: dict[str, Future[Compared]],
@@ -172,7 +172,7 @@ def _step(
         if not all(map(math.isfinite, values)):
             suspicious[name] = tensor
     intensity = _intensity(current)
-    if intensity == 0 or _intensity(previous) == 0:
+    if intensity == 0 or previous.intensity == 0:
         suspicious.pop("probe", None)  # it is finite: there is none, and 0 / 0 is no number
     not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}

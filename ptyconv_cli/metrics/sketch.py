@@ -22,6 +22,11 @@ class Sketch(NamedTuple):
     gradients: np.ndarray
     total: float
 
+    @property
+    def rms(self) -> float:
+        """The RMS of the values."""
+        return float(np.sqrt(np.square(self.values, dtype=np.float64).mean()))
+
 
 class Places:
     """The voxels (or positions) at which tensors of one shape are sketched: `at`, their flat indices in order."""

@@ -18,7 +18,7 @@ from ptyconv_cli.pictures.mpl import (
     to_hex,
 )
 from ptyconv_cli.pictures.panels import LOSS, Line, Panel
-from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks
+from ptyconv_cli.pictures.ticks import set_scales
 from ptyconv_cli.pictures.titles import titles_height, write_titles
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.text import shortened
@@ -119,16 +119,7 @@ def _draw_panel(
         if panel.logarithmic:
             niters, values = columns(line.curve)
             mark_zeros(axes, axis.places(niters, runs[line.label]), values, styles[line.label][0])
-    if panel.logarithmic:
-        set_logarithmic(axes)
-    else:
-        set_linear(axes)
-    if panel.log_x:
-        axes.set_xscale("log")
-        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
-    else:
-        axes.xaxis.set_major_locator(iteration_ticks(whole=axis.divisor is None))
-    axes.grid(alpha=0.25)
+    set_scales(axes, logarithmic=panel.logarithmic, log_x=panel.log_x, whole=axis.divisor is None)
 
 
 def _draw_line(

@@ -22,7 +22,7 @@ from ptyconv_cli.pictures.drawing import (
 )
 from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, notes, panels
-from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks, short_number
+from ptyconv_cli.pictures.ticks import set_scales, short_number
 from ptyconv_cli.pictures.titles import title_of, titles_height, write_titles
 from ptyconv_cli.pictures.words import verdict_words
 from ptyconv_cli.results.run_analysis import Results
@@ -153,16 +153,7 @@ def _draw_panel(axes: Axes, panel: Panel, results: Results, axis: Across, layout
     for line, (colour, dashes), marker in zip(panel.lines, cycle(STYLES), cycle(MARKERS), strict=False):
         style = {"color": colour, "linestyle": dashes if panel.dashed else "-", "marker": marker}
         _draw_line(axes, line, style, panel.logarithmic, results, axis, scale)
-    if panel.logarithmic:
-        set_logarithmic(axes)
-    else:
-        set_linear(axes)
-    if panel.log_x:
-        axes.set_xscale("log")
-        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
-    else:
-        axes.xaxis.set_major_locator(iteration_ticks(whole=axis.divisor is None))
-    axes.grid(alpha=0.25)
+    set_scales(axes, logarithmic=panel.logarithmic, log_x=panel.log_x, whole=axis.divisor is None)
     _draw_legend(axes, panel, layout)
 
 

@@ -81,3 +81,17 @@ def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
 def iteration_ticks(whole: bool = True) -> MaxNLocator:
     """Return what places the ticks of an axis of iterations, or, if they need not be `whole` numbers, of time."""
     return MaxNLocator(7, integer=whole, steps=[1, 2, 5, 10])
+
+
+def set_scales(axes: Axes, *, logarithmic: bool, log_x: bool, whole: bool) -> None:
+    """Set the scales, ticks and grid of axes with curves over iterations, or, if not `whole`, over time."""
+    if logarithmic:
+        set_logarithmic(axes)
+    else:
+        set_linear(axes)
+    if log_x:
+        axes.set_xscale("log")
+        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
+    else:
+        axes.xaxis.set_major_locator(iteration_ticks(whole))
+    axes.grid(alpha=0.25)

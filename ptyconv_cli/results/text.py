@@ -59,6 +59,11 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(shown[:MOST_NAMES]) + more
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Return parts, at least one, as in a sentence: "a, b and c"."""
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+
+
 def wrapped(text: str, columns: int) -> list[str]:
     """Return text in lines that are at most so wide, none of which begins with the unit of the number before."""
     kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times)\b|%)", "\N{NO-BREAK SPACE}", text)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.verdict.evidence import Motion, since_when, still_since
-from ptyconv_cli.verdict.segments import half_of
+from ptyconv_cli.verdict.segments import doublings_between
 
 HISTORIES = ("tilt", "thickness")
 """What is judged by its history: the keys of `results.doublings.QUANTITIES`."""
@@ -40,17 +40,12 @@ def _motion(curves: Sequence[Curve], niters: Sequence[int], begins: Sequence[int
     if len(known) < 2:
         return None
     values = [[curve[niter] for curve in by_niter] for niter in known]
-    doubled = []
-    for place in range(1, len(known)):
-        half = half_of(known, begins, place)
-        if half is not None:
-            doubled.append((known[place], known[half], math.dist(values[place], values[half])))
     moves = [math.dist(*pair) for pair in zip(values[1:], values, strict=False)]
     size = max(math.hypot(*one) for one in values)
     return Motion(
         niter=known[-1],
         contrast=contrast,
-        doubled=doubled,
+        doubled=doublings_between(known, begins, lambda place, half: math.dist(values[place], values[half])),
         to_last=[(niter, math.dist(one, values[-1])) for niter, one in zip(known[:-1], values, strict=False)],
         begins=begins,
         broken_since=since_when(known, [not all(map(math.isfinite, one)) for one in values]),

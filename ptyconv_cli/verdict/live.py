@@ -15,9 +15,18 @@ from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings, Quant
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.trajectory import LAG, lag_of
 from ptyconv_cli.results.verdict import RunVerdict
-from ptyconv_cli.verdict.evidence import VANISHED, VANISHES, Motion, doublings_of, size_of, still_since
+from ptyconv_cli.verdict.evidence import (
+    NOT_FINITE,
+    VANISHED,
+    Motion,
+    doublings_of,
+    since_when,
+    size_of,
+    still_since,
+    vanished,
+)
 from ptyconv_cli.verdict.run import conclude, stopped_late
-from ptyconv_cli.verdict.segments import begin_of, half_of, segment_begins, stopped_since
+from ptyconv_cli.verdict.segments import begin_of, doublings_between, half_of, segment_begins, stopped_since
 
 PER_OCTAVE, OCTAVES = 16, 3
 """Sketches kept from an iteration to twice that, and how far back: a verdict looks back to a quarter."""
@@ -79,8 +88,8 @@ class _Tensor:
         self._niters: list[int] = []
         self._moves: list[float] = []
         self._doubled: list[tuple[int, int, float]] = []
-        self._broken_since: int | None = None
-        self._largest = 0.0
+        self._finite: list[bool] = []
+        self._totals: list[float] = []
 
     def note(self, sketch: Sketch, niter: int, dx: float) -> None:
         """Remember a snapshot, and how far it is from the one before and the one at half."""
@@ -94,9 +103,9 @@ class _Tensor:
         self._moves += found.raw[:1]
         if half is not None:
             self._doubled.append((niter, known[half], found.aligned[-1]))
-        whole = np.isfinite(sketch.values).all() and not self._vanished(sketch)
-        self._broken_since = None if whole else niter if self._broken_since is None else self._broken_since
         self._niters.append(niter)
+        self._finite.append(bool(np.isfinite(sketch.values).all()))
+        self._totals.append(sketch.total)
         self._sketches[niter] = sketch
         self._thin(niter)
 
@@ -106,8 +115,7 @@ class _Tensor:
         self._niters, self._moves = self._niters[:count], self._moves[: max(count - 1, 0)]
         self._sketches = {one: sketch for one, sketch in self._sketches.items() if one < niter}
         self._doubled = [doubled for doubled in self._doubled if doubled[0] < niter]
-        if self._broken_since is not None and self._broken_since >= niter:
-            self._broken_since = None
+        self._finite, self._totals = self._finite[:count], self._totals[:count]
 
     def motion(self, engine: EngineHistories, contrast: float, dx: float, until: int | None = None) -> Motion:
         """Return how the tensor moved up to the snapshot of iteration `until`, since when it stands still, or the last.
@@ -122,11 +130,12 @@ class _Tensor:
         found = self._distances(last, at, dx)
         to_last = list(zip(at, found.aligned, strict=True))
         lag = lag_of(len(niters) - 1)  # without the baseline, which no checkpoint is
-        broken = niter if math.isnan(contrast) else None
+        gone = vanished(self._totals) if self.places.name == "probe" else [False] * len(self._totals)
+        broken = [not finite or none for finite, none in zip(self._finite, gone, strict=True)][: len(niters)]
+        broken_since = since_when(niters, broken)
         moves = self._moves[: len(niters) - 1]
-        still = still_since(niters, moves, size_of(self.places.name, _rms(last.values), dx))
+        still = still_since(niters, moves, size_of(self.places.name, last.rms, dx))
         stopped = stopped_since(self.places.name, engine, niters[-2] if len(niters) > 1 else 0, niter)
-        reasons = {"reason": VANISHED} if self._vanished(last) else {}
         return Motion(
             niter=niter,
             contrast=contrast,
@@ -135,30 +144,22 @@ class _Tensor:
             drift_ratio=self._drift_ratio(dict(to_last), niters, lag),
             lag=lag,
             begins=begins,
-            broken_since=self._broken_since if self._broken_since is not None else broken,
+            broken_since=niter if broken_since is None and math.isnan(contrast) else broken_since,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
             too_few=too_few_to_align(self.places.name, self.places.shape),
-            **reasons,
+            reason=VANISHED if gone[-1] else NOT_FINITE,
         )
-
-    def _vanished(self, sketch: Sketch) -> bool:
-        """Say whether a probe has no intensity left."""
-        if self.places.name != "probe":
-            return False
-        self._largest = max(self._largest, sketch.total) if math.isfinite(sketch.total) else self._largest
-        return sketch.total <= VANISHES * self._largest
 
     def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
         """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""
         if begin == 0:
             return self._doubled
-        inside, doubled = [niter for niter in self._sketches if niter > begin], []
-        for place in range(1, len(inside)):
-            half = half_of(inside[: place + 1], (begin,))
-            if half is not None:
-                found = self._distances(self._sketches[inside[place]], [inside[half]], dx)
-                doubled.append((inside[place], inside[half], found.aligned[0]))
-        return doubled
+        inside = [niter for niter in self._sketches if niter > begin]
+
+        def distance(place: int, half: int) -> float:
+            return self._distances(self._sketches[inside[place]], [inside[half]], dx).aligned[0]
+
+        return doublings_between(inside, (begin,), distance)
 
     def _drift_ratio(self, to_last: Mapping[int, float], niters: Sequence[int], lag: int) -> float:
         if lag < 2:
@@ -181,7 +182,3 @@ class _Tensor:
                 kept[one] = sketch
                 places_taken.add(place)
         self._sketches = dict(reversed(kept.items()))
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))

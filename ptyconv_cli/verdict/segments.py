@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from ptyconv_cli.results.history import Curve, EngineHistories
@@ -49,6 +49,17 @@ def half_of(niters: Sequence[int], begins: Sequence[int], last: int | None = Non
     if nearest is None or not half / NEAR <= niters[nearest] - begin <= half * NEAR:
         return None
     return nearest
+
+
+def doublings_between(
+    niters: Sequence[int], begins: Sequence[int], distance: Callable[[int, int], float]
+) -> list[tuple[int, int, float]]:
+    """Return (niter, since, distance) of each checkpoint that has one at half of its iterations, in order.
+
+    `distance`: of the checkpoints at two places, the later one first.
+    """
+    halves = [(place, half_of(niters, begins, place)) for place in range(1, len(niters))]
+    return [(niters[place], niters[half], distance(place, half)) for place, half in halves if half is not None]
 
 
 def stopped_since(tensor: str, engine: EngineHistories, before: int, last: int) -> int | None:

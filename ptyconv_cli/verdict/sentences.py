@@ -1,9 +1,10 @@
 """The verdict in words: one sentence a quantity, and what to do."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ptyconv_cli.results.doublings import CONTRAST, QUANTITY, Doubling, Doublings
+from ptyconv_cli.results.text import listed
 
 MORE, MUCH_MORE = 1.25, 1.75
 """Times the change of the doubling before from which on the words say so."""
@@ -125,7 +126,7 @@ def of_driver(key: str, found: Doublings) -> str:
 
 def of_step_limited(keys: list[str]) -> str:
     """Say which quantities change less only because their learning rates fell."""
-    labels = _listed([QUANTITY[key].label for key in keys])
+    labels = listed([QUANTITY[key].label for key in keys])
     return f"The {labels} only followed the learning rate, which fell."
 
 
@@ -142,17 +143,13 @@ def of_converged(quantities: dict[str, Doublings]) -> str:
     calm = {key: found for key, found in quantities.items() if found.points and found.state != "jittering"}
     jitters = [_jitters(key, found, short_amount) for key, found in quantities.items() if found.state == "jittering"]
     if not calm:
-        return f"no more than tolerated {_listed(jitters)}."
+        return f"no more than tolerated {listed(jitters)}."
     intervals = {interval(found.points[-1]) for found in calm.values()}
     when = intervals.pop() if len(intervals) == 1 else "over the last doubling"
     by = {key: short_amount(key, found.points[-1].relative) for key, found in calm.items()}
     changes = [f"{QUANTITY[key].label} by {change}" for key, change in by.items()]
-    also = f" And {_listed(jitters)}." if jitters else ""
-    return f"{when} it changed no more than tolerated: {_listed(changes)}.{also}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+    also = f" And {listed(jitters)}." if jitters else ""
+    return f"{when} it changed no more than tolerated: {listed(changes)}.{also}"
 
 
 def of_stop(key: str | None, niter: int) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import runs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -36,19 +35,6 @@ def analyzed(tmp_path_factory) -> Path:
         write_numbers(analyze_run(runs.ALL[name], device="cpu"), folder / name)
     write_numbers(analyze_run(runs.SAMPLE, device="cpu", aligned=False), folder / "raw")
     return folder
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that are drawn."""
-    found, save = [], Figure.savefig
-
-    def saving(figure, *arguments, **settings):
-        found.append(figure)
-        return save(figure, *arguments, **settings)
-
-    monkeypatch.setattr(Figure, "savefig", saving)
-    return found
 
 
 def panels_of(figure) -> dict:
