@@ -17,7 +17,7 @@ import numpy as np
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.cli.outputs import write_outputs
+from ptyconv_cli.cli.outputs import write_numbers
 
 FEW, MANY = 200, 800
 SHAPE, PROBE = (1, 2, 150, 150), 32
@@ -66,7 +66,7 @@ def one_more(run_dir: Path, out: Path) -> tuple[float, float]:
     start = time.perf_counter()
     analysis = analyze_run(run_dir, files=files, cache=cache, device="cpu")
     analyzed = time.perf_counter()
-    write_outputs(analysis, out, pictures=False)
+    write_numbers(analysis, out)
     cache.keep()
     return analyzed - start, time.perf_counter() - analyzed
 
