@@ -108,7 +108,7 @@ def walk_parts(
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
     on, found, comparers = likely_device(device), [], []
-    by = [__version__, *arithmetic_of(on), settings.tensors, settings.percentile_range, settings.aligned]
+    by = depends_on(settings, on)
     total = sum(map(len, parts))
     for number, (part, region) in enumerate(zip(parts, regions, strict=True)):
 
@@ -125,6 +125,11 @@ def walk_parts(
         found.append(of_part)
         comparers.append(of_tensors)
     return Walked(found, regions, comparers, begins, on, cache, by)
+
+
+def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
+    """Return what the numbers depend on besides the checkpoints: versions, the device, settings."""
+    return [__version__, *arithmetic_of(device), settings.tensors, settings.percentile_range, settings.aligned]
 
 
 class _OtherDevice(Exception):

@@ -47,7 +47,8 @@ class Planes(NamedTuple):
 
         In the order of `OWN` to `RAMP_Y`; 0 for ramps where a plane has none.
         """
-        return _way(self.current).products(self)
+        found: NDArray[np.float64] = _way(self.current).products(self)
+        return found
 
 
 class Residual(NamedTuple):
@@ -77,4 +78,4 @@ def _way(array: Array) -> Any:
 
 def coordinates(size: int) -> NDArray[np.float64]:
     """Return the coordinates of voxels along an axis in px, from its middle, so that their mean is 0."""
-    return np.arange(size) - (size - 1) / 2
+    return np.arange(size, dtype=np.float64) - (size - 1) / 2

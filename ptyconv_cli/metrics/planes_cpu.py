@@ -82,7 +82,8 @@ def _by_row(field: Voxels, other: Voxels) -> NDArray[np.float64]:
 
     As many small products of matrices, each of which is a dot product in one thread: no memory, and no waiting.
     """
-    return np.matmul(field[..., None, :], other[..., :, None])[..., 0, 0].astype(np.float64)
+    found: NDArray[np.float64] = np.matmul(field[..., None, :], other[..., :, None])[..., 0, 0].astype(np.float64)
+    return found
 
 
 def pieces(residual: Residual, voxels: int) -> Iterator[Voxels]:
@@ -101,7 +102,7 @@ def pieces(residual: Residual, voxels: int) -> Iterator[Voxels]:
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def whole(residual: Residual) -> Voxels:
     """As `planes.Residual.whole`."""
-    left = np.empty_like(residual.planes.current)
+    left: Voxels = np.empty_like(residual.planes.current)
     memory = _Memory(left.dtype, 2)
     for block in residual.planes.blocks(BLOCK):
         change, scratch = memory.like(left[block])
