@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
-CHUNK = 1 << 17
+CHUNK = 1 << 18
 """Voxels worked on at a time: few enough for the cache, enough that calling numpy costs little."""
 
 ROW = 1 << 10

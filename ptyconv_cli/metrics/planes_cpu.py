@@ -19,7 +19,7 @@ from ptyconv_cli.metrics.planes import (
     coordinates,
 )
 
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Voxels worked on at a time: few enough for the cache, enough that calling numpy costs little."""
 
 SMALL = 1 << 20
