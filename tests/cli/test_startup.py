@@ -34,8 +34,8 @@ def test_plot_loads_no_torch_and_no_h5py(analyzed, tmp_path):
 
 
 def test_analyze_loads_matplotlib_only_to_draw(tmp_path):
-    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot") == {"torch", "h5py"}
-    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path) == {"torch", "h5py", "matplotlib"}
+    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot") == {"h5py"}
+    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path) == {"h5py", "matplotlib"}
 
 
 def test_the_live_class_needs_no_command_line():
