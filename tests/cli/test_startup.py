@@ -6,6 +6,8 @@ import sys
 import pytest
 import runs
 
+COMMANDS = {"analyze", "check", "listing", "pictures"}
+
 REPORT_LOADED = """
 import sys
 from ptyconv_cli.cli.main import main
@@ -13,11 +15,19 @@ try:
     main({arguments!r})
 except SystemExit as end:
     assert not end.code, end.code
-print("loaded:", *sorted({{"torch", "h5py", "matplotlib", "matplotlib.pyplot"}} & set(sys.modules)))
+print("loaded:", *sys.modules)
 """
 
 
+HEAVY = {"torch", "h5py", "matplotlib", "matplotlib.pyplot"}
+
+
 def loaded_by(*arguments) -> set[str]:
+    """The heavy packages that a command loads."""
+    return HEAVY & modules_of(*arguments)
+
+
+def modules_of(*arguments) -> set[str]:
     code = REPORT_LOADED.format(arguments=[str(argument) for argument in arguments])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -27,6 +37,31 @@ def loaded_by(*arguments) -> set[str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["plot", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["--version"], None),
+        (["ls", runs.SAMPLE], "listing"),
+        (["maps", "--help"], "pictures"),
+        (["check", "--help"], "check"),
+        (["analyze", "--help"], "analyze"),
+    ],
+)
+def test_only_the_command_that_is_asked_for_is_loaded(arguments, command):
+    loaded = modules_of(*arguments)
+    assert {name for name in COMMANDS if f"ptyconv_cli.cli.{name}" in loaded} == {command} - {None}
+
+
+def test_analyze_of_one_run_loads_nothing_for_others(tmp_path):
+    loaded = modules_of("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    of_others = {
+        *("ptyconv_cli.cli.study", "ptyconv_cli.analysis.study", "ptyconv_cli.cli.live_table"),
+        *("ptyconv_cli.analysis.follow", "ptyconv_cli.checkpoints.trials", "click._termui_impl"),
+    }
+    assert not of_others & loaded
+    assert not {name for name in loaded if name.startswith("ptyconv_cli.pictures.")}
 
 
 def test_plot_loads_no_torch_and_no_h5py(analyzed, tmp_path):
