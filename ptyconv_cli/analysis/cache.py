@@ -24,6 +24,7 @@ from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.files import write_whole
+from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 CACHE_NAME = ".ptyconv"
@@ -53,7 +54,7 @@ class Cache:
     """The steps kept beside the results in a folder; if `fresh`, those that are there already are not used.
 
     One object can serve one analysis after the other of a run that grows: what it has read it does not read again, nor
-    the `headers` of checkpoints.
+    the `headers` of checkpoints, and `pieces` of the results are not put into text again.
     """
 
     def __init__(self, results: Path, fresh: bool = False) -> None:
@@ -61,6 +62,7 @@ class Cache:
         self._lines: dict[int, list[_Line]] = {}
         self._whole: dict[int, bool] = {}
         self._parts = 0
+        self.pieces = Pieces()
         self.headers: dict[Path, Header] = {}
         self.pending: Callable[[], None] = lambda: None
 
@@ -96,8 +98,7 @@ class Cache:
 
     def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], rows: dict[str, Rows]) -> None:
         """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written."""
-        if self._folder.is_symlink():
-            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
+        self._check_folder()
         self._parts = max(self._parts, part + 1)
         lines = self._lines.get(part, [])
         if known == len(steps) == len(lines) and self._whole.get(part):
@@ -145,6 +146,23 @@ class Cache:
             if part is None or int(part[1]) >= self._parts:
                 path.unlink(missing_ok=True)
 
+    def note(self, name: str) -> Any:
+        """Return what `keep_note` kept under a name, None where there is nothing, or it is damaged."""
+        path = self._folder / name
+        if self._fresh or self._folder.is_symlink() or path.is_symlink():
+            return None
+        with suppress(OSError, ValueError):
+            checksum, _, text = path.read_bytes().partition(b" ")
+            return json.loads(text) if int(checksum, 16) == zlib.crc32(text) else None
+        return None
+
+    def keep_note(self, name: str, note: Any) -> None:
+        """Keep what JSON can hold in a file of its own; raise PtyconvError where it cannot be written."""
+        self._check_folder()
+        self._check_own([self._folder / name])
+        text = json.dumps(note).encode()
+        write_whole({self._folder / name: b"%08x %s" % (zlib.crc32(text), text)})
+
     def _read(self, part: int) -> list[_Line]:
         if part not in self._lines:
             path = self._path(part, "steps.jsonl")
@@ -154,6 +172,10 @@ class Cache:
 
     def _path(self, part: int, name: str) -> Path:
         return self._folder / f"part{part}-{name}"
+
+    def _check_folder(self) -> None:
+        if self._folder.is_symlink():
+            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
 
     def _check_own(self, paths: Sequence[Path]) -> None:
         """Raise PtyconvError where something else has the name of a file that is to be written."""

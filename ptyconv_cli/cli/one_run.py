@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ptyconv_cli.cli.console import progress_bar, say, say_verdict
-from ptyconv_cli.cli.outputs import analyze_into
+from ptyconv_cli.cli.outputs import Outputs, analyze_into
 from ptyconv_cli.cli.summary import resumed_text, summary, tables, warnings_text, wrote_text
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -25,7 +25,7 @@ def analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], detail: De
     say_all(analysis, run_dir, outputs, detail)
 
 
-def say_all(analysis: RunAnalysis, run_dir: Path, outputs: list[Path], detail: Detail) -> None:
+def say_all(analysis: RunAnalysis, run_dir: Path, outputs: Outputs, detail: Detail) -> None:
     """Print what was found; the verdict comes last, for it is the answer."""
     if not detail.quiet:
         say(summary(analysis))
@@ -33,7 +33,7 @@ def say_all(analysis: RunAnalysis, run_dir: Path, outputs: list[Path], detail: D
             say("\n" + tables(analysis))
         if analysis.parent_name:
             say("\n" + resumed_text(analysis, run_dir))
-        say(wrote_text(outputs))
+        say(wrote_text(*outputs))
     if analysis.warnings:
         say(("" if detail.quiet else "\n") + warnings_text(analysis.warnings), err=True)
     if not detail.quiet and analysis.verdict:

@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.live_table import LiveTable
 from ptyconv_cli.cli.one_run import Detail, say_all
-from ptyconv_cli.cli.outputs import analyze_into
+from ptyconv_cli.cli.outputs import Outputs, analyze_into
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -38,11 +38,13 @@ def follow_job(
     if run_dir.exists() and not holds_checkpoints(run_dir, names) and (found := find_runs(run_dir, names)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)
-    outputs: list[Path] = []
+    written, up_to_date = dict[Path, None](), list[Path]()
     cache = Cache(folder, options.pop("fresh"))  # one for all, so that what it knows is read once
 
     def analyze_files(files: Collection[Path] | None) -> RunAnalysis:
-        analysis, outputs[:] = analyze_into(folder, run_dir, files=files, cache=cache, **options)
+        analysis, (new, same) = analyze_into(folder, run_dir, files=files, cache=cache, **options)
+        written.update(dict.fromkeys(new))  # also what a later analysis finds as it is to be
+        up_to_date[:] = [path for path in same if path not in written]
         return analysis
 
     ends = Ends(converged=until_converged, idle=None if idle is None else 60 * idle)
@@ -51,6 +53,7 @@ def follow_job(
     show.end()
     if not detail.quiet:
         say(f"ended: {why}\n")
+    outputs = Outputs(list(written), up_to_date)
     say_all(replace(analysis, known=0), run_dir, outputs, detail)  # that the cache was used is of no interest here
     if analysis.verdict and (ends.converged or analysis.verdict.state == "broken"):
         sys.exit(exit_code(analysis.verdict))

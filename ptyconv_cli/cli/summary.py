@@ -47,10 +47,15 @@ def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
     return f"{said}\nTo see both runs on one axis:\n  ptyconv analyze --chain {chain} {folder}"
 
 
-def wrote_text(outputs: Sequence[Path]) -> str:
-    """Return which files were written, all of them into one folder."""
-    names = ", ".join(path.name for path in outputs[1:])
-    return textwrap.fill(f"wrote {outputs[0]}, {names}", WIDTH, subsequent_indent="      ", break_long_words=False)
+def wrote_text(written: Sequence[Path], up_to_date: Sequence[Path] = ()) -> str:
+    """Return which files were written, and which were there already as they would be, all of them in one folder."""
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
+    found = [("wrote", written), ("up to date:", up_to_date)]
+    return "\n".join(wrap.fill(f"{what} {_in_one_folder(paths)}") for what, paths in found if paths)
+
+
+def _in_one_folder(paths: Sequence[Path]) -> str:
+    return ", ".join([str(paths[0]), *(path.name for path in paths[1:])])
 
 
 def warnings_text(warnings: list[str]) -> str:
