@@ -3,7 +3,7 @@
 A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
 and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
 settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
-changed, no line from there on is used.
+changed, no line from there on is used. Beside them the headers of the checkpoints, and what pictures were drawn from.
 """
 
 import json
@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.analysis.kept_headers import packed, unpacked
 from ptyconv_cli.analysis.rows import CachedRows, Rows
 from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.change import Change
@@ -29,6 +32,12 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 CACHE_NAME = ".ptyconv"
 """The folder, beside the results."""
+
+HEADERS = "headers"
+"""The file with the headers of checkpoints."""
+
+FEW = 64
+"""Among so many known headers one that is new is not worth writing all again."""
 
 OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
 """No other file in the folder is touched."""
@@ -63,12 +72,13 @@ class Cache:
         self._whole: dict[int, bool] = {}
         self._parts = 0
         self.pieces = Pieces()
-        self.headers: dict[Path, Header] = {}
+        self._kept_headers: dict[Path, Fingerprint] = {}
         self.pending: Callable[[], None] = lambda: None
 
     def keep(self) -> None:
         """Write what the last analysis found, after its results; raise PtyconvError where that fails."""
         self.pending()
+        self._keep_headers()
         self._fresh = False  # what is here now was computed in this process
 
     def exists(self) -> bool:
@@ -146,22 +156,39 @@ class Cache:
             if part is None or int(part[1]) >= self._parts:
                 path.unlink(missing_ok=True)
 
-    def note(self, name: str) -> Any:
+    def note(self, name: str) -> bytes | None:
         """Return what `keep_note` kept under a name, None where there is nothing, or it is damaged."""
         path = self._folder / name
         if self._fresh or self._folder.is_symlink() or path.is_symlink():
             return None
         with suppress(OSError, ValueError):
-            checksum, _, text = path.read_bytes().partition(b" ")
-            return json.loads(text) if int(checksum, 16) == zlib.crc32(text) else None
+            checksum, _, content = path.read_bytes().partition(b" ")
+            return content if int(checksum, 16) == zlib.crc32(content) else None
         return None
 
-    def keep_note(self, name: str, note: Any) -> None:
-        """Keep what JSON can hold in a file of its own; raise PtyconvError where it cannot be written."""
+    def keep_note(self, name: str, content: bytes) -> None:
+        """Keep something in a file of its own; raise PtyconvError where it cannot be written."""
         self._check_folder()
         self._check_own([self._folder / name])
-        text = json.dumps(note).encode()
-        write_whole({self._folder / name: b"%08x %s" % (zlib.crc32(text), text)})
+        write_whole({self._folder / name: b"%08x %s" % (zlib.crc32(content), content)})
+
+    @cached_property
+    def headers(self) -> dict[Path, Header]:
+        """The headers of checkpoints that are known, to which what is read is added."""
+        content, found = self.note(HEADERS), dict[Path, Header]()
+        with suppress(Exception):  # it is whole, but may be of a version that has the same number
+            found = unpacked(content) if content else {}
+        self._kept_headers = {path: header.fingerprint for path, header in found.items()}
+        return found
+
+    def _keep_headers(self) -> None:
+        """Write the headers that are known, unless there are only few new ones among many."""
+        known = {path: header.fingerprint for path, header in self.headers.items()}
+        new = [path for path, fingerprint in known.items() if self._kept_headers.get(path) != fingerprint]
+        if new and len(new) * FEW >= len(known):
+            with suppress(PtyconvError):  # then they are read again
+                self.keep_note(HEADERS, packed(self.headers.values()))
+                self._kept_headers = known
 
     def _read(self, part: int) -> list[_Line]:
         if part not in self._lines:

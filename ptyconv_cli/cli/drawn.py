@@ -1,5 +1,6 @@
 """Which pictures are already there as they would be drawn, so that they need not be drawn again."""
 
+import json
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.util import find_spec
@@ -19,19 +20,18 @@ class Drawn:
     def __init__(self, folder: Path, report: bytes, cache: Cache) -> None:
         self._folder, self._cache = folder, cache
         self._source = sha256(b"".join([*_drawn_by(), report])).hexdigest()
-        noted = cache.note(NOTE)
-        self._noted = noted if isinstance(noted, dict) else {}
+        self._noted: dict[str, list[str]] = json.loads(cache.note(NOTE) or b"{}")
 
     def is_there(self, name: str) -> bool:
         """Say whether the picture is there, untouched, as this analysis and these versions would draw it."""
         digest = _digest(self._folder / name)
-        return digest is not None and bool(self._noted.get(name) == [self._source, digest])
+        return digest is not None and self._noted.get(name) == [self._source, digest]
 
     def keep(self, names: Sequence[str]) -> None:
         """Note that these pictures were drawn from the report; raise PtyconvError where that cannot be written."""
         found = {name: [self._source, _digest(self._folder / name)] for name in names}
         if found != self._noted:
-            self._cache.keep_note(NOTE, found)
+            self._cache.keep_note(NOTE, json.dumps(found).encode())
 
 
 def _digest(path: Path) -> str | None:

@@ -232,7 +232,7 @@ def test_what_was_kept_is_damaged(grown, damage, name):
     assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
 
 
-FILES = {"part0-steps.jsonl", *(f"part0-{name}.f32" for name in TENSORS)}
+FILES = {"headers", "part0-steps.jsonl", *(f"part0-{name}.f32" for name in TENSORS)}
 
 
 def test_only_new_steps_are_written_and_stale_ones_go(grown):
