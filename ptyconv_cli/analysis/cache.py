@@ -21,7 +21,7 @@ import numpy as np
 
 from ptyconv_cli.analysis.kept_headers import packed, unpacked
 from ptyconv_cli.analysis.rows import CachedRows, Rows
-from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
+from ptyconv_cli.analysis.steps import CachedSteps, Compared, Curves, Step
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
@@ -63,7 +63,7 @@ class Cache:
     """The steps kept beside the results in a folder; if `fresh`, those that are there already are not used.
 
     One object can serve one analysis after the other of a run that grows: what it has read it does not read again, nor
-    the `headers` of checkpoints, and `pieces` of the results are not put into text again.
+    the `headers` of checkpoints; `curves` are not gathered, nor `pieces` of the results put into text, again.
     """
 
     def __init__(self, results: Path, fresh: bool = False) -> None:
@@ -71,7 +71,7 @@ class Cache:
         self._lines: dict[int, list[_Line]] = {}
         self._whole: dict[int, bool] = {}
         self._parts = 0
-        self.pieces = Pieces()
+        self.pieces, self.curves = Pieces(), Curves()
         self._kept_headers: dict[Path, Fingerprint] = {}
         self.pending: Callable[[], None] = lambda: None
 
