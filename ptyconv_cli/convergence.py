@@ -50,8 +50,6 @@ class ConvergenceMonitor:
     @torch.no_grad()
     def __init__(self, params: Mapping[str, Any], model: Model) -> None:
         self.settings = MonitorSettings.from_params(params)
-        device = self.settings.snapshot_device
-        self._device = None if device is None else torch.device(device)
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
         self.last = self._take(model)
@@ -105,10 +103,10 @@ class ConvergenceMonitor:
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
         others = tuple(name for name in OF_OBJECT if name not in self.settings.tensors)
-        return take_snapshot(model, others, self.region, self._device) if len(others) == 1 else None
+        return take_snapshot(model, others, self.region, self.settings.snapshot_device) if len(others) == 1 else None
 
     def _take(self, model: Model) -> Snapshot:
-        return take_snapshot(model, self.settings.tensors, self.region, self._device)
+        return take_snapshot(model, self.settings.tensors, self.region, self.settings.snapshot_device)
 
 
 def create_convergence_monitor(params: Mapping[str, Any] | None, model: Model) -> ConvergenceMonitor | None:

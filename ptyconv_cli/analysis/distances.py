@@ -7,10 +7,10 @@ doubling), and up to `MOST - 1` spread evenly over the run (for the distance mat
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from ptyconv_cli.analysis.rows import CachedRows, Rows
 from ptyconv_cli.analysis.steps import Compared
+from ptyconv_cli.metrics.arrays import Array
 from ptyconv_cli.metrics.distances import Values, distances
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.trajectory import LAG, MOST
@@ -53,11 +53,11 @@ class Comparer:
     ) -> None:
         self.places, self._dx, self._begins = places, dx, begins
         self._totals = [one.total for one in known]
-        shape = (len(places.at), 2) if places.name == "probe_pos_shifts" else (len(places.at),)
+        shape = (places.kept, 2) if places.name == "probe_pos_shifts" else (places.kept,)
         self.rows = Rows(shape, rows)
         self._memory: dict[int, np.ndarray] = {}
 
-    def compare(self, tensor: Tensor, niters: Sequence[int]) -> Compared:
+    def compare(self, tensor: Array, niters: Sequence[int]) -> Compared:
         """Compare the checkpoint at the last of the iterations `niters`, of all checkpoints up to it.
 
         `tensor`: its values, as in `metrics.snapshot.Snapshot`.

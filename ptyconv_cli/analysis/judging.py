@@ -51,7 +51,7 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
         found[name] = Trajectory(
             niters=[steps[k].header.niter for k in shown],
             unit="mean intensities" if name == "probe" else unit,
-            kept=len(places.at),
+            kept=places.kept,
             all_voxels=places.all_voxels,
             lag=lag_of(len(steps)),
             raw=raw,

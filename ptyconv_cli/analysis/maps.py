@@ -7,8 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ptyconv_cli.analysis.parts import check_memory, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain
@@ -16,7 +14,8 @@ from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, 
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.metrics.device import choose_device, one_thread_an_operation, to_device, too_much_for
+from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
+from ptyconv_cli.metrics.device import choose_device, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.region import Region
@@ -114,7 +113,7 @@ def maps_of_run(
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
     parts, _ = comparable_parts(headers, asked.tensors)
     reading = _Reading(choose_device(device), asked.strict, left_out)
-    with one_thread_an_operation(), too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
+    with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:
             part, since, niter = _interval(run_dir, parts, at, begin)
             pair = [header for header in part if header.niter in (since, niter)]
@@ -154,7 +153,7 @@ def maps_of_run(
 class _Reading:
     """Reads pairs of snapshots; unreadable files go to `left_out`, or, if `strict`, raise CheckpointError."""
 
-    def __init__(self, device: torch.device, strict: bool, left_out: list[LeftOut]) -> None:
+    def __init__(self, device: str, strict: bool, left_out: list[LeftOut]) -> None:
         self.device, self._strict, self._left_out = device, strict, left_out
 
     def pair(
@@ -183,7 +182,7 @@ def _not_finite(now: Snapshot, before: Snapshot) -> list[str]:
     return [
         f"{name} holds NaN or infinity in the scanned region: where it changed is not known."
         for name in now.values
-        if not all(snapshot.values[name].isfinite().all() for snapshot in (now, before))
+        if not all(all_finite(snapshot.values[name]) for snapshot in (now, before))
     ]
 
 
@@ -214,20 +213,20 @@ def _interval(
     raise PtyconvError(f"{run_dir}: {between} there is a run boundary, across which nothing can be compared")
 
 
-def _left(name: str, now: Snapshot, before: Snapshot) -> Tensor:
+def _left(name: str, now: Snapshot, before: Snapshot) -> Array:
     """Return the aligned |change| of an object tensor (omode, slice, y, x)."""
     current = now.values[name]
     residual, _ = align_object(name, current, before.values[name], now.dx)
-    return residual.whole().abs_().reshape(current.shape)
+    return abs(residual.whole()).reshape(current.shape)
 
 
 def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tuple[float, float]) -> ObjectMap:
-    left, values = _left(name, now, before), now.values[name].cpu().numpy()
+    left, values = _left(name, now, before), on_host(now.values[name])
     low, high = np.percentile(values, percentile_range)
     return ObjectMap(
         image=_flattened(values.sum(1, dtype=float).mean(0)),
         change=_summed(left),
-        by_slice=left.mean((0, 2, 3)).cpu().double().numpy(),
+        by_slice=on_host(namespace(left).mean(left, axis=(0, 2, 3))).astype(float),
         foreground=(values > high).mean((0, 1)),
         background=(values < low).mean((0, 1)),
     )
@@ -245,9 +244,9 @@ def _flattened(image: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _summed(left: Tensor) -> np.ndarray:
-    found: np.ndarray = left.sum(1).mean(0).cpu().double().numpy()
-    return found
+def _summed(left: Array) -> np.ndarray:
+    xp = namespace(left)
+    return on_host(xp.mean(xp.sum(left, axis=1), axis=0)).astype(float)
 
 
 def _probe_maps(now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray]:
@@ -255,13 +254,13 @@ def _probe_maps(now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray
     current = now.values["probe"]
     left, _ = align_probe(current, before.values["probe"], now.dx)
     peak = float(current.max() / current.sum()) or 1.0  # of intensities whose total is 1, as the change is of
-    intensity = current.cpu().double().numpy() / (float(current.max()) or 1.0)
-    return left.cpu().double().numpy() / peak, intensity
+    intensity = on_host(current).astype(float) / (float(current.max()) or 1.0)
+    return on_host(left).astype(float) / peak, intensity
 
 
 def _displacements(now: Snapshot, before: Snapshot) -> np.ndarray:
     left, _ = align_positions(now.values["probe_pos_shifts"], before.values["probe_pos_shifts"], now.dx)
-    found: np.ndarray = now.dx * left.cpu().double().numpy()
+    found: np.ndarray = now.dx * on_host(left).astype(float)
     return found
 
 

@@ -4,24 +4,23 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ptyconv_cli.analysis.cache import Cache, keys_of
+from ptyconv_cli.analysis.distances import Comparer
+from ptyconv_cli.analysis.rows import StaleRow
+from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Found, Step
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.metrics.arrays import on_host
+from ptyconv_cli.metrics.device import arithmetic_of, choose_device, likely_device
+from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.version import __version__
-
-if TYPE_CHECKING:  # they load torch
-    import torch
-
-    from ptyconv_cli.analysis.cache import Cache
-    from ptyconv_cli.analysis.distances import Comparer
-    from ptyconv_cli.analysis.steps import CachedSteps, Step
-    from ptyconv_cli.analysis.walk import Found
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class Walked:
     can be kept in, None where it is not to be.
     """
 
-    found: "list[Found]"
+    found: list[Found]
     regions: Sequence[Region]
-    comparers: "list[dict[str, Comparer]]"
+    comparers: list[dict[str, Comparer]]
     begins: Mapping[str, list[int]]
-    device: "torch.device"
-    cache: "Cache | None"
+    device: str
+    cache: Cache | None
     depends_on: list[Any]
 
     @property
-    def steps(self) -> "list[Step]":
+    def steps(self) -> list[Step]:
         """The steps of all parts."""
         return [step for found in self.found for step in found.steps]
 
@@ -57,8 +56,6 @@ class Walked:
 
     def keep(self) -> None:
         """Write what the next analysis can go on from into the cache; raise PtyconvError where that fails."""
-        from ptyconv_cli.analysis.cache import keys_of
-
         if self.cache is None:
             return
         for part, (found, comparers) in enumerate(zip(self.found, self.comparers, strict=True)):
@@ -67,7 +64,7 @@ class Walked:
             rows = {name: comparer.rows for name, comparer in comparers.items()}
             self.cache.write(part, found.known, keys, found.steps, rows)
             if found.phase is not None:
-                self.cache.keep_phase(part, keys[-1], found.phase.cpu().numpy())
+                self.cache.keep_phase(part, keys[-1], on_host(found.phase))
         self.cache.forget_the_rest()
 
 
@@ -100,7 +97,7 @@ def walk_parts(
     device: str,
     strict: bool,
     progress: Callable[[int, int], None],
-    cache: "Cache | None",
+    cache: Cache | None,
 ) -> Walked:
     """Walk over the parts of a run one after the other; what the cache knows from an earlier analysis is not done
     again.
@@ -110,7 +107,9 @@ def walk_parts(
     """
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
-    total, found, comparers, depends_on = sum(map(len, parts)), [], [], list[Any]()
+    on, found, comparers = likely_device(device), [], []
+    by = depends_on(settings, on)
+    total = sum(map(len, parts))
     for number, (part, region) in enumerate(zip(parts, regions, strict=True)):
 
         def undone(count: int, up_to_here: int = sum(map(len, parts[: number + 1]))) -> None:
@@ -118,26 +117,26 @@ def walk_parts(
 
         known = None
         if cache and cache.exists():
-            depends_on = _depends_on(settings, device)
-            known = _known(cache, number, part, [*depends_on, tuple(region)], begins, settings)
-        of_part, of_tensors = _walk_part(part, region, known, settings, begins, device, strict, undone)
+            known = _known(cache, number, part, [*by, tuple(region)], begins, settings)
+        try:
+            of_part, of_tensors = _walk_part(part, region, known, settings, begins, device, strict, undone)
+        except _OtherDevice as error:
+            return walk_parts(parts, regions, settings, begins, error.device, strict, progress, cache)
         found.append(of_part)
         comparers.append(of_tensors)
-    from ptyconv_cli.metrics.device import choose_device
-
-    depends_on = _depends_on(settings, device)
-    return Walked(found, regions, comparers, begins, choose_device(device), cache, depends_on)
+    return Walked(found, regions, comparers, begins, on, cache, by)
 
 
-def _depends_on(settings: MonitorSettings, device: str) -> list[Any]:
-    """Return what the numbers depend on besides the checkpoints: versions, the kind of device, settings."""
-    import numpy
-    import torch
+def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
+    """Return what the numbers depend on besides the checkpoints: versions, the device, settings."""
+    return [__version__, *arithmetic_of(device), settings.tensors, settings.percentile_range, settings.aligned]
 
-    from ptyconv_cli.metrics.device import choose_device
 
-    versions = [__version__, torch.__version__, numpy.__version__]
-    return [*versions, str(choose_device(device)), settings.tensors, settings.percentile_range, settings.aligned]
+class _OtherDevice(Exception):
+    """PyTorch cannot use the device that the driver has."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
 
 
 def _known(
@@ -147,11 +146,8 @@ def _known(
     by: Sequence[Any],
     begins: Mapping[str, list[int]],
     settings: MonitorSettings,
-) -> "CachedSteps":
+) -> CachedSteps:
     """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
-    from ptyconv_cli.analysis.cache import keys_of
-    from ptyconv_cli.analysis.steps import CachedSteps
-
     known = cache.known(number, keys_of(part, by, dict(begins)), part, settings.aligned)
     wraps = part[0].phase_wraps and "objp" in settings.tensors and len(known.steps) < len(part)
     return CachedSteps() if wraps and known.phase is None else known
@@ -160,28 +156,26 @@ def _known(
 def _walk_part(
     part: list[Header],
     region: Region,
-    known: "CachedSteps | None",
+    known: CachedSteps | None,
     settings: MonitorSettings,
     begins: Mapping[str, list[int]],
     device: str,
     strict: bool,
     undone: Callable[[int], None],
-) -> "tuple[Found, dict[str, Comparer]]":
+) -> tuple[Found, dict[str, Comparer]]:
     """Walk over a part from the last checkpoint on that is known; say how many are `undone`."""
-    done = len(known.steps) if known else 0
-    rest = [] if done == len(part) else part[max(done - 1, 0) :]
+    known = known or CachedSteps()
+    comparers = _comparers(part[0], region, settings, begins, known)
+    if len(known.steps) == len(part):
+        return Found(known.steps, [], None, len(part)), comparers
+    rest = part[max(len(known.steps) - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
-        # Loading torch takes as long as reading a few checkpoints, so it is done meanwhile.
-        from ptyconv_cli.analysis.rows import StaleRow
-        from ptyconv_cli.analysis.steps import CachedSteps
-        from ptyconv_cli.analysis.walk import CacheIsStale, Found, walk
-        from ptyconv_cli.metrics.device import choose_device
+        # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
+        from ptyconv_cli.analysis.walk import walk
 
-        known = known or CachedSteps()
         on = choose_device(device)
-        comparers = _comparers(part[0], region, settings, begins, known, on)
-        if not rest:
-            return Found(known.steps, [], None, len(known.steps)), comparers
+        if on != likely_device(device):
+            raise _OtherDevice(on)
 
         def progress(done: int, total: int) -> None:
             undone(total - done)
@@ -198,17 +192,13 @@ def _comparers(
     region: Region,
     settings: MonitorSettings,
     begins: Mapping[str, list[int]],
-    known: "CachedSteps",
-    device: "torch.device",
-) -> "dict[str, Comparer]":
+    known: CachedSteps,
+) -> dict[str, Comparer]:
     """Return what compares each tensor with earlier checkpoints, none where the aligned change was not asked for."""
-    from ptyconv_cli.analysis.distances import Comparer
-    from ptyconv_cli.metrics.sketch import Places
-
     found = {}
     for name in settings.tensors if settings.aligned else ():
         shape = first.probe_shape if name == "probe" else first.shapes[name]
-        places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape, device)
+        places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape)
         compared = [step.compared[name] for step in known.steps]
         found[name] = Comparer(places, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import compare_with_live
 from ptyconv_cli.analysis.cache import Cache
+from ptyconv_cli.analysis.judging import trajectories_of, verdict_of
 from ptyconv_cli.analysis.notices import (
     notices_on_boundaries,
     notices_on_files,
@@ -100,9 +101,6 @@ def analyze_run(
     judged = (*settings.tensors, *HISTORIES)
     begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in judged}
     walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
-    # This loads torch, which takes a while; it was loaded beside reading.
-    from ptyconv_cli.analysis.judging import trajectories_of, verdict_of
-
     left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
     used = [step.header for step in walked.steps]
     curves = (cache.curves if cache else Curves()).of(walked.steps)

@@ -9,9 +9,10 @@ import numpy as np
 
 from ptyconv_cli.analysis.rows import CachedRows
 from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.metrics.arrays import Array
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.run_analysis import RemovedAmbiguities
+from ptyconv_cli.results.run_analysis import LeftOut, RemovedAmbiguities
 from ptyconv_cli.results.series import SERIES
 
 
@@ -70,6 +71,23 @@ class CachedSteps:
     steps: list[Step] = field(default_factory=list)
     phase: np.ndarray | None = None
     rows: dict[str, CachedRows] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results of a walk: the steps in order, how many of them were `known`, and checkpoints that were unreadable.
+
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
+    """
+
+    steps: list[Step]
+    left_out: list[LeftOut]
+    phase: Array | None
+    known: int
+
+
+class CacheIsStale(Exception):
+    """The last cached checkpoint cannot be read any more, so that the walk cannot continue from it."""
 
 
 class Curves:

@@ -4,21 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from ptyconv_cli.analysis.distances import Comparer
-from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
+from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, precise
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
-from ptyconv_cli.metrics.device import memory_to_read_into, one_thread_an_operation, precise, to_device, too_much_for
+from ptyconv_cli.metrics.device import memory_to_read_into, to_device, too_much_for
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
@@ -30,23 +28,6 @@ from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.workers import Workers, result_of
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Found:
-    """The results of a walk: the steps in order, how many of them were `known`, and checkpoints that were unreadable.
-
-    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
-    """
-
-    steps: list[Step]
-    left_out: list[LeftOut]
-    phase: Tensor | None
-    known: int
-
-
-class CacheIsStale(Exception):
-    """The last cached checkpoint cannot be read any more, so that the walk cannot continue from it."""
 
 
 class _Ready(NamedTuple):
@@ -64,11 +45,11 @@ class _GettingReady:
     """
 
     def __init__(
-        self, headers: Sequence[Header], reading: Prefetch, device: torch.device, strict: bool, known: CachedSteps
+        self, headers: Sequence[Header], reading: Prefetch, device: str, strict: bool, known: CachedSteps
     ) -> None:
         self._headers, self._reading, self._device, self._strict = headers, reading, device, strict
         self._goes_on = bool(known.steps)
-        self.phase = None if known.phase is None else torch.from_numpy(known.phase).to(device)
+        self.phase = None if known.phase is None else to_device({"objp": known.phase}, device)["objp"]
         self.left_out: list[LeftOut] = []
 
     def __iter__(self) -> Iterator[_Ready]:
@@ -90,10 +71,11 @@ class _GettingReady:
                 self._continue_phase(snapshot.values["objp"], begins)
             yield _Ready(header, snapshot, memory)
 
-    def _continue_phase(self, phase: Tensor, begins: bool) -> None:
+    def _continue_phase(self, phase: Array, begins: bool) -> None:
         """Unwrap a snapshot's phase, in place; for the snapshot that the walk continues from, use the cached phase."""
         if begins and self.phase is not None:
-            phase.copy_(self.phase.where(~phase.isnan(), phase))
+            xp = namespace(phase)
+            phase[...] = xp.where(xp.isnan(phase), phase, self.phase)
         else:
             self.phase = unwrap(phase, self.phase)
 
@@ -102,7 +84,7 @@ def walk(
     headers: Sequence[Header],
     reading: Prefetch,
     settings: MonitorSettings,
-    device: torch.device,
+    device: str,
     strict: bool,
     progress: Progress,
     known: CachedSteps,
@@ -119,8 +101,8 @@ def walk(
     """
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
-    workers = Workers(2 if device.type == "cpu" else 1)  # one tensor keeps a GPU busy
-    with one_thread_an_operation(), workers, too_much_for(device):
+    workers = Workers(2 if device == "cpu" else 1)  # one tensor keeps a GPU busy
+    with workers, too_much_for(device):
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
         if previous and not steps:
@@ -150,7 +132,7 @@ def walk(
 def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
     values = first.snapshot.values
     compared = {name: comparer.compare(values[name], [first.header.niter]) for name, comparer in comparers.items()}
-    not_finite = {name: True for name, tensor in values.items() if not tensor.isfinite().all()}
+    not_finite = {name: True for name, tensor in values.items() if not all_finite(tensor)}
     return Step(first.header, None, {}, compared, not_finite, intensity=_intensity(first))
 
 
@@ -161,7 +143,7 @@ def _step(
     comparing: dict[str, Future[Compared]],
 ) -> Step:
     """Gather the results at a checkpoint; where a tensor's changes are not finite, check the tensor itself."""
-    changes, suspicious = dict[str, Change](), dict[str, Tensor]()
+    changes, suspicious = dict[str, Change](), dict[str, Array]()
     for name, changed in changing.items():
         of_tensor = result_of(changed)
         changes |= of_tensor
@@ -174,14 +156,14 @@ def _step(
     intensity = _intensity(current)
     if intensity == 0 or previous.intensity == 0:
         suspicious.pop("probe", None)  # it is finite: there is none, and 0 / 0 is no number
-    not_finite = {name: not tensor.isfinite().all() for name, tensor in suspicious.items()}
+    not_finite = {name: not all_finite(tensor) for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
     return Step(current.header, previous.header.niter, changes, compared, not_finite, intensity=intensity)
 
 
 def _intensity(one: _Ready) -> float:
     probe = one.snapshot.values.get("probe")
-    return math.nan if probe is None else float(probe.sum(dtype=precise(probe.device)))
+    return math.nan if probe is None else float(namespace(probe).sum(probe, dtype=precise(probe)))
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:

@@ -8,16 +8,15 @@ Formulas: docs/metrics.md.
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ptyconv_cli.metrics.device import precise
-from ptyconv_cli.metrics.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, Residual, products
-from ptyconv_cli.metrics.projection import Array, equal_sums, fit, fit_planes
+from ptyconv_cli.metrics.arrays import Array, in_single, namespace, numbers, precise
+from ptyconv_cli.metrics.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, Residual
+from ptyconv_cli.metrics.projection import equal_sums, fit, fit_planes
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 
-def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tuple[Residual, RemovedAmbiguities]:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def align_object(name: str, current: Array, previous: Array, dx: float) -> tuple[Residual, RemovedAmbiguities]:
     """Align the change of `obja`, as 1 - amplitude, or of `objp` in rad, both (omode, slice, y, x); `dx` in Å per px.
 
     Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
@@ -25,11 +24,10 @@ def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tup
     mode.
     """
     omodes, slices, *place = current.shape
-    if current.dtype.itemsize < 4:
-        current, previous = current.float(), previous.float()
-    planes = Planes(name, current.reshape(-1, *place), previous.reshape(-1, *place), slices)
+    now, before = (in_single(array).reshape(-1, *place) for array in (current, previous))
+    planes = Planes(name, now, before, slices)
     common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if name == "objp" else [])]
-    sums = products(planes)
+    sums = planes.products()
     of_fields = sums[:, [OWN, *common]]
     ties = equal_sums(omodes, slices) if name == "obja" else None
     own, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
@@ -44,37 +42,45 @@ def align_object(name: str, current: Tensor, previous: Tensor, dx: float) -> tup
     return left, RemovedAmbiguities(share, shift, offset=per_slice.tolist(), ramp=ramp)
 
 
-def align_probe(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, RemovedAmbiguities]:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def align_probe(current: Array, previous: Array, dx: float) -> tuple[Array, RemovedAmbiguities]:
     """Align the change of the probe intensity (y, x): normalize both intensities, and remove a lateral shift.
 
     The residual is that of intensities whose total is 1; NaN where one has no intensity. `dx`: pixel size in Å.
     """
-    dtype = precise(current.device)
-    current, previous = current.to(dtype), previous.to(dtype)
-    totals = torch.stack([current.sum(), previous.sum()])
-    total, total_before = totals
+    xp = namespace(current)
+    current, previous = (xp.astype(array, precise(array)) for array in (current, previous))
+    total, total_before = xp.sum(current), xp.sum(previous)
     now = current / total
     change, whole = now - previous / total_before, (current - previous) / total_before
-    gradients = [
-        torch.gradient(now, dim=axis)[0] if size > 1 else torch.zeros_like(now) for axis, size in enumerate(now.shape)
-    ]
-    rows = torch.stack([*gradients, change, whole]).flatten(1)
-    numbers = torch.cat([(rows @ rows.T).flatten(), totals]).tolist()  # together: a GPU is waited for once
-    sums = np.reshape(numbers[:16], (4, 4))
+    gradients = _gradient_y(now), _gradient_y(now.T).T
+    rows = xp.stack([xp.reshape(array, (-1,)) for array in (*gradients, change, whole)])
+    *products, sum_now, sum_before = numbers([*xp.reshape(rows @ rows.T, (-1,)), total, total_before])
+    sums = np.reshape(products, (4, 4))
     factors = fit(sums[:2, :2], sums[:2, 2:3])[:, 0]
     left = change - float(factors[0]) * gradients[0] - float(factors[1]) * gradients[1]
     share = _share(sums[2, 2] - factors @ sums[:2, 2], sums[3, 3])
-    scale = numbers[16] / numbers[17] - 1 if numbers[17] else math.nan
+    scale = sum_now / sum_before - 1 if sum_before else math.nan
     return left, RemovedAmbiguities(share, _shift(factors, dx), scale=[[scale]])
 
 
-def align_positions(current: Tensor, previous: Tensor, dx: float) -> tuple[Tensor, RemovedAmbiguities]:
+def _gradient_y(values: Array) -> Array:
+    """Return the gradient along y of values (y, x), per px, as numpy.gradient has it; 0 of a single row."""
+    if values.shape[0] == 1:
+        return namespace(values).zeros_like(values)
+    inside = (values[2:, :] - values[:-2, :]) / 2
+    return namespace(values).concat([values[1:2, :] - values[:1, :], inside, values[-1:, :] - values[-2:-1, :]])
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def align_positions(current: Array, previous: Array, dx: float) -> tuple[Array, RemovedAmbiguities]:
     """Align the change of positions (N, 2) in px, y first: remove the mean displacement; `dx` in Å per px."""
-    change = (current - previous).to(precise(current.device))
-    mean = change.mean(0)
+    xp = namespace(current)
+    change = xp.astype(current - previous, precise(current))
+    mean = xp.mean(change, axis=0)
     left = change - mean
-    numbers = torch.cat([mean, left.square().sum()[None], change.square().sum()[None]]).tolist()
-    return left, RemovedAmbiguities(_share(*numbers[2:]), (dx * numbers[0], dx * numbers[1]))
+    y, x, *squares = numbers([mean[0], mean[1], xp.sum(left * left), xp.sum(change * change)])
+    return left, RemovedAmbiguities(_share(*squares), (dx * y, dx * x))
 
 
 def _shift(of_gradients: Array, dx: float) -> tuple[float, float]:

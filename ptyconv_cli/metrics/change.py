@@ -5,11 +5,10 @@ The only code that compares two snapshots, for checkpoints and a live model alik
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.metrics.device import precise
+from ptyconv_cli.metrics.arrays import Array, namespace, numbers, precise
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.snapshot import Snapshot
@@ -28,6 +27,7 @@ def changes(
     return found
 
 
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def tensor_changes(
     name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
@@ -48,15 +48,16 @@ def tensor_changes(
     return {f"{name}_bg": Change(*background, removed), f"{name}_fg": Change(*foreground, removed)}
 
 
-def _change_of_probe(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+def _change_of_probe(now: Array, before: Array, dx: float, aligned: bool) -> Change:
     change = Change(probe_change(now, before))
     if not aligned:
         return change
     left, removed = align_probe(now, before, dx)
-    return change._replace(aligned=float(left.abs().sum()), removed=removed)
+    xp = namespace(left)
+    return change._replace(aligned=float(xp.sum(xp.abs(left))), removed=removed)
 
 
-def _change_of_positions(now: Tensor, before: Tensor, dx: float, aligned: bool) -> Change:
+def _change_of_positions(now: Array, before: Array, dx: float, aligned: bool) -> Change:
     change = Change(rms_displacement(now - before, dx))
     if not aligned:
         return change
@@ -64,18 +65,20 @@ def _change_of_positions(now: Tensor, before: Tensor, dx: float, aligned: bool) 
     return change._replace(aligned=rms_displacement(left, dx), removed=removed)
 
 
-def probe_change(current: Tensor, previous: Tensor) -> float:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def probe_change(current: Array, previous: Array) -> float:
     """Return sum |I_k - I_(k-1)| / (sum I_(k-1) + 1e-8) of two probe intensities (y, x); dimensionless.
 
     NaN, for 0 / 0, where neither has any intensity: 0 would look like a probe that has converged.
     """
-    dtype = precise(current.device)
-    sums = torch.stack([(current - previous).abs().sum(dtype=dtype), previous.sum(dtype=dtype)])
-    change, before = map(float, sums.tolist())  # together: a GPU is waited for once
+    xp, dtype = namespace(current), precise(current)
+    change, before = numbers([xp.sum(xp.abs(current - previous), dtype=dtype), xp.sum(previous, dtype=dtype)])
     return change / (before + 1e-8) if change or before else math.nan
 
 
-def rms_displacement(displacements: Tensor, dx: float) -> float:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def rms_displacement(displacements: Array, dx: float) -> float:
     """Return the RMS of displacements (N, 2) in px, in Å; `dx` in Å per px."""
-    squares = displacements.square().sum(-1)
-    return dx * math.sqrt(float(squares.sum(dtype=precise(squares.device))) / len(squares))
+    xp = namespace(displacements)
+    squares = xp.sum(displacements * displacements, dtype=precise(displacements))
+    return dx * math.sqrt(float(squares) / len(displacements))

@@ -1,71 +1,83 @@
-"""Chooses the device to compute on, and copies arrays there."""
+"""Chooses the device to compute on, and copies arrays there. Loads torch only for a GPU."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy import __version__ as numpy_version
 
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.metrics.arrays import Array
+from ptyconv_cli.metrics.gpus import cuda_devices, has_apple_chip
 from ptyconv_cli.results.settings import check_device_name
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> str:
     """Return the device called `name`: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
 
-    Raises ValueError for another name, PtyconvError where this machine lacks the device.
+    The driver says whether there is a GPU; torch, which takes a second to load, only whether it can use it. Raises
+    ValueError for another name, PtyconvError where this machine lacks the device.
     """
     check_device_name(name)
-    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if likely_device(name) == "cpu":
+        return "cpu"
+    import torch
+
+    cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
     if name == "auto":
-        name = "cuda" if has_cuda else "mps" if has_mps else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= (torch.cuda.device_count() if has_cuda else 0):
+        return "cuda" if cuda_count else "mps" if has_mps else "cpu"
+    found = (torch.device(name).index or 0) < cuda_count if kind_of(name) == "cuda" else has_mps
+    if not found:
         raise PtyconvError(f"PyTorch finds no device {name} here; try --device auto")
-    if device.type == "mps" and not has_mps:
-        raise PtyconvError("PyTorch finds no device mps here; try --device auto")
-    return device
+    return name
 
 
-def precise(device: torch.device) -> torch.dtype:
-    """Return the type to sum in: float64 where the device has it (MPS has not)."""
-    return torch.float32 if device.type == "mps" else torch.float64
+def likely_device(name: str) -> str:
+    """Return what `choose_device` will return, as far as the driver knows, which is asked without loading torch."""
+    if name != "auto":
+        return name
+    return "cuda" if cuda_devices() else "mps" if has_apple_chip() else "cpu"
 
 
-@contextmanager
-def one_thread_an_operation() -> Iterator[None]:
-    """Run each of PyTorch's CPU operations in the thread that calls it, here and in threads started here.
+def arithmetic_of(device: str) -> list[str]:
+    """Return what the last bits of numbers that are computed on a device depend on: libraries, and which GPU."""
+    if device == "cpu":
+        return [device, numpy_version]
+    from importlib.metadata import version  # slow to load
 
-    While the cores are busy reading and comparing, PyTorch's own threads, which wait for each other after every
-    operation, cost more than they gain.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    number = int(device.partition(":")[2] or 0)
+    gpus = cuda_devices() if kind_of(device) == "cuda" else []
+    return [kind_of(device), numpy_version, version("torch"), *gpus[number : number + 1]]
 
 
-def to_device(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    """Return arrays as tensors on a device: on the CPU they share memory, elsewhere the copies are complete."""
+def kind_of(device: str) -> str:
+    """Return what kind of device one is: cpu, cuda or mps."""
+    return device.partition(":")[0]
+
+
+def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]:
+    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete."""
+    if device == "cpu":
+        return dict(arrays)
+    import torch
+
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    if device.type == "cpu":
-        return tensors
-    if device.type == "mps":  # which has no double precision
+    if device == "mps":  # which has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
     copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-    if device.type == "cuda":
+    if kind_of(device) == "cuda":
         torch.cuda.current_stream(device).synchronize()
     return copies
 
 
-def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, np.ndarray]:
+def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
     """Return memory to read arrays like these into: pinned for CUDA, which copies from it without the CPU."""
-    if device.type != "cuda":
+    if kind_of(device) != "cuda":
         return dict(arrays)
+    import torch
+
     return {
         name: array if tensor.is_pinned() else torch.empty_like(tensor, pin_memory=True).numpy()
         for name, array in arrays.items()
@@ -74,7 +86,7 @@ def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: torch.device) 
 
 
 @contextmanager
-def too_much_for(device: torch.device) -> Iterator[None]:
+def too_much_for(device: str) -> Iterator[None]:
     """Raise PtyconvError where the device runs out of memory inside the `with` block."""
     try:
         yield
@@ -82,5 +94,5 @@ def too_much_for(device: torch.device) -> Iterator[None]:
         # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        other = "" if device.type == "cpu" else "--device cpu, or "
+        other = "" if device == "cpu" else "--device cpu, or "
         raise PtyconvError(f"{device}: not enough memory; try {other}fewer tensors (-t)") from error

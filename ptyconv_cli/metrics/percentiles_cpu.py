@@ -10,23 +10,24 @@ from numpy.typing import NDArray
 from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
-CHUNK = 1 << 19
-"""Voxels worked on at a time."""
+CHUNK = 1 << 18
+"""Voxels worked on at a time: few enough for the cache, enough that calling numpy costs little."""
+
+ROW = 1 << 10
+"""Voxels that are summed in float32; such sums are added up in float64."""
 
 SHARED = order.SAMPLE // 200
 """A value that is drawn this often counts as shared by many voxels, as in clipped objects."""
 
 Array = NDArray[np.floating]
 
+Mask = NDArray[np.bool_]
+
 Pieces = Callable[[int], Iterator[Array]]
-"""Yields the residual of a change in order, in pieces of about so many voxels, each valid until the next."""
+"""Yields a change and its residual in order, in pieces (2, about so many voxels), each to be used until the next."""
 
-
-class _Sum(NamedTuple):
-    """A number of voxels and the sums of their changes, of each kind of change."""
-
-    voxels: int
-    changes: Any
+REACH = 3.5
+"""Standard errors to each side of a bracket: 1 in 1000 misses its percentile, and costs a second pass."""
 
 
 class _Bracket(NamedTuple):
@@ -40,68 +41,103 @@ class _Bracket(NamedTuple):
     shared: list[float]
     above: bool
 
-    def or_beyond(self, values: Array, out: Any) -> Any:
-        """Mark what may lie beyond the percentile."""
-        return np.greater_equal(values, self.low, out=out) if self.above else np.less_equal(values, self.high, out=out)
+    def mark(self, values: Array, beyond: Mask, inside: Mask) -> None:
+        """Mark the values that lie beyond the percentile for certain, and those inside the bracket."""
+        if self.above:
+            np.greater(values, self.high, out=beyond)
+            np.greater_equal(values, self.low, out=inside)
+        else:
+            np.less(values, self.low, out=beyond)
+            np.less_equal(values, self.high, out=inside)
+        inside ^= beyond
 
-    def not_beyond(self, values: Array) -> Any:
-        """Mark what lies inside, of values that `or_beyond` has marked."""
-        return values <= self.high if self.above else values >= self.low
+    def holds(self, values: Array) -> Mask:
+        """Mark the values inside the bracket."""
+        found: Mask = (values >= self.low) & (values <= self.high)
+        return found
 
 
-class _Voxels(NamedTuple):
-    """Voxels: their values now and before, and the residual of their changes where there is one."""
+class _Sum:
+    """A number of voxels and the sums of their changes, of each kind of change."""
 
-    now: Array
-    before: Array
-    residual: Array | None = None
+    def __init__(self, kinds: int) -> None:
+        self.voxels, self.changes = 0, np.zeros(kinds)
 
-    def changes(self, at: NDArray[np.intp], values: Array) -> Array:
-        """Return the changes, one kind per row, of the voxels at some places, whose values are given."""
-        changes = np.empty((1 if self.residual is None else 2, len(at)), values.dtype)
-        np.subtract(values, self.before.take(at), out=changes[0])
-        if self.residual is not None:
-            changes[1] = self.residual.take(at)
-        return np.abs(changes, out=changes)
+    def add(self, mask: Mask, changes: Array, weights: Array) -> None:
+        """Add the voxels in a mask; `weights` is memory for as many."""
+        self.voxels += int(np.count_nonzero(mask))
+        weights[...] = mask
+        for kind, change in enumerate(changes):
+            total = _product(weights, change)
+            if not math.isfinite(total):  # a weight of 0 makes NaN of an infinite change outside the mask
+                total = float(change[mask].sum(dtype=np.float64))
+            self.changes[kind] += total
+
+    def plus(self, voxels: int, changes: Any) -> "_Sum":
+        """Return the sum with more voxels, and more changes, in it."""
+        found = _Sum(len(self.changes))
+        found.voxels, found.changes = self.voxels + voxels, self.changes + changes
+        return found
+
+
+def _product(one: Array, other: Array) -> float:
+    """Return the sum of the products of two flat arrays: much quicker than to select and to sum."""
+    whole = len(one) - len(one) % ROW
+    rows = (part[:whole].reshape(-1, ROW) for part in (one, other))
+    row, column = next(rows)[:, None, :], next(rows)[:, :, None]
+    found = np.matmul(row, column).sum(dtype=np.float64) + float(one[whole:] @ other[whole:])
+    return float(found)
 
 
 class _Tally:
-    """What one pass finds of the voxels beyond a bracket, and of those in it.
+    """What one pass finds of the voxels beyond the brackets, and of those in them.
 
-    `beyond`: the sum over the former. `values` and `changes` of the latter, in their order, except where a value is
-    `shared` by many voxels: those are only counted and summed.
+    `beyond`, by bracket: the sum over the former. `values` and `changes` of the latter, in their order, except where a
+    value is `shared` by many voxels: those are only counted and summed.
     """
 
-    def __init__(self, bracket: _Bracket) -> None:
-        self.bracket = bracket
-        self.beyond = _Sum(0, 0.0)
-        self.shared = dict.fromkeys(bracket.shared, _Sum(0, 0.0))
-        self.values: list[Array] = []
-        self.changes: list[Array] = []
+    def __init__(self, brackets: list[_Bracket], kinds: int) -> None:
+        self.brackets = brackets
+        self.beyond = [_Sum(kinds) for _ in brackets]
+        self.shared = {value: _Sum(kinds) for bracket in brackets for value in bracket.shared}
+        self._values: list[Array] = []
+        self._changes: list[Array] = []
+        self._weights, self._masks = np.empty(0), np.empty((3, 0), bool)
+        self._joined: tuple[Array, Array] | None = None
 
-    def add(self, voxels: _Voxels, mask: NDArray[np.bool_]) -> None:
-        """Sort the voxels of a chunk; `mask` is memory for as many.
+    def add(self, now: Array, changes: Array) -> bool:
+        """Add the voxels of a chunk and their changes (kind, voxels), whose signs are lost; say if they are numbers."""
+        if np.isnan(now.max()):
+            return False
+        self._make_room(now)
+        weights, (beyond, inside, near) = self._weights[: len(now)], self._masks[:, : len(now)]
+        np.abs(changes, out=changes)
+        near[...] = False
+        for bracket, total in zip(self.brackets, self.beyond, strict=True):
+            bracket.mark(now, beyond, inside)
+            total.add(beyond, changes, weights)
+            near |= inside
+        for value, total in self.shared.items():
+            np.equal(now, value, out=inside)
+            total.add(inside, changes, weights)
+            near ^= inside
+        at = np.flatnonzero(near)
+        self._values.append(now.take(at))
+        self._changes.append(changes.take(at, axis=1))
+        return True
 
-        Selecting by positions is quicker here than masks, and keeps infinite changes where they belong: a factor of 0
-        would make NaN of them.
-        """
-        at = np.flatnonzero(self.bracket.or_beyond(voxels.now, out=mask))
-        values = voxels.now.take(at)
-        changes = voxels.changes(at, values)
-        inside = np.flatnonzero(self.bracket.not_beyond(values))
-        inside_values, inside_changes = values.take(inside), changes.take(inside, axis=1)
-        changes[:, inside] = 0
-        self.beyond = _plus(self.beyond, len(values) - len(inside), changes)
-        for value, found in self.shared.items():
-            same = inside_values == value
-            self.shared[value] = _plus(found, int(np.count_nonzero(same)), inside_changes.compress(same, axis=1))
-            inside_values, inside_changes = inside_values.compress(~same), inside_changes.compress(~same, axis=1)
-        self.values.append(inside_values)
-        self.changes.append(inside_changes)
+    def _make_room(self, chunk: Array) -> None:
+        """Have memory for a chunk, which is used again for the next ones: new memory is slow."""
+        if len(self._weights) < len(chunk):
+            self._weights, self._masks = np.empty_like(chunk), np.empty((3, len(chunk)), bool)
 
-
-def _plus(found: _Sum, voxels: int, changes: Array) -> _Sum:
-    return _Sum(found.voxels + voxels, found.changes + np.sum(changes, axis=1, dtype=np.float64))
+    def inside(self, bracket: _Bracket) -> tuple[Array, Array]:
+        """Return the values in a bracket, and their changes, but for the shared ones."""
+        if self._joined is None:
+            self._joined = np.concatenate(self._values), np.concatenate(self._changes, axis=1)
+        values, changes = self._joined
+        at = np.flatnonzero(bracket.holds(values))
+        return values.take(at), changes.take(at, axis=1)
 
 
 @np.errstate(all="ignore")  # a change between infinities is NaN
@@ -109,20 +145,19 @@ def mean_change_outside(
     current: Array,
     previous: Array,
     percentile_range: tuple[float, float],
-    residual: Pieces | None = None,
+    pieces: Pieces | None = None,
     chunk: int | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
     """As `percentiles.mean_change_outside`, of flat arrays, about `chunk` voxels at a time."""
-    none = no_mask(residual is not None)
-    reach = 5.0
+    kinds = 1 if pieces is None else 2
+    none, reach = no_mask(pieces is not None), REACH
     while True:
-        parts = _parts(current, previous, residual, chunk or CHUNK)
-        tallies = _one_pass(parts, _brackets(current, percentile_range, reach))
-        if tallies is None:
+        tally = _Tally(_brackets(current, percentile_range, reach), kinds)
+        if not all(tally.add(now, of_part) for now, of_part in _parts(current, previous, pieces, chunk or CHUNK)):
             return none, none
         background, foreground = (
-            _finish(tally, *rank(len(current), percentile), len(current), none)
-            for tally, percentile in zip(tallies, percentile_range, strict=True)
+            _finish(tally, side, *rank(len(current), percentile), len(current), none)
+            for side, percentile in enumerate(percentile_range)
         )
         if background is not None and foreground is not None:
             return background, foreground
@@ -147,58 +182,51 @@ def _brackets(current: Array, percentile_range: tuple[float, float], reach: floa
     return brackets
 
 
-def _parts(current: Array, previous: Array, residual: Pieces | None, chunk: int) -> Iterator[_Voxels]:
-    """Cut the voxels into parts: the pieces of the residual where there is one."""
+def _parts(current: Array, previous: Array, pieces: Pieces | None, chunk: int) -> Iterator[tuple[Array, Array]]:
+    """Yield the voxels and their changes (kind, voxels) in parts: the pieces of the residual where there is one."""
+    if pieces is None:
+        memory = np.empty((1, min(chunk, len(current))), current.dtype)
+        for start in range(0, len(current), chunk):
+            now = current[start : start + chunk]
+            changes = memory[:, : len(now)]
+            np.subtract(now, previous[start : start + chunk], out=changes[0])
+            yield now, changes
+        return
     start = 0
-    for piece in residual(chunk) if residual else ():
-        stop = start + len(piece)
-        yield _Voxels(current[start:stop], previous[start:stop], piece)
+    for changes in pieces(chunk):
+        stop = start + changes.shape[1]
+        yield current[start:stop], changes
         start = stop
-    for begin in range(start, len(current), chunk):
-        yield _Voxels(current[begin : begin + chunk], previous[begin : begin + chunk])
-
-
-def _one_pass(parts: Iterator[_Voxels], brackets: list[_Bracket]) -> list[_Tally] | None:
-    """Pass over the voxels once; return None where one is NaN."""
-    tallies, mask = [_Tally(bracket) for bracket in brackets], np.empty(0, bool)
-    for part in parts:
-        if len(mask) < len(part.now):
-            mask = np.empty(len(part.now), bool)
-        if np.isnan(part.now.max()):
-            return None
-        for tally in tallies:
-            tally.add(part, mask[: len(part.now)])
-    return tallies
 
 
 def _finish(
-    tally: _Tally, position: int, next_position: int, fraction: float, count: int, none: MaskedMean
+    tally: _Tally, side: int, position: int, next_position: int, fraction: float, count: int, none: MaskedMean
 ) -> MaskedMean | None:
     """Find the percentile of all `count` voxels and the mean beyond it; None where the bracket missed.
 
-    The percentile is `fraction` of the way between the voxels at two positions in their order; `none` stands for the
-    mean where it isn't a number.
+    `side`: 0 of the low one, 1 of the high one. The percentile is `fraction` of the way between the voxels at two
+    positions in their order; `none` stands for the mean where it isn't a number.
     """
-    values, changes = np.concatenate(tally.values), np.concatenate(tally.changes, axis=1)
-    inside = len(values) + sum(found.voxels for found in tally.shared.values())
-    before_bracket = count - inside - tally.beyond.voxels if tally.bracket.above else tally.beyond.voxels
+    bracket, total = tally.brackets[side], tally.beyond[side]
+    (values, changes), shared = tally.inside(bracket), {value: tally.shared[value] for value in bracket.shared}
+    inside = len(values) + sum(found.voxels for found in shared.values())
+    before_bracket = count - inside - total.voxels if bracket.above else total.voxels
     places = position - before_bracket, next_position - before_bracket
     if places[0] < 0 or places[1] >= inside:
         return None
-    value, following = _in_order(values, tally.shared, places)
+    value, following = _in_order(values, shared, places)
     percentile = interpolate(value, following, fraction)
     if math.isnan(percentile):  # between infinities
         return none
 
     def beyond(values: Any) -> Any:
-        return values > percentile if tally.bracket.above else values < percentile
+        return values > percentile if bracket.above else values < percentile
 
-    total = tally.beyond
-    for value, found in tally.shared.items():
+    for value, found in shared.items():
         if beyond(value):
-            total = _Sum(total.voxels + found.voxels, total.changes + found.changes)
+            total = total.plus(found.voxels, found.changes)
     at = np.flatnonzero(beyond(values.astype(np.float64)))
-    total = _plus(total, len(at), changes.take(at, axis=1))
+    total = total.plus(len(at), changes.take(at, axis=1).sum(axis=1, dtype=np.float64))
     return masked_mean(total.changes.tolist(), total.voxels)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics.device import precise
+from ptyconv_cli.metrics.arrays import precise
 from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 24
@@ -116,7 +116,7 @@ def _by_brackets(
     numbers = [nans]
     for above, bracket in enumerate(brackets):
         numbers += _near(found.now, found.changes(), bracket, beyond[above], ranks[above][:2], count, bool(above))
-    any_nan, *near = torch.stack([number.to(precise(at.device)) for number in numbers]).tolist()  # and here
+    any_nan, *near = torch.stack([number.to(precise(voxels.now)) for number in numbers]).tolist()  # and here
     if any_nan:
         none = no_mask(voxels.residual is not None)
         return none, none
@@ -151,7 +151,7 @@ def _one_pass(
 def _sums(mask: Tensor, changes: list[Tensor]) -> list[Tensor]:
     """Count the voxels in a mask and add up their changes."""
     # Not by a product: a factor of 0 would make NaN of an infinite change outside the mask.
-    totals = [torch.where(mask, change, 0.0).sum(dtype=precise(mask.device)) for change in changes]
+    totals = [torch.where(mask, change, 0.0).sum(dtype=precise(change)) for change in changes]
     return [mask.sum(), *totals]
 
 

@@ -1,11 +1,14 @@
-"""Makes a phase that is known only up to full turns, as of complex numbers, continuous. On tensors, in place."""
+"""Makes a phase that is known only up to full turns, as of complex numbers, continuous. In place."""
 
 import math
 
-from torch import Tensor
+import numpy as np
+
+from ptyconv_cli.metrics.arrays import Array, namespace
 
 
-def unwrap(phase: Tensor, before: Tensor | None) -> Tensor:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def unwrap(phase: Array, before: Array | None) -> Array:
     """Add full turns to a phase in rad, so that it differs by half a turn at most from `before`, the one before it.
 
     The difference is then the angle of current × conj(previous), and accumulates from snapshot to snapshot. The first
@@ -13,11 +16,18 @@ def unwrap(phase: Tensor, before: Tensor | None) -> Tensor:
 
     Returns the phase to unwrap the next snapshot with: this one, but where it is NaN the one before.
     """
+    xp = namespace(phase)
     middle = _circular_mean(phase) if before is None else before
-    phase.sub_(middle).add_(math.pi).remainder_(2 * math.pi).sub_(math.pi).add_(middle)
-    broken = phase.isnan()
-    return phase.where(~broken, middle) if broken.any() else phase
+    phase -= middle
+    phase += math.pi
+    phase %= 2 * math.pi
+    phase -= math.pi
+    phase += middle
+    broken = xp.isnan(phase)
+    return xp.where(broken, middle, phase) if xp.any(broken) else phase
 
 
-def _circular_mean(phase: Tensor) -> Tensor:
-    return phase.sin().nansum().atan2(phase.cos().nansum())
+def _circular_mean(phase: Array) -> Array:
+    xp = namespace(phase)
+    sine, cosine = (xp.sum(xp.where(xp.isnan(part), 0, part)) for part in (xp.sin(phase), xp.cos(phase)))
+    return xp.atan2(sine, cosine)

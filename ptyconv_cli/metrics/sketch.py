@@ -1,12 +1,12 @@
 """Sketches of snapshots: values and gradients at a fixed random subset of the voxels, for the trajectory."""
 
+import math
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ptyconv_cli.metrics.device import precise
+from ptyconv_cli.metrics.arrays import Array, device_of, in_single, namespace, on_host, precise
 
 MOST = 1 << 16
 """The most voxels, or positions, in a sketch."""
@@ -29,25 +29,20 @@ class Sketch(NamedTuple):
 
 
 class Places:
-    """The voxels (or positions) at which tensors of one shape are sketched: `at`, their flat indices in order."""
+    """The voxels (or positions) at which tensors of one shape are sketched, `kept` of `all_voxels`."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> None:
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
         self.name, self.shape = name, shape
-        count = shape[0] if name == "probe_pos_shifts" else int(np.prod(shape))
-        # Its own generator: the same places every time, and the caller's random state is untouched.
-        kept = np.random.default_rng(0).choice(count, min(count, MOST), replace=False, shuffle=False)
-        self.at = np.sort(kept)
-        self.all_voxels = count
-        self._at = torch.from_numpy(self.at).to(device)
-        self._neighbours = [] if name == "probe_pos_shifts" else [self._along(axis) for axis in (-2, -1)]
+        self.all_voxels = shape[0] if name == "probe_pos_shifts" else math.prod(shape)
+        self.kept = min(self.all_voxels, MOST)
+        self._on_device: tuple[Array, Array] | None = None
 
-    def _along(self, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next and the previous voxels along an axis, up to its ends, and how far apart they are."""
-        step = self.shape[-1] if axis == -2 else 1
-        place = self._at // step % self.shape[axis]
-        has_next, has_one_before = place < self.shape[axis] - 1, place > 0
-        apart = (has_next.long() + has_one_before).clamp(min=1)
-        return self._at + step * has_next, self._at - step * has_one_before, apart
+    @cached_property
+    def at(self) -> np.ndarray:
+        """Their flat indices, in order."""
+        # Its own generator: the same places every time, and the caller's random state is untouched.
+        drawn = np.random.default_rng(0).choice(self.all_voxels, self.kept, replace=False, shuffle=False)
+        return np.sort(drawn)
 
     def ramps(self, part: slice) -> np.ndarray:
         """Return the coordinates (y, x) in px on the first slice of each object mode, 0 elsewhere (2, voxels)."""
@@ -56,13 +51,37 @@ class Places:
         y, x = at // width % height - (height - 1) / 2, at % width - (width - 1) / 2
         return np.asarray(np.stack([y, x]) * on_first)
 
-    def sketch(self, tensor: Tensor) -> Sketch:
+    @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+    def sketch(self, tensor: Array) -> Sketch:
         """Sketch a tensor: 1 - amplitude or phase (omode, slice, y, x), intensity (y, x) or positions (N, 2)."""
-        if not self._neighbours:
-            return Sketch(tensor[self._at].float().cpu().numpy(), np.empty((2, 0), np.float32), 0.0)
-        voxels = tensor.reshape(-1)
-        rows = [voxels[self._at]]
-        rows += [(voxels[following] - voxels[before]) / apart for following, before, apart in self._neighbours]
-        numbers = torch.stack(rows).float().cpu().numpy()
-        total = float(tensor.sum(dtype=precise(tensor.device))) if self.name == "probe" else 0.0
+        xp, (at, apart) = namespace(tensor), self._there(tensor)
+        tensor = in_single(tensor)
+        if self.name == "probe_pos_shifts":
+            moved = on_host(xp.take(tensor, at, axis=0)).astype(np.float32)
+            return Sketch(moved, np.empty((2, 0), np.float32), 0.0)
+        found = xp.reshape(xp.take(xp.reshape(tensor, (-1,)), at), (5, -1))
+        gradients = (found[1::2, :] - found[2::2, :]) / apart
+        numbers = on_host(xp.concat([found[:1, :], gradients])).astype(np.float32)
+        total = float(xp.sum(tensor, dtype=precise(tensor))) if self.name == "probe" else 0.0
         return Sketch(numbers[0], numbers[1:], total)
+
+    def _there(self, tensor: Array) -> tuple[Array, Array]:
+        """Return, where a tensor is, the indices to take of it, and how far the neighbours along y and x are apart.
+
+        The indices are those of the voxels, and of their next and previous ones along y and along x, up to the edges.
+        """
+        if self._on_device is None:
+            xp, on = namespace(tensor), device_of(tensor)
+            neighbours = [] if self.name == "probe_pos_shifts" else [self._along(axis) for axis in (-2, -1)]
+            at = np.concatenate([self.at, *(indices for two, _ in neighbours for indices in two)])
+            apart = np.array([distance for _, distance in neighbours], np.float32)
+            self._on_device = xp.asarray(at, device=on), xp.asarray(apart, device=on)
+        return self._on_device
+
+    def _along(self, axis: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the next and the previous voxels along an axis, up to its ends, and how far apart they are."""
+        step = self.shape[-1] if axis == -2 else 1
+        place = self.at // step % self.shape[axis]
+        has_next, has_one_before = place < self.shape[axis] - 1, place > 0
+        apart = np.maximum(has_next.astype(int) + has_one_before, 1)
+        return (self.at + step * has_next, self.at - step * has_one_before), apart

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy, magnitude, namespace
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.series import OF_OBJECT
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Model(Protocol):
@@ -20,31 +23,29 @@ class Model(Protocol):
     """
 
     @property
-    def optimizable_tensors(self) -> Mapping[str, Tensor]: ...  # noqa: D102
+    def optimizable_tensors(self) -> "Mapping[str, Tensor]": ...  # noqa: D102
     @property
-    def crop_pos(self) -> Tensor: ...  # noqa: D102
+    def crop_pos(self) -> "Tensor": ...  # noqa: D102
     @property
     def dx(self) -> Any: ...  # noqa: D102
 
-    def get_complex_probe_view(self) -> Tensor:
+    def get_complex_probe_view(self) -> "Tensor":
         """Return the probe, complex (pmode, y, x)."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Copies of the tracked tensors, by name, and the pixel size `dx` in Å.
+    """Copies of the tracked tensors, by name, and the pixel size `dx` in Å. On a CPU they are numpy's, else torch's.
 
     `obja`: 1 - amplitude and `objp`: phase in rad, both (omode, slice, y, x) of the scanned region; `probe`: intensity
     summed over the modes (y, x); `probe_pos_shifts`: (N, 2) px.
     """
 
-    values: dict[str, Tensor]
+    values: dict[str, Array]
     dx: float
 
 
-def take_snapshot(
-    model: Model, tensors: tuple[str, ...], region: Region, device: torch.device | None = None
-) -> Snapshot:
+def take_snapshot(model: Model, tensors: tuple[str, ...], region: Region, device: str | None = None) -> Snapshot:
     """Copy the tracked tensors of a live model, which is only read.
 
     Copies, not views: an engine updates its tensors in place, and a view would be compared with itself. They are kept
@@ -54,29 +55,55 @@ def take_snapshot(
     found = {}
     for name in tensors:
         if name == "probe":
-            tensor = _tracked(name, model.get_complex_probe_view()).to(device=device)
-        elif name in model.optimizable_tensors:
-            tensor = model.optimizable_tensors[name]
-            if name in OF_OBJECT:
-                region.shape_in(tensor.shape)  # raises the ValueError
-                tensor = tensor[region.slices]
-            tensor = _tracked(name, tensor.to(device=device, copy=True, memory_format=torch.contiguous_format))
-        else:
+            found[name] = intensity(_there(model.get_complex_probe_view(), device))
+            continue
+        if name not in model.optimizable_tensors:
             raise ValueError(f"the model has no tensor {name}; it has {', '.join(model.optimizable_tensors)}")
-        found[name] = tensor
+        tensor = model.optimizable_tensors[name]
+        if name in OF_OBJECT:
+            region.shape_in(tensor.shape)  # raises the ValueError
+            tensor = tensor[region.slices]
+        found[name] = _copied(name, _there(tensor, device))
     return Snapshot(found, float(model.dx))
 
 
-def snapshot_of(tensors: Mapping[str, Tensor], dx: float) -> Snapshot:
+def snapshot_of(arrays: Mapping[str, Array], dx: float) -> Snapshot:
     """Make a snapshot of tensors as in a model, whose memory it reuses; the object is already cropped."""
-    return Snapshot({name: _tracked(name, tensor) for name, tensor in tensors.items()}, dx)
+    found = dict(arrays)
+    if "obja" in found:
+        for plane in found["obja"].reshape(-1, *found["obja"].shape[-2:]):  # one at a time stays in the cache
+            plane *= -1
+            plane += 1
+    if "probe" in found:
+        found["probe"] = intensity(found["probe"])
+    return Snapshot(found, dx)
 
 
-def _tracked(name: str, tensor: Tensor) -> Tensor:
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def intensity(probe: Array) -> Array:
+    """Return the intensity (y, x) of a complex probe (mode, y, x), in the engine's rounding.
+
+    |psi| is rounded to float32 before it is squared. Re² + Im² would differ from the recorded values by up to 7e-4 of
+    them where a probe hardly changes.
+    """
+    modes = magnitude(probe)
+    modes *= modes
+    return namespace(modes).sum(modes, axis=0)
+
+
+def _there(tensor: "Tensor", device: str | None) -> Array:
+    """Return a model's tensor on a device, by default its own; on a CPU as numpy's array of the same memory."""
+    tensor = tensor.detach().to(device or tensor.device)
+    if tensor.device.type != "cpu":
+        return tensor
+    tensor = in_single(tensor) if tensor.is_floating_point() else tensor  # numpy has no bfloat16
+    return tensor.resolve_conj().resolve_neg().numpy()
+
+
+def _copied(name: str, array: Array) -> Array:
+    """Return a copy without gaps: of the transmission's amplitude 1 - amplitude."""
     if name == "obja":
-        return tensor.neg_().add_(1)  # 1 - amplitude, in place
-    if name == "probe":
-        # Engine's rounding: |psi| is rounded to float32 before it is squared. Re^2 + Im^2 would differ from the
-        # recorded values by up to 7e-4 of them where a probe hardly changes.
-        return tensor.abs().square().sum(0)
-    return tensor
+        return np.ascontiguousarray(1 - array) if is_numpy(array) else (1 - array).contiguous()
+    if is_numpy(array):
+        return np.array(array, order="C")
+    return array.contiguous().clone() if array.is_contiguous() else array.contiguous()

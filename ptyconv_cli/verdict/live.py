@@ -41,9 +41,7 @@ class LiveEvidence:
     def __init__(self, first: Snapshot) -> None:
         self._last, self._niter = first, 0
         self._beside: Snapshot | None = None
-        self._tensors = {
-            name: _Tensor(Places(name, tuple(values.shape), values.device)) for name, values in first.values.items()
-        }
+        self._tensors = {name: _Tensor(Places(name, tuple(values.shape))) for name, values in first.values.items()}
         self._note(first, 0)
 
     def note(self, snapshot: Snapshot, niter: int, beside: Snapshot | None = None) -> None:

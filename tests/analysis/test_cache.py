@@ -363,7 +363,7 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
     (header, *_), _ = read_headers([grown / "model_iter0010.hdf5"], ("objp",), strict=True)
 
     def key(header=header, settings=None, region=(0, 5, 0, 5), begins=(0,)):
-        by = [*parts._depends_on(settings or MonitorSettings(), "cpu"), region]
+        by = [*parts.depends_on(settings or MonitorSettings(), "cpu"), region]
         return keys_of([header], by, {"objp": list(begins)})[0]
 
     *same, size, modified = header.fingerprint

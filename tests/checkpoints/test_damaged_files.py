@@ -17,6 +17,7 @@ from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
+from ptyconv_cli.checkpoints.fingerprint import TICK, fingerprint
 from ptyconv_cli.checkpoints.formats import hdf5
 
 
@@ -160,9 +161,11 @@ def test_the_newest_file_is_waited_for(sample, monkeypatch):
     content = (sample / NEWEST).read_bytes()
     (sample / NEWEST).write_bytes(content[:5000])
     monkeypatch.setattr(checkpoint_headers, "PATIENCE", (1.5, 2.5))
-    waited = []
+    waited, really_sleep = [], time.sleep
 
     def sleep(seconds):
+        if seconds <= TICK:
+            return really_sleep(seconds)
         waited.append(seconds)
         if len(waited) == 2:
             (sample / NEWEST).write_bytes(content)
@@ -289,6 +292,23 @@ def test_reading_while_the_newest_file_is_rewritten(sample, whole, monkeypatch, 
             for key, curve in analysis.convergence_iters.items():
                 assert curve == whole[key][: len(curve)]
                 assert len(curve) >= 10
+
+
+def test_a_file_that_is_being_written_is_looked_at_a_little_later(tmp_path, monkeypatch):
+    """A system notes the time before it writes, and in steps: what is written right then would not be noticed."""
+    path = tmp_path / "written"
+    path.write_text("half")
+    slept = []
+
+    def write_the_rest(seconds):
+        slept.append(seconds)
+        if len(slept) == 1:
+            os.utime(path, ns=(0, 10**9))
+
+    monkeypatch.setattr(time, "time", lambda: path.stat().st_mtime + 0.005 * (not slept) + len(slept))
+    monkeypatch.setattr(time, "sleep", write_the_rest)
+    assert fingerprint(path)[-1] == 10**9
+    assert slept == [pytest.approx(TICK - 0.005, abs=1e-6)]
 
 
 @pytest.mark.parametrize("dx", [np.inf, np.nan, 0.0, -0.2])

@@ -14,7 +14,7 @@ from ptyconv_cli.cli.main import main
 try:
     main({arguments!r})
 except SystemExit as end:
-    assert not end.code, end.code
+    assert (end.code or 0) == {code}, end.code
 print("loaded:", *sys.modules)
 """
 
@@ -27,9 +27,9 @@ def loaded_by(*arguments) -> set[str]:
     return HEAVY & modules_of(*arguments)
 
 
-def modules_of(*arguments) -> set[str]:
-    code = REPORT_LOADED.format(arguments=[str(argument) for argument in arguments])
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def modules_of(*arguments, code: int = 0) -> set[str]:
+    script = REPORT_LOADED.format(arguments=[str(argument) for argument in arguments], code=code)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return set(result.stdout.rsplit("loaded:", 1)[1].split())
 
@@ -69,8 +69,27 @@ def test_plot_loads_no_torch_and_no_h5py(analyzed, tmp_path):
 
 
 def test_analyze_loads_matplotlib_only_to_draw(tmp_path):
-    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot") == {"torch", "h5py"}
-    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path) == {"torch", "h5py", "matplotlib"}
+    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot") == {"h5py"}
+    assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path) == {"h5py", "matplotlib"}
+
+
+NEEDED_TO_COMPUTE = {"array_api_compat", "concurrent.futures", "ptyconv_cli.analysis.walk", "ptyconv_cli.metrics.change"}
+
+SLOW_TO_LOAD = {"importlib.metadata", "email.message", "tempfile", "random", "socket", "shutil", "csv", "difflib"}
+"""Of the standard library, what is not needed to find that nothing is new."""
+
+
+@pytest.mark.parametrize("options", [[], ["--no-plot"], ["--tol", "objp=1%", "--no-plot"]])
+def test_with_nothing_new_only_what_reads_and_judges_is_loaded(drawn_sample, options):
+    loaded = modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", *options)
+    assert HEAVY & loaded == {"h5py"}
+    assert not NEEDED_TO_COMPUTE & loaded
+
+
+def test_a_check_of_an_analyzed_run_loads_no_more(drawn_sample):
+    loaded = modules_of("check", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", code=3)
+    assert HEAVY & loaded == {"h5py"}
+    assert not NEEDED_TO_COMPUTE & loaded
 
 
 def test_the_live_class_needs_no_command_line():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from both import array
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def brute_force(current: np.ndarray, previous: np.ndarray, percentile_range: tup
         yield (change[mask].mean() if mask.any() else 0.0), mask.sum()
 
 
-def assert_exact(found, current, previous, percentile_range, rel=1e-9, residual=None):
+def assert_exact(found, current, previous, percentile_range, rel=1e-7, residual=None):
     expected = brute_force(current, previous, percentile_range)
     of_residual = [] if residual is None else brute_force(current, current - residual, percentile_range)
     for (mean, voxels, aligned), (expected_mean, expected_voxels) in zip(found, expected, strict=True):
@@ -58,7 +59,10 @@ def assert_exact(found, current, previous, percentile_range, rel=1e-9, residual=
 
 def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
     def pieces(voxels):
-        return (residual[start : start + voxels] for start in range(0, len(residual), voxels))
+        for start in range(0, len(residual), voxels):
+            part = slice(start, start + voxels)
+            with np.errstate(invalid="ignore"):
+                yield np.stack([current[part] - previous[part], residual[part]])
 
     pieces = None if residual is None else pieces
     return percentiles_cpu.mean_change_outside(current, previous, percentile_range, pieces, chunk)
@@ -139,7 +143,7 @@ def test_infinities_count_where_the_mask_has_them(way, count, seed, percentile_r
             assert voxels is None
         else:
             assert voxels == expected_voxels
-            assert mean == pytest.approx(expected_mean, rel=1e-9, abs=0, nan_ok=True)
+            assert mean == pytest.approx(expected_mean, rel=1e-7, abs=0, nan_ok=True)
 
 
 @WAYS
@@ -150,7 +154,7 @@ def test_the_chunk_does_not_matter_and_bits_repeat(way):
     for chunk in (1000, 65_537, 10**6):
         for found, expected in zip(way(current, previous, (15, 85), chunk=chunk), once, strict=True):
             assert found.voxels == expected.voxels
-            assert found.mean == pytest.approx(expected.mean, rel=1e-9)
+            assert found.mean == pytest.approx(expected.mean, rel=1e-7)
 
 
 def test_shared_values_are_counted_not_gathered(monkeypatch):
@@ -181,15 +185,17 @@ def test_percentiles_round_as_numpys_do(way):
     assert [voxels for _, voxels, _ in found] == [count for _, count in brute_force(current, 0 * current, (29.0, 29.0))]
 
 
+@pytest.mark.usefixtures("library")
 def test_masked_means_by_hand():
     # Percentiles 25 and 75 of 0..4 are 1 and 3: strictly below is 0, strictly above is 4.
-    current = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
-    previous = torch.tensor([0.5, 9.0, 9.0, 9.0, 2.0])
+    current = array([0.0, 1.0, 2.0, 3.0, 4.0])
+    previous = array([0.5, 9.0, 9.0, 9.0, 2.0])
     assert mean_change_outside(current, previous, (25, 75)) == ((0.5, 1, None), (2.0, 1, None))
 
 
+@pytest.mark.usefixtures("library")
 def test_constant_object_has_empty_masks_and_no_change():
-    constant = torch.full((1, 2, 3, 4), 0.7)
+    constant = array(np.full((1, 2, 3, 4), 0.7))
     assert mean_change_outside(constant, constant + 1, (15, 85)) == ((0.0, 0, None), (0.0, 0, None))
 
 
@@ -212,23 +218,27 @@ def test_one_nan_voxel_leaves_no_percentile(way, count):
     assert all(math.isnan(mean) for mean, _, _ in way(current, np.zeros(count, np.float32), (15, 85)))
 
 
+@pytest.mark.usefixtures("library")
 def test_probe_change_of_a_brighter_probe():
-    previous = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    previous = array([[1.0, 2.0], [3.0, 4.0]])
     assert probe_change(1.5 * previous, previous) == pytest.approx(0.5, rel=1e-8)
-    assert probe_change(previous, torch.zeros(2, 2)) == pytest.approx(10 / 1e-8)
+    assert probe_change(previous, array(np.zeros((2, 2)))) == pytest.approx(10 / 1e-8)
 
 
+@pytest.mark.usefixtures("library")
 def test_of_probes_without_intensity_no_change_is_known():
-    assert math.isnan(probe_change(torch.zeros(2, 2), torch.zeros(2, 2)))
-    assert probe_change(torch.zeros(2, 2), torch.ones(2, 2)) == pytest.approx(1)
+    assert math.isnan(probe_change(array(np.zeros((2, 2))), array(np.zeros((2, 2)))))
+    assert probe_change(array(np.zeros((2, 2))), array(np.ones((2, 2)))) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("library")
 def test_position_change_of_a_common_shift():
-    assert rms_displacement(torch.tensor([[0.3, -0.4]]).expand(17, 2), 2.0) == pytest.approx(1.0, rel=1e-6)
+    assert rms_displacement(array([[0.3, -0.4]] * 17), 2.0) == pytest.approx(1.0, rel=1e-6)
 
 
+@pytest.mark.usefixtures("library")
 def test_position_change_is_rms_over_positions():
     # Displacements of 3, 0, 0, 0 px: RMS 1.5 px.
-    moved = torch.zeros(4, 2)
+    moved = array(np.zeros((4, 2)))
     moved[0, 1] = 3
     assert rms_displacement(moved, 0.5) == pytest.approx(0.75)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import runs
 import torch
+from both import array
 from brute_force import difference, residual
 from phantoms import atoms, two_mode_run
 
@@ -17,11 +18,13 @@ from ptyconv_cli.results.series import TENSORS
 
 DX = 0.2
 
+pytestmark = pytest.mark.usefixtures("library")
+
 
 def distances_of(name, snapshots):
     """Between all arrays, raw and aligned: of 1 - amplitude, phase, intensities (as they are) or positions."""
-    tensors = [torch.from_numpy(np.asarray(values, np.float32)) for values in snapshots]
-    places = Places(name, tuple(tensors[0].shape), torch.device("cpu"))
+    tensors = [array(values) for values in snapshots]
+    places = Places(name, tuple(tensors[0].shape))
     sketches = [places.sketch(tensor) for tensor in tensors]
     earlier = [Values(one.values, one.total) for one in sketches]
     found = [distances.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
@@ -105,7 +108,7 @@ def test_voxels_at_a_time_do_not_matter(monkeypatch):
 def test_the_same_places_every_time_and_the_random_state_stays():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    places = [Places("objp", (1, 2, 300, 400), torch.device("cpu")).at for _ in range(2)]
+    places = [Places("objp", (1, 2, 300, 400)).at for _ in range(2)]
     assert np.array_equal(*places)
     assert len(set(places[0].tolist())) == 65_536
     assert torch.equal(torch.get_rng_state(), state)
