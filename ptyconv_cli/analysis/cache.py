@@ -3,7 +3,8 @@
 A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
 and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
 settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
-changed, no line from there on is used. Beside them the headers of the checkpoints, and what pictures were drawn from.
+changed, no line from there on is used. Beside them the headers of the checkpoints, the engine's histories, and what
+pictures were drawn from.
 """
 
 import json
@@ -19,9 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.analysis import recorded
 from ptyconv_cli.analysis.kept_headers import packed, unpacked
+from ptyconv_cli.analysis.recorded import Recorded
 from ptyconv_cli.analysis.rows import CachedRows, Rows
 from ptyconv_cli.analysis.steps import CachedSteps, Compared, Curves, Step
+from ptyconv_cli.checkpoints.chain import Run
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
@@ -33,8 +37,8 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 CACHE_NAME = ".ptyconv"
 """The folder, beside the results."""
 
-HEADERS = "headers"
-"""The file with the headers of checkpoints."""
+HEADERS, RECORDED = "headers", "recorded"
+"""The files with the headers of checkpoints, and with the engine's histories."""
 
 FEW = 64
 """Among so many known headers one that is new is not worth writing all again."""
@@ -73,6 +77,8 @@ class Cache:
         self._parts = 0
         self.pieces, self.curves = Pieces(), Curves()
         self._kept_headers: dict[Path, Fingerprint] = {}
+        self._recorded: tuple[str, Recorded] | None = None
+        self._kept_key = ""
         self.pending: Callable[[], None] = lambda: None
 
     def keep(self) -> None:
@@ -185,10 +191,24 @@ class Cache:
         """Write the headers that are known, unless there are only few new ones among many."""
         known = {path: header.fingerprint for path, header in self.headers.items()}
         new = [path for path, fingerprint in known.items() if self._kept_headers.get(path) != fingerprint]
-        if new and len(new) * FEW >= len(known):
-            with suppress(PtyconvError):  # then they are read again
+        with suppress(PtyconvError):  # then they are read again
+            if new and len(new) * FEW >= len(known):
                 self.keep_note(HEADERS, packed(self.headers.values()))
-                self._kept_headers = known
+                self._kept_headers, new = known, []
+            if self._recorded and not new and self._recorded[0] != self._kept_key:
+                self.keep_note(RECORDED, recorded.packed(*self._recorded))
+                self._kept_key = self._recorded[0]
+
+    def recorded(self, runs: Sequence[Run]) -> Recorded:
+        """Return what the engine recorded of runs that are not on one axis yet, read unless it is known."""
+        if self._recorded is None and (content := self.note(RECORDED)):
+            with suppress(Exception):  # as of `headers`
+                self._recorded = recorded.unpacked(content)
+                self._kept_key = self._recorded[0]
+        key = recorded.key_of(runs)
+        if self._recorded is None or self._recorded[0] != key:
+            self._recorded = key, recorded.read_recorded(runs)
+        return self._recorded[1]
 
     def _read(self, part: int) -> list[_Line]:
         if part not in self._lines:

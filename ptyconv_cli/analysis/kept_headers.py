@@ -39,7 +39,7 @@ def packed(headers: Iterable[Header]) -> bytes:
     """Return headers of files that are what they were when they were read, as `unpacked` takes them."""
     arrays, found = _Arrays(), []
     for header in sorted(headers, key=lambda header: -len(header.loss)):
-        now = _fingerprint(header.path)
+        now = stamp(header.path)
         if now is None or now[:-1] != header.fingerprint:
             continue
         content = {field.name: getattr(header, field.name) for field in fields(header)}
@@ -62,11 +62,13 @@ def unpacked(content: bytes) -> dict[Path, Header]:
 def _is_as_it_was(described: dict[str, Any]) -> bool:
     path = Path(described["path"])
     as_it_was = [*described["fingerprint"], described["changed"]]
-    return _fingerprint(path) == tuple(as_it_was) and os.path.realpath(path) == described["real_path"]
+    return stamp(path) == tuple(as_it_was) and os.path.realpath(path) == described["real_path"]
 
 
-def _fingerprint(path: Path) -> Fingerprint | None:
+def stamp(path: Path) -> Fingerprint | None:
     """Return the fingerprint of a file as of `checkpoints.fingerprint`, and when its status changed last.
+
+    None where it is not there.
 
     That time tells a file that another one was copied over, though it has the size and time of that one.
     """

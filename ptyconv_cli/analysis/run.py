@@ -20,8 +20,9 @@ from ptyconv_cli.analysis.notices import (
     notices_on_too_few,
 )
 from ptyconv_cli.analysis.parts import region_of_run, walk_parts
+from ptyconv_cli.analysis.recorded import read_recorded
 from ptyconv_cli.analysis.steps import Curves
-from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.checkpoints.chain import AUTO, Selection, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
@@ -89,7 +90,8 @@ def analyze_run(
         settings.tensors, every, select, strict, files, cache.headers if cache else None, check_pattern(names)
     )
     runs = read_chain(run_dir, asked, earlier)
-    engine, notices_on_engine = chained_histories(runs)
+    engine, notices_on_engine, resumed = cache.recorded(runs) if cache else read_recorded(runs)
+    first = runs[0].headers[0].path
     runs = on_one_axis(runs)
     headers = [header for run in runs for header in run.headers]
     left_out = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.left_out]
@@ -105,7 +107,9 @@ def analyze_run(
     used = [step.header for step in walked.steps]
     curves = (cache.curves if cache else Curves()).of(walked.steps)
     _check_that_any_are_compared(run_dir, used, curves.points, every, left_out, boundaries)
-    parent = Parent() if earlier else find_parent(used[0].path, {Path(header.real_path) for header in used})
+    parent = Parent()
+    if not earlier and (resumed or used[0].path != first):
+        parent = find_parent(used[0].path, {Path(header.real_path) for header in used})
     if cache:
         cache.pending = walked.keep
     last_part = walked.found[-1].steps

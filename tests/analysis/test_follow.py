@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -34,7 +35,8 @@ class Looks:
     def __init__(self, monkeypatch, *deeds):
         self._deeds = iter(deeds)
         self.seen = []
-        monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", self)
+        clock = SimpleNamespace(sleep=self, monotonic=time.monotonic)  # of `follow` alone
+        monkeypatch.setattr("ptyconv_cli.analysis.follow.time", clock)
 
     def __call__(self, _):
         deed = next(self._deeds, None)
@@ -235,7 +237,8 @@ def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, anal
     def show(look):
         shown[:] = live_table(look, "run", time.time())
 
-    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)  # of `follow` alone
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time", clock)
     try:
         with pytest.raises(KeyboardInterrupt):
             follow(watch, lambda files: unplanned, Ends(idle=1e9), show, 5)
