@@ -1,7 +1,6 @@
 """The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
 
 import math
-import shlex
 import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -37,13 +36,15 @@ def tables(analysis: RunAnalysis) -> str:
 
 def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
     """Return from which checkpoint the run in `run_dir` was resumed, and how to join the two runs."""
+    from shlex import quote
+
     parent = short_name(str(analysis.parent or analysis.parent_name))
     said = f"This run was resumed from {shortened(parent, WIDTH - 28)}."
-    folder = shlex.quote(str(run_dir))
+    folder = quote(str(run_dir))
     if analysis.parent is None:
         said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"
     else:
-        chain = f"auto --select {shlex.quote(analysis.select)}" if analysis.select else "auto"
+        chain = f"auto --select {quote(analysis.select)}" if analysis.select else "auto"
     return f"{said}\nTo see both runs on one axis:\n  ptyconv analyze --chain {chain} {folder}"
 
 

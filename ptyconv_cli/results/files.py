@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from ptyconv_cli.errors import PtyconvError
@@ -53,6 +52,8 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _write_beside(path: Path, content: bytes) -> Path:
+    import tempfile  # slow to load, and often there is nothing to write
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
