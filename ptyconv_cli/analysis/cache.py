@@ -21,6 +21,7 @@ import numpy as np
 from ptyconv_cli.analysis.rows import CachedRows, Rows
 from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
 from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.opening import Source
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.files import write_whole
@@ -61,7 +62,7 @@ class Cache:
         self._lines: dict[int, list[_Line]] = {}
         self._whole: dict[int, bool] = {}
         self._parts = 0
-        self.headers: dict[Path, Header] = {}
+        self.headers: dict[Source, Header] = {}
         self.pending: Callable[[], None] = lambda: None
 
     def keep(self) -> None:

@@ -72,16 +72,22 @@ class Walked:
 
 
 def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
-    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together."""
-    lowest_corner = first.crop_pos.max(0)
+    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together.
+
+    Where windows may reach beyond the object, what is beyond is no part of the region.
+    """
+    lowest_corner, region = first.crop_pos.max(0), scanned_region(first.crop_pos, first.probe_shape)
     for name in tensors:
         shape = first.shapes[name]
-        if name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any():
+        outside = name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any()
+        clamped = region.within(shape) if name in OF_OBJECT and first.windows_may_exceed else region
+        if (outside and not first.windows_may_exceed) or not clamped.holds_any():
             raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
+        region = clamped
         if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
             positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
             raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
-    return scanned_region(first.crop_pos, first.probe_shape)
+    return region
 
 
 def shape_compared(name: str, first: Header) -> tuple[int, ...]:

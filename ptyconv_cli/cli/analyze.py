@@ -13,10 +13,11 @@ from ptyconv_cli.analysis.follow import Ends
 from ptyconv_cli.analysis.follow import follow as follow_run
 from ptyconv_cli.analysis.study import SORTS, Row, Unit, analyze_all, units_of
 from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured, say_verdict
 from ptyconv_cli.cli.live_table import LiveTable
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, place_of, with_earlier
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.study_table import TABLE_NAME, advice_on, settings_of, shared_warnings, table, table_csv
 from ptyconv_cli.cli.summary import resumed_text, summary, tables, warnings_text, wrote_text
@@ -121,6 +122,9 @@ def analyze(
     if until or idle is not None or poll is not None:
         raise click.UsageError("--until, --idle and --poll need --follow")
     names = options["names"]
+    if run_dir.is_file() or counts_as_file(run_dir):
+        _analyze_one(run_dir, output or place_of(run_dir), options, detail)
+        return
     found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
@@ -216,6 +220,8 @@ def _analyze_study(
 def _follow(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail, ends: Ends, seconds: float) -> None:
     """Follow a running job: show a table on a terminal, elsewhere a line for each new checkpoint."""
     names = options["names"]
+    if run_dir.is_file() or counts_as_file(run_dir):
+        raise PtyconvError(f"{run_dir}: is a file; give the folder it is in")
     if run_dir.exists() and not holds_checkpoints(run_dir, names) and (found := find_runs(run_dir, names)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)

@@ -70,7 +70,7 @@ def broken(tmp_path):
     ("name", "options", "said"),
     [
         ("absent", [], "{}: there is no such folder"),
-        ("file", [], "{}: is a file; give the folder it is in"),
+        ("file", [], "{}: is no checkpoint of a known format (HDF5 cannot read the file ("),
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
         ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),

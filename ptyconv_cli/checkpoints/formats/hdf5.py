@@ -39,7 +39,7 @@ class Hdf5Tree:
         # Look-ups are remembered: a checkpoint is asked for the same names again and again.
         self._groups: dict[tuple[str, ...], Any] = {}
         self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
-        with self._explained("the file"):
+        with self.explained("the file"):
             self._file = self._open()
             self._size = path.stat().st_size
 
@@ -65,7 +65,7 @@ class Hdf5Tree:
 
     def children(self, name: str) -> list[str]:
         """Return the names directly inside a group, none where there is no such group."""
-        with self._explained(name):
+        with self.explained(name):
             group = self._item(name)
             return list(group) if isinstance(group, h5py.Group) else []
 
@@ -76,7 +76,7 @@ class Hdf5Tree:
         return self._found[name]
 
     def _find(self, name: str) -> h5py.Dataset | np.ndarray | None:
-        with self._explained(name):
+        with self.explained(name):
             item = self._item(name)
             if item is None:
                 return self._attribute(name)
@@ -89,7 +89,7 @@ class Hdf5Tree:
 
     def text(self, name: str) -> str:
         """Return a string, "" where there is none of this name."""
-        with self._explained(name):
+        with self.explained(name):
             item = self._item(name)
             if item is None:
                 parent, _, attribute = name.rpartition("/")
@@ -101,12 +101,12 @@ class Hdf5Tree:
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
-        with self._explained(name):
+        with self.explained(name):
             return np.asarray(self.find(name)[()])  # type: ignore[index]
 
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
         """Fill a contiguous array with the part of a dataset that `index` selects, straight from the file."""
-        with self._explained(name):
+        with self.explained(name):
             dataset = self.find(name)
             if isinstance(dataset, h5py.Dataset):
                 dataset.read_direct(target, index)
@@ -152,7 +152,8 @@ class Hdf5Tree:
         return np.asarray(group.attrs[attribute])
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what reading `what` stumbles over into CheckpointError."""
         try:
             yield
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:

@@ -61,6 +61,7 @@ class PhaserCheckpoint(TreeCheckpoint):
     """One checkpoint of phaser."""
 
     format = "phaser"
+    has_all = True
     precision = np.float64
     phase_wraps = True
 

@@ -1,6 +1,7 @@
 """Checkpoints as trees of named arrays; each dataset is compared with what is expected before it is read."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ class Tree(Protocol):
     def text(self, name: str) -> str: ...  # noqa: D102
     def read(self, name: str) -> np.ndarray: ...  # noqa: D102
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
+    def explained(self, what: str) -> AbstractContextManager[None]: ...  # noqa: D102
 
 
 def open_tree(path: Path) -> Tree:
@@ -83,6 +85,10 @@ class TreeCheckpoint(Checkpoint):
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
         self._tree.close()
+
+    def explained(self, what: str) -> AbstractContextManager[None]:
+        """Turn what reading stumbles over into CheckpointError, which says `what` could not be read."""
+        return self._tree.explained(what)
 
     def _read(self, name: str, expected: Expected) -> np.ndarray:
         self._find(name, expected)
