@@ -18,6 +18,8 @@ OWN = (
     "ptyconv_cli.checkpoints.formats.ptyrad",
     "ptyconv_cli.checkpoints.formats.phaser",
     "ptyconv_cli.checkpoints.formats.ptychodus",
+    "ptyconv_cli.checkpoints.formats.pear",
+    "ptyconv_cli.checkpoints.formats.fold_slice",
 )
 """Our own readers. Those of a kind are asked in this order."""
 

@@ -57,6 +57,12 @@ class Hdf5Tree:
             )
             return h5py.File(self.path, "r", locking="best-effort")
 
+    def __enter__(self) -> "Hdf5Tree":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
         self._groups.clear()
@@ -80,7 +86,7 @@ class Hdf5Tree:
             item = self._item(name)
             if item is None:
                 return self._attribute(name)
-            if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufc":
+            if not isinstance(item, h5py.Dataset) or item.shape is None or not _is_numbers(item.dtype):
                 return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
             problem = _problem(item, self._size)
             if problem:
@@ -163,6 +169,11 @@ class Hdf5Tree:
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part]
+
+
+def _is_numbers(dtype: np.dtype[Any]) -> bool:
+    """Say whether a dataset holds numbers, or pairs of them, as MATLAB writes complex ones."""
+    return dtype.kind in "biufc" or dtype.names == ("real", "imag")
 
 
 def _problem(dataset: h5py.Dataset, file_size: int) -> str:

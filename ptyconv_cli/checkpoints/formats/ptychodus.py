@@ -3,7 +3,6 @@
 The last one is there twice, as `product.h5`. Lengths are in m.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,22 @@ import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
-from ptyconv_cli.checkpoints.formats.transmission import TransmissionCheckpoint, View
-from ptyconv_cli.checkpoints.formats.tree import ITERATIONS, REAL, VALUES, Expected, Tree, TreeCheckpoint
+from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
+from ptyconv_cli.checkpoints.formats.tree import (
+    ITERATIONS,
+    REAL,
+    VALUES,
+    Expected,
+    Tree,
+    TreeCheckpoint,
+    last_number,
+    opened,
+)
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
 ENGINE = "ptychodus"
 SUFFIXES = (".h5", ".hdf5")
-
-ANGSTROM = 1e10
-"""In a metre."""
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
@@ -31,25 +36,19 @@ NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_va
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the epochs done, of a product; nothing of any other file."""
-    tree = Hdf5Tree(path)
-    try:
+    with Hdf5Tree(path) as tree:
         return {"": _epochs(tree)} if set(NAMES) <= set(tree.children("")) else {}
-    finally:
-        tree.close()
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
     """Open a product; raise CheckpointError where that fails."""
-    return PtychodusCheckpoint(Hdf5Tree(path))
+    return opened(PtychodusCheckpoint, Hdf5Tree(path))
 
 
 def _epochs(tree: Tree) -> int:
     """Return the number of epochs done, which is that of the losses, or else in the name."""
     losses = tree.find("loss_values")
-    if losses is not None and losses.size:
-        return int(losses.size)
-    numbers = re.findall(r"\d{1,18}", tree.path.stem)
-    return int(numbers[-1]) if numbers else 0
+    return int(losses.size) if losses is not None and losses.size else last_number(tree.path)
 
 
 class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
@@ -85,6 +84,10 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the positions (N, 2) in px from the middle of the object, y first."""
         return self._positions()
 
+    def slice_thickness(self) -> float | None:
+        """Return the mean distance of slices in Å, None for a single slice."""
+        return self.mean_distance("object_layer_spacing_m", ANGSTROM)
+
     def loss(self) -> Curve:
         """Return the loss of each epoch."""
         no_loss: Curve = []
@@ -102,6 +105,7 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return np.stack([y, x], 1)
 
     def _loss(self) -> Curve:
-        if self._tree.find("loss_values") is None or not self._tree.find("loss_values").size:
+        losses = self._tree.find("loss_values")
+        if losses is None or not losses.size:
             return []
         return self._pairs("loss_values", self._read("loss_epochs", ITERATIONS) + 1, self._read("loss_values", VALUES))

@@ -20,6 +20,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     TreeCheckpoint,
     last_pass,
     open_tree,
+    opened,
 )
 from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
@@ -120,13 +121,12 @@ ANGSTROM = ("", "Ang")
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file of any version; raise CheckpointError where that fails."""
-    tree = open_tree(path)
-    try:
-        # The version in the file is no help: schema 2 still says 1.0.0.
-        return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
-    except BaseException:
-        tree.close()
-        raise
+    return opened(_of_its_layout, open_tree(path))
+
+
+def _of_its_layout(tree: Tree) -> Checkpoint:
+    # The version in the file is no help: schema 2 still says 1.0.0.
+    return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
 
 
 class PtyradCheckpoint(TreeCheckpoint):
