@@ -23,6 +23,7 @@ from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import check_percentile_range
+from ptyconv_cli.results.text import length_unit
 
 MOST_SMALL = 8
 """The most small maps over the run."""
@@ -282,8 +283,10 @@ def _small_maps(parts: list[list[Header]], name: str, reading: _Reading) -> Iter
 
 
 def shown_depths(found: Mapping[str, ObjectMap], thickness: float | None) -> tuple[np.ndarray, str]:
-    """Return where the slices are for a profile, and what that axis is called: Å if their thickness is known."""
+    """Return where the slices are for a profile, and what that axis is called: Å or nm if their thickness is known."""
     numbers = np.arange(len(next(iter(found.values())).by_slice))
     if thickness is None:
         return numbers + 1, "slice"
-    return (numbers + 0.5) * thickness, "depth of the slice's middle (Å)"
+    depths = (numbers + 0.5) * thickness
+    size, unit = length_unit(depths[-1])
+    return depths / size, f"depth of the slice's middle ({unit})"

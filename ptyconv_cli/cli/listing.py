@@ -124,7 +124,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
 def _line(name: str, run: Listed) -> str:
     iterations = "-" if run.iterations is None else f"{run.iterations[0]} to {run.iterations[1]}"
     shape = "-" if run.shape is None else "×".join(map(str, run.shape))
-    dx = "-" if run.dx is None else f"{run.dx:.4f}"
+    dx = "-" if run.dx is None else f"{run.dx:.4f}"[:6].rstrip(".")
     written_by = shortened(run.format or "-", 15, at_end=True)
     return f"{name:<{NAME_WIDTH}}{written_by:<16}{run.checkpoints:>5}{iterations:>12}  {shape:<14}{dx:>6}"
 

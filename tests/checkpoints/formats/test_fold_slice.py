@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.analysis.maps import maps_of_run, shown_depths
+from ptyconv_cli.checkpoints.chain import Selection
 
 SERIES = engines.ENGINES / "fold_slice" / "GPU_MS"
 
@@ -95,3 +97,29 @@ def test_older_files_are_refused_with_the_remedy(series):
     (series / "Niter8.mat").rename(series.parent / "data.mat")
     with pytest.raises(PtyconvError, match=r"save\('data.mat', '-struct', 's', '-v7.3'\)"):
         analyze_run(series.parent / "data.mat", device="cpu")
+
+
+def test_long_lengths_are_shown_in_nm(series, ptyconv):
+    change(series, "p/dx_spec", lambda array: np.full((2, 1), 62.5e-9))
+    change(series, "p/multi_slice_param/z_distance", lambda array: np.array([[6e-6], [math.inf]]))
+    result = ptyconv("analyze", series)
+    assert "scanned region 19 × 20 px (1188 × 1250 nm)" in result.stdout
+    assert "  625.00\n" in ptyconv("ls", series).stdout
+    maps = maps_of_run(series, Selection(None, None, None, False), percentile_range=(15, 85), device="cpu")
+    assert shown_depths(maps.objects, maps.thickness)[1] == "depth of the slice's middle (nm)"
+
+
+def test_several_engines_in_one_folder_are_told_apart(series, ptyconv):
+    for folder in ("ptychodus", "pear/S0001/Ndp48_LSQML_c44_gaussian_p2_cp_mm_Ns2"):
+        shutil.copytree(engines.ENGINES / folder, series, dirs_exist_ok=True)
+    listed = ptyconv("ls", series).stdout
+    assert [line.split()[:3] for line in listed.splitlines()[2:]] == [
+        ["run/run1", "fold_slice", "10"],
+        ["run/run2", "ptychodus", "10"],
+        ["run/run3", "PEAR", "10"],
+    ]
+    assert ptyconv("analyze", series, "--no-plot").exit_code == 0
+    assert (series / "run2" / "convergence_report.json").exists()
+    assert (
+        "3: recon_Niter8.h5, …, recon_Niter80.h5 (10 files): it was written by PEAR" in ptyconv("check", series).stderr
+    )

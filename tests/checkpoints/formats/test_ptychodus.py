@@ -1,5 +1,6 @@
 """Products of ptychodus, with the results of pty-chi."""
 
+import re
 import shutil
 
 import engines
@@ -126,7 +127,22 @@ def test_the_commands(series, ptyconv, command):
         assert "ptychodus                ptychodus          10     8 to 80  1×2×74×76     0.3494" in result.stdout
 
 
-def test_a_growing_series_is_followed(series, ptyconv):
-    result = ptyconv("analyze", series, "--follow", "--idle", "0.001", "--poll", "0.05", "--no-plot")
-    assert result.exit_code == 0
-    assert "10 checkpoints, iterations 8 to 80" in result.stdout
+def test_a_growing_series_is_followed(tmp_path, ptyconv, monkeypatch):
+    """A product that is half written is waited for; the last one, which comes twice, is analyzed again."""
+    files, run_dir = sorted(SERIES.iterdir()), tmp_path / "run"
+    begins = [files[1].read_bytes()[:100_000]]
+
+    def sleep(seconds):
+        run_dir.mkdir(exist_ok=True)
+        if begins:
+            (run_dir / files[1].name).write_bytes(begins.pop())
+        elif files:
+            shutil.copy(files.pop(0), run_dir)
+
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
+    result = ptyconv("analyze", run_dir, "--follow", "--idle", "0.01", "--no-plot")
+    assert result.exit_code == 0, result.stderr
+    lines = re.findall(r"^\d\d:\d\d:\d\d iteration (\d+)", result.stdout, re.M)
+    assert lines == [str(niter) for niter in [*range(16, 81, 8), 80]]
+    assert "run: 10 checkpoints, iterations 8 to 80" in result.stdout
+    assert "warning" not in result.stderr
