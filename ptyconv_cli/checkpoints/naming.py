@@ -62,22 +62,15 @@ def found_by_content(paths: Sequence[Path]) -> list[Path]:
 
 
 def _taken_for_own(paths: Sequence[Path]) -> set[Path]:
-    """Return the files that a reader takes for its own, and those like them in name that cannot be read.
+    """Return the files that a reader takes for its own, and all with like names: those are damaged, or being written.
 
     Of many files with like names, such as raw data, only the first few are looked into where those are none's.
     """
     found = set[Path]()
     for files in _alike(paths).values():
-        own, unreadable = list[Path](), list[Path]()
-        for tried, path in enumerate(sorted(files, key=_numbers)):
-            if tried == TRIES and not own:
-                break
-            seen = recognised(path)
-            if seen.known:
-                own.append(path)
-            elif seen.problem:
-                unreadable.append(path)
-        found |= {*own, *unreadable} if own else set()
+        in_order = sorted(files, key=lambda path: [int(number) for number in _numbers(path)])
+        if any(recognised(path).known for path in in_order[:TRIES]):
+            found |= set(files)
     return found
 
 

@@ -30,6 +30,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
+POSITIONS = Expected("f", "real", ("N",))
 NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_values")
 """What every product has."""
 
@@ -98,7 +99,7 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         pairs = []
         for axis, size in zip("yx", self._pixel, strict=True):
             centre = float(self._read(f"object/center_{axis}_m", REAL))
-            pairs.append((self._read(f"probe_position_{axis}_m", VALUES).astype(np.float64) - centre) / size)
+            pairs.append((self._read(f"probe_position_{axis}_m", POSITIONS).astype(np.float64) - centre) / size)
         y, x = pairs
         if y.shape != x.shape:
             raise CheckpointError(f"{self.path}: there are {len(y)} scan positions in y, and {len(x)} in x")
