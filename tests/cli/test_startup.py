@@ -42,3 +42,10 @@ def test_the_live_class_needs_no_command_line():
     code = "import sys; from ptyconv_cli.convergence import ConvergenceMonitor; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"click", "h5py", "matplotlib"} & set(loaded)
+
+
+def test_the_table_of_readers_loads_nothing_that_only_one_of_them_needs():
+    code = "import sys; from ptyconv_cli.checkpoints.readers import known_readers; known_readers(); "
+    code += "print(sorted({'torch', 'h5py', 'zarr'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "[]\n", result.stderr

@@ -5,15 +5,15 @@ MATLAB's axes are in reverse order: (slice, x, y). Lengths are in Å for electro
 
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
-from ptyconv_cli.checkpoints.formats.tree import Expected, Tree, TreeCheckpoint, last_number, opened
+from ptyconv_cli.checkpoints.formats.tree import Expected, Tree, TreeCheckpoint, last_number, open_tree, opened
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
@@ -42,7 +42,7 @@ def snapshots(path: Path) -> Mapping[str, int]:
         if re.fullmatch(r"Niter\d+", path.stem):
             return {"": last_number(path)}
         raise _too_old(path)
-    with Hdf5Tree(path) as tree:
+    with closing(open_tree(path)) as tree:
         inside = {"object", "probe"} <= set(tree.children("")) and "probe_positions" in tree.children("outputs")
         return {"": _iterations(tree)} if inside and "dx_spec" in tree.children("p") else {}
 
@@ -51,7 +51,7 @@ def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
     """Open a file; raise CheckpointError where that fails."""
     if _is_old(path):
         raise _too_old(path)
-    return opened(FoldSliceCheckpoint, Hdf5Tree(path))
+    return opened(FoldSliceCheckpoint, open_tree(path))
 
 
 def _is_old(path: Path) -> bool:

@@ -57,12 +57,6 @@ class Hdf5Tree:
             )
             return h5py.File(self.path, "r", locking="best-effort")
 
-    def __enter__(self) -> "Hdf5Tree":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
         self._groups.clear()

@@ -1,13 +1,13 @@
 """Files of PEAR, pty-chi's pipeline for X-rays: `recon_NiterN.h5`, an HDF5 file a snapshot. Lengths are in m."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
 from ptyconv_cli.checkpoints.formats.tree import (
     REAL,
@@ -16,6 +16,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     Tree,
     TreeCheckpoint,
     last_number,
+    open_tree,
     opened,
 )
 from ptyconv_cli.results.history import Curve
@@ -32,13 +33,13 @@ NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the iterations done, of a file of PEAR; nothing of any other file."""
-    with Hdf5Tree(path) as tree:
+    with closing(open_tree(path)) as tree:
         return {"": _iterations(tree)} if set(NAMES) <= set(tree.children("")) else {}
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
     """Open a file; raise CheckpointError where that fails."""
-    return opened(PearCheckpoint, Hdf5Tree(path))
+    return opened(PearCheckpoint, open_tree(path))
 
 
 def _iterations(tree: Tree) -> int:

@@ -4,13 +4,13 @@ The last one is there twice, as `product.h5`. Lengths are in m.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
 from ptyconv_cli.checkpoints.formats.tree import (
     ITERATIONS,
@@ -20,6 +20,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     Tree,
     TreeCheckpoint,
     last_number,
+    open_tree,
     opened,
 )
 from ptyconv_cli.errors import CheckpointError
@@ -37,13 +38,13 @@ NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_va
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the epochs done, of a product; nothing of any other file."""
-    with Hdf5Tree(path) as tree:
+    with closing(open_tree(path)) as tree:
         return {"": _epochs(tree)} if set(NAMES) <= set(tree.children("")) else {}
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
     """Open a product; raise CheckpointError where that fails."""
-    return opened(PtychodusCheckpoint, Hdf5Tree(path))
+    return opened(PtychodusCheckpoint, open_tree(path))
 
 
 def _epochs(tree: Tree) -> int:
