@@ -84,6 +84,12 @@ def test_with_nothing_new_only_what_reads_and_judges_is_loaded(drawn_sample, opt
     assert not NEEDED_TO_COMPUTE & loaded
 
 
+@pytest.mark.parametrize("run_dir", [runs.SAMPLE_PT, runs.DATA / "phaser" / "lsqml"], ids=["pt", "phaser"])
+def test_so_it_is_with_other_formats(run_dir, tmp_path):
+    modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
+    assert not HEAVY & modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
+
+
 def test_a_check_of_an_analyzed_run_loads_no_more(drawn_sample):
     loaded = modules_of("check", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", code=3)
     assert not HEAVY & loaded
