@@ -3,7 +3,8 @@
 A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
 and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
 settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
-changed, no line from there on is used.
+changed, no line from there on is used. Beside them the headers of the checkpoints, the engine's histories, and what
+pictures were drawn from.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -18,16 +20,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.analysis import recorded
+from ptyconv_cli.analysis.kept_headers import packed, unpacked
+from ptyconv_cli.analysis.recorded import Recorded
 from ptyconv_cli.analysis.rows import CachedRows, Rows
-from ptyconv_cli.analysis.steps import CachedSteps, Compared, Step
+from ptyconv_cli.analysis.steps import CachedSteps, Compared, Curves, Step
+from ptyconv_cli.checkpoints.chain import Run
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.files import write_whole
+from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 CACHE_NAME = ".ptyconv"
 """The folder, beside the results."""
+
+HEADERS, RECORDED = "headers", "recorded"
+"""The files with the headers of checkpoints, and with the engine's histories."""
+
+FEW = 64
+"""Among so many known headers one that is new is not worth writing all again."""
 
 OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
 """No other file in the folder is touched."""
@@ -53,7 +67,7 @@ class Cache:
     """The steps kept beside the results in a folder; if `fresh`, those that are there already are not used.
 
     One object can serve one analysis after the other of a run that grows: what it has read it does not read again, nor
-    the `headers` of checkpoints.
+    the `headers` of checkpoints; `curves` are not gathered, nor `pieces` of the results put into text, again.
     """
 
     def __init__(self, results: Path, fresh: bool = False) -> None:
@@ -61,12 +75,16 @@ class Cache:
         self._lines: dict[int, list[_Line]] = {}
         self._whole: dict[int, bool] = {}
         self._parts = 0
-        self.headers: dict[Path, Header] = {}
+        self.pieces, self.curves = Pieces(), Curves()
+        self._kept_headers: dict[Path, Fingerprint] = {}
+        self._recorded: tuple[str, Recorded] | None = None
+        self._kept_key = ""
         self.pending: Callable[[], None] = lambda: None
 
     def keep(self) -> None:
         """Write what the last analysis found, after its results; raise PtyconvError where that fails."""
         self.pending()
+        self._keep_headers()
         self._fresh = False  # what is here now was computed in this process
 
     def exists(self) -> bool:
@@ -96,8 +114,7 @@ class Cache:
 
     def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], rows: dict[str, Rows]) -> None:
         """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written."""
-        if self._folder.is_symlink():
-            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
+        self._check_folder()
         self._parts = max(self._parts, part + 1)
         lines = self._lines.get(part, [])
         if known == len(steps) == len(lines) and self._whole.get(part):
@@ -145,6 +162,54 @@ class Cache:
             if part is None or int(part[1]) >= self._parts:
                 path.unlink(missing_ok=True)
 
+    def note(self, name: str) -> bytes | None:
+        """Return what `keep_note` kept under a name, None where there is nothing, or it is damaged."""
+        path = self._folder / name
+        if self._fresh or self._folder.is_symlink() or path.is_symlink():
+            return None
+        with suppress(OSError, ValueError):
+            checksum, _, content = path.read_bytes().partition(b" ")
+            return content if int(checksum, 16) == zlib.crc32(content) else None
+        return None
+
+    def keep_note(self, name: str, content: bytes) -> None:
+        """Keep something in a file of its own; raise PtyconvError where it cannot be written."""
+        self._check_folder()
+        self._check_own([self._folder / name])
+        write_whole({self._folder / name: b"%08x %s" % (zlib.crc32(content), content)})
+
+    @cached_property
+    def headers(self) -> dict[Path, Header]:
+        """The headers of checkpoints that are known, to which what is read is added."""
+        content, found = self.note(HEADERS), dict[Path, Header]()
+        with suppress(Exception):  # it is whole, but may be of a version that has the same number
+            found = unpacked(content) if content else {}
+        self._kept_headers = {path: header.fingerprint for path, header in found.items()}
+        return found
+
+    def _keep_headers(self) -> None:
+        """Write the headers that are known, unless there are only few new ones among many."""
+        known = {path: header.fingerprint for path, header in self.headers.items()}
+        new = [path for path, fingerprint in known.items() if self._kept_headers.get(path) != fingerprint]
+        with suppress(PtyconvError):  # then they are read again
+            if new and len(new) * FEW >= len(known):
+                self.keep_note(HEADERS, packed(self.headers.values()))
+                self._kept_headers, new = known, []
+            if self._recorded and not new and self._recorded[0] != self._kept_key:
+                self.keep_note(RECORDED, recorded.packed(*self._recorded))
+                self._kept_key = self._recorded[0]
+
+    def recorded(self, runs: Sequence[Run]) -> Recorded:
+        """Return what the engine recorded of runs that are not on one axis yet, read unless it is known."""
+        if self._recorded is None and (content := self.note(RECORDED)):
+            with suppress(Exception):  # as of `headers`
+                self._recorded = recorded.unpacked(content)
+                self._kept_key = self._recorded[0]
+        key = recorded.key_of(runs)
+        if self._recorded is None or self._recorded[0] != key:
+            self._recorded = key, recorded.read_recorded(runs)
+        return self._recorded[1]
+
     def _read(self, part: int) -> list[_Line]:
         if part not in self._lines:
             path = self._path(part, "steps.jsonl")
@@ -154,6 +219,10 @@ class Cache:
 
     def _path(self, part: int, name: str) -> Path:
         return self._folder / f"part{part}-{name}"
+
+    def _check_folder(self) -> None:
+        if self._folder.is_symlink():
+            raise PtyconvError(f"{self._folder}: is a link to another folder, where nothing is written")
 
     def _check_own(self, paths: Sequence[Path]) -> None:
         """Raise PtyconvError where something else has the name of a file that is to be written."""

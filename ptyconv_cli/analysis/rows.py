@@ -1,11 +1,11 @@
 """The sketched values of one tensor at every checkpoint, in a file: those of a long run don't fit into memory."""
 
-import tempfile
 import weakref
 import zlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,14 @@ class Rows:
         self._shape, self._size = shape, 4 * int(np.prod(shape))
         self._cached = cached or CachedRows(Path(), ())
         self.checksums = list(self._cached.checksums)
-        self._new = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed with this object
-        weakref.finalize(self, self._new.close)
+
+    @cached_property
+    def _new(self) -> IO[bytes]:
+        import tempfile  # slow to load, and often there is nothing new
+
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, file.close)
+        return file
 
     def add(self, values: np.ndarray) -> None:
         """Add a row; raise PtyconvError where there is no room for it."""
@@ -46,7 +52,9 @@ class Rows:
             self._new.seek(0, 2)
             self._new.write(content)
         except OSError as error:
-            folder = tempfile.gettempdir()
+            from tempfile import gettempdir
+
+            folder = gettempdir()
             raise PtyconvError(
                 f"{folder}: no room for temporary files ({error.strerror}); set the variable TMPDIR to another folder"
             ) from error

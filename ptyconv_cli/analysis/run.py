@@ -20,8 +20,9 @@ from ptyconv_cli.analysis.notices import (
     notices_on_too_few,
 )
 from ptyconv_cli.analysis.parts import region_of_run, walk_parts
-from ptyconv_cli.analysis.steps import aligned_points_of, not_finite_of, points_of, removed_of
-from ptyconv_cli.checkpoints.chain import AUTO, Selection, chained_histories, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.analysis.recorded import read_recorded
+from ptyconv_cli.analysis.steps import Curves
+from ptyconv_cli.checkpoints.chain import AUTO, Selection, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
@@ -89,7 +90,8 @@ def analyze_run(
         settings.tensors, every, select, strict, files, cache.headers if cache else None, check_pattern(names)
     )
     runs = read_chain(run_dir, asked, earlier)
-    engine, notices_on_engine = chained_histories(runs)
+    engine, notices_on_engine, resumed = cache.recorded(runs) if cache else read_recorded(runs)
+    first = runs[0].headers[0].path
     runs = on_one_axis(runs)
     headers = [header for run in runs for header in run.headers]
     left_out = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.left_out]
@@ -103,21 +105,22 @@ def analyze_run(
     walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
     left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
     used = [step.header for step in walked.steps]
-    points, aligned_points = points_of(walked.steps), aligned_points_of(walked.steps)
-    _check_that_any_are_compared(run_dir, used, points, every, left_out, boundaries)
-    parent = Parent() if earlier else find_parent(used[0].path, {header.path.resolve() for header in used})
+    curves = (cache.curves if cache else Curves()).of(walked.steps)
+    _check_that_any_are_compared(run_dir, used, curves.points, every, left_out, boundaries)
+    parent = Parent()
+    if not earlier and (resumed or used[0].path != first):
+        parent = find_parent(used[0].path, {Path(header.real_path) for header in used})
     if cache:
         cache.pending = walked.keep
     last_part = walked.found[-1].steps
-    agreement = compare_with_live(points, engine, settings.percentile_range)
-    not_finite = not_finite_of(walked.steps)
+    agreement = compare_with_live(curves.points, engine, settings.percentile_range)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
         *notices_on_boundaries(boundaries),
         *notices_on_files(used, [run.unrecognised for run in runs]),
-        *notices_on_left_out(left_out, points),
-        *notices_on_points(points, settings.percentile_range),
-        *notices_on_not_finite(not_finite, [header.niter for header in used]),
+        *notices_on_left_out(left_out, curves.points),
+        *notices_on_points(curves.points, settings.percentile_range),
+        *notices_on_not_finite(curves.not_finite, [header.niter for header in used]),
         *notices_on_probe([header.niter for header in used], [step.intensity for step in walked.steps]),
         *notices_on_loss(engine.loss),
         *(notices_on_too_few(parts[-1][0], settings.tensors) if settings.aligned else []),
@@ -137,10 +140,10 @@ def analyze_run(
         checkpoints=[_info(run_dir, header) for header in used],
         boundaries=boundaries,
         left_out=left_out + aside,
-        not_finite=not_finite,
-        points=points,
-        aligned_points=aligned_points,
-        removed=removed_of(walked.steps),
+        not_finite=curves.not_finite,
+        points=curves.points,
+        aligned_points=curves.aligned_points,
+        removed=curves.removed,
         trajectories=trajectories_of(last_part, walked.comparers[-1]),
         verdict=verdict_of(last_part, engine, begins, checked_tolerances),
         engine=engine,

@@ -1,7 +1,7 @@
 """The results at each checkpoint, and their collection into curves."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -90,41 +90,51 @@ class CacheIsStale(Exception):
     """The last cached checkpoint cannot be read any more, so that the walk cannot continue from it."""
 
 
-def points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
-    """Return the changes by series key."""
-    found: dict[str, list[Point]] = {}
-    for step in steps:
-        for key, change in step.changes.items():
-            found.setdefault(key, []).append(Point(step.header.niter, step.since, change.value, change.voxels))
-    return found
+class Curves:
+    """The results of a run's steps, by series key or tensor, in order.
 
+    One object can serve one analysis after the other of a run that grows: what was gathered is not gathered again.
 
-def aligned_points_of(steps: Iterable[Step]) -> dict[str, list[Point]]:
-    """Return the aligned changes by series key, empty where they were not asked for."""
-    found: dict[str, list[Point]] = {}
-    for step in steps:
+    `points`: the changes; `aligned_points`: the aligned ones, empty where they were not asked for; `removed`: the
+    ambiguities removed, as (niter, ambiguities); `not_finite`: the iterations at which a tensor held NaN or infinity,
+    none where only its changes are not finite.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._gathered: list[tuple[int, dict[str, Change]]] = []
+        self.points: dict[str, list[Point]] = {}
+        self.aligned_points: dict[str, list[Point]] = {}
+        self.removed: dict[str, list[tuple[int, RemovedAmbiguities]]] = {}
+        self.not_finite: dict[str, list[int]] = {}
+
+    def of(self, steps: Sequence[Step]) -> "Curves":
+        """Return the curves of these steps, which begin with those that were gathered last, or are gathered anew."""
+        known = len(self._gathered)
+        so_far = zip(steps, self._gathered, strict=False)
+        if len(steps) < known or any(s.changes is not changes or s.header.niter != at for s, (at, changes) in so_far):
+            self._begin()
+            known = 0
+        for step in steps[known:]:
+            self._add(step)
+        found = Curves()
+        for name in ("points", "aligned_points", "removed", "not_finite"):
+            setattr(found, name, {key: list(curve) for key, curve in getattr(self, name).items()})
+        return found
+
+    def _add(self, step: Step) -> None:
+        niter = step.header.niter
+        self._gathered.append((niter, step.changes))
         for key, change in step.changes.items():
+            self.points.setdefault(key, []).append(Point(niter, step.since, change.value, change.voxels))
             if change.aligned is not None:
-                point = Point(step.header.niter, step.since, change.aligned, change.voxels)
-                found.setdefault(key, []).append(point)
-    return found
-
-
-def removed_of(steps: Iterable[Step]) -> dict[str, list[tuple[int, RemovedAmbiguities]]]:
-    """Return, by tensor, the ambiguities removed from its changes, as (niter, ambiguities)."""
-    found: dict[str, list[tuple[int, RemovedAmbiguities]]] = {}
-    for step in steps:
+                point = Point(niter, step.since, change.aligned, change.voxels)
+                self.aligned_points.setdefault(key, []).append(point)
         of_tensors = {s.tensor: step.changes[s.key].removed for s in SERIES if s.key in step.changes}
         for tensor, what in of_tensors.items():  # the same of all series of a tensor
             if what:
-                found.setdefault(tensor, []).append((step.header.niter, what))
-    return found
-
-
-def not_finite_of(steps: Iterable[Step]) -> dict[str, list[int]]:
-    """Return, by tensor, the iterations at which it held NaN or infinity: none where only changes are not finite."""
-    found: dict[str, list[int]] = {}
-    for step in steps:
+                self.removed.setdefault(tensor, []).append((niter, what))
         for tensor, is_its_own in step.not_finite.items():
-            found.setdefault(tensor, []).extend([step.header.niter] if is_its_own else [])
-    return found
+            self.not_finite.setdefault(tensor, []).extend([niter] if is_its_own else [])

@@ -9,9 +9,7 @@ from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import OF_OBJECT, SERIES
-
-SORTS = ("name", "loss", *(series.key for series in SERIES))
+from ptyconv_cli.results.series import OF_OBJECT
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def _per_iteration(point: Point) -> float:
 
 
 def sorted_rows(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Return rows sorted by one of `SORTS`, smallest first; rows without a value, then failed ones, are last."""
+    """Return rows sorted by "name", "loss" or a series; rows without a value, then failed ones, are last."""
     by_name = sorted(rows, key=lambda row: row.name)
     if sort == "name":
         return by_name

@@ -124,7 +124,7 @@ def on_one_axis(runs: list[Run]) -> list[Run]:
         found.append(
             replace(
                 run,
-                headers=[replace(header, niter=before + header.niter, before=before) for header in headers],
+                headers=[_later_header(header, before) for header in headers],
                 left_out=[_later(file, before) for file in run.left_out],
                 aside=[_later(file, before) for file in run.aside + after],
                 remarks=run.remarks + ([remark] if after else []),
@@ -132,6 +132,10 @@ def on_one_axis(runs: list[Run]) -> list[Run]:
         )
         before += until
     return found
+
+
+def _later_header(header: Header, before: int) -> Header:
+    return replace(header, niter=before + header.niter, before=before) if before else header
 
 
 def _later(file: LeftOut, before: int) -> LeftOut:

@@ -86,7 +86,8 @@ def find_checkpoints(run_dir: Path, names_like: str | None = None) -> tuple[list
     found = _checkpoints(paths, names_like)
     if not found:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(find_runs(run_dir, names_like), run_dir, names_like)}")
-    suffixes, rest = {path.suffix for path in found}, [path for path in paths if path not in found]
+    suffixes, taken = {path.suffix for path in found}, set(found)
+    rest = [path for path in paths if path not in taken]
     return found, [path for path in rest if path.suffix in suffixes or looks_alike(path) if _not_recognised(path)]
 
 

@@ -5,9 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
 
-import numpy as np
-
-from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.headers import Header, is_equal
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 
@@ -66,23 +64,24 @@ def without_copies(
 
     The `wanted` file is kept, else the first. `headers` in order of iteration.
     """
-    kept: list[Header] = []
+    kept: dict[int, list[Header]] = {}
     left_out = []
     for header in sorted(headers, key=lambda header: (header.niter, header.path != wanted)):
-        original = next((other for other in kept if _is_copy(other, header, tensors)), None)
+        alike = kept.setdefault(header.niter, [])
+        original = next((other for other in alike if _is_copy(other, header, tensors)), None)
         if original is None:
-            kept.append(header)
+            alike.append(header)
         else:
             reason = f"is a copy of {original.path.name} (the same iteration {header.niter} of the same run)"
             left_out.append(LeftOut(header.path.name, reason, header.niter))
-    return kept, left_out
+    return [header for alike in kept.values() for header in alike], left_out
 
 
 def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
-    if (one.niter, one.format) != (other.niter, other.format) or other_geometry(one, other, tensors):
+    if one.format != other.format or other_geometry(one, other, tensors):
         return False
     if len(one.loss) or len(other.loss):
-        return np.array_equal(one.loss, other.loss, equal_nan=True)
+        return is_equal(one.loss, other.loss)
     try:
         return cmp(one.path, other.path, shallow=False)
     except OSError:
@@ -99,7 +98,8 @@ def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Hea
     for header in headers:
         for run in runs:
             with_loss = next((member for member in reversed(run) if len(member.loss)), run[-1])
-            if not (difference(run[-1], header, tensors) or difference(with_loss, header, tensors)):
+            others = [run[-1]] if with_loss is run[-1] else [run[-1], with_loss]
+            if not any(difference(other, header, tensors) for other in others):
                 run.append(header)
                 break
         else:
@@ -119,7 +119,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return geometry
     # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    if len(earlier) and len(later) and not np.array_equal(earlier, later[: len(earlier)], equal_nan=True):
+    if len(earlier) and len(later) and not is_equal(earlier, later[: len(earlier)]):
         return "the loss history differs"
     return ""
 
@@ -133,7 +133,7 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
         return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
-    return "" if np.array_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
+    return "" if is_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
 
 
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:

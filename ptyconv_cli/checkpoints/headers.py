@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, is_still
 from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.results.history import Curve, EngineHistories
@@ -119,6 +119,7 @@ def read_headers(
     seen = {} if seen is None else seen
     headers: list[Header] = []
     left_out: dict[Path, LeftOut] = {}
+    sharing: _Sharing | None = None
     latest_first = sorted(paths, key=lambda path: (number_in_name(path) or 0, path.name), reverse=True)
     for path in latest_first:
         newest = path == latest_first[0]
@@ -129,7 +130,8 @@ def read_headers(
                 raise
             left_out[path] = leave_out(path, error, newest)
             continue
-        headers.append(_sharing(header, headers[0]) if headers else header)
+        sharing = sharing or _Sharing(header)
+        headers.append(sharing.of(header))
         seen[path] = headers[-1]
     headers.reverse()
     for name in tensors:
@@ -148,28 +150,50 @@ def _seen(path: Path, tensors: Iterable[str], seen: Mapping[Path, Header]) -> He
     header = seen.get(path)
     if header is None or any(name not in header.shapes for name in tensors):
         return None
-    return header if fingerprint(path) == header.fingerprint else None
+    return header if is_still(path, header.fingerprint) else None
 
 
-def _sharing(header: Header, latest: Header) -> Header:
-    """Return a header that shares its arrays with the latest one where they are equal, and its loss history's begin.
+class _Sharing:
+    """Lets headers share their arrays with those of the latest one, where they are equal, and its loss history's begin.
 
     Each file holds the whole history up to it, and all scan positions: of many files, that would be much memory.
     """
-    begin = latest.loss[: len(header.loss)]
-    return replace(
-        header,
-        loss=begin if len(begin) and is_equal(header.loss, begin) else header.loss,
-        crop_pos=latest.crop_pos if is_equal(header.crop_pos, latest.crop_pos) else header.crop_pos,
-        scan=latest.scan if is_equal(header.scan, latest.scan) else header.scan,
-    )
+
+    def __init__(self, latest: Header) -> None:
+        self._latest = latest
+        self._equal: dict[str, list[np.ndarray]] = {"loss": [], "crop_pos": [], "scan": []}
+
+    def of(self, header: Header) -> Header:
+        """Return a header with the arrays of the latest one."""
+        latest = self._latest
+        return replace(
+            header,
+            loss=self._shared("loss", header.loss, latest.loss[: len(header.loss)]),
+            crop_pos=self._shared("crop_pos", header.crop_pos, latest.crop_pos),
+            scan=self._shared("scan", header.scan, latest.scan),
+        )
+
+    def _shared(self, name: str, array: np.ndarray, shared: np.ndarray) -> np.ndarray:
+        # Of headers that share their arrays already, only the first one's are compared.
+        if any(is_same_memory(array, one[: len(array)]) for one in self._equal[name]):
+            return shared
+        if not len(array) or not is_equal(array, shared):
+            return array
+        self._equal[name].append(array)
+        return shared
 
 
 def is_equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Say whether two arrays are equal, at once where they are the same memory."""
-    if one.shape == other.shape and one.ctypes.data == other.ctypes.data and one.strides == other.strides:
+    return is_same_memory(one, other) or bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+
+
+def is_same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    """Say whether two arrays are the same memory, read in the same way."""
+    if one is other:
         return True
-    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+    same_place = one.__array_interface__["data"] == other.__array_interface__["data"]
+    return same_place and one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype
 
 
 def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:

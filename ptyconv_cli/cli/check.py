@@ -16,18 +16,22 @@ from ptyconv_cli.verdict.run import exit_code
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
+@click.option(
+    "-o", "--output", type=PATH, help="Folder with the results of an earlier analyze.  [default: the run's own]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @all_of(READING)
 @all_of(JUDGING)
 def check(
     paths: tuple[Path, ...],
+    output: Path | None,
     as_json: bool,
     chain: str | None,
     **reading: Any,
 ) -> None:
     """Say whether the run in RUN_DIR has converged, also as an exit code.
 
-    For scripts and job chains. Writes no files.
+    For scripts and job chains. Goes on from where an earlier analyze stopped, and writes no files.
 
     \b
     Exit codes:
@@ -36,10 +40,12 @@ def check(
       4  too early to tell
       1  the run cannot be analyzed
     """
+    from ptyconv_cli.analysis.cache import Cache
     from ptyconv_cli.analysis.run import analyze_run
 
     run_dir, earlier = with_earlier(paths, chain)
-    analysis = analyze_run(run_dir, chain=earlier, **reading)
+    cache = Cache(output or run_dir)  # which is only read, for `keep` is not called
+    analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
     assert analysis.verdict
     if analysis.warnings:
         say(warnings_text(analysis.warnings) + ("" if as_json else "\n"), err=True)

@@ -42,8 +42,10 @@ def say(text: str, err: bool = False) -> None:
 @contextmanager
 def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to call with the numbers done and in all, which shows them on a terminal only."""
-    hidden = hidden or not sys.stderr.isatty()
-    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden, show_pos=True) as bar:
+    if hidden or not (sys.stderr and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total

@@ -3,18 +3,34 @@
 import errno
 import signal
 import sys
+from collections import UserDict
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
 
 import click
 
-from ptyconv_cli.cli.analyze import analyze
-from ptyconv_cli.cli.check import check
-from ptyconv_cli.cli.listing import list_runs
-from ptyconv_cli.cli.pictures import maps, plot
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.text import printable
 from ptyconv_cli.version import __version__
+
+HOMES = {
+    "analyze": "ptyconv_cli.cli.analyze:analyze",
+    "check": "ptyconv_cli.cli.check:check",
+    "ls": "ptyconv_cli.cli.listing:list_runs",
+    "maps": "ptyconv_cli.cli.pictures:maps",
+    "plot": "ptyconv_cli.cli.pictures:plot",
+}
+"""By command, its module and its name there."""
+
+
+class _LoadedWhenAsked(UserDict[str, Any]):
+    """The commands by name: a process runs only one, and need not load what the others need."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, attribute = self.data[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
 
 
 class _Commands(click.Group):
@@ -35,7 +51,7 @@ class _Commands(click.Group):
             raise click.ClickException(printable(f"{where}{error.strerror or error}", keep="\n")) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, commands=_LoadedWhenAsked(HOMES), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ptyconv")
 def main() -> None:
     """Has a ptychographic reconstruction converged, and when?
@@ -46,10 +62,3 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a traceback
-
-
-main.add_command(analyze)
-main.add_command(plot)
-main.add_command(maps)
-main.add_command(check)
-main.add_command(list_runs)

@@ -1,7 +1,6 @@
 """The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
 
 import math
-import shlex
 import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -37,20 +36,27 @@ def tables(analysis: RunAnalysis) -> str:
 
 def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
     """Return from which checkpoint the run in `run_dir` was resumed, and how to join the two runs."""
+    from shlex import quote
+
     parent = short_name(str(analysis.parent or analysis.parent_name))
     said = f"This run was resumed from {shortened(parent, WIDTH - 28)}."
-    folder = shlex.quote(str(run_dir))
+    folder = quote(str(run_dir))
     if analysis.parent is None:
         said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"
     else:
-        chain = f"auto --select {shlex.quote(analysis.select)}" if analysis.select else "auto"
+        chain = f"auto --select {quote(analysis.select)}" if analysis.select else "auto"
     return f"{said}\nTo see both runs on one axis:\n  ptyconv analyze --chain {chain} {folder}"
 
 
-def wrote_text(outputs: Sequence[Path]) -> str:
-    """Return which files were written, all of them into one folder."""
-    names = ", ".join(path.name for path in outputs[1:])
-    return textwrap.fill(f"wrote {outputs[0]}, {names}", WIDTH, subsequent_indent="      ", break_long_words=False)
+def wrote_text(written: Sequence[Path], up_to_date: Sequence[Path] = ()) -> str:
+    """Return which files were written, and which were there already as they would be, all of them in one folder."""
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
+    found = [("wrote", written), ("up to date:", up_to_date)]
+    return "\n".join(wrap.fill(f"{what} {_in_one_folder(paths)}") for what, paths in found if paths)
+
+
+def _in_one_folder(paths: Sequence[Path]) -> str:
+    return ", ".join([str(paths[0]), *(path.name for path in paths[1:])])
 
 
 def warnings_text(warnings: list[str]) -> str:

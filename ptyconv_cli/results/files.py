@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from ptyconv_cli.errors import PtyconvError
@@ -38,7 +37,23 @@ def write_whole(outputs: dict[Path, bytes]) -> None:
             left_over.unlink(missing_ok=True)
 
 
+def write_different(outputs: dict[Path, bytes]) -> list[Path]:
+    """Write those of the files that don't hold their content already, as `write_whole` does; return them."""
+    different = {path: content for path, content in outputs.items() if not _holds(path, content)}
+    write_whole(different)
+    return list(different)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:  # it is not there, or no file
+        return False
+
+
 def _write_beside(path: Path, content: bytes) -> Path:
+    import tempfile  # slow to load, and often there is nothing to write
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

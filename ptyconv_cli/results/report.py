@@ -2,10 +2,13 @@
 
 import json
 import math
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
 
+from ptyconv_cli.results.doublings import Forecast, Quietest
 from ptyconv_cli.results.history import Curve, Point
+from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.run_analysis import CheckpointInfo, RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.trajectory import Distances, Trajectory
@@ -17,58 +20,78 @@ FORMAT = 5
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
-def changes_json(analysis: RunAnalysis) -> bytes:
-    """Return `convergence_iters.json`: by series key, lists of [niter, value]; null where a value is not finite."""
-    return _dump({key: _pairs(curve) for key, curve in analysis.convergence_iters.items()})
+NESTED = (dict, list, tuple)
 
 
-def report_json(analysis: RunAnalysis) -> bytes:
-    """Return `convergence_report.json`: changes, aligned changes, trajectories, verdict, with full provenance."""
-    return _dump(
-        {
-            "format": FORMAT,
-            "ptyconv_version": analysis.ptyconv_version,
-            "run_dir": analysis.run_dir,
-            "settings": {
-                "tensors": list(dict.fromkeys(s.tensor for s in SERIES if s.key in analysis.points)),
-                "percentile_range": analysis.percentile_range,
-                "every": analysis.every,
-                "select": analysis.select,
-                "device": analysis.device,
+class _Listed(NamedTuple):
+    """A list in the report that grows with the run: its `items`, and what each is there; `name` as of `Pieces`."""
+
+    name: str
+    items: Sequence[Any]
+    content_of: Callable[[Any], Any]
+
+
+def changes_json(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
+    """Return `convergence_iters.json`: by series key, lists of [niter, value]; null where a value is not finite.
+
+    `pieces`: of what was written before of the same run, which grows.
+    """
+    content = {
+        key: _Listed(f"changes {key}", points, lambda point: [point.niter, _finite(point.value)])
+        for key, points in analysis.points.items()
+    }
+    return _dump(content, pieces or Pieces())
+
+
+def report_json(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
+    """Return `convergence_report.json`: changes, aligned changes, trajectories, verdict, with full provenance.
+
+    `pieces` as of `changes_json`.
+    """
+    engine = analysis.engine
+    content = {
+        "format": FORMAT,
+        "ptyconv_version": analysis.ptyconv_version,
+        "run_dir": analysis.run_dir,
+        "settings": {
+            "tensors": list(dict.fromkeys(s.tensor for s in SERIES if s.key in analysis.points)),
+            "percentile_range": analysis.percentile_range,
+            "every": analysis.every,
+            "select": analysis.select,
+            "device": analysis.device,
+        },
+        "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
+        "dx_angstrom": analysis.dx,
+        "checkpoints": _Listed("checkpoints", analysis.checkpoints, _checkpoint),
+        "boundaries": [vars(boundary) for boundary in analysis.boundaries],
+        "left_out": [vars(file) for file in analysis.left_out],
+        "not_finite": analysis.not_finite,
+        "series": _all_series("series", analysis.points),
+        "aligned": {
+            "series": _all_series("aligned", analysis.aligned_points),
+            "removed": {
+                tensor: _Listed(f"removed {tensor}", curve, _removed) for tensor, curve in analysis.removed.items()
             },
-            "region_px": {"y": analysis.region[:2], "x": analysis.region[2:]},
-            "dx_angstrom": analysis.dx,
-            "checkpoints": [_checkpoint(found) for found in analysis.checkpoints],
-            "boundaries": [vars(boundary) for boundary in analysis.boundaries],
-            "left_out": [vars(file) for file in analysis.left_out],
-            "not_finite": analysis.not_finite,
-            "series": _all_series(analysis.points),
-            "aligned": {
-                "series": _all_series(analysis.aligned_points),
-                "removed": {
-                    tensor: [{"niter": niter, **_removed(what)} for niter, what in curve]
-                    for tensor, curve in analysis.removed.items()
-                },
-            },
-            "verdict": verdict_data(analysis.verdict) if analysis.verdict else None,
-            "doublings": doublings_data(analysis.verdict) if analysis.verdict else {},
-            "trajectories": {tensor: _trajectory(found) for tensor, found in analysis.trajectories.items()},
-            "live_record": {
-                "curves": {key: _pairs(curve) for key, curve in analysis.engine.convergence.items()},
-                "percentile_range": analysis.engine.live_percentiles,
-                "agreement": {key: vars(found) for key, found in analysis.live_agreement.items()},
-            },
-            "histories": {
-                "loss": _pairs(analysis.engine.loss),
-                "learning_rates": {name: _pairs(curve) for name, curve in analysis.engine.learning_rates.items()},
-                "tilts_mrad": {axis: _pairs(curve) for axis, curve in analysis.engine.tilts.items()},
-                "slice_thickness_angstrom": _pairs(analysis.engine.slice_thickness),
-                "compute_seconds": _pairs(analysis.engine.seconds),
-                "planned_iterations": analysis.engine.planned,
-            },
-            "warnings": analysis.warnings,
-        }
-    )
+        },
+        "verdict": verdict_data(analysis.verdict) if analysis.verdict else None,
+        "doublings": doublings_data(analysis.verdict) if analysis.verdict else {},
+        "trajectories": {tensor: _trajectory(tensor, found) for tensor, found in analysis.trajectories.items()},
+        "live_record": {
+            "curves": _curves("live", engine.convergence),
+            "percentile_range": engine.live_percentiles,
+            "agreement": {key: vars(found) for key, found in analysis.live_agreement.items()},
+        },
+        "histories": {
+            "loss": _curve("loss", engine.loss),
+            "learning_rates": _curves("rates", engine.learning_rates),
+            "tilts_mrad": _curves("tilts", engine.tilts),
+            "slice_thickness_angstrom": _curve("thickness", engine.slice_thickness),
+            "compute_seconds": _curve("seconds", engine.seconds),
+            "planned_iterations": engine.planned,
+        },
+        "warnings": analysis.warnings,
+    }
+    return _dump(content, pieces or Pieces())
 
 
 def _checkpoint(found: CheckpointInfo) -> dict[str, Any]:
@@ -81,20 +104,25 @@ def _checkpoint(found: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def _all_series(points: dict[str, list[Point]]) -> dict[str, Any]:
+def _all_series(name: str, points: dict[str, list[Point]]) -> dict[str, Any]:
     return {
         series.key: {
             "label": series.label,
             "unit": series.unit,
-            "points": [{**vars(point), "value": _finite(point.value)} for point in points[series.key]],
+            "points": _Listed(f"{name} {series.key}", points[series.key], _point),
         }
         for series in SERIES
         if series.key in points
     }
 
 
-def _removed(found: RemovedAmbiguities) -> dict[str, Any]:
+def _point(point: Point) -> dict[str, Any]:
+    return {**vars(point), "value": _finite(point.value)}
+
+
+def _removed(at: tuple[int, RemovedAmbiguities]) -> dict[str, Any]:
     """Name the ambiguities removed, with units in the keys, without those that the tensor doesn't have."""
+    niter, found = at
     named = {
         "share": found.share,
         "shift_angstrom": found.shift,
@@ -104,7 +132,7 @@ def _removed(found: RemovedAmbiguities) -> dict[str, Any]:
         "scale": found.scale,
         "total_scale": found.total_scale,
     }
-    return {key: _all_finite(numbers) for key, numbers in named.items() if numbers is not None}
+    return {"niter": niter, **{key: _all_finite(numbers) for key, numbers in named.items() if numbers is not None}}
 
 
 def verdict_data(verdict: RunVerdict) -> dict[str, Any]:
@@ -114,14 +142,24 @@ def verdict_data(verdict: RunVerdict) -> dict[str, Any]:
 
 def doublings_data(verdict: RunVerdict) -> dict[str, Any]:
     """Return the changes per doubling by quantity as JSON has them."""
-    return {key: _all_finite(asdict(found)) for key, found in verdict.doublings.items()}
+    return {
+        key: {name: _all_finite(_plain(value)) for name, value in vars(found).items()}
+        for key, found in verdict.doublings.items()
+    }
 
 
-def _trajectory(found: Trajectory) -> dict[str, Any]:
-    def way(distances: Distances) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    """Return what a field of `Doublings` holds as dicts and lists: `dataclasses.asdict` would copy every number."""
+    if isinstance(value, list):
+        return [vars(point) for point in value]
+    return vars(value) if isinstance(value, Quietest | Forecast) else value
+
+
+def _trajectory(tensor: str, found: Trajectory) -> dict[str, Any]:
+    def way(name: str, distances: Distances) -> dict[str, Any]:
         return {
             "to_last": _pairs(found.to_last(distances)),
-            "drift_ratio": _pairs(distances.drift_ratio),
+            "drift_ratio": _curve(f"drift {tensor} {name}", distances.drift_ratio),
             "distances": [[_finite(_rounded(distance)) for distance in of_one] for of_one in distances.between],
         }
 
@@ -131,8 +169,8 @@ def _trajectory(found: Trajectory) -> dict[str, Any]:
         "kept_voxels": found.kept,
         "all_voxels": found.all_voxels,
         "drift_ratio_lag": found.lag,
-        "raw": way(found.raw),
-        "aligned": way(found.aligned),
+        "raw": way("raw", found.raw),
+        "aligned": way("aligned", found.aligned),
     }
 
 
@@ -150,36 +188,61 @@ def _all_finite(numbers: Any) -> Any:
 
 
 def _pairs(curve: Curve) -> list[list[Any]]:
-    return [[niter, _finite(value)] for niter, value in curve]
+    return [_pair(pair) for pair in curve]
+
+
+def _pair(pair: tuple[int, float]) -> list[Any]:
+    niter, value = pair
+    return [niter, _finite(value)]
+
+
+def _curve(name: str, curve: Curve) -> _Listed:
+    return _Listed(name, curve, _pair)
+
+
+def _curves(name: str, curves: dict[str, Curve]) -> dict[str, _Listed]:
+    return {key: _curve(f"{name} {key}", curve) for key, curve in curves.items()}
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _dump(content: Any) -> bytes:
+def _dump(content: Any, pieces: Pieces) -> bytes:
     """Return strict JSON (without NaN), with each innermost list on one line.
 
     Written out here because the standard library's encoder takes seconds for a long run when it indents.
     """
-    return (_text(content, "\n") + "\n").encode(errors="backslashreplace")  # a file name need not be UTF-8
+    return (_text(content, "\n", pieces) + "\n").encode(errors="backslashreplace")  # a file name need not be UTF-8
 
 
-def _text(content: Any, line: str) -> str:
+def _text(content: Any, line: str, pieces: Pieces) -> str:
     """Return a value as JSON; `line`: what begins a line at its level."""
-    if isinstance(content, float):
-        if not math.isfinite(content):
-            raise ValueError(f"{content} has no place in JSON")
-        return repr(float(content))
+    if not isinstance(content, NESTED):
+        return _one(content)
+    deeper = line + " "
+    if isinstance(content, _Listed):
+        between = f",{deeper}"
+        inside = pieces.joined(
+            content.name, content.items, lambda item: _text(content.content_of(item), deeper, pieces), between
+        )
+        return f"[{deeper}{inside}{line}]" if inside else "[]"
     if isinstance(content, dict):
-        deeper = line + " "
-        items = [
-            f"{json.dumps(str(key), ensure_ascii=False)}: {_text(value, deeper)}" for key, value in content.items()
-        ]
+        items = [f"{encode_basestring(str(key))}: {_text(value, deeper, pieces)}" for key, value in content.items()]
         return f"{{{deeper}{f',{deeper}'.join(items)}{line}}}" if items else "{}"
-    if isinstance(content, list | tuple):
-        if not any(isinstance(value, dict | list | tuple) for value in content):
-            return f"[ {', '.join(_text(value, line) for value in content)} ]" if content else "[]"
-        deeper = line + " "
-        return f"[{deeper}{f',{deeper}'.join(_text(value, deeper) for value in content)}{line}]"
-    return json.dumps(content, ensure_ascii=False)
+    if not any([isinstance(value, NESTED) for value in content]):  # noqa: C419 - a generator takes twice as long
+        return f"[ {', '.join(map(_one, content))} ]" if content else "[]"
+    return f"[{deeper}{f',{deeper}'.join([_text(value, deeper, pieces) for value in content])}{line}]"
+
+
+def _one(value: Any) -> str:
+    """Return a number, a text, True, False or None as JSON."""
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no place in JSON")
+        return float.__repr__(value)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    return repr(value) if type(value) is int else json.dumps(value)  # True is an int, too

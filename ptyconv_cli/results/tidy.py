@@ -1,14 +1,14 @@
 """The changes as one tidy table for pandas or a spreadsheet: `convergence.csv`."""
 
-import csv
 import math
-from collections.abc import Iterator
-from io import StringIO
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.results.series import SERIES, Series
 
 TABLE_NAME = "convergence.csv"
 
@@ -18,27 +18,32 @@ COLUMNS = (
 )
 
 
-def changes_csv(analysis: RunAnalysis) -> bytes:
+def changes_csv(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
     """Return `convergence.csv`: a row for each series and checkpoint but the first, in the columns `COLUMNS`.
 
     `raw` and `aligned` are the changes from iteration `since` to `niter`, in `unit` (empty: dimensionless). A field is
-    empty where its value is not known or not finite.
+    empty where its value is not known or not finite. `pieces`: of what was written before of the same run, which grows.
     """
-    content = StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_rows(analysis))
-    return content.getvalue().encode()
-
-
-def _rows(analysis: RunAnalysis) -> Iterator[list[Any]]:
+    pieces = pieces or Pieces()
+    texts = [_line(COLUMNS)]
     for series in SERIES:
         aligned = {point.niter: point.value for point in analysis.aligned_points.get(series.key, [])}
-        for point in analysis.points.get(series.key, []):
-            values = point.value, aligned.get(point.niter, math.nan)
-            per_iteration = (_per_iteration(point, value) for value in values)
-            numbers = [value if math.isfinite(value) else "" for value in (*values, *per_iteration)]
-            yield [series.key, series.unit, point.niter, point.since, *numbers, point.voxels]
+        rows = [(point, aligned.get(point.niter, math.nan)) for point in analysis.points.get(series.key, [])]
+        texts.append(pieces.joined(f"table {series.key}", rows, partial(_row, series)))
+    return "".join(texts).encode()
+
+
+def _row(series: Series, of_both: tuple[Point, float]) -> str:
+    point, aligned = of_both
+    values = point.value, aligned
+    per_iteration = (_per_iteration(point, value) for value in values)
+    numbers = [value if math.isfinite(value) else "" for value in (*values, *per_iteration)]
+    return _line([series.key, series.unit, point.niter, point.since, *numbers, point.voxels])
+
+
+def _line(fields: Sequence[Any]) -> str:
+    """Return fields as a line of CSV, None as an empty one. No text among them needs quotes."""
+    return ",".join("" if field is None else str(field) for field in fields) + "\n"
 
 
 def _per_iteration(point: Point, value: float) -> float:

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,11 +16,16 @@ import runs
 from toy import write_run
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.follow import SURE, Ends, follow
+from ptyconv_cli.analysis.steps import Curves
+from ptyconv_cli.checkpoints import headers
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.live_table import live_table
+from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.errors import CheckpointError, SeveralRuns
+from ptyconv_cli.results import report
 from ptyconv_cli.results.series import TENSORS
 
 
@@ -29,7 +35,8 @@ class Looks:
     def __init__(self, monkeypatch, *deeds):
         self._deeds = iter(deeds)
         self.seen = []
-        monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", self)
+        clock = SimpleNamespace(sleep=self, monotonic=time.monotonic)  # of `follow` alone
+        monkeypatch.setattr("ptyconv_cli.analysis.follow.time", clock)
 
     def __call__(self, _):
         deed = next(self._deeds, None)
@@ -230,7 +237,8 @@ def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, anal
     def show(look):
         shown[:] = live_table(look, "run", time.time())
 
-    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)  # of `follow` alone
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time", clock)
     try:
         with pytest.raises(KeyboardInterrupt):
             follow(watch, lambda files: unplanned, Ends(idle=1e9), show, 5)
@@ -241,3 +249,38 @@ def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, anal
     assert files == [50, 50], "each was opened once, when it was new"
     assert questions[1] - questions[0] == 100 * 50 + 1
     assert abs(memory[1] - memory[0]) < 100_000
+
+
+def test_a_new_checkpoint_costs_the_same_however_many_there_are(tmp_path, monkeypatch, opened):
+    """Files opened, arrays compared, steps gathered, and items of the report put into text."""
+    write_run(tmp_path / "run", range(1, 41))
+    counts = {"compared": 0, "gathered": 0, "put into text": 0}
+
+    def counted(where, name, what):
+        do = getattr(where, name)
+
+        def doing(*arguments, **options):
+            counts[what] += 1
+            return do(*arguments, **options)
+
+        monkeypatch.setattr(where, name, doing)
+
+    counted(headers.np, "array_equal", "compared")
+    counted(Curves, "_add", "gathered")
+    for name in ("_checkpoint", "_point", "_removed", "_pair"):
+        counted(report, name, "put into text")
+    files, cache, costs = sorted((tmp_path / "run").iterdir()), Cache(tmp_path / "out"), {}
+    for count in (18, 19, 20, 38, 39, 40):
+        counts.update(dict.fromkeys(counts, 0))
+        opened.clear()
+        analysis = analyze_run(tmp_path / "run", files=files[:count], cache=cache, device="cpu")
+        write_numbers(analysis, tmp_path / "out", cache.pieces)
+        cache.keep()
+        costs[count] = {"opened": len(opened), **counts}
+    assert [len(found.niters) for found in analysis.trajectories.values()] == [40] * 4
+    for count in (20, 40):  # each of 64 checkpoints at most has its distance to the last one
+        costs[count]["put into text"] -= 2 * 4 * count
+    assert costs[40] == costs[20]
+    assert costs[20]["gathered"] == 1
+    # Of the checkpoint itself, changes, ambiguities, the loss, and drift ratios.
+    assert costs[20]["put into text"] == 1 + (6 + 6) + 4 + 1 + 2 * 4

@@ -9,6 +9,7 @@ import pytest
 import runs
 from click.testing import CliRunner
 
+from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.results.doublings import QUANTITY
 
@@ -72,3 +73,92 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
     assert "\x1b[33mconverging: " in CliRunner().invoke(main, ["check", str(runs.SAMPLE)], color=True).output
     monkeypatch.setenv("NO_COLOR", "1")
     assert CliRunner().invoke(main, ["check", str(runs.SAMPLE)], color=True).output == plain
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The checkpoints that tensors are read of."""
+    found, reading = [], Prefetch._read
+
+    def noted(self, header, into):
+        found.append(header.niter)
+        return reading(self, header, into)
+
+    monkeypatch.setattr(Prefetch, "_read", noted)
+    return found
+
+
+@pytest.fixture
+def analyzed_run(ptyconv, sample):
+    """A copy of the sample run with what analyze leaves in its folder."""
+    ptyconv("analyze", sample, "--no-plot")
+    return sample
+
+
+def tree(folder):
+    """All files below a folder, with what tells whether they were written, and the folders' own times."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (folder, *folder.rglob("*"))}
+
+
+def test_what_analyze_has_left_is_not_computed_again(ptyconv, analyzed_run, read):
+    before, expected = tree(analyzed_run), ptyconv("check", runs.SAMPLE, "--json").stdout
+    read.clear()
+    result = ptyconv("check", analyzed_run, "--json")
+    assert result.exit_code == 3
+    assert result.stdout == expected
+    assert read == []
+    assert tree(analyzed_run) == before
+
+
+def test_it_goes_on_from_there_and_keeps_nothing(ptyconv, sample, read):
+    last = (sample / "model_iter0120.hdf5").rename(sample.parent / "aside")
+    ptyconv("analyze", sample, "--no-plot")
+    last.rename(sample / "model_iter0120.hdf5")
+    before = tree(sample)
+    for _ in range(2):
+        read.clear()
+        assert ptyconv("check", sample).stdout == ptyconv("check", runs.SAMPLE).stdout
+        assert read[:2] == [110, 120]
+    assert tree(sample) == before
+
+
+def test_results_in_another_folder(ptyconv, tmp_path, read):
+    ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
+    read.clear()
+    assert ptyconv("check", runs.SAMPLE, "-o", tmp_path).exit_code == 3
+    assert read == []
+    assert ptyconv("check", runs.SAMPLE, "-o", tmp_path / "absent").exit_code == 3
+    assert len(read) == 12
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("settings", [["-t", "objp"], ["--percentiles", 10, 90], ["--every", 20]])
+def test_of_other_settings_nothing_is_taken(ptyconv, analyzed_run, read, settings):
+    said = ptyconv("check", analyzed_run, *settings).stdout
+    assert len(read) == (6 if "--every" in settings else 12)
+    assert said == ptyconv("check", runs.SAMPLE, *settings).stdout
+
+
+def test_other_tolerances_take_all_of_it(ptyconv, analyzed_run, read):
+    read.clear()
+    assert ptyconv("check", analyzed_run, *WIDE).exit_code == 0
+    assert read == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "a link"])
+def test_damaged_or_stale_it_is_not_used(ptyconv, analyzed_run, read, damage):
+    kept = analyzed_run / ".ptyconv"
+    if damage == "a link":
+        kept.rename(analyzed_run / "elsewhere")
+        kept.symlink_to("elsewhere")
+    for path in sorted(kept.iterdir()) if damage != "a link" else ():
+        content = path.read_bytes()
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(b"" if damage == "cut" else bytes(255 - byte for byte in content))
+    read.clear()
+    result = ptyconv("check", analyzed_run)
+    assert result.exit_code == 3
+    assert len(read) == 12
+    assert result.stdout == ptyconv("check", runs.SAMPLE).stdout

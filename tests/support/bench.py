@@ -1,6 +1,7 @@
 """What an analysis costs beside reading the same bytes, the straightforward way, and PtyRAD's monitor: `make bench`.
 
-    python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--json FILE]
+    python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--rounds N]
+                                  [--scaling FEW MANY] [--json FILE]
 
 Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
 medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
@@ -42,10 +43,15 @@ PARAMS = {
 }
 
 
+NOTHING_NEW, CHECK = "    with nothing new, cold", "    check of an analyzed run, cold"
+
+IMPORTS = "    importing numpy, h5py, click"
+
+
 class LiveModel:
     """A checkpoint's tensors in memory, as an engine holds them."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: str) -> None:
         with h5py.File(path) as file:
             self.optimizable_tensors = {
                 name: torch.from_numpy(array[()]).to(device) for name, array in file["optimizable_tensors"].items()
@@ -121,16 +127,14 @@ def analyze_cold(*options: str) -> Callable[[Path], None]:
     return analyze
 
 
-def go_on(run_dir: Path, new: int) -> Callable[[Path], None]:
-    """(g) The command, when an earlier one has done all checkpoints but the last, or all."""
-    stopped, going = run_dir.parent / f"stopped{new}", run_dir.parent / "going"
+def go_on(run_dir: Path) -> Callable[[Path], None]:
+    """(g) The command, when an earlier one has done all checkpoints but the last."""
+    stopped, going = run_dir.parent / "stopped", run_dir.parent / "going"
     analyze = ("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q")
-    paths = sorted(run_dir.iterdir())
-    last = paths[len(paths) - new :]
-    aside = [path.rename(run_dir.parent / path.name) for path in last]
+    last = max(run_dir.iterdir())
+    aside = last.rename(run_dir.parent / last.name)
     run(*analyze, "-o", stopped)
-    for path in aside:
-        path.rename(run_dir / path.name)
+    aside.rename(last)
 
     def go(_: Path) -> None:
         shutil.rmtree(going, ignore_errors=True)
@@ -138,6 +142,14 @@ def go_on(run_dir: Path, new: int) -> Callable[[Path], None]:
         run(*analyze, "-o", going)
 
     return go
+
+
+def again(run_dir: Path, command: str) -> Callable[[Path], None]:
+    """The command, when an earlier analyze, pictures too, has done all."""
+    done = run_dir.parent / "done"
+    if not done.exists():
+        run("-m", "ptyconv_cli", "analyze", run_dir, "-q", "-o", done)
+    return lambda _: run("-m", "ptyconv_cli", command, run_dir, "-o", done, quietly=True)
 
 
 def list_runs(run_dir: Path) -> Callable[[Path], object]:
@@ -171,8 +183,11 @@ def analyze_sample(run_dir: Path) -> None:
     run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "--fresh", "-o", run_dir.parent / "out")
 
 
-def run(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, *arguments], check=True)
+def run(*arguments: str | Path, quietly: bool = False) -> None:
+    """Run Python; `quietly`: without what it prints, and whatever its exit code says of the run."""
+    ended = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL if quietly else None)
+    if ended.returncode not in ((0, 3, 4) if quietly else (0,)):
+        raise SystemExit(f"{arguments} ended with {ended.returncode}")
 
 
 def peak_memory(run_dir: Path) -> int:
@@ -186,7 +201,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
     return 1024 * int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
 
 
-def replay(monitor_class: type, device: torch.device) -> Callable[[Path], None]:
+def replay(monitor_class: type, device: str) -> Callable[[Path], None]:
     """(e) A live monitor that steps over checkpoints loaded whole."""
 
     def step_over(run_dir: Path) -> None:
@@ -216,7 +231,7 @@ def seconds(task: Callable[[Path], object], run_dir: Path) -> float:
     return time.perf_counter() - start
 
 
-def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], object]]:
+def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
     model = LiveModel(max(run_dir.iterdir()), device)
     now = model.optimizable_tensors["objp"][region_of(run_dir).slices].contiguous()
     before = now + 0.001
@@ -225,9 +240,11 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
         "(b) loading whole, sorting": straightforward,
         "(c) analyze --no-aligned, cold": analyze_cold("--no-aligned"),
         "    analyze, aligned too": analyze_cold(),
-        "(g) going on with one more, cold": go_on(run_dir, 1),
-        "    with nothing new, cold": go_on(run_dir, 0),
-        "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
+        "(g) going on with one more, cold": go_on(run_dir),
+        NOTHING_NEW: again(run_dir, "analyze"),
+        CHECK: again(run_dir, "check"),
+        IMPORTS: lambda _: run("-c", "import numpy, h5py, click"),
+        "    importing torch too": lambda _: run("-c", "import numpy, h5py, click, torch"),
         "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
         "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
@@ -236,7 +253,7 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
         "(h) ls of 50 runs, cold": list_runs(run_dir),
         "(i) 100 looks, nothing new": look_on(run_dir),
         "    the sample run, cold": analyze_sample,
-        "    importing matplotlib too": lambda _: run("-c", "import torch, h5py, matplotlib"),
+        "    importing matplotlib": lambda _: run("-c", "import numpy, h5py, click, matplotlib"),
     }
     try:
         from ptyrad.runtime.convergence import ConvergenceMonitor as PtyRADs
@@ -248,7 +265,7 @@ def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], obje
     return found
 
 
-def device_copy(device: torch.device, count: int) -> float:
+def device_copy(device: str, count: int) -> float:
     """Seconds that reading two float32 arrays of `count` once takes at the bandwidth of a copy on the device."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -269,11 +286,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, metavar="PX")
     parser.add_argument("--checkpoints", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scaling", type=int, nargs=2, default=(scaling.FEW, scaling.MANY), metavar=("FEW", "MANY"))
     parser.add_argument("--json", type=Path, default=Path("bench_output/bench.json"))
     options = parser.parse_args()
     slices, size, scan = (20, 1200, 256) if options.large else (options.slices, options.size, 64)
     device = choose_device("auto")
     with tempfile.TemporaryDirectory() as folder:
+        scaling.keep_compiled(Path(folder))
         run_dir = Path(folder) / "run"
         run_dir.mkdir()
         write_run(run_dir, slices, size, scan, options.checkpoints)
@@ -297,8 +316,10 @@ def main() -> None:
         ("    analyze, aligned too", "(g) going on with one more, cold"),
     ):
         print(f"{aligned.strip()}: {medians[aligned] / medians[compatible]:.2f} × {compatible}")
+    for name in (NOTHING_NEW, CHECK):
+        print(f"{name.strip()}: {medians[name] / medians[IMPORTS]:.2f} × {IMPORTS.strip()}")
     print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
-    if device.type == "cuda":
+    if device.startswith("cuda"):
         share = 2 * device_copy(device, voxels) / medians["(f) live step()"]
         print(f"live step(): {share:.0%} of the bandwidth of a copy on the device")
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +327,7 @@ def main() -> None:
         json.dumps({"voxels": voxels, "device": str(device), "peak_bytes": peak, "seconds": times}, indent=1) + "\n"
     )
     print(f"\nwrote {options.json}")
-    scaling.main()
+    scaling.main(*options.scaling)
 
 
 if __name__ == "__main__":
