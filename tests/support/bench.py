@@ -30,8 +30,12 @@ from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.metrics.aligned import align_object
+from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import choose_device
 from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.metrics.planes import Planes
+from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 
 PROBE = 128
@@ -44,6 +48,8 @@ PARAMS = {
 
 
 NOTHING_NEW, CHECK = "    with nothing new, cold", "    check of an analyzed run, cold"
+
+REPLAY = "(e) replay by PtyRAD's monitor"
 
 IMPORTS = "    importing numpy, h5py, click"
 
@@ -231,10 +237,40 @@ def seconds(task: Callable[[Path], object], run_dir: Path) -> float:
     return time.perf_counter() - start
 
 
+def passes(run_dir: Path) -> dict[str, Callable[[], object]]:
+    """What is done with the voxels of the phase on a CPU, one thread, by name."""
+    with open_checkpoint(max(run_dir.iterdir())) as checkpoint:
+        now = checkpoint.read("objp", region_of(run_dir))
+    before = now + np.float32(0.001) * np.random.default_rng(0).standard_normal(now.shape, dtype=np.float32)
+    planes = Planes("objp", now[0], before[0], now.shape[1])
+    residual, _ = align_object("objp", now, before, 0.2)
+    places = Places("objp", now.shape)
+    return {
+        "reading both from memory": lambda: (now.max(), before.max()),
+        "the changes in the masks": lambda: mean_change_outside(now, before, (15, 85)),
+        "the products of the fit": planes.products,
+        "the masks, and what the fit leaves": lambda: mean_change_outside(now, before, (15, 85), residual),
+        "a sketch": lambda: places.sketch(now),
+        "contrast, of the last checkpoint only": lambda: contrasts({"objp": now}),
+    }
+
+
+def say_passes(run_dir: Path, voxels: int, rounds: int) -> None:
+    tasks = passes(run_dir)
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds + 1):
+        for name, task in tasks.items():
+            times[name].append(seconds(lambda _, task=task: task(), run_dir))
+    medians = {name: statistics.median(of_one[1:]) for name, of_one in times.items()}
+    print("\nOn a CPU, in one thread, for each voxel of a tensor and step:")
+    for name, value in medians.items():
+        print(
+            f"{name:<38}{value / voxels * 1e9:>6.2f} ns {value / medians['reading both from memory']:>6.1f} × reading"
+        )
+
+
 def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
     model = LiveModel(max(run_dir.iterdir()), device)
-    now = model.optimizable_tensors["objp"][region_of(run_dir).slices].contiguous()
-    before = now + 0.001
     found: dict[str, Callable[[Path], object]] = {
         "(a) reading the regions": read_regions,
         "(b) loading whole, sorting": straightforward,
@@ -247,7 +283,6 @@ def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
         "    importing torch too": lambda _: run("-c", "import numpy, h5py, click, torch"),
         "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
-        "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
         "    live step(), aligned too": live_step(ConvergenceMonitor, model, aligned=True),
         "(h) ls of 50 runs, cold": list_runs(run_dir),
@@ -260,7 +295,7 @@ def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
     except Exception as error:  # one of the many packages it needs is missing, or doesn't fit this PyTorch
         print(f"(e) is left out: PtyRAD cannot be imported ({error})\n")
     else:
-        found["(e) replay by PtyRAD's monitor"] = replay(PtyRADs, device)
+        found[REPLAY] = replay(PtyRADs, device)
         found["    PtyRAD's live step()"] = live_step(PtyRADs, model)
     return found
 
@@ -304,8 +339,9 @@ def main() -> None:
                     times[name].append(seconds(task, run_dir))
         peak = peak_memory(run_dir)
         voxels = int(np.prod(region_of(run_dir).shape_in((1, slices, size, size))))
+        say_passes(run_dir, voxels, options.rounds)
     medians = {name: statistics.median(values[-options.rounds :]) for name, values in times.items()}
-    print(f"{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
+    print(f"\n{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
     print(f"scanned region; {device}, {os.cpu_count()} cores; medians of {options.rounds} rounds\n")
     for name, value in medians.items():
         print(f"{name:<34}{value:>8.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
@@ -316,9 +352,14 @@ def main() -> None:
         ("    analyze, aligned too", "(g) going on with one more, cold"),
     ):
         print(f"{aligned.strip()}: {medians[aligned] / medians[compatible]:.2f} × {compatible}")
+    for name in ("(c) analyze --no-aligned, cold", "    analyze, aligned too"):
+        beyond = (medians[name] - medians[IMPORTS]) / medians["(a) reading the regions"]
+        print(f"{name.strip()}: beyond imports {beyond:.1f} × (a)", end="")
+        whole = medians.get(REPLAY)
+        print(f"; {whole / medians[name]:.0f} × faster than (e)" if whole else "")
     for name in (NOTHING_NEW, CHECK):
         print(f"{name.strip()}: {medians[name] / medians[IMPORTS]:.2f} × {IMPORTS.strip()}")
-    print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
+    print(f"\npeak memory of analyze: {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
     if device.startswith("cuda"):
         share = 2 * device_copy(device, voxels) / medians["(f) live step()"]
         print(f"live step(): {share:.0%} of the bandwidth of a copy on the device")
