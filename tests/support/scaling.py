@@ -90,7 +90,7 @@ def main(few: int = FEW, many: int = MANY) -> None:
             write_run(run_dir, count)
             command = ("-m", "ptyconv_cli", "analyze", run_dir, "-o", out, "-q", "--no-plot", "--device", "cpu")
             if count == few:
-                whole_process(*command, "--every", 500)  # which compiles
+                whole_process(*command, "--every", 5 * count)  # which compiles
             cold, memory = whole_process(*command)
             again, _ = whole_process(*command)
             report = (out / "convergence_report.json").stat().st_size / 1e6
