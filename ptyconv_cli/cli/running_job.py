@@ -1,5 +1,6 @@
 """`ptyconv analyze --follow`: analyzes each new checkpoint of a running job, and shows a table or lines."""
 
+import gc
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -19,6 +20,12 @@ from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.verdict.run import exit_code
+
+
+def spare_the_known() -> None:
+    """Have Python no longer look for garbage in what there is now: of a long run that takes longer than what is new."""
+    gc.collect()
+    gc.freeze()
 
 
 def follow_job(
@@ -47,6 +54,8 @@ def follow_job(
 
     def analyze_files(files: Collection[Path] | None) -> RunAnalysis:
         analysis, (new, same) = analyze_into(folder, run_dir, files=files, cache=cache, **options)
+        if not written:
+            spare_the_known()
         written.update(dict.fromkeys(new))  # also what a later analysis finds as it is to be
         up_to_date[:] = [path for path in same if path not in written]
         return analysis

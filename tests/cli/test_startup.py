@@ -125,6 +125,12 @@ def test_other_packages_readers_are_looked_for_without_reading_what_packages_are
     assert "importlib.metadata" not in modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu")
 
 
+@pytest.mark.parametrize("run_dir", [runs.SAMPLE_PT, runs.DATA / "phaser" / "lsqml"], ids=["pt", "phaser"])
+def test_so_it_is_with_other_formats(run_dir, tmp_path):
+    modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
+    assert not HEAVY & modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
+
+
 def test_a_check_of_an_analyzed_run_loads_no_more(drawn_sample):
     loaded = modules_of("check", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", code=3)
     assert not HEAVY & loaded

@@ -1,6 +1,7 @@
 """What an analysis costs beside reading the same bytes, the straightforward way, and PtyRAD's monitor: `make bench`.
 
-    python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--json FILE]
+    python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--rounds N]
+                                  [--scaling FEW MANY] [--json FILE]
 
 Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
 medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
@@ -29,8 +30,12 @@ from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.metrics.aligned import align_object
+from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import choose_device
 from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.metrics.planes import Planes
+from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 
 PROBE = 128
@@ -42,10 +47,17 @@ PARAMS = {
 }
 
 
+NOTHING_NEW, CHECK = "    with nothing new, cold", "    check of an analyzed run, cold"
+
+REPLAY = "(e) replay by PtyRAD's monitor"
+
+IMPORTS = "    importing numpy, h5py, click"
+
+
 class LiveModel:
     """A checkpoint's tensors in memory, as an engine holds them."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: str) -> None:
         with h5py.File(path) as file:
             self.optimizable_tensors = {
                 name: torch.from_numpy(array[()]).to(device) for name, array in file["optimizable_tensors"].items()
@@ -121,16 +133,14 @@ def analyze_cold(*options: str) -> Callable[[Path], None]:
     return analyze
 
 
-def go_on(run_dir: Path, new: int) -> Callable[[Path], None]:
-    """(g) The command, when an earlier one has done all checkpoints but the last, or all."""
-    stopped, going = run_dir.parent / f"stopped{new}", run_dir.parent / "going"
+def go_on(run_dir: Path) -> Callable[[Path], None]:
+    """(g) The command, when an earlier one has done all checkpoints but the last."""
+    stopped, going = run_dir.parent / "stopped", run_dir.parent / "going"
     analyze = ("-m", "ptyconv_cli", "analyze", run_dir, "--no-plot", "-q")
-    paths = sorted(run_dir.iterdir())
-    last = paths[len(paths) - new :]
-    aside = [path.rename(run_dir.parent / path.name) for path in last]
+    last = max(run_dir.iterdir())
+    aside = last.rename(run_dir.parent / last.name)
     run(*analyze, "-o", stopped)
-    for path in aside:
-        path.rename(run_dir / path.name)
+    aside.rename(last)
 
     def go(_: Path) -> None:
         shutil.rmtree(going, ignore_errors=True)
@@ -138,6 +148,14 @@ def go_on(run_dir: Path, new: int) -> Callable[[Path], None]:
         run(*analyze, "-o", going)
 
     return go
+
+
+def again(run_dir: Path, command: str) -> Callable[[Path], None]:
+    """The command, when an earlier analyze, pictures too, has done all."""
+    done = run_dir.parent / "done"
+    if not done.exists():
+        run("-m", "ptyconv_cli", "analyze", run_dir, "-q", "-o", done)
+    return lambda _: run("-m", "ptyconv_cli", command, run_dir, "-o", done, quietly=True)
 
 
 def list_runs(run_dir: Path) -> Callable[[Path], object]:
@@ -171,8 +189,11 @@ def analyze_sample(run_dir: Path) -> None:
     run("-m", "ptyconv_cli", "analyze", SAMPLE, "-q", "--fresh", "-o", run_dir.parent / "out")
 
 
-def run(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, *arguments], check=True)
+def run(*arguments: str | Path, quietly: bool = False) -> None:
+    """Run Python; `quietly`: without what it prints, and whatever its exit code says of the run."""
+    ended = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL if quietly else None)
+    if ended.returncode not in ((0, 3, 4) if quietly else (0,)):
+        raise SystemExit(f"{arguments} ended with {ended.returncode}")
 
 
 def peak_memory(run_dir: Path) -> int:
@@ -186,7 +207,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
     return 1024 * int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
 
 
-def replay(monitor_class: type, device: torch.device) -> Callable[[Path], None]:
+def replay(monitor_class: type, device: str) -> Callable[[Path], None]:
     """(e) A live monitor that steps over checkpoints loaded whole."""
 
     def step_over(run_dir: Path) -> None:
@@ -216,39 +237,70 @@ def seconds(task: Callable[[Path], object], run_dir: Path) -> float:
     return time.perf_counter() - start
 
 
-def ways(run_dir: Path, device: torch.device) -> dict[str, Callable[[Path], object]]:
+def passes(run_dir: Path) -> dict[str, Callable[[], object]]:
+    """What is done with the voxels of the phase on a CPU, one thread, by name."""
+    with open_checkpoint(max(run_dir.iterdir())) as checkpoint:
+        now = checkpoint.read("objp", region_of(run_dir))
+    before = now + np.float32(0.001) * np.random.default_rng(0).standard_normal(now.shape, dtype=np.float32)
+    planes = Planes("objp", now[0], before[0], now.shape[1])
+    residual, _ = align_object("objp", now, before, 0.2)
+    places = Places("objp", now.shape)
+    return {
+        "reading both from memory": lambda: (now.max(), before.max()),
+        "the changes in the masks": lambda: mean_change_outside(now, before, (15, 85)),
+        "the products of the fit": planes.products,
+        "the masks, and what the fit leaves": lambda: mean_change_outside(now, before, (15, 85), residual),
+        "a sketch": lambda: places.sketch(now),
+        "contrast, of the last checkpoint only": lambda: contrasts({"objp": now}),
+    }
+
+
+def say_passes(run_dir: Path, voxels: int, rounds: int) -> None:
+    tasks = passes(run_dir)
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds + 1):
+        for name, task in tasks.items():
+            times[name].append(seconds(lambda _, task=task: task(), run_dir))
+    medians = {name: statistics.median(of_one[1:]) for name, of_one in times.items()}
+    print("\nOn a CPU, in one thread, for each voxel of a tensor and step:")
+    for name, value in medians.items():
+        print(
+            f"{name:<38}{value / voxels * 1e9:>6.2f} ns {value / medians['reading both from memory']:>6.1f} × reading"
+        )
+
+
+def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
     model = LiveModel(max(run_dir.iterdir()), device)
-    now = model.optimizable_tensors["objp"][region_of(run_dir).slices].contiguous()
-    before = now + 0.001
     found: dict[str, Callable[[Path], object]] = {
         "(a) reading the regions": read_regions,
         "(b) loading whole, sorting": straightforward,
         "(c) analyze --no-aligned, cold": analyze_cold("--no-aligned"),
         "    analyze, aligned too": analyze_cold(),
-        "(g) going on with one more, cold": go_on(run_dir, 1),
-        "    with nothing new, cold": go_on(run_dir, 0),
-        "    importing torch, h5py": lambda _: run("-c", "import torch, h5py"),
+        "(g) going on with one more, cold": go_on(run_dir),
+        NOTHING_NEW: again(run_dir, "analyze"),
+        CHECK: again(run_dir, "check"),
+        IMPORTS: lambda _: run("-c", "import numpy, h5py, click"),
+        "    importing torch too": lambda _: run("-c", "import numpy, h5py, click, torch"),
         "(d) analyze_run": lambda _: analyze_run(run_dir, device=str(device), aligned=False),
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
-        "    one tensor's change": lambda _: mean_change_outside(now, before, (15, 85)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
         "    live step(), aligned too": live_step(ConvergenceMonitor, model, aligned=True),
         "(h) ls of 50 runs, cold": list_runs(run_dir),
         "(i) 100 looks, nothing new": look_on(run_dir),
         "    the sample run, cold": analyze_sample,
-        "    importing matplotlib too": lambda _: run("-c", "import torch, h5py, matplotlib"),
+        "    importing matplotlib": lambda _: run("-c", "import numpy, h5py, click, matplotlib"),
     }
     try:
         from ptyrad.runtime.convergence import ConvergenceMonitor as PtyRADs
     except Exception as error:  # one of the many packages it needs is missing, or doesn't fit this PyTorch
         print(f"(e) is left out: PtyRAD cannot be imported ({error})\n")
     else:
-        found["(e) replay by PtyRAD's monitor"] = replay(PtyRADs, device)
+        found[REPLAY] = replay(PtyRADs, device)
         found["    PtyRAD's live step()"] = live_step(PtyRADs, model)
     return found
 
 
-def device_copy(device: torch.device, count: int) -> float:
+def device_copy(device: str, count: int) -> float:
     """Seconds that reading two float32 arrays of `count` once takes at the bandwidth of a copy on the device."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -269,11 +321,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, metavar="PX")
     parser.add_argument("--checkpoints", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scaling", type=int, nargs=2, default=(scaling.FEW, scaling.MANY), metavar=("FEW", "MANY"))
     parser.add_argument("--json", type=Path, default=Path("bench_output/bench.json"))
     options = parser.parse_args()
     slices, size, scan = (20, 1200, 256) if options.large else (options.slices, options.size, 64)
     device = choose_device("auto")
     with tempfile.TemporaryDirectory() as folder:
+        scaling.keep_compiled(Path(folder))
         run_dir = Path(folder) / "run"
         run_dir.mkdir()
         write_run(run_dir, slices, size, scan, options.checkpoints)
@@ -285,8 +339,9 @@ def main() -> None:
                     times[name].append(seconds(task, run_dir))
         peak = peak_memory(run_dir)
         voxels = int(np.prod(region_of(run_dir).shape_in((1, slices, size, size))))
+        say_passes(run_dir, voxels, options.rounds)
     medians = {name: statistics.median(values[-options.rounds :]) for name, values in times.items()}
-    print(f"{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
+    print(f"\n{options.checkpoints} checkpoints, object {(1, slices, size, size)}; {voxels / 1e6:.1f} M voxels in the")
     print(f"scanned region; {device}, {os.cpu_count()} cores; medians of {options.rounds} rounds\n")
     for name, value in medians.items():
         print(f"{name:<34}{value:>8.3f} s {value / medians['(a) reading the regions']:>8.1f} × (a)")
@@ -297,8 +352,15 @@ def main() -> None:
         ("    analyze, aligned too", "(g) going on with one more, cold"),
     ):
         print(f"{aligned.strip()}: {medians[aligned] / medians[compatible]:.2f} × {compatible}")
-    print(f"\npeak memory of (c): {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
-    if device.type == "cuda":
+    for name in ("(c) analyze --no-aligned, cold", "    analyze, aligned too"):
+        beyond = (medians[name] - medians[IMPORTS]) / medians["(a) reading the regions"]
+        print(f"{name.strip()}: beyond imports {beyond:.1f} × (a)", end="")
+        whole = medians.get(REPLAY)
+        print(f"; {whole / medians[name]:.0f} × faster than (e)" if whole else "")
+    for name in (NOTHING_NEW, CHECK):
+        print(f"{name.strip()}: {medians[name] / medians[IMPORTS]:.2f} × {IMPORTS.strip()}")
+    print(f"\npeak memory of analyze: {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")
+    if device.startswith("cuda"):
         share = 2 * device_copy(device, voxels) / medians["(f) live step()"]
         print(f"live step(): {share:.0%} of the bandwidth of a copy on the device")
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +368,7 @@ def main() -> None:
         json.dumps({"voxels": voxels, "device": str(device), "peak_bytes": peak, "seconds": times}, indent=1) + "\n"
     )
     print(f"\nwrote {options.json}")
-    scaling.main()
+    scaling.main(*options.scaling)
 
 
 if __name__ == "__main__":
