@@ -85,8 +85,10 @@ def test_every_series_quantity_and_state_is_in_the_docs():
 
 def test_every_format_is_in_the_readme():
     for known in known_readers():
-        for name in known.reader.FILES:
+        for name in known.files:
             assert name.split("*")[0] in TEXTS["README.md"]
+        if known.by_content:
+            assert known.reader.ENGINE in TEXTS["README.md"]
 
 
 @pytest.mark.parametrize("page", TEXTS)

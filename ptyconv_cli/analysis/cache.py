@@ -3,24 +3,24 @@
 A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
 and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
 settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
-changed, no line from there on is used. Beside them the headers of the checkpoints, the engine's histories, and what
-pictures were drawn from.
+changed, no line from there on is used. Beside them the headers of the checkpoints, what files were recognised as, the
+engine's histories, and what pictures were drawn from.
 """
 
 import json
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ptyconv_cli.analysis import recorded
+from ptyconv_cli.analysis import kept_content, recorded
 from ptyconv_cli.analysis.kept_headers import packed, unpacked
 from ptyconv_cli.analysis.recorded import Recorded
 from ptyconv_cli.analysis.rows import CachedRows, Rows
@@ -28,6 +28,7 @@ from ptyconv_cli.analysis.steps import CachedSteps, Compared, Curves, Step
 from ptyconv_cli.checkpoints.chain import Run
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint
 from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.checkpoints.opening import Source, looked_into
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.files import write_whole
@@ -37,11 +38,13 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 CACHE_NAME = ".ptyconv"
 """The folder, beside the results."""
 
-HEADERS, RECORDED = "headers", "recorded"
-"""The files with the headers of checkpoints, and with the engine's histories."""
+HEADERS, RECORDED, CONTENT = "headers", "recorded", "content"
+"""The files with the headers of checkpoints, with the engine's histories, and with what files were recognised as."""
 
 FEW = 64
 """Among so many known headers one that is new is not worth writing all again."""
+
+K = TypeVar("K")
 
 OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
 """No other file in the folder is touched."""
@@ -76,7 +79,8 @@ class Cache:
         self._whole: dict[int, bool] = {}
         self._parts = 0
         self.pieces, self.curves = Pieces(), Curves()
-        self._kept_headers: dict[Path, Fingerprint] = {}
+        self._kept_headers: dict[Source, Fingerprint] = {}
+        self._kept_content: dict[Path, Fingerprint] = {}
         self._recorded: tuple[str, Recorded] | None = None
         self._kept_key = ""
         self.pending: Callable[[], None] = lambda: None
@@ -179,23 +183,34 @@ class Cache:
         write_whole({self._folder / name: b"%08x %s" % (zlib.crc32(content), content)})
 
     @cached_property
-    def headers(self) -> dict[Path, Header]:
+    def headers(self) -> dict[Source, Header]:
         """The headers of checkpoints that are known, to which what is read is added."""
-        content, found = self.note(HEADERS), dict[Path, Header]()
+        self.recall()
+        content, found = self.note(HEADERS), dict[Source, Header]()
         with suppress(Exception):  # it is whole, but may be of a version that has the same number
             found = unpacked(content) if content else {}
-        self._kept_headers = {path: header.fingerprint for path, header in found.items()}
+        self._kept_headers = {source: header.fingerprint for source, header in found.items()}
         return found
 
+    def recall(self) -> None:
+        """Have files that are known by their content be known again, instead of looked into."""
+        content = self.note(CONTENT)
+        with suppress(Exception):  # as of `headers`
+            self._kept_content = kept_content.recall_packed(content) if content else {}
+
     def _keep_headers(self) -> None:
-        """Write the headers that are known, unless there are only few new ones among many."""
-        known = {path: header.fingerprint for path, header in self.headers.items()}
-        new = [path for path, fingerprint in known.items() if self._kept_headers.get(path) != fingerprint]
+        """Write the headers and what files were recognised as, unless only few are new among many."""
+        headers = {source: header.fingerprint for source, header in self.headers.items()}
+        folders = {source.path.parent for source in headers}
+        content = {path: fingerprint for path, (fingerprint, _) in looked_into(folders).items()}
         with suppress(PtyconvError):  # then they are read again
-            if new and len(new) * FEW >= len(known):
+            if _are_many(content, self._kept_content):
+                self.keep_note(CONTENT, kept_content.packed(folders))
+                self._kept_content = content
+            if _are_many(headers, self._kept_headers):
                 self.keep_note(HEADERS, packed(self.headers.values()))
-                self._kept_headers, new = known, []
-            if self._recorded and not new and self._recorded[0] != self._kept_key:
+                self._kept_headers = headers
+            if self._recorded and headers == self._kept_headers and self._recorded[0] != self._kept_key:
                 self.keep_note(RECORDED, recorded.packed(*self._recorded))
                 self._kept_key = self._recorded[0]
 
@@ -247,6 +262,12 @@ class Cache:
                 if str(content["key"]) == key:
                     return np.asarray(content["phase"])
         return None
+
+
+def _are_many(known: Mapping[K, Fingerprint], kept: Mapping[K, Fingerprint]) -> bool:
+    """Say whether of all that is known so much is new, or not any more what was kept, that it is worth writing."""
+    new = sum(kept.get(one) != fingerprint for one, fingerprint in known.items())
+    return new > 0 and new * FEW >= len(known)
 
 
 def keys_of(headers: Sequence[Header], by: Sequence[Any], begins: dict[str, list[int]]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptyconv_cli.checkpoints.grouping import matching
-from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.opening import number_in_name, order_of
 from ptyconv_cli.checkpoints.watch import Stats, Watch
 from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -79,13 +79,10 @@ CONVERGED = "it has converged"
 
 
 def _look(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -> Look:
-    def number(path: Path) -> int:
-        return number_in_name(path) or 0
-
-    broken = max(watch.problems, key=number, default=None)
+    broken = max(watch.problems, key=order_of, default=None)
     if broken:
         problem = f"{broken.name}: {watch.problems[broken]}"
-    growing = max(watch.growing, key=number).name if watch.growing else ""
+    growing = max(watch.growing, key=order_of).name if watch.growing else ""
     return Look(analysis, new, len(watch.files), watch.trouble or problem, growing)
 
 

@@ -4,19 +4,23 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, stamp
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.version import __version__
+from ptyconv_cli.checkpoints.opening import Source
+from ptyconv_cli.checkpoints.readers import versions
 
 ARRAYS = ("crop_pos", "scan", "loss")
 
-TUPLES = ("fingerprint", "probe_shape", "object_tilt")
+TUPLES = ("fingerprint", "probe_shape", "object_tilt", "wanted")
+
+DIGESTS = ("loss_digest", "positions")
 
 
 class _Arrays:
@@ -37,46 +41,39 @@ class _Arrays:
 
 def packed(headers: Iterable[Header]) -> bytes:
     """Return headers of files that are what they were when they were read, as `unpacked` takes them."""
-    arrays, found = _Arrays(), []
+    arrays, found, stamp_of = _Arrays(), [], cache(stamp)  # a file may hold many snapshots
     for header in sorted(headers, key=lambda header: -len(header.loss)):
-        now = stamp(header.path)
+        now = stamp_of(header.path)
         if now is None or now[:-1] != header.fingerprint:
             continue
         content = {field.name: getattr(header, field.name) for field in fields(header)}
         content |= {name: arrays.add(content[name]) for name in ARRAYS}
+        content |= {name: content[name].hex() for name in DIGESTS}
         content["kinds"] = {name: kind.str for name, kind in header.kinds.items()}
-        found.append(content | {"path": str(header.path), "loss_digest": header.loss_digest.hex(), "changed": now[-1]})
-    return json.dumps({"version": __version__, "headers": found}).encode() + b"\n" + arrays.content
+        content["source"] = [str(header.path), header.source.name, header.source.niter]
+        found.append(content | {"changed": now[-1]})
+    return json.dumps({"versions": versions(), "headers": found}).encode() + b"\n" + arrays.content
 
 
-def unpacked(content: bytes) -> dict[Path, Header]:
-    """Return the headers, by path, of files that have not changed since; none of another version's."""
+def unpacked(content: bytes) -> dict[Source, Header]:
+    """Return the headers, by source, of files that have not changed since; none of another version's."""
     text, _, arrays = content.partition(b"\n")
     described = json.loads(text)
-    if described["version"] != __version__:
+    if described["versions"] != versions():
         return {}
-    headers = (_header(one, arrays) for one in described["headers"] if _is_as_it_was(one))
-    return {header.path: header for header in headers}
+    now = cache(_now)
+    as_they_were = (
+        one
+        for one in described["headers"]
+        if now(one["source"][0]) == ((*one["fingerprint"], one["changed"]), one["real_path"])
+    )
+    headers = (_header(one, arrays) for one in as_they_were)
+    return {header.source: header for header in headers}
 
 
-def _is_as_it_was(described: dict[str, Any]) -> bool:
-    path = Path(described["path"])
-    as_it_was = [*described["fingerprint"], described["changed"]]
-    return stamp(path) == tuple(as_it_was) and os.path.realpath(path) == described["real_path"]
-
-
-def stamp(path: Path) -> Fingerprint | None:
-    """Return the fingerprint of a file as of `checkpoints.fingerprint`, and when its status changed last.
-
-    None where it is not there.
-
-    That time tells a file that another one was copied over, though it has the size and time of that one.
-    """
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _now(name: str) -> tuple[Fingerprint | None, str]:
+    """Return a file's stamp, and where links lead."""
+    return stamp(Path(name)), os.path.realpath(name)
 
 
 def _header(described: dict[str, Any], arrays: bytes) -> Header:
@@ -85,7 +82,9 @@ def _header(described: dict[str, Any], arrays: bytes) -> Header:
     values |= {name: _array(arrays, *values[name]) for name in ARRAYS}
     values["shapes"] = {name: tuple(shape) for name, shape in values["shapes"].items()}
     values["kinds"] = {name: np.dtype(kind) for name, kind in values["kinds"].items()}
-    values |= {"path": Path(values["path"]), "loss_digest": bytes.fromhex(values["loss_digest"])}
+    values |= {name: bytes.fromhex(values[name]) for name in DIGESTS}
+    path, *which = values["source"]
+    values["source"] = Source(Path(path), *which)
     return Header(**values)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ptyconv_cli.analysis.parts import check_memory, region_of_run
-from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, leave_out
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -22,6 +22,7 @@ from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import check_percentile_range
+from ptyconv_cli.results.text import length_unit
 
 MOST_SMALL = 8
 """The most small maps over the run."""
@@ -107,31 +108,31 @@ def maps_of_run(
     docs/metrics.md. Raises PtyconvError where there are no such checkpoints, or nothing can be compared between them.
     """
     run_dir, percentile_range = Path(run_dir), check_percentile_range(percentile_range)
-    runs = on_one_axis(read_chain(run_dir, asked, chain))
+    runs = read_chain(run_dir, asked, chain)
+    tensors, remarks = tensors_of(runs, asked)
+    runs = on_one_axis(runs)
     headers = [header for run in runs for header in run.headers]
     left_out = [file for run in runs for file in run.left_out]
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
-    parts, _ = comparable_parts(headers, asked.tensors)
+    parts, _ = comparable_parts(headers, tensors)
     reading = _Reading(choose_device(device), asked.strict, left_out)
     with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:
             part, since, niter = _interval(run_dir, parts, at, begin)
             pair = [header for header in part if header.niter in (since, niter)]
-            found = reading.pair(pair, asked.tensors, region_of_run(part[0], asked.tensors))
+            found = reading.pair(pair, tensors, region_of_run(part[0], tensors))
             if found:
                 break
             if {at, begin} & {file.niter for file in left_out}:
                 file = left_out[-1]
-                raise CheckpointError(f"{run_dir / file.file}: {file.reason}")
+                raise CheckpointError(f"{runs[-1].folder / file.file}: {file.reason}")
             parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
         before, now = found
-        objects = {
-            name: _object_map(name, now, before, percentile_range) for name in asked.tensors if name in OF_OBJECT
-        }
+        objects = {name: _object_map(name, now, before, percentile_range) for name in tensors if name in OF_OBJECT}
         small_of = next((name for name in ("objp", "obja") if name in objects), "")
         small = list(_small_maps(parts, small_of, reading)) if small_of else []
-        probe, intensity = _probe_maps(now, before) if "probe" in asked.tensors else (None, None)
-        moved = _displacements(now, before) if "probe_pos_shifts" in asked.tensors else None
+        probe, intensity = _probe_maps(now, before) if "probe" in tensors else (None, None)
+        moved = _displacements(now, before) if "probe_pos_shifts" in tensors else None
     header = pair[-1]
     return Maps(
         name=run_dir.absolute().name,
@@ -146,7 +147,11 @@ def maps_of_run(
         displacements=moved,
         small_of=small_of,
         small=small,
-        warnings=[*(f"{file.file} was left out: {file.reason}." for file in left_out), *_not_finite(now, before)],
+        warnings=[
+            *remarks,
+            *(f"{file.file} was left out: {file.reason}." for file in left_out),
+            *_not_finite(now, before),
+        ],
     )
 
 
@@ -169,7 +174,7 @@ class _Reading:
                 except CheckpointError as error:
                     if self._strict:
                         raise
-                    left_out = replace(leave_out(header.path, error, newest=False), niter=header.niter)
+                    left_out = replace(leave_out(header.source, error, newest=False), niter=header.niter)
                     self._left_out += [] if left_out in self._left_out else [left_out]
                     return None
         before, now = found
@@ -277,8 +282,10 @@ def _small_maps(parts: list[list[Header]], name: str, reading: _Reading) -> Iter
 
 
 def shown_depths(found: Mapping[str, ObjectMap], thickness: float | None) -> tuple[np.ndarray, str]:
-    """Return where the slices are for a profile, and what that axis is called: Å if their thickness is known."""
+    """Return where the slices are for a profile, and what that axis is called: Å or nm if their thickness is known."""
     numbers = np.arange(len(next(iter(found.values())).by_slice))
     if thickness is None:
         return numbers + 1, "slice"
-    return (numbers + 0.5) * thickness, "depth of the slice's middle (Å)"
+    depths = (numbers + 0.5) * thickness
+    size, unit = length_unit(depths[-1])
+    return depths / size, f"depth of the slice's middle ({unit})"

@@ -7,15 +7,16 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ptyconv_cli.analysis.agreement import FAR
 from ptyconv_cli.analysis.parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
-from ptyconv_cli.results.series import SERIES, Series
+from ptyconv_cli.results.series import OF_OBJECT, SERIES, Series
 from ptyconv_cli.results.text import few, listed
 from ptyconv_cli.verdict.evidence import vanished
 
@@ -41,8 +42,8 @@ def _on_loss(used: Sequence[Header]) -> list[str]:
 
 
 def _on_names(used: Sequence[Header]) -> list[str]:
-    inside = [(header.path, header.niter - header.before) for header in used]
-    renamed = [(path.name, niter) for path, niter in inside if niter != number_in_name(path)]
+    inside = [(header.source, header.niter - header.before) for header in used]
+    renamed = [(source.path.name, niter) for source, niter in inside if niter != source.niter]
     if len(renamed) > 1:
         listed = few(f"{name} ({niter})" for name, niter in renamed)
         said = "give another iteration than their names, which is used"
@@ -103,6 +104,19 @@ def notices_on_probe(niters: Sequence[int], intensities: Sequence[float]) -> lis
     return [
         f"The probe has vanished: it holds no intensity {_at(gone, niters)}. A change relative to nothing (0/0) is not "
         "known: it is null in the JSON."
+    ]
+
+
+def notices_on_region(first: Header, tensors: Iterable[str]) -> list[str]:
+    """Say that scan positions lie beyond the object; `first`: the first checkpoint of a part."""
+    shape = next((first.shapes[name][-2:] for name in tensors if name in OF_OBJECT), None)
+    centres = first.crop_pos + np.array(first.probe_shape) // 2
+    outside = shape is not None and ((centres < 0) | (centres >= shape)).any(1).sum()
+    if not outside:
+        return []
+    return [
+        f"{outside} of {len(centres)} scan positions lie beyond the object, which wraps around or is padded: the "
+        "scanned region is what of theirs is inside it."
     ]
 
 

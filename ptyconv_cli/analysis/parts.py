@@ -12,6 +12,7 @@ from ptyconv_cli.analysis.rows import StaleRow
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Found, Step
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
+from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.arrays import on_host
 from ptyconv_cli.metrics.device import arithmetic_of, choose_device, likely_device
@@ -20,7 +21,6 @@ from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
-from ptyconv_cli.version import __version__
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,22 @@ class Walked:
 
 
 def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
-    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together."""
-    lowest_corner = first.crop_pos.max(0)
+    """Return the scanned region; raise CheckpointError where positions, probe and object don't fit together.
+
+    Where windows may reach beyond the object, what is beyond is no part of the region.
+    """
+    lowest_corner, region = first.crop_pos.max(0), scanned_region(first.crop_pos, first.probe_shape)
     for name in tensors:
         shape = first.shapes[name]
-        if name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any():
+        outside = name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any()
+        clamped = region.within(shape) if name in OF_OBJECT and first.windows_may_exceed else region
+        if (outside and not first.windows_may_exceed) or not clamped.holds_any():
             raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
+        region = clamped
         if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
             positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
             raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
-    return scanned_region(first.crop_pos, first.probe_shape)
+    return region
 
 
 def shape_compared(name: str, first: Header) -> tuple[int, ...]:
@@ -129,7 +135,7 @@ def walk_parts(
 
 def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
     """Return what the numbers depend on besides the checkpoints: versions, the device, settings."""
-    return [__version__, *arithmetic_of(device), settings.tensors, settings.percentile_range, settings.aligned]
+    return [*versions(), *arithmetic_of(device), settings.tensors, settings.percentile_range, settings.aligned]
 
 
 class _OtherDevice(Exception):

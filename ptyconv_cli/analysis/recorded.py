@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from ptyconv_cli.analysis.kept_headers import stamp
 from ptyconv_cli.checkpoints.chain import Run, chained_histories
+from ptyconv_cli.checkpoints.fingerprint import stamp
 from ptyconv_cli.checkpoints.parents import name_of_parent, origin_of
+from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.version import __version__
 
 
 class Recorded(NamedTuple):
@@ -33,11 +33,14 @@ def key_of(runs: Sequence[Run]) -> str:
             run.until,
             stamp(run.headers[0].path),
             stamp(run.headers[-1].path),
-            [(str(h.path), h.fingerprint, h.niter, h.slice_thickness, h.object_tilt) for h in run.headers],
+            [
+                (str(h.path), h.source.name, h.fingerprint, h.niter, h.slice_thickness, h.object_tilt, h.loss_digest)
+                for h in run.headers
+            ],
         )
         for run in runs
     ]
-    return sha256(repr([__version__, of_runs]).encode(errors="surrogateescape")).hexdigest()
+    return sha256(repr([versions(), of_runs]).encode(errors="surrogateescape")).hexdigest()
 
 
 def packed(key: str, recorded: Recorded) -> bytes:

@@ -17,12 +17,20 @@ from ptyconv_cli.analysis.notices import (
     notices_on_not_finite,
     notices_on_points,
     notices_on_probe,
+    notices_on_region,
     notices_on_too_few,
 )
 from ptyconv_cli.analysis.parts import region_of_run, walk_parts
 from ptyconv_cli.analysis.recorded import read_recorded
 from ptyconv_cli.analysis.steps import Curves
-from ptyconv_cli.checkpoints.chain import AUTO, Selection, comparable_parts, on_one_axis, read_chain
+from ptyconv_cli.checkpoints.chain import (
+    AUTO,
+    Selection,
+    comparable_parts,
+    on_one_axis,
+    read_chain,
+    tensors_of,
+)
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
@@ -42,7 +50,7 @@ Progress = Callable[[int, int], None]
 def analyze_run(
     run_dir: str | Path,
     *,
-    tensors: Iterable[str] = TENSORS,
+    tensors: Iterable[str] | None = None,
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES,
     every: int | None = None,
     select: str | None = None,
@@ -56,9 +64,11 @@ def analyze_run(
     device: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> RunAnalysis:
-    """Compute how much each tensor changed between consecutive checkpoints of the run in `run_dir`.
+    """Compute how much each tensor changed between consecutive checkpoints of a run.
 
-    - `tensors`: names out of `results.series.TENSORS`; `percentile_range`: (low, high) in percent.
+    - `run_dir`: the folder of the run, or a file: one with several snapshots, or one of the run's.
+    - `tensors`: names out of `results.series.TENSORS`, by default all that the run has. `percentile_range`: (low, high)
+      in percent.
     - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
       or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
     - `names`: how the files are named, where not as usual, with a star for the digits of the iteration, as
@@ -78,7 +88,7 @@ def analyze_run(
     cannot be analyzed: no folder, fewer than two readable checkpoints, files of several runs, too little memory.
     """
     settings = MonitorSettings.from_params(
-        {"tensors": tensors, "percentile_range": percentile_range, "aligned": aligned}
+        {"tensors": TENSORS if tensors is None else tensors, "percentile_range": percentile_range, "aligned": aligned}
     )
     check_whole_number("every", every)
     check_device_name(device)
@@ -87,15 +97,24 @@ def analyze_run(
     checked_tolerances, run_dir = check_tolerances(tolerances or {}), Path(run_dir)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
     asked = Selection(
-        settings.tensors, every, select, strict, files, cache.headers if cache else None, check_pattern(names)
+        None if tensors is None else settings.tensors,
+        every,
+        select,
+        strict,
+        files,
+        cache.headers if cache else None,
+        check_pattern(names),
     )
     runs = read_chain(run_dir, asked, earlier)
     engine, notices_on_engine, resumed = cache.recorded(runs) if cache else read_recorded(runs)
+    used_tensors, notices_on_tensors = tensors_of(runs, asked)
+    settings = replace(settings, tensors=used_tensors)
     first = runs[0].headers[0].path
     runs = on_one_axis(runs)
+    base = runs[-1].folder
     headers = [header for run in runs for header in run.headers]
-    left_out = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.left_out]
-    aside = [_seen_from(run_dir, run.folder, file) for run in runs for file in run.aside]
+    left_out = [_seen_from(base, run.folder, file) for run in runs for file in run.left_out]
+    aside = [_seen_from(base, run.folder, file) for run in runs for file in run.aside]
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
@@ -103,7 +122,7 @@ def analyze_run(
     judged = (*settings.tensors, *HISTORIES)
     begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in judged}
     walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
-    left_out += [_seen_from(run_dir, run_dir, file) for file in walked.left_out]
+    left_out += [_seen_from(base, base, file) for file in walked.left_out]
     used = [step.header for step in walked.steps]
     curves = (cache.curves if cache else Curves()).of(walked.steps)
     _check_that_any_are_compared(run_dir, used, curves.points, every, left_out, boundaries)
@@ -117,6 +136,8 @@ def analyze_run(
     remarks = [
         *(remark for run in runs for remark in run.remarks),
         *notices_on_boundaries(boundaries),
+        *notices_on_tensors,
+        *(text for part in parts for text in notices_on_region(part[0], settings.tensors)),
         *notices_on_files(used, [run.unrecognised for run in runs]),
         *notices_on_left_out(left_out, curves.points),
         *notices_on_points(curves.points, settings.percentile_range),
@@ -137,7 +158,7 @@ def analyze_run(
         known=walked.known,
         region=regions[-1],
         dx=headers[-1].dx,
-        checkpoints=[_info(run_dir, header) for header in used],
+        checkpoints=[_info(base, header) for header in used],
         boundaries=boundaries,
         left_out=left_out + aside,
         not_finite=curves.not_finite,

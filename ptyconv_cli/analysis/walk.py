@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ptyconv_cli.analysis.distances import Comparer
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
+from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
-from ptyconv_cli.checkpoints.readers import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, precise
 from ptyconv_cli.metrics.change import tensor_changes
@@ -62,7 +62,7 @@ class _GettingReady:
                     raise CacheIsStale(str(error)) from error
                 if self._strict:
                     raise
-                left_out = leave_out(header.path, error, newest=header is self._headers[-1])
+                left_out = leave_out(header.source, error, newest=header is self._headers[-1])
                 self.left_out.append(replace(left_out, niter=header.niter))
                 self._reading.reuse({})
                 continue
@@ -176,7 +176,7 @@ def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str
     lacking = [name for name in OF_OBJECT if followed and name not in values and name in header.shapes]
     with suppress(CheckpointError):  # it was not asked for, so it is no matter that it cannot be read
         if lacking:
-            with open_checkpoint(header.path) as checkpoint:
+            with open_checkpoint(header.path, header.source.name) as checkpoint:
                 arrays = {name: checkpoint.read(name, region) for name in lacking}
             values |= snapshot_of(to_device(arrays, values[followed[0]].device), header.dx).values
     return {name: value for name, value in contrasts(values).items() if name in snapshot.values}

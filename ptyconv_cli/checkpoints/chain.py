@@ -6,14 +6,22 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from ptyconv_cli.checkpoints.discovery import find_checkpoints
+from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_checkpoints
 from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with, without_copies
-from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, read_headers, read_histories
-from ptyconv_cli.checkpoints.parents import find_parent, is_file, name_of_parent, origin_of, resumed_at
-from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.headers import (
+    Header,
+    check_that_enough_are_left,
+    lacking_tensor,
+    read_headers,
+    read_histories,
+)
+from ptyconv_cli.checkpoints.opening import Source, open_checkpoint, snapshots_in
+from ptyconv_cli.checkpoints.parents import find_parent, is_checkpoint, is_file, name_of_parent, origin_of, resumed_at
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
+from ptyconv_cli.results.series import TENSORS
 
 AUTO = "auto"
 """Instead of the runs before: find them."""
@@ -23,16 +31,22 @@ AUTO = "auto"
 class Selection:
     """Which checkpoints are asked for; parameters as of `analysis.run.analyze_run`.
 
-    `files`: only these, None for all. `seen`: headers that were read before, which spare reading them again.
+    `tensors`: None for all that a run has. `files`: only these, None for all. `seen`: headers that were read before,
+    which spare reading them again.
     """
 
-    tensors: tuple[str, ...]
+    tensors: tuple[str, ...] | None
     every: int | None
     select: str | None
     strict: bool
     files: Collection[Path] | None = None
-    seen: dict[Path, Header] | None = None
+    seen: dict[Source, Header] | None = None
     names: str | None = None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The tensors to look for."""
+        return TENSORS if self.tensors is None else self.tensors
 
 
 @dataclass
@@ -56,21 +70,44 @@ def read_run(folder: Path, asked: Selection, with_file: Path | None = None) -> R
     """Read the headers of the run in a folder, of several that of `with_file`; raise PtyconvError as `analyze_run`."""
     paths, unrecognised = find_checkpoints(folder, asked.names)
     wanted = None if asked.files is None else set(asked.files)
-    paths = [path for path in paths if wanted is None or path in wanted]
-    paths = [path for path in matching(paths, asked.select) if (number_in_name(path) or 0) % (asked.every or 1) == 0]
+    paths = matching([path for path in paths if wanted is None or path in wanted], asked.select)
+    sources = _every(asked.every, paths)
     # The file tells which run is meant also where it is not among those asked for.
-    tells = with_file is not None and number_in_name(with_file) is not None and is_file(with_file)
-    also = [with_file] if with_file is not None and tells and with_file not in paths else []
-    if not paths and not also:
-        check_that_enough_are_left(folder, [], asked.every, [])
-    headers, left_out = read_headers(paths + also, asked.tensors, asked.strict, asked.seen)
-    headers, copies = without_copies(headers, asked.tensors, with_file)
+    also = snapshots_in(with_file) if with_file and is_checkpoint(with_file) else []
+    also = [source for source in also if source not in sources]
+    headers, left_out = _headers(folder, sources + also, asked)
+    headers, copies = without_copies(headers, asked.wanted, with_file)
     left_out += copies
     if with_file in [header.path for header in headers]:
-        headers = run_with(with_file, headers, asked.tensors)
-        return Run(folder, [h for h in headers if h.path not in also], left_out, unrecognised)
-    headers, of_other_runs = of_one_run(headers, asked.tensors, asked.select)
+        headers = run_with(with_file, headers, asked.wanted)
+        return Run(folder, [h for h in headers if h.source not in also], left_out, unrecognised)
+    headers, of_other_runs = of_one_run(headers, asked.wanted, asked.select)
     return Run(folder, headers, left_out, unrecognised, of_other_runs)
+
+
+def read_run_of(file: Path, asked: Selection) -> Run:
+    """Read the headers of the run that a file belongs to: its own snapshots, where it holds several."""
+    if len(snapshots_in(file)) == 1:
+        if file in checkpoints_in(file.parent, asked.names):
+            return read_run(file.parent, asked, file)
+        with open_checkpoint(file):  # or say why it is none
+            raise PtyconvError(
+                f"{file}: holds one checkpoint, and is not among those of its folder; say how they are named, with a "
+                "star for the iteration (--names)"
+            )
+    headers, left_out = _headers(file, _every(asked.every, [file]), asked)
+    return Run(file.parent, headers, left_out, [])
+
+
+def _every(every: int | None, files: Sequence[Path]) -> list[Source]:
+    """Return the snapshots in files whose iterations are multiples of `every`."""
+    return [source for path in files for source in snapshots_in(path) if (source.niter or 0) % (every or 1) == 0]
+
+
+def _headers(place: Path, sources: list[Source], asked: Selection) -> tuple[list[Header], list[LeftOut]]:
+    if not sources:
+        check_that_enough_are_left(place, [], asked.every, [])
+    return read_headers(sources, asked.wanted, asked.strict, asked.seen, asked.tensors is None)
 
 
 def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> list[Run]:
@@ -79,7 +116,10 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
     A run was resumed from the checkpoint whose object it took, as its files name it. Raises PtyconvError where a run
     cannot be read, or the folders are in the wrong order.
     """
-    runs = [read_run(run_dir, asked)]
+    is_one_file = is_file(run_dir) or counts_as_file(run_dir)
+    runs = [read_run_of(run_dir, asked) if is_one_file else read_run(run_dir, asked)]
+    if not runs[0].headers:
+        check_that_enough_are_left(run_dir, [], asked.every, runs[0].left_out)
     # The number of a run in one folder is none in another.
     asked = replace(asked, files=None, select=None if (asked.select or "").isdecimal() else asked.select)
     if isinstance(earlier, str):
@@ -106,6 +146,27 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
     for run, following in pairwise(runs):
         run.until = _resumed_at(run, following)
     return runs
+
+
+def tensors_of(runs: Sequence[Run], asked: Selection) -> tuple[tuple[str, ...], list[str]]:
+    """Return the tensors to analyze: those asked for, or all that every checkpoint has; and why others are not.
+
+    Scan positions that are the same in all checkpoints are none, where an engine stores them in any case.
+    """
+    headers = [header for run in runs for header in run.headers]
+    if asked.tensors is not None or not headers:
+        return asked.wanted, []
+    why = {}
+    for name in TENSORS:
+        lacking = next((header for header in headers if name not in header.shapes), None)
+        if lacking:
+            why[name] = lacking.lacking.get(name, "the files have none")
+    if len(headers) > 1 and headers[0].positions and len({header.positions for header in headers}) == 1:
+        why["probe_pos_shifts"] = "the scan positions are the same in all checkpoints"
+    found = tuple(name for name in TENSORS if name not in why)
+    if not found:
+        raise lacking_tensor(headers[0], TENSORS[0])
+    return found, [f"{name} is not analyzed: {reason}." for name, reason in why.items()]
 
 
 def on_one_axis(runs: list[Run]) -> list[Run]:

@@ -1,8 +1,9 @@
 """One interface to checkpoint files of every format. To add a format, begin here and in `readers`; docs/formats.md."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,13 @@ class Checkpoint(ABC):
     - `dx`: the object's pixel size in Å.
     - `precision`: the type of real numbers, float32 or float64.
     - `phase_wraps`: whether the object's phase is known only up to full turns, as that of complex numbers.
+    - `has_all`: whether every file of this format has all tensors, so that one that lacks some is damaged.
+    - `lacking`: why the file has no such tensor, by name, where that is as it should be: {"obja": "the object is a real
+      potential"}.
+    - `windows_may_exceed`: whether probe windows may reach beyond the object, which then wraps around, or is padded.
+    - `stores_fixed_positions`: whether the file has scan positions also where the run does not refine them: such that
+      are the same in all checkpoints are then no series.
+    - `repeats`: whether the engine itself may write an iteration twice, so that a copy is no matter.
     - `began`: the iteration after which the present settings began, for engines that change them within a run.
     - `remarks`: sentences on the file that the user should read.
 
@@ -53,11 +61,19 @@ class Checkpoint(ABC):
     remarks: list[str]
     precision: type[np.floating[Any]] = np.float32
     phase_wraps = False
+    has_all = False
+    lacking: Mapping[str, str] = MappingProxyType({})
+    windows_may_exceed = False
+    stores_fixed_positions = False
+    repeats = False
     began = 0
 
     @abstractmethod
     def crop_pos(self) -> np.ndarray:
-        """Return the top-left corners [y, x] of the probe windows in object pixels, whole numbers (N, 2)."""
+        """Return the top-left corners [y, x] of the probe windows in object pixels, whole numbers (N, 2).
+
+        Where nothing is known of positions: the corners of the first and the last window that the object has room for.
+        """
 
     @abstractmethod
     def tensor(self, name: str) -> Any:
@@ -82,7 +98,10 @@ class Checkpoint(ABC):
         return None
 
     def loss(self) -> Curve:
-        """Return the run's loss from its first iteration up to this checkpoint, empty where the file has none."""
+        """Return the run's loss up to this checkpoint, as much of it as the file has; empty where it has none.
+
+        Where two files give one for the same iteration, it is the same, or they are of different runs.
+        """
         return []
 
     def histories(self) -> EngineHistories:

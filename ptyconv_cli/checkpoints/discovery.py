@@ -1,16 +1,18 @@
 """Finds the runs below a path, and the checkpoint files in a run folder.
 
-By names alone: files are opened only in a folder where none has a usual name.
+By names alone: files are opened only in a folder where none has a usual name. A folder that counts as a file, such as a
+zarr archive, is one here.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptyconv_cli.checkpoints.naming import found_by_content, named_by, patterns_of
-from ptyconv_cli.checkpoints.readers import looks_alike, names, number_in_name, usual_number
+from ptyconv_cli.checkpoints.naming import found_by_content, named_by, patterns_of, unreadable
+from ptyconv_cli.checkpoints.opening import known_by_content, number_in_name
+from ptyconv_cli.checkpoints.readers import counts_as_file, looks_alike, names, usual_number
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.text import few
 
@@ -29,14 +31,18 @@ class Found:
     problems: list[str] = field(default_factory=list)
 
 
-def find_runs(path: Path, names_like: str | None = None) -> Found:
+def find_runs(
+    path: Path, names_like: str | None = None, entering: Callable[[Path], None] = lambda folder: None
+) -> Found:
     """Return the folders with checkpoints at or below a path, in order of name.
 
-    `names_like`: how they are named, where not as usual, with a star for the digits of the iteration.
+    `names_like`: how they are named, where not as usual, with a star for the digits of the iteration. `entering` is
+    called with each folder before any file in it is looked into.
 
-    Hidden folders are skipped, links are followed. Raises PtyconvError where the path is not a readable folder.
+    Hidden folders are skipped, links are followed. A run that lies in two folders is found in the first. Raises
+    PtyconvError where the path is not a readable folder.
     """
-    found, seen = Found(), set[str]()
+    found, seen, others = Found(), set[str](), dict[Path, list[Path]]()
     waiting = [path]
     while waiting:
         folder = waiting.pop()
@@ -51,14 +57,21 @@ def find_runs(path: Path, names_like: str | None = None) -> Found:
                 raise
             found.problems.append(str(error))
             continue
-        if _checkpoints(paths, names_like):
-            found.runs.append(folder)
+        entering(folder)
+        checkpoints = _checkpoints(paths, names_like)
+        if checkpoints:
+            others[folder] = _other_folders(checkpoints)
         found.collated += [path for path in paths if COLLATED_NAME.fullmatch(path.name)]
         try:
-            waiting += [path for path in reversed(paths) if not path.name.startswith(".") and path.is_dir()]
+            folders = [path for path in reversed(paths) if not path.name.startswith(".") and path.is_dir()]
+            waiting += [path for path in folders if not counts_as_file(path)]
         except OSError as error:
             found.problems.append(f"{folder}: cannot be read ({error.strerror})")
-    found.runs.sort()
+    elsewhere = set[Path]()
+    for run in sorted(others):
+        if run.resolve() not in elsewhere:
+            found.runs.append(run)
+        elsewhere |= {folder.resolve() for folder in others[run]}
     return found
 
 
@@ -75,20 +88,43 @@ def _checkpoints(paths: list[Path], names_like: str | None) -> list[Path]:
     return usual or found_by_content([path for path in paths if _not_recognised(path, by_usual_names=True)])
 
 
+def checkpoints_in(folder: Path, names_like: str | None = None) -> list[Path]:
+    """Return the checkpoint files of the run in a folder, sorted by name, also those that lie in another folder.
+
+    Empty where there is none; parameters and errors as of `find_runs`.
+    """
+    found = _checkpoints(_listing(folder), names_like)
+    readers = {known_by_content(path) for path in found}
+    for other in _other_folders(found):
+        if other.is_dir() and other.resolve() != folder.resolve():
+            found += [path for path in _checkpoints(_listing(other), names_like) if known_by_content(path) in readers]
+    return found
+
+
+def _other_folders(checkpoints: Sequence[Path]) -> list[Path]:
+    """Return the other folders in which files of the same run lie, as their reader says."""
+    readers = {known for path in checkpoints if (known := known_by_content(path))}
+    return [folder for known in readers for folder in known.run_folders(checkpoints[0].parent)]
+
+
 def find_checkpoints(run_dir: Path, names_like: str | None = None) -> tuple[list[Path], list[Path]]:
-    """Return the checkpoint files right inside a run folder, and those not recognised, each sorted by name.
+    """Return the checkpoint files of the run in a folder, and those not recognised, each sorted by name.
 
     Not recognised are `model_0080.hdf5` or `model_iter0010_copy.hdf5`: files with a checkpoint's suffix, or nearly its
     name, that the user may take for checkpoints. `names_like` as of `find_runs`. Raises PtyconvError where the folder
     isn't there or holds no checkpoint.
     """
     paths = _listing(run_dir)
-    found = _checkpoints(paths, names_like)
+    found = checkpoints_in(run_dir, names_like)
     if not found:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(find_runs(run_dir, names_like), run_dir, names_like)}")
     suffixes, taken = {path.suffix for path in found}, set(found)
-    rest = [path for path in paths if path not in taken]
-    return found, [path for path in rest if path.suffix in suffixes or looks_alike(path) if _not_recognised(path)]
+    rest = [path for path in paths if path not in taken and (path.suffix in suffixes or looks_alike(path))]
+    rest = [path for path in rest if _not_recognised(path)]
+    if all(known_by_content(path) for path in found):
+        # Whatever else is in the folder was looked into, and is none, unless it could not be read.
+        rest = unreadable(rest)
+    return found, rest
 
 
 def _not_recognised(path: Path, by_usual_names: bool = False) -> bool:
@@ -127,10 +163,11 @@ def no_checkpoint(found: Found, path: Path, names_like: str | None = None) -> st
 
 
 def _listing(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        problem = "is a file; give the folder it is in" if folder.exists() else "there is no such folder"
-        raise PtyconvError(f"{folder}: {problem}")
     try:
         return [folder / name for name in sorted(path.name for path in folder.iterdir())]
+    except FileNotFoundError as error:
+        raise PtyconvError(f"{folder}: there is no such folder") from error
+    except NotADirectoryError as error:
+        raise PtyconvError(f"{folder}: is a file; give the folder it is in") from error
     except OSError as error:
         raise PtyconvError(f"{folder}: cannot be listed ({error.strerror})") from error

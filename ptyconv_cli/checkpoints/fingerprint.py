@@ -2,13 +2,13 @@
 
 import stat
 import time
-from os import stat_result
 from pathlib import Path
 
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import CheckpointError
 
 Fingerprint = tuple[int, ...]
-"""Numbers that change when a file is written or replaced."""
+"""Numbers that change when a file is written or replaced: device, inode, bytes, and time of the last change in ns."""
 
 TICK = 0.02
 """Seconds in which a file may be written twice with one time of modification: file systems count in steps."""
@@ -18,37 +18,64 @@ TRIES = 10
 
 def fingerprint(path: Path) -> Fingerprint:
     """Return the fingerprint of a file; raise CheckpointError where it cannot be opened or has no content."""
+    found = settled(path)
     try:
-        status = _settled(path)
-        problem = _problem(status.st_mode, status.st_size)
-        if not problem:
-            with path.open("rb"):
-                return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    except FileNotFoundError:
-        problem = "is a link to a file that does not exist" if path.is_symlink() else "does not exist any more"
+        if not path.is_dir():
+            path.open("rb").close()
     except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-    raise CheckpointError(f"{path}: {problem}")
+        raise CheckpointError(f"{path}: {_reason(path, error)}") from error
+    return found
 
 
-def is_still(path: Path, known: Fingerprint) -> bool:
-    """Say whether a file is what it was, without opening it."""
+def status(path: Path) -> Fingerprint:
+    """Return the fingerprint of a file, which is not opened; raise CheckpointError where it is none, or empty."""
+    return _stamp(path)[:-1]
+
+
+def stamp(path: Path) -> Fingerprint | None:
+    """Return the fingerprint of a file, and when its status changed last in ns; None where it has no fingerprint.
+
+    That time tells a file that another one was copied over, though it has the size and time of that one.
+    """
     try:
-        status = path.stat()
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) == known
+        return _stamp(path)
+    except CheckpointError:
+        return None
 
 
-def _settled(path: Path) -> stat_result:
+def settled(path: Path) -> Fingerprint:
     """Return a file's status once a later writing would show in it; soon also of one that is written all the time."""
     for _ in range(TRIES):
-        status = path.stat()
-        age = time.time() - status.st_mtime
+        found = status(path)
+        age = time.time() - found[-1] / 1e9
         if not 0 <= age < TICK:
             break
         time.sleep(TICK - age)
-    return status
+    return found
+
+
+def _stamp(path: Path) -> Fingerprint:
+    """Return what `stamp` does, of a folder that counts as a file that of all in it."""
+    try:
+        found = path.stat()
+        inside = [found]
+        if stat.S_ISDIR(found.st_mode) and counts_as_file(path):
+            inside += [one.stat() for one in path.rglob("*")]
+            problem = ""
+        else:
+            problem = _problem(found.st_mode, found.st_size)
+    except OSError as error:
+        problem = _reason(path, error)
+    if problem:
+        raise CheckpointError(f"{path}: {problem}")
+    size, modified = sum(one.st_size for one in inside), max(one.st_mtime_ns for one in inside)
+    return found.st_dev, found.st_ino, size, modified, max(one.st_ctime_ns for one in inside)
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is a link to a file that does not exist" if path.is_symlink() else "does not exist any more"
+    return f"cannot be read ({error.strerror})"
 
 
 def _problem(mode: int, size: int) -> str:

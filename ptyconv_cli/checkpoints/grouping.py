@@ -5,6 +5,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
 
+import numpy as np
+
 from ptyconv_cli.checkpoints.headers import Header, is_equal
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -73,13 +75,18 @@ def without_copies(
             alike.append(header)
         else:
             reason = f"is a copy of {original.path.name} (the same iteration {header.niter} of the same run)"
-            left_out.append(LeftOut(header.path.name, reason, header.niter))
+            # Where the engine wrote both, that is as it should be.
+            left_out += [] if header.repeats else [LeftOut(header.path.name, reason, header.niter)]
     return [header for alike in kept.values() for header in alike], left_out
 
 
 def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
     if one.format != other.format or other_geometry(one, other, tensors):
         return False
+    if _in_files_of_their_own(one, other):
+        return False
+    if one.repeats and other.repeats:
+        return not _contradict(one.loss, other.loss)
     if len(one.loss) or len(other.loss):
         return is_equal(one.loss, other.loss)
     try:
@@ -111,24 +118,41 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     """Say why `other` cannot be a checkpoint of the same run as `one`, "" where it can."""
     if one.format != other.format:
         return f"it was written by {other.format}, not {one.format}"
+    if _in_files_of_their_own(one, other):
+        return f"{one.path.name} holds a run of its own"
     if one.niter == other.niter:
         return f"it holds iteration {other.niter}, and so does {one.path.name}"
     # Other settings may come with another geometry within a run, where an engine can change them.
     geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
     if geometry:
         return geometry
-    # A file holds its run's loss from the first iteration on, so it begins with that of every earlier file of the run.
     earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    if len(earlier) and len(later) and not is_equal(earlier, later[: len(earlier)]):
-        return "the loss history differs"
-    return ""
+    return "the loss history differs" if _contradict(earlier, later) else ""
+
+
+def _in_files_of_their_own(one: Header, other: Header) -> bool:
+    """Say whether one of two checkpoints is in a file that holds several, and the other is in another."""
+    return one.path != other.path and bool(one.source.name or other.source.name)
+
+
+def _contradict(earlier: np.ndarray, later: np.ndarray) -> bool:
+    """Say whether the losses of two checkpoints cannot be of the same run.
+
+    Most files hold their run's loss from the first iteration on, and so begin with that of every earlier file of the
+    run. Where one holds only some of it, no iteration may have two.
+    """
+    if len(earlier) and len(later) and earlier[0, 0] == later[0, 0]:
+        return not is_equal(earlier, later[: len(earlier)])
+    _, of_earlier, of_later = np.intersect1d(earlier[:, 0], later[:, 0], return_indices=True)
+    return not is_equal(earlier[of_earlier], later[of_later])
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     """Say how the geometry of two checkpoints differs, "" where a change between them can be computed."""
     for name in tensors:
-        if one.shapes[name] != other.shapes[name]:
-            return f"the shape of {name} is {other.shapes[name]}, not {one.shapes[name]}"
+        shape, before = other.shapes.get(name), one.shapes.get(name)
+        if shape and before and shape != before:
+            return f"the shape of {name} is {shape}, not {before}"
     if one.probe_shape != other.probe_shape:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
@@ -139,8 +163,9 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
 def _listing(runs: list[list[Header]], tensors: tuple[str, ...]) -> str:
     lines = ["its checkpoints belong to " + (f"{len(runs)} runs:" if len(runs) > 1 else "one run:")]
     for number, run in enumerate(runs, start=1):
-        names = [header.path.name for header in run]
+        names = list(dict.fromkeys(header.path.name for header in run))
         named = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]} ({len(names)} files)"
+        named += f" ({len(run)} snapshots)" if len(names) < len(run) else ""
         why = next(filter(None, (difference(other, run[0], tensors) for other in runs[0])), "") if number > 1 else ""
         lines.append(f"  {number}: {named}" + (f": {why}" if why else ""))
     return "\n".join(lines)

@@ -3,8 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, is_still
-from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, stamp
+from ptyconv_cli.checkpoints.opening import Source, open_checkpoint
 from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -27,12 +28,15 @@ PATIENCE = (0.3, 0.7, 1.0)
 class Header:
     """What is read of a checkpoint before its tensors. Units: `dx` and `slice_thickness` Å, `crop_pos` px, tilt mrad.
 
-    `niter`: its iteration, including the `before` iterations of the runs that its run was resumed from; `loss`: the
-    run's loss up to there, (n, 2), empty where the file has none; `fingerprint`: changes when the file does; `kinds`:
-    the types that the tensors are read as; `real_path`: where links lead; the rest as in `checkpoint.Checkpoint`.
+    `source`: its file, and its name in there; `niter`: its iteration, including the `before` iterations of the runs
+    that its run was resumed from; `loss`: the run's loss up to there, (n, 2), empty where the file has none;
+    `fingerprint`: changes when the file does; `kinds`: the types that the tensors are read as; `real_path`: where links
+    lead; `positions`: a digest of the scan positions, empty where the file has them only if they are refined; `wanted`:
+    the tensors that were asked for, of which none is passed over because of damage; the rest as in
+    `checkpoint.Checkpoint`.
     """
 
-    path: Path
+    source: Source
     fingerprint: Fingerprint
     format: str
     niter: int
@@ -50,16 +54,31 @@ class Header:
     remarks: list[str]
     real_path: str
     loss_digest: bytes
+    has_all: bool
+    lacking: Mapping[str, str]
+    windows_may_exceed: bool
+    repeats: bool
+    positions: bytes
+    wanted: tuple[str, ...]
     before: int = 0
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.source.path
 
-def read_header(path: Path, tensors: Iterable[str]) -> Header:
+    def lacks(self, name: str) -> bool:
+        """Say whether the file has not a tensor that it should have."""
+        return name not in self.shapes and name not in self.lacking
+
+
+def read_header(source: Source, tensors: Iterable[str]) -> Header:
     """Read the header of a checkpoint; raise CheckpointError where that fails, or a tensor has the wrong shape."""
-    before = fingerprint(path)
-    with open_checkpoint(path) as checkpoint:
+    before = fingerprint(source.path)
+    with open_checkpoint(source.path, source.name) as checkpoint:
         loss = np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2)
         return Header(
-            path=path,
+            source=source,
             fingerprint=before,
             format=checkpoint.format,
             niter=int(checkpoint.niter),
@@ -75,8 +94,14 @@ def read_header(path: Path, tensors: Iterable[str]) -> Header:
             slice_thickness=_number(checkpoint.slice_thickness()),
             object_tilt=_pair(checkpoint.object_tilt()),
             remarks=[str(remark) for remark in checkpoint.remarks],
-            real_path=os.path.realpath(path),
+            real_path=os.path.realpath(source.path),
             loss_digest=sha256(loss.tobytes()).digest(),
+            has_all=checkpoint.has_all,
+            lacking={str(name): str(reason) for name, reason in checkpoint.lacking.items()},
+            windows_may_exceed=checkpoint.windows_may_exceed,
+            repeats=checkpoint.repeats,
+            positions=_digest_of_positions(checkpoint),
+            wanted=tuple(tensors),
         )
 
 
@@ -91,6 +116,11 @@ def _pair(values: tuple[float, float] | None) -> tuple[float, float] | None:
     return float(y), float(x)
 
 
+def _digest_of_positions(checkpoint: Checkpoint) -> bytes:
+    positions = checkpoint.tensor("probe_pos_shifts") if checkpoint.stores_fixed_positions else None
+    return b"" if positions is None else sha256(np.asarray(positions).tobytes()).digest()
+
+
 def _pixel_size(checkpoint: Checkpoint) -> float:
     if not 0 < checkpoint.dx < math.inf:
         raise CheckpointError(f"{checkpoint.path}: the pixel size is {checkpoint.dx:g} Å")
@@ -102,55 +132,70 @@ def _corners(checkpoint: Checkpoint) -> np.ndarray:
     if corners.dtype.kind not in "iu" or corners.shape != (len(corners), 2) or not len(corners):
         found = f"{corners.dtype} {corners.shape}"
         raise CheckpointError(f"{checkpoint.path}: the scan positions are {found}; expected integers (N, 2)")
-    if corners.min() < 0:
+    if corners.min() < 0 and not checkpoint.windows_may_exceed:
         raise CheckpointError(f"{checkpoint.path}: the scan positions lie outside any object")
     return corners.astype(np.int64)
 
 
 def read_headers(
-    paths: Sequence[Path], tensors: tuple[str, ...], strict: bool, seen: dict[Path, Header] | None = None
+    sources: Sequence[Source],
+    tensors: tuple[str, ...],
+    strict: bool,
+    seen: dict[Source, Header] | None = None,
+    optional: bool = False,
 ) -> tuple[list[Header], list[LeftOut]]:
     """Read the headers of checkpoints; return them in order of the iteration inside the files, and unreadable files.
 
     `seen`: headers read before; those of files that are still the same are not read again, and new ones are added.
     Raises CheckpointError where no file can be read, or, if `strict`, one cannot, and where one of the `tensors` is in
-    no file.
+    no file, unless they are `optional`.
     """
     seen = {} if seen is None else seen
     headers: list[Header] = []
-    left_out: dict[Path, LeftOut] = {}
+    left_out: dict[Source, LeftOut] = {}
     sharing: _Sharing | None = None
-    latest_first = sorted(paths, key=lambda path: (number_in_name(path) or 0, path.name), reverse=True)
-    for path in latest_first:
-        newest = path == latest_first[0]
+    stamp_of = cache(stamp)  # a file may hold many snapshots
+    latest_first = sorted(sources, key=lambda source: (source.niter or 0, source.path.name), reverse=True)
+    for source in latest_first:
+        newest = source == latest_first[0]
         try:
-            header = _seen(path, tensors, seen) or (_read_patiently if newest else read_header)(path, tensors)
+            header = _seen(source, tensors, seen, stamp_of)
+            header = header or (_read_patiently if newest else read_header)(source, tensors)
         except CheckpointError as error:
-            if strict or len(left_out) == len(paths) - 1:
+            if strict or len(left_out) == len(sources) - 1:
                 raise
-            left_out[path] = leave_out(path, error, newest)
+            left_out[source] = leave_out(source, error, newest)
             continue
         sharing = sharing or _Sharing(header)
         headers.append(sharing.of(header))
-        seen[path] = headers[-1]
+        seen[source] = headers[-1]
     headers.reverse()
     for name in tensors:
-        lacking = [header for header in headers if name not in header.shapes]
+        lacking = [header for header in headers if header.lacks(name) or not (optional or name in header.shapes)]
+        if optional and len(lacking) == len(headers) and not any(header.has_all for header in headers):
+            continue
         if lacking and (strict or len(lacking) == len(headers)):
             raise lacking_tensor(lacking[0], name)
         for header in lacking:
-            left_out.setdefault(header.path, leave_out(header.path, lacking_tensor(header, name), newest=False))
-        headers = [header for header in headers if name in header.shapes]
-    in_order = sorted(headers, key=lambda header: (header.niter, header.niter != number_in_name(header.path)))
-    return in_order, [left_out[path] for path in paths if path in left_out]
+            left_out.setdefault(header.source, leave_out(header.source, lacking_tensor(header, name), newest=False))
+        left = {id(header) for header in lacking}
+        headers = [header for header in headers if id(header) not in left]
+    in_order = sorted(headers, key=lambda header: (header.niter, header.niter != header.source.niter))
+    return in_order, [left_out[source] for source in sources if source in left_out]
 
 
-def _seen(path: Path, tensors: Iterable[str], seen: Mapping[Path, Header]) -> Header | None:
-    """Return the header that was read before, if the file is the same still and has the tensors."""
-    header = seen.get(path)
-    if header is None or any(name not in header.shapes for name in tensors):
+def _seen(
+    source: Source,
+    tensors: Iterable[str],
+    seen: Mapping[Source, Header],
+    stamp_of: Callable[[Path], Fingerprint | None],
+) -> Header | None:
+    """Return the header that was read before, if the file is the same still and was searched for the tensors."""
+    header = seen.get(source)
+    if header is None or any(header.lacks(name) and name not in header.wanted for name in tensors):
         return None
-    return header if is_still(path, header.fingerprint) else None
+    now = stamp_of(source.path)
+    return header if now and now[:-1] == header.fingerprint else None
 
 
 class _Sharing:
@@ -196,11 +241,11 @@ def is_same_memory(one: np.ndarray, other: np.ndarray) -> bool:
     return same_place and one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype
 
 
-def leave_out(path: Path, error: CheckpointError, newest: bool) -> LeftOut:
+def leave_out(source: Source, error: CheckpointError, newest: bool) -> LeftOut:
     """Return why a checkpoint that could not be read is left out."""
-    reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+    reason = str(error).removeprefix(f"{source.path}: ").rstrip(".")
     reason += " (the newest checkpoint: is it still being written?)" if newest else ""
-    return LeftOut(path.name, reason, number_in_name(path))
+    return LeftOut(source.path.name, reason, source.niter)
 
 
 def check_that_enough_are_left(
@@ -222,13 +267,14 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     for header in reversed(headers):
         try:
             if fingerprint(header.path) == header.fingerprint:
-                with open_checkpoint(header.path) as checkpoint:
+                with open_checkpoint(header.path, header.source.name) as checkpoint:
                     engine = checkpoint.histories().plain()
                     remarks = [str(remark) for remark in checkpoint.remarks]
                     break
         except CheckpointError as error:
             remarks = [f"{error}. Its histories are left out."]
     thickness: Curve = [(h.niter, h.slice_thickness) for h in headers if h.slice_thickness is not None]
+    engine = replace(engine, loss=_joined(engine.loss, headers) if engine.loss else [])
     tilts: dict[str, Curve] = {
         "y": [(h.niter, h.object_tilt[0]) for h in headers if h.object_tilt is not None],
         "x": [(h.niter, h.object_tilt[1]) for h in headers if h.object_tilt is not None],
@@ -247,18 +293,29 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     ), remarks
 
 
-def _read_patiently(path: Path, tensors: Iterable[str]) -> Header:
+def _joined(loss: Curve, headers: Sequence[Header]) -> Curve:
+    """Return the loss of the last checkpoint, and before it, where that is not the whole, that of the others."""
+    for header in reversed(headers):
+        begin = loss[0][0] if loss else math.inf
+        earlier = header.loss[header.loss[:, 0] < begin]
+        loss = [*((int(niter), float(value)) for niter, value in earlier), *loss]
+    return loss
+
+
+def _read_patiently(source: Source, tensors: Iterable[str]) -> Header:
     for seconds in PATIENCE:
         try:
-            return read_header(path, tensors)
+            return read_header(source, tensors)
         except CheckpointError:
             time.sleep(seconds)
-    return read_header(path, tensors)
+    return read_header(source, tensors)
 
 
 def lacking_tensor(header: Header, name: str) -> CheckpointError:
     """Return the error for a checkpoint that lacks a tensor."""
-    return CheckpointError(f"{header.path}: has no tensor {name}; it has {', '.join(header.shapes)} (choose with -t)")
+    why = f", because {header.lacking[name]}" if name in header.lacking else ""
+    has = ", ".join(header.shapes)
+    return CheckpointError(f"{header.path}: has no tensor {name}{why}; it has {has} (choose with -t)")
 
 
 def _count(checkpoints: int) -> str:

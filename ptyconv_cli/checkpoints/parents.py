@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ptyconv_cli.checkpoints.checkpoint import Origin
-from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
+from ptyconv_cli.checkpoints.opening import number_in_name, open_checkpoint, recognised
 from ptyconv_cli.errors import CheckpointError
 
 
@@ -73,6 +73,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a file exists and is a checkpoint by its name or its content."""
+    return is_file(path) and (number_in_name(path) is not None or recognised(path).known is not None)
 
 
 def _candidates(folder: Path, origin: Origin) -> Iterator[Path]:

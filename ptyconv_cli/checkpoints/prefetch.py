@@ -8,7 +8,7 @@ import numpy as np
 
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.readers import open_checkpoint
+from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.workers import Workers, result_of
@@ -52,7 +52,7 @@ class Prefetch:
 
     def _read(self, header: Header, into: Arrays) -> Arrays:
         self._check(header)
-        with open_checkpoint(header.path) as checkpoint:
+        with open_checkpoint(header.path, header.source.name) as checkpoint:
             arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
         self._check(header)
         return arrays

@@ -1,25 +1,35 @@
-"""The table of readers, one a format: modules with `FILES` and `open_checkpoint`, here or in another package."""
+"""The table of readers, one a format: modules here or in another package. See docs/formats.md.
+
+Some formats are known by the names of their files, `NamedReader`, others by what is in them, `ContentReader`.
+"""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.checkpoints.packages import registered
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.version import __version__
 
-OWN = ("ptyconv_cli.checkpoints.formats.ptyrad", "ptyconv_cli.checkpoints.formats.phaser")
+OWN = (
+    "ptyconv_cli.checkpoints.formats.ptyrad",
+    "ptyconv_cli.checkpoints.formats.phaser",
+    "ptyconv_cli.checkpoints.formats.ptychodus",
+    "ptyconv_cli.checkpoints.formats.pear",
+    "ptyconv_cli.checkpoints.formats.fold_slice",
+)
+"""Our own readers. Those of a kind are asked in this order."""
 
 ENTRY_POINTS = "ptyconv.readers"
 """The group under which another package registers its reader."""
 
 
-class Reader(Protocol):
-    """What the module of a reader must have.
+class NamedReader(Protocol):
+    """The module of a reader whose files are known by their names, and hold one snapshot each.
 
     `FILES`: names of checkpoints, such as `("iter*.h5",)`; the star stands for the digits of the iteration.
     """
@@ -30,19 +40,69 @@ class Reader(Protocol):
         """Open a file; raise CheckpointError where it cannot be read, or is not a checkpoint."""
 
 
-_NAMES: dict[Path, str] = {}
-"""By folder, the pattern of the names that checkpoints have there, where it is not a usual one."""
+class ContentReader(Protocol):
+    """The module of a reader whose files have any name, and may hold many snapshots.
+
+    - `ENGINE`: what writes such files, for messages.
+    - `SUFFIXES`: of the files that `snapshots` is asked about. One like "/zarr.json" stands for folders with a file of
+      this name in them: such a folder then counts as a file.
+    - `run_folders(folder)`, which a reader may have: the folders that the files of a run in this folder lie in, where
+      that is more than one, else nothing.
+    """
+
+    ENGINE: str
+    SUFFIXES: tuple[str, ...]
+
+    def snapshots(self, path: Path) -> Mapping[str, int]:
+        """Return the iteration of each snapshot in a file, by a name for it: "" where a file always holds one.
+
+        Empty where the file is of something else. Raises CheckpointError where the file cannot be read.
+        """
+
+    def open_checkpoint(self, path: Path, snapshot: str) -> Checkpoint:
+        """Open one snapshot of a file; raise CheckpointError where it cannot be read."""
 
 
-class _Known(NamedTuple):
-    """A reader and the `package` it comes from, "" for our own."""
+class Known(NamedTuple):
+    """A reader, and the `package` it comes from with its `version`, "" for our own."""
 
-    reader: Reader
+    reader: Any
     package: str
+    version: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files, none where they are known by their content."""
+        return () if self.by_content else self.reader.FILES
+
+    @property
+    def by_content(self) -> bool:
+        """Whether its files are known by what is in them."""
+        return hasattr(self.reader, "snapshots")
+
+    @property
+    def suffixes(self) -> set[str]:
+        """The suffixes of its files."""
+        return set(self.reader.SUFFIXES) if self.by_content else {Path(name).suffix for name in self.files}
+
+    def takes(self, path: Path) -> bool:
+        """Say whether a file has a suffix of this reader's, or is a folder that counts as a file of it."""
+        return path.suffix in self.suffixes or self.takes_folder(path)
+
+    def takes_folder(self, path: Path) -> bool:
+        """Say whether a path is a folder that counts as a file of this reader."""
+        try:
+            return any((path / suffix[1:]).is_file() for suffix in self.suffixes if suffix.startswith("/"))
+        except OSError:  # a folder that may be listed, but not entered
+            return False
+
+    def run_folders(self, folder: Path) -> list[Path]:
+        """Return the folders in which the files of a run in this folder lie, where that is more than one."""
+        return list(self.reader.run_folders(folder)) if hasattr(self.reader, "run_folders") else []
 
     def number(self, name: str) -> int | None:
         """Return the iteration in a file name, None where that is not the name of a checkpoint."""
-        for pattern in self.reader.FILES:
+        for pattern in self.files:
             match = digits(pattern).fullmatch(name)
             if match:
                 return int(match[1])
@@ -50,37 +110,49 @@ class _Known(NamedTuple):
 
 
 @cache
-def known_readers() -> tuple[_Known, ...]:
+def known_readers() -> tuple[Known, ...]:
     """Return all readers, our own first; raise PtyconvError where another package's cannot be loaded."""
-    found = [_Known(import_module(name), "") for name in OWN]
-    for entry in entry_points(group=ENTRY_POINTS):
+    found = [Known(import_module(name), "") for name in OWN]
+    for entry in registered(ENTRY_POINTS):
         package = entry.dist.name if entry.dist else entry.value
         try:
-            reader = entry.load()
-            whole = reader.FILES and all(name.count("*") == 1 for name in reader.FILES) and reader.open_checkpoint
+            known = Known(entry.load(), package, entry.dist.version if entry.dist else "")
+            problem = _problem(known)
         except (Exception, SystemExit) as error:  # whatever another package's module stumbles over
             problem = f"{type(error).__name__}: {error}"
-        else:
-            if whole:
-                found.append(_Known(reader, package))
-                continue
-            problem = "its FILES must be file names with one star each"
-        raise PtyconvError(
-            f"the reader {entry.name} of {package} cannot be used ({problem}); repair or uninstall that package"
-        )
+        if problem:
+            raise PtyconvError(
+                f"the reader {entry.name} of {package} cannot be used ({problem}); repair or uninstall that package"
+            )
+        found.append(known)
     return tuple(found)
 
 
-def number_in_name(path: Path) -> int | None:
-    """Return the iteration in a checkpoint's name, None where it is not the name of a checkpoint.
+def _problem(known: Known) -> str:
+    """Say what a reader's module lacks, "" where it is whole; it may raise anything."""
+    reader = known.reader
+    callable(reader.open_checkpoint)
+    if known.by_content:
+        text = [reader.ENGINE, *reader.SUFFIXES]
+        fits = reader.SUFFIXES and all(isinstance(one, str) for one in text) and not isinstance(reader.SUFFIXES, str)
+        return "" if fits else "its ENGINE must be a name, and its SUFFIXES like .h5"
+    fits = reader.FILES and all(name.count("*") == 1 for name in reader.FILES)
+    return "" if fits else "its FILES must be file names with one star each"
 
-    Where the file says another iteration, that is used.
-    """
-    usual = usual_number(path)
-    if usual is None and path.parent in _NAMES:
-        match = digits(_NAMES[path.parent]).fullmatch(path.name)
-        return int(match[1]) if match else None
-    return usual
+
+def versions() -> list[str]:
+    """Return what tells readers from other ones: what they read is kept, and must not be taken for what these read."""
+    return [__version__, *(f"{known.package} {known.version}" for known in known_readers() if known.package)]
+
+
+def by_content() -> list[Known]:
+    """Return the readers of files that are known by their content."""
+    return [known for known in known_readers() if known.by_content]
+
+
+def counts_as_file(folder: Path) -> bool:
+    """Say whether a folder is of a format that keeps a snapshot in a folder."""
+    return any(known.takes_folder(folder) for known in by_content())
 
 
 def usual_number(path: Path) -> int | None:
@@ -88,55 +160,19 @@ def usual_number(path: Path) -> int | None:
     return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)
 
 
-def name_files(folder: Path, pattern: str) -> None:
-    """Have the files in a folder count whose names are like `pattern`, where a star stands for the digits."""
-    _NAMES[folder] = pattern
-
-
 def looks_alike(path: Path, by_suffix: bool = False) -> bool:
     """Say whether a name is like a checkpoint's, as `model_iter0010_copy.hdf5` is, or has the suffix of one."""
-    patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
     if by_suffix:
-        return path.suffix in {Path(pattern).suffix for pattern in patterns}
+        return any(known.takes(path) for known in known_readers())
+    patterns = [pattern for known in known_readers() for pattern in known.files]
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path.name) for pattern in patterns)
 
 
 def names() -> str:
-    """Return how checkpoints are named, for messages."""
-    patterns = [pattern for known in known_readers() for pattern in known.reader.FILES]
-    return ", ".join(pattern.replace("*", "NNNN") for pattern in patterns)
-
-
-@contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """Open a checkpoint file; raise CheckpointError where that, or reading in the `with` block, fails.
-
-    One without a usual name is known by its content.
-    """
-    known = next((known for known in known_readers() if known.number(path.name) is not None), None) or _by_content(path)
-    try:
-        with known.reader.open_checkpoint(path) as checkpoint:
-            yield checkpoint
-    except (PtyconvError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        if not known.package:
-            raise
-        problem = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: the reader of {known.package} cannot read it ({problem})") from error
-
-
-def _by_content(path: Path) -> _Known:
-    """Return the reader that takes a file for its own; raise CheckpointError where none does."""
-    errors = []
-    for known in known_readers():
-        try:
-            with known.reader.open_checkpoint(path):
-                return known
-        except (Exception, SystemExit) as error:  # whatever another package's reader stumbles over
-            errors.append(f"{error}".removeprefix(f"{path}: "))
-    reasons = "; ".join(dict.fromkeys(errors))
-    raise CheckpointError(f"{path}: is no checkpoint of a known format ({reasons})")
+    """Return how checkpoints are named, and what writes those with other names, for messages."""
+    patterns = [pattern.replace("*", "NNNN") for known in known_readers() for pattern in known.files]
+    engines = list(dict.fromkeys(known.reader.ENGINE for known in by_content()))
+    return ", ".join(patterns) + (f", or files of {', '.join(engines)}" if engines else "")
 
 
 @cache

@@ -4,29 +4,33 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ptyconv_cli.checkpoints.discovery import checkpoints_in
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, status
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
-from ptyconv_cli.checkpoints.readers import digits, name_files, number_in_name
-from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.checkpoints.opening import snapshots_in
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.results.series import TENSORS
 
 RETRY = 12
 """Looks between attempts at an unreadable file that doesn't change: a lock on it may have been released."""
 
-Stats = dict[Path, tuple[int, int, int]]
-"""By file, numbers that change when it does: inode, size, modification time in ns."""
+Stats = dict[Path, Fingerprint]
+"""By file, numbers that change when it does."""
 
 
 class Watch:
     """The checkpoint files in a folder, which need not exist yet; `names`: how they are named, where not as usual.
+
+    `tensors` that each must have, None for all that its engine gives.
 
     `files`: those that the last look found; `unchanged`: the number of looks since anything changed; `growing`: files
     that changed since the look before; `problems`: by file, why it is not complete; `trouble` with the folder, "" where
     it could be listed.
     """
 
-    def __init__(self, run_dir: Path, tensors: Iterable[str], names: str | None = None) -> None:
-        self._run_dir, self._tensors, self._names = run_dir, tuple(tensors), names
-        if names is not None:
-            name_files(run_dir, names)
+    def __init__(self, run_dir: Path, tensors: Iterable[str] | None, names: str | None = None) -> None:
+        self._run_dir, self._names = run_dir, names
+        self._all, self._wanted = tensors is None, TENSORS if tensors is None else tuple(tensors)
         self.files: Stats = {}
         self.unchanged = 0
         self.growing: list[Path] = []
@@ -49,29 +53,27 @@ class Watch:
         return {path: stat for path, stat in self.files.items() if self._whole.get(path) == stat}
 
     def _list(self) -> Stats:
-        """List by names and file status alone: opening every file at every look would strain a network mount."""
-        found, self.trouble = {}, ""
+        """List by file status alone: opening every file at every look would strain a network mount.
+
+        Files without a usual name are looked into once, and again when they change.
+        """
+        found, self.trouble = Stats(), ""
         try:
-            for path in self._run_dir.iterdir():
-                if (
-                    number_in_name(path) is not None
-                    if self._names is None
-                    else digits(self._names).fullmatch(path.name)
-                ):
-                    with suppress(FileNotFoundError):  # it was just removed, or is a broken link
-                        status = path.stat()
-                        found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:
-            self.trouble = "waiting for the folder"
-        except OSError as error:  # the mount may be gone for a while
-            self.trouble = f"cannot be listed ({error.strerror})"
+            for path in checkpoints_in(self._run_dir, self._names):
+                with suppress(FileNotFoundError):  # it was just removed, or is a broken link
+                    found[path] = _status(path)
+        except PtyconvError as error:  # the mount may be gone for a while
+            self.trouble = str(error).removeprefix(f"{self._run_dir}: ")
+            if not self._run_dir.exists():
+                self.trouble = "waiting for the folder"
         return found
 
     def _try(self, path: Path) -> None:
         stat = self._tried[path] = self.files[path]
         try:
-            header = read_header(path, self._tensors)
-            missing = [name for name in self._tensors if name not in header.shapes]
+            header = read_header(snapshots_in(path)[-1], self._wanted)
+            missing = [name for name in self._wanted if name not in header.shapes]
+            missing = [] if self._all and not header.has_all else missing
             problem = str(lacking_tensor(header, missing[0])) if missing else ""
         except CheckpointError as error:
             problem = str(error)
@@ -80,3 +82,11 @@ class Watch:
         else:
             self.problems.pop(path, None)
             self._whole[path] = stat
+
+
+def _status(path: Path) -> Fingerprint:
+    try:
+        return status(path)
+    except CheckpointError:  # it has no content yet
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, place_of, with_earlier
 from ptyconv_cli.results.series import SERIES
 
 POLL = 5.0
@@ -95,7 +95,9 @@ def analyze(
     STUDY is a folder with many runs below it, such as a hypertune study: each run is analyzed into its own folder, and
     a table, also written to convergence_study.csv, compares them.
     """
+    from ptyconv_cli.analysis.cache import Cache
     from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+    from ptyconv_cli.checkpoints.readers import counts_as_file
     from ptyconv_cli.cli.one_run import Detail, analyze_one
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
@@ -112,7 +114,17 @@ def analyze(
     if until or idle is not None or poll is not None:
         raise click.UsageError("--until, --idle and --poll need --follow")
     names = options["names"]
-    found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names)
+    if run_dir.is_file() or counts_as_file(run_dir):
+        analyze_one(run_dir, output or place_of(run_dir), options, detail)
+        return
+
+    def recall(folder: Path) -> None:
+        """Have what is known of the files in a folder be known, wherever its results are."""
+        for place in {output, output / folder.relative_to(run_dir)} if output else {folder}:
+            Cache(place, fresh).recall()
+
+    recall(run_dir)
+    found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names, recall)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
     several = None

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.console import say, say_verdict
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, place_of, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.results import report
 from ptyconv_cli.verdict.run import exit_code
@@ -44,7 +44,7 @@ def check(
     from ptyconv_cli.analysis.run import analyze_run
 
     run_dir, earlier = with_earlier(paths, chain)
-    cache = Cache(output or run_dir)  # which is only read, for `keep` is not called
+    cache = Cache(output or place_of(run_dir))  # which is only read, for `keep` is not called
     analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
     assert analysis.verdict
     if analysis.warnings:

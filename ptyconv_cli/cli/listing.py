@@ -10,8 +10,8 @@ from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
 from ptyconv_cli.checkpoints.grouping import difference, runs_among, without_copies
 from ptyconv_cli.checkpoints.headers import Header, read_header
+from ptyconv_cli.checkpoints.opening import Source, known_by_content, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.parents import origin_of, short_name
-from ptyconv_cli.checkpoints.readers import number_in_name, open_checkpoint
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -52,38 +52,54 @@ def list_folder(root: Path, folder: Path, names_like: str | None = None) -> list
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
     paths, unrecognised = find_checkpoints(folder, names_like)
     problems = [not_recognised_text(unrecognised)] if unrecognised else []
-    paths.sort(key=lambda path: number_in_name(path) or 0)
-    first = _first_readable(paths, problems)
-    after_it = paths[paths.index(first[0].path) + 1 :] if first else []
+    sources = sorted((source for path in paths for source in snapshots_in(path)), key=lambda source: source.niter or 0)
+    first = _first_readable(sources, problems)
+    after_it = sources[sources.index(first[0].source) + 1 :] if first else []
     headers = first + _first_readable(after_it[::-1], problems)
-    if len(headers) == 2 and difference(headers[0], headers[1], _tensors(headers)):
-        headers = sorted(_headers(paths, []), key=lambda header: header.niter)
+    mixed = len(headers) == 2 and bool(difference(headers[0], headers[1], _tensors(headers)))
+    if mixed or _may_be_several(sources):
+        headers = sorted(_headers(sources, []), key=lambda header: header.niter)
         headers, copies = without_copies(headers, _tensors(headers), None)
         runs = runs_among(headers, _tensors(headers))
         names = [f"{name}/run{number}" for number in range(1, len(runs) + 1)] if len(runs) > 1 else [name]
         listed = [_listed(of_run, len(run), run, []) for of_run, run in zip(names, runs, strict=True)]
         listed[0].problems += problems + [f"{file.file}: {file.reason}" for file in copies]
         return listed
-    niters = {header.path: header.niter for header in headers}
+    niters = {header.source: header.niter for header in headers}
     unread = {problem.partition(":")[0] for problem in problems}
-    for path in paths:
-        if path in niters or path.name in unread:
+    for source in sources:
+        if source in niters or source.path.name in unread:
             continue
         try:
-            fingerprint(path)
-            with open_checkpoint(path) as checkpoint:
-                niters[path] = checkpoint.niter
+            niters[source] = _iteration(source)
         except CheckpointError as error:
-            problems.append(_short(path, error))
-    renamed = [(path.name, niter) for path, niter in niters.items() if niter != number_in_name(path)]
+            problems.append(_short(source.path, error))
+    renamed = [(source.path.name, niter) for source, niter in niters.items() if niter != source.niter]
     problems += [f"{name}: the file says iteration {niter}, which is used" for name, niter in renamed]
     return [_listed(name, len(niters), headers, problems)]
 
 
-def _first_readable(paths: list[Path], problems: list[str]) -> list[Header]:
+def _may_be_several(sources: list[Source]) -> bool:
+    """Say whether files that are known by their content may be of several runs: then all headers are compared."""
+    recognised = [(source, known) for source in sources if (known := known_by_content(source.path))]
+    iterations = {source.niter for source, _ in recognised}
+    files_of_many = {source.path for source, _ in recognised if source.name}
+    return len({known for _, known in recognised}) > 1 or len(iterations) < len(recognised) or len(files_of_many) > 1
+
+
+def _iteration(source: Source) -> int:
+    """Return the iteration of a snapshot; raise CheckpointError where its file cannot be opened."""
+    fingerprint(source.path)
+    if source.niter is not None and known_by_content(source.path):
+        return source.niter
+    with open_checkpoint(source.path, source.name) as checkpoint:
+        return checkpoint.niter
+
+
+def _first_readable(sources: list[Source], problems: list[str]) -> list[Header]:
     """Return the header of the first readable file, if any; add what is wrong with files before it to `problems`."""
-    for path in paths:
-        found = _headers([path], problems)
+    for source in sources:
+        found = _headers([source], problems)
         if found:
             return found
     return []
@@ -108,7 +124,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
 def _line(name: str, run: Listed) -> str:
     iterations = "-" if run.iterations is None else f"{run.iterations[0]} to {run.iterations[1]}"
     shape = "-" if run.shape is None else "×".join(map(str, run.shape))
-    dx = "-" if run.dx is None else f"{run.dx:.4f}"
+    dx = "-" if run.dx is None else f"{run.dx:.4f}"[:6].rstrip(".")
     written_by = shortened(run.format or "-", 15, at_end=True)
     return f"{name:<{NAME_WIDTH}}{written_by:<16}{run.checkpoints:>5}{iterations:>12}  {shape:<14}{dx:>6}"
 
@@ -119,14 +135,14 @@ def _collated(found: Found) -> str:
     return f", {_count(len(found.collated), 'collated file')} (the ends of different trials)"
 
 
-def _headers(paths: list[Path], problems: list[str]) -> list[Header]:
+def _headers(sources: list[Source], problems: list[str]) -> list[Header]:
     """Read headers, with whatever tensors the files have; add unreadable files to `problems`."""
     headers = []
-    for path in paths:
+    for source in sources:
         try:
-            headers.append(read_header(path, ()))
+            headers.append(read_header(source, ()))
         except CheckpointError as error:
-            problems.append(_short(path, error))
+            problems.append(_short(source.path, error))
     return headers
 
 

@@ -8,6 +8,7 @@ import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
 from ptyconv_cli.checkpoints.naming import check_pattern
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
@@ -41,8 +42,8 @@ def completing(names: Sequence[str]) -> Callable[[click.Context, click.Parameter
     return complete
 
 
-def _split_tensors(text: str) -> tuple[str, ...]:
-    return check_tensors([name.strip() for name in text.split(",") if name.strip()])
+def _split_tensors(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else check_tensors([name.strip() for name in text.split(",") if name.strip()])
 
 
 def _split_tolerances(texts: tuple[str, ...]) -> dict[str, str]:
@@ -76,11 +77,9 @@ READING = (
     click.option(
         "-t",
         "--tensors",
-        default=",".join(TENSORS),
-        show_default=True,
         callback=checked(_split_tensors),
         shell_complete=completing(TENSORS),
-        help="Tensors to analyze, separated by commas.",
+        help=f"Tensors to analyze, separated by commas, out of {', '.join(TENSORS)}.  [default: all that the run has]",
     ),
     click.option(
         "--percentiles",
@@ -137,6 +136,11 @@ JUDGING = (
     ),
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
+
+
+def place_of(run: Path) -> Path:
+    """Return the folder for the results of a run, which is given as a folder or as a file."""
+    return run if run.is_dir() and not counts_as_file(run) else run.parent
 
 
 def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:

@@ -8,7 +8,7 @@ import click
 
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
+from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, place_of, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
@@ -181,7 +181,7 @@ def maps(
     output: Path | None,
     at: int | None,
     begin: int | None,
-    tensors: tuple[str, ...],
+    tensors: tuple[str, ...] | None,
     percentile_range: tuple[float, float],
     every: int | None,
     select: str | None,
@@ -198,7 +198,7 @@ def maps(
     from ptyconv_cli.pictures.maps import draw_maps
 
     run_dir, earlier = with_earlier(paths, chain)
-    picture = output or run_dir / MAPS_NAME
+    picture = output or place_of(run_dir) / MAPS_NAME
     file_format = picture_format(picture)
     check_writable(picture.parent)
     asked = Selection(tensors, every, select, strict, names=names)

@@ -11,7 +11,7 @@ from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.text import percent, printable, shortened
+from ptyconv_cli.results.text import length, length_unit, percent, printable, rounded, shortened
 
 WIDTH = 80
 SPARK_WIDTH = 23
@@ -94,7 +94,8 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     loss = f", loss {analysis.engine.loss[-1][1]:.4g}" if analysis.engine.loss else ""
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
-    size = f"{height * analysis.dx:.3g} × {width * analysis.dx:.3g} Å"
+    in_unit, unit = length_unit(max(height, width) * analysis.dx)
+    size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
     boundaries = [
         f"run boundary after {boundary.niter}: {boundary.what}"
         + (" (not compared across)" if boundary.difference else "")
@@ -146,7 +147,7 @@ def _parts(found: RemovedAmbiguities) -> list[str]:
         *([f"offset {_mean(offsets):+.2g} rad"] if offsets else []),
         *([f"ramp {math.hypot(*found.ramp):.2g} rad/Å"] if found.ramp else []),
         *([f"scale {_mean(scales):+.2g}"] if scales else []),
-        f"shift {math.hypot(*found.shift):.2g} Å",
+        f"shift {length(math.hypot(*found.shift), 2)}",
     ]
 
 

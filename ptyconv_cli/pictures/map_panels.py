@@ -11,6 +11,7 @@ from ptyconv_cli.pictures.map_marks import BRIGHTEST, COLOURS, brightest, colour
 from ptyconv_cli.pictures.mpl import Axes, Line2D
 from ptyconv_cli.pictures.ticks import set_linear
 from ptyconv_cli.results.refined import within_rounding
+from ptyconv_cli.results.text import length_unit
 
 OF_CHANGE = {"objp": ("Phase change", "|change|", " (rad)"), "obja": ("Amplitude change", "|change|", "")}
 OF_IMAGE = {"objp": ("Object phase", "phase", " (rad)"), "obja": ("Object amplitude", "1 - amplitude", "")}
@@ -135,13 +136,15 @@ def draw_positions(axes: Axes, maps: Maps) -> None:
     if _says_nothing(axes, far):
         return
     size = float(np.clip(4000 / len(far), 1, 30))
-    dots = axes.scatter(x, y, c=far, s=size, cmap=COLOURS, vmin=0, vmax=brightest(far), linewidths=0)
+    in_unit, unit = length_unit(float(np.nanmax(far)))
+    shown = far / in_unit
+    dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0)
     beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
     axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
     axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")
     _draw_arrows(axes, maps, far)
     scale_bar(axes, 1.0, dark=True)
-    colour_bar(axes, dots, "displacement (Å)")
+    colour_bar(axes, dots, f"displacement ({unit})")
 
 
 def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
@@ -170,7 +173,8 @@ def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
         color="0.15",
     )
     shown = round_length(long)
-    axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown:g} Å", labelpos="E", coordinates="axes")
+    size, unit = length_unit(shown)
+    axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown / size:g} {unit}", labelpos="E", coordinates="axes")
 
 
 def draw_profile(axes: Axes, maps: Maps) -> None:

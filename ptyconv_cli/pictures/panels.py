@@ -12,7 +12,7 @@ from ptyconv_cli.results.history import Curve, EngineHistories, Point
 from ptyconv_cli.results.refined import never_refined, within_rounding
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.series import SERIES, TENSORS, Series
-from ptyconv_cli.results.text import percent
+from ptyconv_cli.results.text import length_unit, percent
 
 LOSS = "loss"
 
@@ -143,6 +143,7 @@ def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:
     engine, still = results.engine or EngineHistories(), {what for what, _ in _constant(results)}
     tilts = {} if "tilt" in still else engine.tilts
     thickness = [] if "thickness" in still else engine.slice_thickness
+    size, unit = length_unit(max((at for _, at in thickness), default=0.0))
     return [
         _loss(results),
         changes["obja"],
@@ -156,7 +157,7 @@ def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:
         ),
         changes["probe"],
         changes["probe_pos_shifts"],
-        _history_panel("Slice thickness", "thickness (Å)", {"": thickness}),
+        _history_panel("Slice thickness", f"thickness ({unit})", {"": [(niter, at / size) for niter, at in thickness]}),
     ]
 
 

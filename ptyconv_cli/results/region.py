@@ -26,6 +26,15 @@ class Region(NamedTuple):
             raise ValueError(f"the scanned region ({self}) holds no voxel of the object, whose shape is {tuple(shape)}")
         return *shape[:-2], rows, columns
 
+    def within(self, shape: Sequence[int]) -> "Region":
+        """Return the part of the region that lies in an array of the given shape."""
+        height, width = shape[-2:]
+        return Region(*(min(bound, size) for bound, size in zip(self, (height, height, width, width), strict=True)))
+
+    def holds_any(self) -> bool:
+        """Say whether there is any pixel in it."""
+        return self.y_start < self.y_stop and self.x_start < self.x_stop
+
     def __str__(self) -> str:
         return f"y {self.y_start}:{self.y_stop}, x {self.x_start}:{self.x_stop} px"
 

@@ -70,6 +70,24 @@ def wrapped(text: str, columns: int) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, columns)]
 
 
+def length_unit(longest: float) -> tuple[float, str]:
+    """Return the unit in which lengths up to `longest` Å are shown, and how many Å it has: nm, where Å have more digits
+    than four.
+    """
+    return (10.0, "nm") if 9999.5 <= abs(longest) < math.inf else (1.0, "Å")
+
+
+def length(angstrom: float, digits: int = 3) -> str:
+    """Return a length with its unit, to three digits, of large numbers to the last one: 6.64 Å, 15700 nm."""
+    size, unit = length_unit(angstrom)
+    return f"{rounded(angstrom / size, digits)} {unit}"
+
+
+def rounded(number: float, digits: int = 3) -> str:
+    """Return a number to so many digits, but whole where it has more of them."""
+    return f"{number:.{digits}g}" if not abs(number) >= 10**digits - 0.5 else f"{number:.0f}"
+
+
 def percent(share: float) -> str:
     """Return a fraction from 0 to 1 in percent: 96 %, but < 1 % and > 99 % unless it is 0 or 1; ? for NaN."""
     if math.isnan(share):

@@ -17,8 +17,8 @@ from toy import write_run
 from ptyconv_cli.analysis import parts, walk
 from ptyconv_cli.analysis.cache import _unpacked, keys_of
 from ptyconv_cli.checkpoints.headers import read_headers
+from ptyconv_cli.checkpoints.opening import number_in_name, snapshots_in
 from ptyconv_cli.checkpoints.prefetch import Prefetch
-from ptyconv_cli.checkpoints.readers import number_in_name
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -268,7 +268,7 @@ def test_a_line_that_was_not_written_to_its_end_is_computed_again(grown):
 
 
 def test_a_version_that_computes_otherwise_begins_anew(grown, computed, monkeypatch):
-    monkeypatch.setattr("ptyconv_cli.analysis.parts.__version__", "0.0.9")
+    monkeypatch.setattr("ptyconv_cli.analysis.parts.versions", lambda: ["0.0.9"])
     results(grown, grown.parent / "out")
     assert len(computed["read"]) == 12
 
@@ -360,7 +360,7 @@ def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
 
 
 def test_each_thing_that_tells_checkpoints_apart(grown):
-    (header, *_), _ = read_headers([grown / "model_iter0010.hdf5"], ("objp",), strict=True)
+    (header, *_), _ = read_headers(snapshots_in(grown / "model_iter0010.hdf5"), ("objp",), strict=True)
 
     def key(header=header, settings=None, region=(0, 5, 0, 5), begins=(0,)):
         by = [*parts.depends_on(settings or MonitorSettings(), "cpu"), region]

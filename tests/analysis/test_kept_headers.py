@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import runs
+from engines import ENGINES
 from toy import write_run
 
 from ptyconv_cli.analysis import kept_headers, recorded
@@ -19,6 +20,7 @@ from ptyconv_cli.checkpoints import chain
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
 from ptyconv_cli.checkpoints.headers import read_headers
+from ptyconv_cli.checkpoints.opening import snapshots_in
 from ptyconv_cli.results.series import TENSORS
 
 RUNS = {
@@ -26,12 +28,15 @@ RUNS = {
     "pt": runs.SAMPLE_PT,
     "v2": runs.DATA / "ptyrad-v2" / "pixel",
     "phaser": runs.DATA / "phaser" / "epie_resize",
+    "ptychodus": ENGINES / "ptychodus",
+    "fold_slice": ENGINES / "fold_slice" / "GPU_MS",
 }
 
 
 def headers_of(run_dir: Path):
     paths, _ = find_checkpoints(run_dir)
-    return {header.path: header for header in read_headers(paths, TENSORS, strict=True)[0]}
+    sources = [source for path in paths for source in snapshots_in(path)]
+    return {header.source: header for header in read_headers(sources, TENSORS, strict=True, optional=True)[0]}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -39,9 +44,9 @@ def test_they_come_back_as_they_were(name):
     headers = headers_of(RUNS[name])
     found = unpacked(packed(headers.values()))
     assert found.keys() == headers.keys()
-    for path, header in headers.items():
+    for source, header in headers.items():
         for field in fields(header):
-            one, other = (getattr(of, field.name) for of in (found[path], header))
+            one, other = (getattr(of, field.name) for of in (found[source], header))
             if isinstance(other, np.ndarray):
                 assert one.dtype == other.dtype
                 np.testing.assert_array_equal(one, other)
@@ -84,19 +89,22 @@ def moved_behind_a_link(path):
 def test_that_of_a_file_that_changed_is_not_taken(sample, change):
     headers = headers_of(sample)
     content = packed(headers.values())
-    change(sample / "model_iter0050.hdf5")
-    assert set(unpacked(content)) == set(headers) - {sample / "model_iter0050.hdf5"}
+    changed = sample / "model_iter0050.hdf5"
+    change(changed)
+    assert {source.path for source in unpacked(content)} == {source.path for source in headers} - {changed}
 
 
 def test_that_of_a_file_that_changed_after_it_was_read_is_not_kept(sample):
     headers = headers_of(sample)
-    rewritten(sample / "model_iter0050.hdf5")
-    assert set(unpacked(packed(headers.values()))) == set(headers) - {sample / "model_iter0050.hdf5"}
+    changed = sample / "model_iter0050.hdf5"
+    rewritten(changed)
+    found = unpacked(packed(headers.values()))
+    assert {source.path for source in found} == {source.path for source in headers} - {changed}
 
 
 def test_those_of_another_version_are_not_taken(monkeypatch):
     content = packed(headers_of(runs.SAMPLE).values())
-    monkeypatch.setattr(kept_headers, "__version__", "0.2.0")
+    monkeypatch.setattr(kept_headers, "versions", lambda: ["0.2.0"])
     assert unpacked(content) == {}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import runs
 
-from ptyconv_cli.checkpoints.readers import open_checkpoint
+from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.results.region import Region
 
 

@@ -4,8 +4,9 @@ import runs
 
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
 from ptyconv_cli.checkpoints.headers import read_headers
+from ptyconv_cli.checkpoints.opening import snapshots_in
 
-FILES = sorted(runs.SAMPLE.glob("*.hdf5"))
+FILES = [source for path in sorted(runs.SAMPLE.glob("*.hdf5")) for source in snapshots_in(path)]
 
 
 def test_equal_arrays_are_shared():
@@ -23,7 +24,7 @@ def test_headers_that_were_seen_are_not_read_again(monkeypatch):
     first, _ = read_headers(FILES[:-1], ("objp",), strict=True, seen=seen)
     once = checkpoint_headers.read_header
     monkeypatch.setattr(
-        checkpoint_headers, "read_header", lambda path, names: [read.append(path), once(path, names)][1]
+        checkpoint_headers, "read_header", lambda source, names: [read.append(source), once(source, names)][1]
     )
     again, _ = read_headers(FILES, ("objp",), strict=True, seen=seen)
     assert read == FILES[-1:]
@@ -34,9 +35,9 @@ def test_headers_that_were_seen_are_not_read_again(monkeypatch):
 
 def test_a_file_that_changed_is_read_again(tmp_path):
     seen = {}
-    path = tmp_path / FILES[0].name
-    path.write_bytes(FILES[0].read_bytes())
-    before, _ = read_headers([path], ("objp",), strict=True, seen=seen)
-    path.write_bytes(FILES[1].read_bytes())
-    after, _ = read_headers([path], ("objp",), strict=True, seen=seen)
+    path = tmp_path / FILES[0].path.name
+    path.write_bytes(FILES[0].path.read_bytes())
+    before, _ = read_headers(snapshots_in(path), ("objp",), strict=True, seen=seen)
+    path.write_bytes(FILES[1].path.read_bytes())
+    after, _ = read_headers(snapshots_in(path), ("objp",), strict=True, seen=seen)
     assert (before[0].niter, after[0].niter) == (10, 20)

@@ -70,7 +70,7 @@ def broken(tmp_path):
     ("name", "options", "said"),
     [
         ("absent", [], "{}: there is no such folder"),
-        ("file", [], "{}: is a file; give the folder it is in"),
+        ("file", [], "{}: is no checkpoint of a known format (HDF5 cannot read the file ("),
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
         ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),
         ("one", [], "{}: holds 1 checkpoint; a change needs at least two"),
@@ -106,6 +106,13 @@ def test_what_cannot_be_analyzed_is_said_and_nothing_written(ptyconv, broken, na
     assert result.stderr.startswith("Error: " + said.format(broken / name))
     assert result.stdout == ""
     assert {path: path.stat().st_mtime_ns for path in broken.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["", "model_iter0010.hdf5"])
+def test_a_file_whose_iteration_is_not_asked_for(ptyconv, name):
+    result = ptyconv("check", runs.SAMPLE / name, "--every", 1000)
+    assert result.exit_code == 1
+    assert f"{runs.SAMPLE / name}: holds 0 checkpoints at multiples of 1000 iterations" in result.stderr
 
 
 def test_a_run_without_a_tensor_is_analyzed_for_the_others(ptyconv, broken):

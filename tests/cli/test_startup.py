@@ -1,10 +1,14 @@
 """What is loaded: --help and plot stay quick because they don't load torch."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 import runs
+from engines import ENGINES
+
+from ptyconv_cli.checkpoints.discovery import find_runs
 
 COMMANDS = {"analyze", "check", "listing", "pictures"}
 
@@ -84,6 +88,43 @@ def test_with_nothing_new_only_what_reads_and_judges_is_loaded(drawn_sample, opt
     assert not NEEDED_TO_COMPUTE & loaded
 
 
+def renamed(folder):
+    """A run of PtyRAD whose files are known by their content."""
+    folder.mkdir()
+    for path in runs.SAMPLE.glob("*.hdf5"):
+        shutil.copy2(path, folder / path.name.replace("model_iter", "state_"))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["ptychodus", "pear", "fold_slice", "renamed"])
+def test_so_also_of_files_that_are_known_by_their_content(tmp_path, name):
+    run_dir = renamed(tmp_path / "renamed") if name == "renamed" else find_runs(ENGINES / name).runs[0]
+    arguments = run_dir, "-o", tmp_path / "out", "--device", "cpu"
+    assert "h5py" in modules_of("analyze", *arguments)
+    for command, code in {"analyze": 0, "check": 3}.items():
+        assert not (HEAVY | NEEDED_TO_COMPUTE) & modules_of(command, *arguments, code=code)
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "out"]])
+def test_so_also_of_a_run_that_is_found_below_a_folder(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ENGINES / "ptychodus", "root/run")
+    assert "h5py" in modules_of("analyze", "root", "--device", "cpu", *options)
+    assert not HEAVY & modules_of("analyze", "root", "--device", "cpu", *options)
+
+
+def test_so_also_of_several_runs(tmp_path, monkeypatch):
+    for name in ("ptychodus", "pear/S0001"):
+        shutil.copytree(ENGINES / name, tmp_path / "root" / name)
+    arguments = "analyze", tmp_path / "root", "-o", tmp_path / "out", "--device", "cpu"
+    assert "h5py" in modules_of(*arguments)
+    assert not HEAVY & modules_of(*arguments)
+
+
+def test_other_packages_readers_are_looked_for_without_reading_what_packages_are(drawn_sample):
+    assert "importlib.metadata" not in modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu")
+
+
 @pytest.mark.parametrize("run_dir", [runs.SAMPLE_PT, runs.DATA / "phaser" / "lsqml"], ids=["pt", "phaser"])
 def test_so_it_is_with_other_formats(run_dir, tmp_path):
     modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
@@ -100,3 +141,10 @@ def test_the_live_class_needs_no_command_line():
     code = "import sys; from ptyconv_cli.convergence import ConvergenceMonitor; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"click", "h5py", "matplotlib"} & set(loaded)
+
+
+def test_the_table_of_readers_loads_nothing_that_only_one_of_them_needs():
+    code = "import sys; from ptyconv_cli.checkpoints.readers import known_readers; known_readers(); "
+    code += "print(sorted({'torch', 'h5py', 'zarr'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "[]\n", result.stderr

@@ -27,7 +27,7 @@ import scaling
 import torch
 
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.checkpoints.readers import open_checkpoint
+from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_object

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -46,14 +47,30 @@ TENSORS = (
     *("object/data", "probe/data", "scan/data"),
     *("components/object/tensors/amp", "components/object/tensors/phase", "components/probe/tensors/modes"),
     "components/positions/tensors/shifts",
+    *("object", "probe", "probe_position_x_m", "probe_position_y_m", "positions_px", "outputs/probe_positions"),
 )
 ALSO_READ = (
     *("niter", "loss_iters", "model_attributes/crop_pos", "model_attributes/dx"),
     *("type", "iter/total_iter", "iter/engine_iter", "object/sampling", "object/corner", "scan/initial"),
     *("components/positions/tensors/crop_pos", "model_meta/dx", "model_meta/length_unit"),
+    *("loss_values", "loss_epochs", "loss", "init_positions_px", "obj_pixel_size_m", "slice_spacings_m"),
+    *("outputs/fourier_error_out", "outputs/probe_positions_0", "p/dx_spec", "p/multi_slice_param/z_distance"),
 )
 Parts = list[tuple[int, int]]
 Points = dict[tuple[str, int, int], float | None]
+
+
+SERIES = {
+    "ptychodus": "ptychodus/product.0*.h5",
+    "PEAR": "pear/*/*/recon_Niter*.h5",
+    "fold_slice": "fold_slice/*/Niter*.mat",
+}
+"""Series of other engines: where their files are."""
+
+
+def number_of(path: Path) -> int:
+    """The iteration in a file's name."""
+    return int(re.findall(r"\d+", path.stem)[-1])
 
 
 class Damage(NamedTuple):
@@ -262,6 +279,9 @@ def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
         bases[".pt"] = sorted(SAMPLE_PT.glob("*.pt"))[:4]
         bases["v2"] = sorted((DATA / "ptyrad-v2" / "pixel").iterdir())[:4]
         bases["phaser"] = sorted((DATA / "phaser" / "lsqml").iterdir())[:4]
+        for name, pattern in SERIES.items():
+            files = sorted((DATA / "engines").glob(pattern), key=number_of)
+            bases[name] = files[:4]
         for number in range(-len(bases), count):
             draw = random.Random(f"{seed} {number}")
             base = list(bases)[number % len(bases)]
@@ -275,11 +295,11 @@ def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
                 assert code == 0, said
                 whole[base] = points_in(work / "out")
                 continue
-            # phaser's scanned region comes from positions of the first file, which are numbers like others.
-            victim = work / "run" / draw.choice(bases[base][base == "phaser" :]).name
+            # The scanned region of others than PtyRAD comes from positions of the first file, numbers like others.
+            victim = work / "run" / draw.choice(bases[base][base in ("phaser", *SERIES) :]).name
             damage = draw.choice([damage_bytes, damage_pt if base == ".pt" else damage_hdf5])(victim, draw)
             code, said = analyze(work / "run", work / "out")
-            outcome = verdict(code, said, work / "out", whole[base], int(victim.stem.rpartition("iter")[2]), damage)
+            outcome = verdict(code, said, work / "out", whole[base], number_of(victim), damage)
             if outcome.startswith(("FAILED", "UNNOTICED")):
                 print(f"seed {seed}, number {number}, {base}, {victim.name}, {damage.what}: {outcome}", flush=True)
             outcomes[f"{base}, {damage.touches}", outcome.split(":")[0]] += 1
@@ -292,9 +312,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     outcomes = fuzz(options.count, options.seed)
-    print(f"\n{'damage to':<20}{'outcome':<40}times")
+    print(f"\n{'damage to':<26}{'outcome':<40}times")
     for (touches, outcome), times in sorted(outcomes.items()):
-        print(f"{touches:<20}{outcome:<40}{times}")
+        print(f"{touches:<26}{outcome:<40}{times}")
     if any(outcome == "FAILED" for _, outcome in outcomes):
         raise SystemExit(1)
 

@@ -39,7 +39,7 @@ class Hdf5Tree:
         # Look-ups are remembered: a checkpoint is asked for the same names again and again.
         self._groups: dict[tuple[str, ...], Any] = {}
         self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
-        with self._explained("the file"):
+        with self.explained("the file"):
             self._file = self._open()
             self._size = path.stat().st_size
 
@@ -65,7 +65,7 @@ class Hdf5Tree:
 
     def children(self, name: str) -> list[str]:
         """Return the names directly inside a group, none where there is no such group."""
-        with self._explained(name):
+        with self.explained(name):
             group = self._item(name)
             return list(group) if isinstance(group, h5py.Group) else []
 
@@ -76,11 +76,11 @@ class Hdf5Tree:
         return self._found[name]
 
     def _find(self, name: str) -> h5py.Dataset | np.ndarray | None:
-        with self._explained(name):
+        with self.explained(name):
             item = self._item(name)
             if item is None:
                 return self._attribute(name)
-            if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufc":
+            if not isinstance(item, h5py.Dataset) or item.shape is None or not _is_numbers(item.dtype):
                 return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
             problem = _problem(item, self._size)
             if problem:
@@ -89,7 +89,7 @@ class Hdf5Tree:
 
     def text(self, name: str) -> str:
         """Return a string, "" where there is none of this name."""
-        with self._explained(name):
+        with self.explained(name):
             item = self._item(name)
             if item is None:
                 parent, _, attribute = name.rpartition("/")
@@ -101,12 +101,12 @@ class Hdf5Tree:
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
-        with self._explained(name):
+        with self.explained(name):
             return np.asarray(self.find(name)[()])  # type: ignore[index]
 
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
         """Fill a contiguous array with the part of a dataset that `index` selects, straight from the file."""
-        with self._explained(name):
+        with self.explained(name):
             dataset = self.find(name)
             if isinstance(dataset, h5py.Dataset):
                 dataset.read_direct(target, index)
@@ -152,7 +152,8 @@ class Hdf5Tree:
         return np.asarray(group.attrs[attribute])
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what reading `what` stumbles over into CheckpointError."""
         try:
             yield
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -162,6 +163,11 @@ class Hdf5Tree:
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part]
+
+
+def _is_numbers(dtype: np.dtype[Any]) -> bool:
+    """Say whether a dataset holds numbers, or pairs of them, as MATLAB writes complex ones."""
+    return dtype.kind in "biufc" or dtype.names == ("real", "imag")
 
 
 def _problem(dataset: h5py.Dataset, file_size: int) -> str:

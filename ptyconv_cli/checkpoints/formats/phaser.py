@@ -5,17 +5,16 @@ The object is a complex transmission: its phase is known only up to full turns.
 Numbers are read in float64, because phases and positions are differences of single-precision numbers.
 """
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, Tree, TreeCheckpoint, open_tree
+from ptyconv_cli.checkpoints.formats.transmission import TransmissionCheckpoint
+from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, Tree, TreeCheckpoint, open_tree, opened
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.region import Region
 
 FILES = ("iter*.h5",)
 
@@ -43,26 +42,19 @@ LAYOUTS = {
 }
 """By the version that a file says it is of; one that says none, or a later one, is read as the last."""
 
-SQUARE = 1e-6
-"""Largest relative difference of its sides for which a pixel counts as square."""
-
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file; raise CheckpointError where that fails."""
-    tree = open_tree(path)
-    try:
-        return PhaserCheckpoint(tree)
-    except BaseException:
-        tree.close()
-        raise
+    return opened(PhaserCheckpoint, open_tree(path))
 
 
-class PhaserCheckpoint(TreeCheckpoint):
+class PhaserCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     """One checkpoint of phaser."""
 
     format = "phaser"
-    precision = np.float64
-    phase_wraps = True
+    has_all = True
+    windows_may_exceed = False
+    stores_fixed_positions = False
 
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)
@@ -76,13 +68,7 @@ class PhaserCheckpoint(TreeCheckpoint):
         self._sampling = self._read("object/sampling", PAIR).astype(np.float64)
         if not (np.isfinite(self._sampling).all() and (self._sampling > 0).all()):
             raise CheckpointError(f"{self.path}: the pixel size object/sampling is {self._sampling.tolist()} Å")
-        height, width = self._sampling
-        self.dx = float(math.sqrt(height * width))
-        if abs(height - width) > SQUARE * self.dx:
-            self.remarks.append(
-                f"The object's pixels are not square ({height:.6g} × {width:.6g} Å): its shift and ramp in Å use "
-                "their geometric mean."
-            )
+        self.dx = self.pixel_size(*self._sampling.tolist())
 
     def _find_layout(self, version: str) -> Layout:
         *_, last = LAYOUTS
@@ -121,33 +107,13 @@ class PhaserCheckpoint(TreeCheckpoint):
             return self._in_pixels(self._layout.initial)
         return np.array([len(self._positions(self._layout.scan))])
 
-    def tensor(self, name: str) -> Any:
-        """Return a tensor: the transmission for amplitude and phase; positions in px, relative to the initial ones."""
-        if name == "probe_pos_shifts":
-            return self._shifts()
-        path, expected = ("probe/data", PROBE) if name == "probe" else ("object/data", OBJECT)
-        return None if self._tree.find(path) is None else self._find(path, expected)
+    def object_data(self) -> Any:
+        """Return the transmission (slice, y, x), None where there is none."""
+        return None if self._tree.find("object/data") is None else self._find("object/data", OBJECT)
 
-    def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Return the shape of a tensor, the object as (1, z, y, x): phaser's has one mode."""
-        shape = super().shape_of(name)
-        return (1, *shape) if shape and name in ("obja", "objp") else shape
-
-    def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
-        """Return a tensor, of the object only the region, in float64, the probe in complex128; `into` is filled."""
-        if name == "probe":
-            into = np.empty(self._find("probe/data", PROBE).shape, self.kind_of(name)) if into is None else into
-            self._tree.read_into("probe/data", into, ...)
-            return into
-        if name == "probe_pos_shifts":
-            return super().read(name, region, into)
-        shape = region.shape_in(self._find("object/data", OBJECT).shape)
-        transmission = np.empty(shape, np.complex128)
-        self._tree.read_into("object/data", transmission, region.slices)
-        if into is None:
-            into = np.empty((1, *shape), self.kind_of(name))
-        into[0] = np.abs(transmission) if name == "obja" else np.angle(transmission)
-        return into
+    def probe_data(self) -> Any:
+        """Return the probe (mode, y, x), None where there is none."""
+        return None if self._tree.find("probe/data") is None else self._find("probe/data", PROBE)
 
     def slice_thickness(self) -> float | None:
         """Return the mean slice thickness in Å, None for a single slice, which has none."""
@@ -174,7 +140,8 @@ class PhaserCheckpoint(TreeCheckpoint):
         found = self._tree.find("object/thicknesses")
         return None if found is None or not found.size else float(self._read("object/thicknesses", THICKNESSES).mean())
 
-    def _shifts(self) -> np.ndarray | None:
+    def shifts(self) -> np.ndarray | None:
+        """Return the positions (N, 2) in px, y first, relative to the initial ones where those are known."""
         layout = self._layout
         if self._tree.find(layout.scan) is None:
             return None

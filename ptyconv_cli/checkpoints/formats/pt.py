@@ -44,7 +44,7 @@ class PtTree:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.remarks: list[str] = []
-        with self._explained("the file"):
+        with self.explained("the file"):
             _check_archive(path)
             with LOADING, torch.serialization.safe_globals(ALLOWED), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # meant for whoever writes such files
@@ -66,7 +66,7 @@ class PtTree:
         item = self._get(name)
         if item is None or isinstance(item, dict):
             return None
-        with self._explained(name):
+        with self.explained(name):
             if isinstance(item, torch.Tensor) and item.numel() * item.element_size() > item.untyped_storage().nbytes():
                 raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} exceeds what the file holds")
             if isinstance(item, list | tuple) and not _is_table(item):
@@ -85,7 +85,7 @@ class PtTree:
 
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
         """Fill an array with the part of another that `index` selects, straight from the mapped file."""
-        with self._explained(name):
+        with self.explained(name):
             target[...] = self.find(name)[index]  # type: ignore[index]
 
     def _get(self, name: str) -> Any:
@@ -95,7 +95,8 @@ class PtTree:
         return item
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what reading `what` stumbles over into CheckpointError."""
         try:
             yield
         except pickle.UnpicklingError as error:

@@ -20,8 +20,9 @@ from ptyconv_cli.checkpoints.formats.tree import (
     TreeCheckpoint,
     last_pass,
     open_tree,
+    opened,
 )
-from ptyconv_cli.checkpoints.readers import number_in_name
+from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.region import Region
@@ -120,17 +121,18 @@ ANGSTROM = ("", "Ang")
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file of any version; raise CheckpointError where that fails."""
-    tree = open_tree(path)
-    try:
-        # The version in the file is no help: schema 2 still says 1.0.0.
-        return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
-    except BaseException:
-        tree.close()
-        raise
+    return opened(_of_its_layout, open_tree(path))
+
+
+def _of_its_layout(tree: Tree) -> Checkpoint:
+    # The version in the file is no help: schema 2 still says 1.0.0.
+    return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
 
 
 class PtyradCheckpoint(TreeCheckpoint):
     """One checkpoint of PtyRAD. Tensors are read only when asked for."""
+
+    has_all = True
 
     def __init__(self, tree: Tree, layout: Layout) -> None:
         super().__init__(tree)
@@ -296,10 +298,10 @@ class PtyradCheckpoint(TreeCheckpoint):
             runs = [
                 (str(entry["uid"]), str(entry["run_name"]))
                 for entry in json.loads(self._tree.text("provenance_json") or "{}").get("obj", [])
-                if number_in_name(Path(str(entry.get("run_name")))) is not None
+                if usual_number(Path(str(entry.get("run_name")))) is not None
             ]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return Origin()
         # The engine adds the file's own name last, after all else, and may have been stopped before.
-        identity = runs.pop()[0] if runs and number_in_name(Path(runs[-1][1])) == self.niter else ""
+        identity = runs.pop()[0] if runs and usual_number(Path(runs[-1][1])) == self.niter else ""
         return Origin(identity, *(runs[-1] if runs else ("", "")))

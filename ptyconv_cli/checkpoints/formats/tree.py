@@ -1,6 +1,8 @@
 """Checkpoints as trees of named arrays; each dataset is compared with what is expected before it is read."""
 
+import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +25,10 @@ class Tree(Protocol):
     def text(self, name: str) -> str: ...  # noqa: D102
     def read(self, name: str) -> np.ndarray: ...  # noqa: D102
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
+    def explained(self, what: str) -> AbstractContextManager[None]: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Checkpoint)
 
 
 def open_tree(path: Path) -> Tree:
@@ -34,6 +40,15 @@ def open_tree(path: Path) -> Tree:
     from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 
     return Hdf5Tree(path)
+
+
+def opened(checkpoint: Callable[[Tree], C], tree: Tree) -> C:
+    """Return the checkpoint in a tree, which is closed where that fails."""
+    try:
+        return checkpoint(tree)
+    except BaseException:
+        tree.close()
+        raise
 
 
 class Expected(NamedTuple):
@@ -84,6 +99,10 @@ class TreeCheckpoint(Checkpoint):
         """Close the file; arrays that were read stay valid."""
         self._tree.close()
 
+    def explained(self, what: str) -> AbstractContextManager[None]:
+        """Turn what reading stumbles over into CheckpointError, which says `what` could not be read."""
+        return self._tree.explained(what)
+
     def _read(self, name: str, expected: Expected) -> np.ndarray:
         self._find(name, expected)
         return self._tree.read(name)
@@ -109,6 +128,17 @@ class TreeCheckpoint(Checkpoint):
             self.remarks.append(f"{error}. It is left out.")
             return otherwise
 
+    def mean_distance(self, name: str, angstrom: float) -> float | None:
+        """Return the mean of finite distances in Å, None where there are none; `angstrom` in a unit of theirs."""
+        return self._shown(lambda: self._mean_distance(name, angstrom), None)
+
+    def _mean_distance(self, name: str, angstrom: float) -> float | None:
+        if self._tree.find(name) is None:
+            return None
+        distances = self._tree.read(name).astype(np.float64)
+        distances = distances[np.isfinite(distances)]
+        return angstrom * float(distances.mean()) if distances.size else None
+
     def _curve_of(self, niters: str, values: str) -> Curve:
         """Read a curve from two datasets, empty where the file has none."""
         if self._tree.find(values) is None:
@@ -127,6 +157,12 @@ class TreeCheckpoint(Checkpoint):
         if not counts.all() and STARTS_OVER not in self.remarks:
             self.remarks.append(STARTS_OVER)
         return [(int(niter), float(value)) for niter, value in zip(niters[counts], values[counts], strict=True)]
+
+
+def last_number(path: Path) -> int:
+    """Return the last number in a file's name, 0 where it has none."""
+    numbers = re.findall(r"\d{1,18}", path.stem)
+    return int(numbers[-1]) if numbers else 0
 
 
 def last_pass(niters: np.ndarray) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""Files of PEAR, pty-chi's pipeline for X-rays: `recon_NiterN.h5`, an HDF5 file a snapshot. Lengths are in m."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
+from ptyconv_cli.checkpoints.formats.tree import (
+    REAL,
+    VALUES,
+    Expected,
+    Tree,
+    TreeCheckpoint,
+    last_number,
+    open_tree,
+    opened,
+)
+from ptyconv_cli.results.history import Curve
+
+ENGINE = "PEAR"
+SUFFIXES = (".h5", ".hdf5")
+
+OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
+PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
+POSITIONS = Expected("f", "real", ("N", "2"))
+NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
+"""What every file has."""
+
+
+def snapshots(path: Path) -> Mapping[str, int]:
+    """Return the iterations done, of a file of PEAR; nothing of any other file."""
+    with closing(open_tree(path)) as tree:
+        return {"": _iterations(tree)} if set(NAMES) <= set(tree.children("")) else {}
+
+
+def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
+    """Open a file; raise CheckpointError where that fails."""
+    return opened(PearCheckpoint, open_tree(path))
+
+
+def _iterations(tree: Tree) -> int:
+    """Return the number of iterations done, which is that of the losses, or else in the name."""
+    losses = tree.find("loss")
+    return int(losses.size) if losses is not None and losses.size else last_number(tree.path)
+
+
+class PearCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
+    """One file."""
+
+    format = "PEAR"
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree)
+        self.niter = _iterations(tree)
+        size = ANGSTROM * float(self._read("obj_pixel_size_m", REAL))
+        self.dx = self.pixel_size(size, size)
+
+    def object_data(self) -> Any:
+        """Return the transmission (slice, y, x)."""
+        return self._find("object", OBJECT)
+
+    def probe_data(self) -> Any:
+        """Return the probe (mode, y, x): the first of the orthogonal modes that the positions have weights of."""
+        return View(self._find("probe", PROBE), [0])
+
+    def crop_pos(self) -> np.ndarray:
+        """Return the corners nearest to the current positions, which are about the middle of the object."""
+        return self.corners(self._positions("positions_px") + self.room() / 2)
+
+    def scan(self) -> np.ndarray:
+        """Return the positions (N, 2) that the run began with, in px; where they are not known, their number."""
+        if self._tree.find("init_positions_px") is None:
+            return np.array([len(self._positions("positions_px"))])
+        return self._positions("init_positions_px")
+
+    def shifts(self) -> np.ndarray:
+        """Return the positions (N, 2) in px from the middle of the object, y first."""
+        return self._positions("positions_px")
+
+    def slice_thickness(self) -> float | None:
+        """Return the mean distance of slices in Å, None for a single slice."""
+        return self.mean_distance("slice_spacings_m", ANGSTROM)
+
+    def loss(self) -> Curve:
+        """Return the loss of each iteration."""
+        no_loss: Curve = []
+        return self._shown(self._loss, no_loss)
+
+    def _positions(self, name: str) -> np.ndarray:
+        return self._read(name, POSITIONS).astype(np.float64)
+
+    def _loss(self) -> Curve:
+        losses = self._tree.find("loss")
+        return list(enumerate(self._read("loss", VALUES).tolist(), 1)) if losses is not None and losses.size else []

@@ -1,0 +1,113 @@
+"""Products of ptychodus, which holds the results of pty-chi: `product.NNNNNN.h5`, an HDF5 file a snapshot.
+
+The last one is there twice, as `product.h5`. Lengths are in m.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
+from ptyconv_cli.checkpoints.formats.tree import (
+    ITERATIONS,
+    REAL,
+    VALUES,
+    Expected,
+    Tree,
+    TreeCheckpoint,
+    last_number,
+    open_tree,
+    opened,
+)
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.history import Curve
+
+ENGINE = "ptychodus"
+SUFFIXES = (".h5", ".hdf5")
+
+OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
+PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
+POSITIONS = Expected("f", "real", ("N",))
+NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_values")
+"""What every product has."""
+
+
+def snapshots(path: Path) -> Mapping[str, int]:
+    """Return the epochs done, of a product; nothing of any other file."""
+    with closing(open_tree(path)) as tree:
+        return {"": _epochs(tree)} if set(NAMES) <= set(tree.children("")) else {}
+
+
+def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
+    """Open a product; raise CheckpointError where that fails."""
+    return opened(PtychodusCheckpoint, open_tree(path))
+
+
+def _epochs(tree: Tree) -> int:
+    """Return the number of epochs done, which is that of the losses, or else in the name."""
+    losses = tree.find("loss_values")
+    return int(losses.size) if losses is not None and losses.size else last_number(tree.path)
+
+
+class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
+    """One product."""
+
+    format = "ptychodus"
+    repeats = True
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree)
+        self.niter = _epochs(tree)
+        height, width = (float(self._read(f"object/pixel_{side}_m", REAL)) for side in ("height", "width"))
+        self.dx = self.pixel_size(ANGSTROM * height, ANGSTROM * width)
+        self._pixel = np.array([height, width])
+
+    def object_data(self) -> Any:
+        """Return the transmission (slice, y, x)."""
+        return self._find("object", OBJECT)
+
+    def probe_data(self) -> Any:
+        """Return the probe (mode, y, x): the first of the orthogonal modes that the positions have weights of."""
+        return View(self._find("probe", PROBE), [0])
+
+    def crop_pos(self) -> np.ndarray:
+        """Return the corners nearest to the current positions, which are about the middle of the object."""
+        return self.corners(self._positions() + self.room() / 2)
+
+    def scan(self) -> np.ndarray:
+        """Return the number of positions, for all of them may be refined."""
+        return np.array([len(self._positions())])
+
+    def shifts(self) -> np.ndarray:
+        """Return the positions (N, 2) in px from the middle of the object, y first."""
+        return self._positions()
+
+    def slice_thickness(self) -> float | None:
+        """Return the mean distance of slices in Å, None for a single slice."""
+        return self.mean_distance("object_layer_spacing_m", ANGSTROM)
+
+    def loss(self) -> Curve:
+        """Return the loss of each epoch."""
+        no_loss: Curve = []
+        return self._shown(self._loss, no_loss)
+
+    def _positions(self) -> np.ndarray:
+        """Read the positions (N, 2) in px from the middle of the object, y first."""
+        pairs = []
+        for axis, size in zip("yx", self._pixel, strict=True):
+            centre = float(self._read(f"object/center_{axis}_m", REAL))
+            pairs.append((self._read(f"probe_position_{axis}_m", POSITIONS).astype(np.float64) - centre) / size)
+        y, x = pairs
+        if y.shape != x.shape:
+            raise CheckpointError(f"{self.path}: there are {len(y)} scan positions in y, and {len(x)} in x")
+        return np.stack([y, x], 1)
+
+    def _loss(self) -> Curve:
+        losses = self._tree.find("loss_values")
+        if losses is None or not losses.size:
+            return []
+        return self._pairs("loss_values", self._read("loss_epochs", ITERATIONS) + 1, self._read("loss_values", VALUES))

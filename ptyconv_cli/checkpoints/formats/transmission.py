@@ -1,0 +1,147 @@
+"""What readers share whose object is a complex transmission, or a real potential; and views of parts of datasets."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.series import OF_OBJECT
+
+SQUARE = 1e-6
+"""Largest relative difference of its sides for which a pixel counts as square."""
+
+ANGSTROM = 1e10
+"""In a metre."""
+
+REAL_OBJECT = {"obja": "the object is a phase alone, and has no amplitude"}
+"""What a checkpoint with such an object is `lacking`."""
+
+
+class View:
+    """A part of a stack of arrays, or an array with its last two axes swapped; nothing is read before it is indexed.
+
+    `place`: the indices of the first axes; `swapped`: whether the stack has (…, x, y), as MATLAB's files have it, which
+    hold complex numbers as pairs `real` and `imag`.
+    """
+
+    def __init__(self, stack: Any, place: Sequence[int] = (), swapped: bool = False) -> None:
+        self._stack, self._place, self._swapped = stack, tuple(place), swapped
+        shape = tuple(stack.shape)[len(self._place) :]
+        self.shape = (*shape[:-2], *shape[:-3:-1]) if swapped else shape
+        self._in_pairs = stack.dtype.names is not None
+        self.dtype = np.dtype(np.complex128) if self._in_pairs else stack.dtype
+
+    def __getitem__(self, index: tuple[Any, ...] | EllipsisType) -> np.ndarray:
+        """Read what an index selects, which is `...`, or `...` and slices of the last two axes."""
+        slices = () if index is ... else index[1:]
+        part = np.asarray(self._stack[(*self._place, ..., *(slices[::-1] if self._swapped else slices))])
+        if self._in_pairs:
+            part = part["real"] + 1j * part["imag"]
+        return np.swapaxes(part, -1, -2) if self._swapped else part
+
+
+class TransmissionCheckpoint(Checkpoint):
+    """A checkpoint with a complex transmission, whose absolute value is the amplitude and whose angle is the phase.
+
+    A reader sets the attributes of `Checkpoint`, and defines `object_data`, `probe_data`, `crop_pos` and, where scan
+    positions are refined, `shifts`. A real object is a phase in rad: `phase_wraps` is False then, and `lacking` says
+    that there is no amplitude. Numbers are computed in float64.
+
+    `modes_first`: whether the object is (omode, y, x) rather than (slice, y, x).
+    """
+
+    precision = np.float64
+    phase_wraps = True
+    windows_may_exceed = True
+    stores_fixed_positions = True
+    modes_first = False
+
+    def object_data(self) -> Any:
+        """Return the object, complex or real, (slice, y, x), (omode, y, x) or (y, x), indexed only when it is read."""
+        raise NotImplementedError
+
+    def probe_data(self) -> Any:
+        """Return the probe, complex (mode, y, x) or (y, x), indexed only when it is read."""
+        raise NotImplementedError
+
+    def shifts(self) -> np.ndarray | None:
+        """Return scan positions as `Checkpoint.tensor` has them, None where there is no series of them."""
+        return None
+
+    def explained(self, what: str) -> AbstractContextManager[None]:
+        """Turn what reading stumbles over into CheckpointError, which says `what` could not be read."""
+        return nullcontext()
+
+    def tensor(self, name: str) -> Any:
+        """Return what is stored of a tensor: of the object the transmission."""
+        if name in self.lacking:
+            return None
+        if name == "probe_pos_shifts":
+            return self.shifts()
+        return self.probe_data() if name == "probe" else self.object_data()
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a tensor with all its axes."""
+        shape = super().shape_of(name)
+        if shape is None or name == "probe_pos_shifts":
+            return shape
+        if len(shape) == 2:
+            shape = (1, *shape)
+        if name == "probe" or len(shape) != 3:
+            return shape
+        first, *rest = shape
+        return (first, 1, *rest) if self.modes_first else (1, first, *rest)
+
+    def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
+        """Return a tensor, of the object only the region, in float64, the probe in complex128; `into` is filled."""
+        stored = self.tensor(name)
+        with self.explained(name):
+            part = np.asarray(stored[region.slices if name in OF_OBJECT else ...])
+        shape = self.shape_of(name) or ()
+        if into is None:
+            into = np.empty(region.shape_in(shape) if name in OF_OBJECT else shape, self.kind_of(name))
+        part = part.reshape(into.shape)
+        if name in OF_OBJECT and part.dtype.kind == "c":
+            part = part.astype(np.complex128)
+            part = np.abs(part) if name == "obja" else np.angle(part)
+        into[...] = part
+        return into
+
+    def pixel_size(self, height: float, width: float) -> float:
+        """Return the size of a pixel of the given height and width; where it is not square, that is a remark."""
+        if not (0 < height < math.inf and 0 < width < math.inf):
+            raise CheckpointError(f"{self.path}: the pixel size is {height:g} × {width:g} Å")
+        mean = math.sqrt(height * width)
+        if abs(height - width) > SQUARE * mean:
+            self.remarks.append(
+                f"The object's pixels are not square ({height:.6g} × {width:.6g} Å): its shift and ramp in Å use "
+                "their geometric mean."
+            )
+        return mean
+
+    def room(self) -> np.ndarray:
+        """Return by how much the object is larger than the probe (y, x), in px."""
+        shape = self.shape_of("objp") or (0, 0)
+        return np.array(shape[-2:]) - self.probe_shape()
+
+    def corners(self, positions: np.ndarray) -> np.ndarray:
+        """Return the whole corners nearest to `positions` (N, 2) of corners in px; a half is rounded up.
+
+        Where one is NaN or infinite, which the run's verdict will speak of, it is in the middle of the object. Raises
+        CheckpointError where one is so far away that it can be no position.
+        """
+        positions = np.where(np.isfinite(positions), positions, self.room() / 2)
+        if np.abs(positions).max(initial=0) > MOST_NUMBERS:
+            raise CheckpointError(f"{self.path}: scan positions lie outside any object")
+        return np.asarray(np.floor(positions + 0.5).astype(np.int64))
+
+    def corners_of_shapes(self) -> np.ndarray:
+        """Return the first and the last corner that the object has room for, where nothing is known of positions."""
+        return np.stack([np.zeros(2, np.int64), np.maximum(self.room(), 0)])

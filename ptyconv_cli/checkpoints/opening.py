@@ -1,0 +1,182 @@
+"""Which reader a file is for and which snapshots it holds; opens them. See docs/formats.md."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, settled, status
+from ptyconv_cli.checkpoints.readers import Known, by_content, digits, known_readers, usual_number
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+
+
+class Source(NamedTuple):
+    """Where a snapshot is: in a file, and of several in that by its `name`, which is "" where the file holds one.
+
+    `niter`: its iteration, as the file's name says it, or, where the format is known by its content, that; None where
+    neither does. Where the snapshot says another one when it is opened, that is used.
+    """
+
+    path: Path
+    name: str = ""
+    niter: int | None = None
+
+
+class Recognised(NamedTuple):
+    """The reader, out of those that know files by their content, whose a file is, with the iterations of its snapshots.
+
+    `known` is None where the file is none's; `problem`: why that cannot be said, "" where it can.
+    """
+
+    known: Known | None = None
+    snapshots: Mapping[str, int] = MappingProxyType({})
+    problem: str = ""
+
+
+_RECOGNISED: dict[Path, tuple[Fingerprint, Recognised]] = {}
+"""What was recognised, as long as a file is the same, so that each is looked into once."""
+
+_LAST: dict[tuple[Path, str], Known] = {}
+"""By folder and suffix, the reader of the last file: it is asked first, for files of a folder are mostly alike."""
+
+_NAMES: dict[Path, str] = {}
+"""By folder, the pattern of the names that checkpoints have there, where it is not a usual one."""
+
+
+def name_files(folder: Path, pattern: str) -> None:
+    """Have the files in a folder count whose names are like `pattern`, where a star stands for the digits."""
+    _NAMES[folder] = pattern
+
+
+def number_in_name(path: Path) -> int | None:
+    """Return the iteration in a checkpoint's name, None where it is not the name of a checkpoint."""
+    usual = usual_number(path)
+    if usual is None and path.parent in _NAMES:
+        match = digits(_NAMES[path.parent]).fullmatch(path.name)
+        return int(match[1]) if match else None
+    return usual
+
+
+def recognised(path: Path) -> Recognised:
+    """Say which reader a file belongs to, out of those that know theirs by its content; opens it unless it is known."""
+    try:
+        now = status(path)
+    except CheckpointError as error:
+        return Recognised(problem=_reason(path, error))
+    before, found = _RECOGNISED.get(path, (None, Recognised()))
+    if before != now:
+        with suppress(CheckpointError):  # it was removed meanwhile, and cannot be read either
+            now = settled(path)
+        found = _look_into(path)
+        if not found.problem:  # which may be a lock, and so pass
+            _RECOGNISED[path] = now, found
+    return found
+
+
+def looked_into(folders: Collection[Path]) -> dict[Path, tuple[Fingerprint, Recognised]]:
+    """Return the files in some folders that were looked into: their fingerprints then, and what was recognised."""
+    return {path: known for path, known in _RECOGNISED.items() if path.parent in folders}
+
+
+def recall(path: Path, fingerprint: Fingerprint, found: Recognised) -> None:
+    """Take what was recognised of a file before, which is not looked into as long as it has this fingerprint."""
+    _RECOGNISED[path] = fingerprint, found
+
+
+def known_by_content(path: Path) -> Known | None:
+    """Return the reader that takes a file for its own by its content; of a file with a usual name none."""
+    return None if usual_number(path) is not None else recognised(path).known
+
+
+def snapshots_in(path: Path) -> list[Source]:
+    """Return the snapshots in a file; it is opened where its name is no usual one, unless that was done before."""
+    if usual_number(path) is not None:
+        return [Source(path, "", number_in_name(path))]
+    found = recognised(path)
+    if found.known:
+        return [Source(path, name, niter) for name, niter in found.snapshots.items()]
+    numbers = re.findall(r"\d{1,18}", path.stem)
+    number = number_in_name(path)
+    return [Source(path, "", int(numbers[-1]) if numbers and number is None else number)]
+
+
+def order_of(path: Path) -> tuple[int, str]:
+    """Return what files are sorted by: the iteration of the last snapshot, then the name."""
+    return max(source.niter or 0 for source in snapshots_in(path)), path.name
+
+
+@contextmanager
+def open_checkpoint(path: Path, snapshot: str | None = None) -> Iterator[Checkpoint]:
+    """Open a snapshot of a file, by default the last; raise CheckpointError where that, or the `with` block, fails.
+
+    A file without a usual name is known by its content, and so is one that has such a name, but is not what it says.
+    """
+    known = next((known for known in known_readers() if known.number(path.name) is not None), None)
+    if known:
+        try:
+            with _explained(known, path):
+                opened: Checkpoint = known.reader.open_checkpoint(path)
+        except CheckpointError:
+            if not recognised(path).known:
+                raise
+            known, opened = _by_content(path, snapshot)
+    else:
+        known, opened = _by_content(path, snapshot)
+    with _explained(known, path), opened as checkpoint:
+        yield checkpoint
+
+
+def _by_content(path: Path, snapshot: str | None) -> tuple[Known, Checkpoint]:
+    """Open a file with the reader that takes it for its own; raise CheckpointError where none does."""
+    found = recognised(path)
+    if found.known:
+        name = snapshot if snapshot in found.snapshots else list(found.snapshots)[-1]
+        with _explained(found.known, path):
+            return found.known, found.known.reader.open_checkpoint(path, name)
+    errors = [found.problem] if found.problem else []
+    for known in known_readers():
+        if not known.by_content:
+            try:
+                return known, known.reader.open_checkpoint(path)
+            except (Exception, SystemExit) as error:  # whatever another package's reader stumbles over
+                errors.append(_reason(path, error))
+    reasons = "; ".join(dict.fromkeys(errors))
+    raise CheckpointError(f"{path}: is no checkpoint of a known format ({reasons})")
+
+
+def _look_into(path: Path) -> Recognised:
+    place = path.parent, path.suffix
+    readers = [known for known in by_content() if known.takes(path)] or by_content()
+    problems = []
+    for known in sorted(readers, key=lambda known: known != _LAST.get(place)):
+        try:
+            with _explained(known, path):
+                snapshots = {str(name): int(niter) for name, niter in known.reader.snapshots(path).items()}
+        except CheckpointError as error:
+            problems.append(_reason(path, error))
+            continue
+        if snapshots:
+            _LAST[place] = known
+            return Recognised(known, snapshots)
+    return Recognised(problem="; ".join(dict.fromkeys(problems)))
+
+
+@contextmanager
+def _explained(known: Known, path: Path) -> Iterator[None]:
+    """Turn whatever another package's reader stumbles over into a CheckpointError that names the package."""
+    try:
+        yield
+    except (PtyconvError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not known.package:
+            raise
+        problem = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: the reader of {known.package} cannot read it ({problem})") from error
+
+
+def _reason(path: Path, error: BaseException) -> str:
+    return f"{error}".removeprefix(f"{path}: ")
