@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.discovery import checkpoints_in
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, status
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, one_look, status
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import snapshots_in
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -59,9 +59,10 @@ class Watch:
         """
         found, self.trouble = Stats(), ""
         try:
-            for path in checkpoints_in(self._run_dir, self._names):
-                with suppress(FileNotFoundError):  # it was just removed, or is a broken link
-                    found[path] = _status(path)
+            with one_look():
+                for path in checkpoints_in(self._run_dir, self._names):
+                    with suppress(FileNotFoundError):  # it was just removed, or is a broken link
+                        found[path] = _status(path)
         except PtyconvError as error:  # the mount may be gone for a while
             self.trouble = str(error).removeprefix(f"{self._run_dir}: ")
             if not self._run_dir.exists():

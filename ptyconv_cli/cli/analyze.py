@@ -97,6 +97,7 @@ def analyze(
     """
     from ptyconv_cli.analysis.cache import Cache
     from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+    from ptyconv_cli.checkpoints.fingerprint import one_look
     from ptyconv_cli.checkpoints.readers import counts_as_file
     from ptyconv_cli.cli.one_run import Detail, analyze_one
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
@@ -123,8 +124,9 @@ def analyze(
         for place in {output, output / folder.relative_to(run_dir)} if output else {folder}:
             Cache(place, fresh).recall()
 
-    recall(run_dir)
-    found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names, recall)
+    with one_look():
+        recall(run_dir)
+        found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names, recall)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
     several = None
