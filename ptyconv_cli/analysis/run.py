@@ -144,7 +144,7 @@ def analyze_run(
         *notices_on_live_record(agreement),
     ]
     return RunAnalysis(
-        run_dir=str(run_dir.resolve()),
+        run_dir=str((run_dir if headers[-1].source.name else base).resolve()),
         ptyconv_version=__version__,
         device=str(walked.device),
         percentile_range=settings.percentile_range,

@@ -7,7 +7,6 @@ import numpy as np
 
 from ptyconv_cli.pictures.mpl import Axes, AxesImage, PathCollection, withStroke
 from ptyconv_cli.pictures.ticks import ShortNumbers
-from ptyconv_cli.results.text import length_unit
 
 COLOURS = "inferno"
 
@@ -44,19 +43,19 @@ def colour_bar(axes: Axes, shown: AxesImage | PathCollection, label: str) -> Non
     bar.ax.tick_params(labelsize=8)
 
 
-def scale_bar(axes: Axes, dx: float, dark: bool = False) -> None:
-    """Draw a bar of a round length in Å or nm, about a quarter of the picture, into its lower left corner.
+def scale_bar(axes: Axes, dx: float, unit: tuple[float, str], dark: bool = False) -> None:
+    """Draw a bar of a round length, about a quarter of the picture, into its lower left corner.
 
-    `dx`: Å per unit of the axes; `dark`: on a light picture.
+    `dx`: Å per unit of the axes; `unit`: that of the length, as of `length_unit`; `dark`: on a light picture.
     """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     length = round_length(0.3 * (right - left) * dx)
-    size, unit = length_unit(length)
+    size, name = unit
     colour, around = ("black", "white") if dark else ("white", "black")
     edge = [withStroke(linewidth=3, foreground=around)]
     x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
     axes.plot([x, x + length / dx], [y, y], color=colour, linewidth=3, path_effects=edge, solid_capstyle="butt")
-    axes.text(x, y + 0.03 * (top - bottom), f"{length / size:g} {unit}", color=colour, fontsize=9, path_effects=edge)
+    axes.text(x, y + 0.03 * (top - bottom), f"{length / size:g} {name}", color=colour, fontsize=9, path_effects=edge)
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 

@@ -43,6 +43,11 @@ def label_of(maps: Maps, quantity: str, unit: str) -> str:
     return f"{quantity}{', summed over slices' if slices > 1 else ''}{unit}"
 
 
+def unit_of_length(maps: Maps) -> tuple[float, str]:
+    """Return the unit in which the lengths of maps are shown, and how many Å it has: that of the object's size."""
+    return length_unit(float(np.nanmax(maps.positions, initial=0)))
+
+
 def draw_image(axes: Axes, maps: Maps) -> None:
     """Draw the object itself as the later checkpoint has it: its phase, where there is one."""
     name = maps.small_of
@@ -55,7 +60,7 @@ def draw_image(axes: Axes, maps: Maps) -> None:
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
     colour_bar(axes, show(axes, image, cmap="gray", vmin=low, vmax=high), label_of(maps, *quantity))
-    scale_bar(axes, maps.dx)
+    scale_bar(axes, maps.dx, unit_of_length(maps))
 
 
 def draw_change(axes: Axes, maps: Maps, name: str) -> None:
@@ -68,7 +73,7 @@ def draw_change(axes: Axes, maps: Maps, name: str) -> None:
         axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
     image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
     colour_bar(axes, image, label_of(maps, *quantity))
-    scale_bar(axes, maps.dx)
+    scale_bar(axes, maps.dx, unit_of_length(maps))
     _draw_masks(axes, found)
 
 
@@ -113,7 +118,7 @@ def draw_probe(axes: Axes, maps: Maps) -> None:
         (top, bottom), (left, right) = (_extent(np.nansum(maps.intensity, 1 - axis)) for axis in (0, 1))
         axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
     colour_bar(axes, image, "change (% of the peak)")
-    scale_bar(axes, maps.dx, dark=True)
+    scale_bar(axes, maps.dx, unit_of_length(maps), dark=True)
 
 
 def _extent(profile: np.ndarray) -> tuple[int, int]:
@@ -136,14 +141,14 @@ def draw_positions(axes: Axes, maps: Maps) -> None:
     if _says_nothing(axes, far):
         return
     size = float(np.clip(4000 / len(far), 1, 30))
-    in_unit, unit = length_unit(float(np.nanmax(far)))
+    in_unit, unit = unit_of_length(maps)
     shown = far / in_unit
     dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0)
     beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
     axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
     axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")
     _draw_arrows(axes, maps, far)
-    scale_bar(axes, 1.0, dark=True)
+    scale_bar(axes, 1.0, unit_of_length(maps), dark=True)
     colour_bar(axes, dots, f"displacement ({unit})")
 
 
@@ -173,7 +178,7 @@ def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
         color="0.15",
     )
     shown = round_length(long)
-    size, unit = length_unit(shown)
+    size, unit = unit_of_length(maps)
     axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown / size:g} {unit}", labelpos="E", coordinates="axes")
 
 

@@ -18,7 +18,10 @@ def run_dir(tmp_path):
 
 @pytest.mark.parametrize("given", ["root", "root/deeper/run", "root/deeper/run/product.000040.h5"])
 def test_the_commands_find_the_run(ptyconv, tmp_path, run_dir, given):
-    assert ptyconv("analyze", tmp_path / given, *QUICK).exit_code == 0
+    result = ptyconv("analyze", tmp_path / given, *QUICK)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("run: 10 checkpoints, iterations 8 to 80")
+    assert "wrote" not in ptyconv("analyze", run_dir, *QUICK).stdout
     assert ptyconv("check", tmp_path / given, *QUICK).exit_code in (0, 3, 4)
     assert ptyconv("maps", tmp_path / given, *QUICK).exit_code == 0
     assert ptyconv("plot", tmp_path / given).stdout == f"wrote {run_dir / 'convergence.png'}\n"

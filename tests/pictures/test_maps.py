@@ -49,6 +49,19 @@ def test_what_the_panels_show(drawn):
     assert [text.get_text() for text in panels[phase].texts] == ["2 Å"]
 
 
+def test_maps_of_large_objects_are_in_nm(drawn):
+    found = maps_in(runs.SAMPLE)
+    far, large = found.displacements, 1e5 / found.positions.max()
+    lengths = {"dx": found.dx * large, "positions": found.positions * large, "displacements": far * large}
+    draw_maps(replace(found, **lengths), "png")
+    said = said_in(drawn[0])
+    assert len([text for text in said if text.endswith(" nm")]) == len(said) > 3
+    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Displacement of the scan positions")
+    assert axes.child_axes[0].get_ylabel() == "displacement (nm)"
+    dots = next(found for found in axes.collections if type(found).__name__ == "PathCollection")
+    assert np.allclose(dots.get_array(), np.hypot(*far.T) * large / 10)
+
+
 def test_arrows_point_where_positions_went(drawn, tmp_path):
     def plant(tensors):
         tensors["probe_pos_shifts"][37] = [2.0, -1.0]  # down and to the left
