@@ -16,7 +16,7 @@ SORTS = ("name", "loss", *(series.key for series in SERIES))
 
 
 @click.command()
-@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR|STUDY")
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: the run's own]")
 @all_of(READING)
 @all_of(JUDGING)
@@ -37,8 +37,8 @@ SORTS = ("name", "loss", *(series.key for series in SERIES))
 @click.option(
     "--follow",
     is_flag=True,
-    help="Follow a running job: analyze each new checkpoint once it is complete, until the run's planned end or "
-    "Ctrl-C.",
+    help="Follow a running job: analyze each new checkpoint once it is complete, until the run's planned end, where it "
+    "has one, or Ctrl-C.",
 )
 @click.option(
     "--until",
@@ -77,11 +77,14 @@ def analyze(
     chain: str | None,
     **reading: Any,
 ) -> None:
-    """Say whether a run, or each run of a study, has converged, and measure how much it still changes.
+    """Say whether a run has converged, and how much it still changes.
 
-    RUN_DIR is a folder with checkpoints; each is compared with the one before. The raw change is what PtyRAD records;
-    the aligned change is what is left after removing ambiguities that the data cannot constrain. The verdict says what
-    doubling the iterations changed, and whether that is little enough (--tol).
+    FOLDER holds the checkpoints of a run, which are what its engine saved at different iterations, in a file each. Any
+    FILE of them will do. So will a FILE that holds many checkpoints.
+
+    Each checkpoint is compared with the one before. The raw change is what PtyRAD records; the aligned change is what
+    is left after removing ambiguities that the data cannot constrain. The verdict says what doubling the iterations
+    changed, and whether that is little enough (--tol).
 
     \b
     Files written:
@@ -92,7 +95,7 @@ def analyze(
       trajectory.png           the change per doubling of the iterations, and
                                the distances between all checkpoints
 
-    STUDY is a folder with many runs below it, such as a hypertune study: each run is analyzed into its own folder, and
+    Where FOLDER has several runs in it or below it, as a hypertune study has, each is analyzed into its own folder, and
     a table, also written to convergence_study.csv, compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint

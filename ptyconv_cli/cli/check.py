@@ -15,7 +15,7 @@ from ptyconv_cli.verdict.run import exit_code
 
 
 @click.command()
-@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
 @click.option(
     "-o", "--output", type=PATH, help="Folder with the results of an earlier analyze.  [default: the run's own]"
 )
@@ -29,9 +29,10 @@ def check(
     chain: str | None,
     **reading: Any,
 ) -> None:
-    """Say whether the run in RUN_DIR has converged, also as an exit code.
+    """Say whether a run has converged, also as an exit code.
 
-    For scripts and job chains. Goes on from where an earlier analyze stopped, and writes no files.
+    For scripts and job chains. FOLDER and FILE are those of analyze, of one run. Goes on from where an earlier analyze
+    stopped, and writes no files.
 
     \b
     Exit codes:

@@ -216,8 +216,9 @@ def _count(number: int, what: str) -> str:
 def list_runs(path: Path, names: str | None) -> None:
     """List the runs at or below PATH.
 
-    For each run: the program that wrote it, number of checkpoints, iterations, shape of the object (omode, slice, y,
-    x), pixel size, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
+    For each run: the program that wrote it, how many checkpoints were saved, iterations, shape of the object (omode,
+    slice, y, x), pixel size dx, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
+    PATH is a folder, by default the current one, or a file.
     """
     if path.is_file() or counts_as_file(path):
         found, listed = Found(), list_file(path, names)

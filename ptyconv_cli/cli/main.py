@@ -56,8 +56,13 @@ class _Commands(click.Group):
 def main() -> None:
     """Has a ptychographic reconstruction converged, and when?
 
-    ptyconv reads the checkpoints of a PtyRAD or phaser run and measures how much object, probe and scan positions
-    change from one checkpoint to the next.
+    ptyconv reads what a reconstruction saved on its way, and measures how much object, probe and scan positions still
+    change. It knows the files of PtyRAD and of other engines by what is in them. Give it the folder with these files:
+
+    
+      ptyconv ls FOLDER        which runs are there?
+      ptyconv analyze FOLDER   has it converged? With pictures and tables
+      ptyconv check FOLDER     the answer alone, for scripts
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it

@@ -67,8 +67,8 @@ NAMES = click.option(
     "--names",
     metavar="PATTERN",
     callback=checked(check_pattern),
-    help="How the files are named, where not as usual, with a star for the iteration: 'state_iter*.h5'. By default "
-    "they are found by their content where the folder leaves no doubt.",
+    help="How the files are named, with a star for the iteration: 'state_iter*.h5'. By default they are found by their "
+    "content, those of PtyRAD and phaser also by their names.",
 )
 """Of every command that looks for checkpoints."""
 
@@ -98,14 +98,14 @@ READING = (
         "--select",
         metavar="RUN|PATTERN",
         help="Use only files whose names match a pattern such as 'model_iter00*', or, in a folder with several runs, "
-        "the run with this number.",
+        "the run with this number, as ls shows it.",
     ),
     NAMES,
     click.option(
         "--chain",
         metavar="FIRST|auto",
         help="Put resumed runs on one axis of iterations, in order: --chain FIRST SECOND ...; or let ptyconv find the "
-        "earlier runs beside RUN_DIR: --chain auto RUN_DIR.",
+        "earlier runs beside it: --chain auto FOLDER.",
     ),
     click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
     click.option(

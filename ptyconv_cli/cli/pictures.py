@@ -80,11 +80,11 @@ def plot(
     since: int,
     zoom: bool,
 ) -> None:
-    """Redraw figures from saved results, or compare several runs in one.
+    """Redraw figures, or compare several runs in one.
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
-    checkpoints are not read. For a talk: ptyconv plot RUN --series objp --linear -o talk.pdf. With several PATHs each
-    panel has a line for each run, of changes per iteration.
+    checkpoints are not read: analyze the run first. For a talk: ptyconv plot FOLDER --series objp --linear -o talk.pdf.
+    With several PATHs each panel has a line for each run, of changes per iteration.
     """
     if trajectory and (per_iteration or zoom):
         raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
@@ -183,8 +183,10 @@ def _compared(
 
 
 @click.command()
-@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="RUN_DIR")
-@click.option("-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in RUN_DIR]")
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
+@click.option(
+    "-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in the run's folder]"
+)
 @click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
 @click.option(
     "--from",
@@ -208,9 +210,10 @@ def maps(
     strict: bool,
     device: str,
 ) -> None:
-    """Draw where the run in RUN_DIR still changes: maps of the object and the probe, and the scan positions.
+    """Draw where a run still changes.
 
-    All show the aligned change from one checkpoint to another, by default between the last two.
+    Maps of the object and the probe, and the scan positions: the aligned change from one checkpoint to another, by
+    default between the last two. FOLDER and FILE are those of analyze, of one run.
     """
     from ptyconv_cli.analysis.maps import maps_of_run
     from ptyconv_cli.cli.given import only_run, place_of
