@@ -12,7 +12,7 @@ from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.follow import Ends
 from ptyconv_cli.analysis.follow import follow as follow_run
 from ptyconv_cli.analysis.study import SORTS, Row, Unit, analyze_all, units_of
-from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import Found, checkpoints_in, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured, say_verdict
@@ -222,7 +222,7 @@ def _follow(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail
     names = options["names"]
     if run_dir.is_file() or counts_as_file(run_dir):
         raise PtyconvError(f"{run_dir}: is a file; give the folder it is in")
-    if run_dir.exists() and not holds_checkpoints(run_dir, names) and (found := find_runs(run_dir, names)).runs:
+    if run_dir.exists() and not checkpoints_in(run_dir, names) and (found := find_runs(run_dir, names)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)
     outputs: list[Path] = []
