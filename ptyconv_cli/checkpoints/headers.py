@@ -58,6 +58,7 @@ class Header:
     lacking: Mapping[str, str]
     windows_may_exceed: bool
     repeats: bool
+    knows_positions: bool
     positions: bytes
     wanted: tuple[str, ...]
     before: int = 0
@@ -100,6 +101,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
             lacking={str(name): str(reason) for name, reason in checkpoint.lacking.items()},
             windows_may_exceed=checkpoint.windows_may_exceed,
             repeats=checkpoint.repeats,
+            knows_positions=checkpoint.knows_positions,
             positions=_digest_of_positions(checkpoint),
             wanted=tuple(tensors),
         )

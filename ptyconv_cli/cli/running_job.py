@@ -9,7 +9,7 @@ from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.follow import Ends, follow
-from ptyconv_cli.checkpoints.discovery import find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_runs, no_checkpoint
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.console import say
@@ -47,7 +47,7 @@ def follow_job(
         raise PtyconvError(f"{run_dir}: is a file; give the folder it is in")
     cache = Cache(folder, options.pop("fresh"))  # one for all, so that what it knows is read once
     cache.recall()
-    if run_dir.exists() and not holds_checkpoints(run_dir, names) and (found := find_runs(run_dir, names)).runs:
+    if run_dir.exists() and not checkpoints_in(run_dir, names) and (found := find_runs(run_dir, names)).runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir)}; --follow is for one run")
     check_writable(folder)
     written, up_to_date = dict[Path, None](), list[Path]()

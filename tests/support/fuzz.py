@@ -48,6 +48,8 @@ TENSORS = (
     *("components/object/tensors/amp", "components/object/tensors/phase", "components/probe/tensors/modes"),
     "components/positions/tensors/shifts",
     *("object", "probe", "probe_position_x_m", "probe_position_y_m", "positions_px", "outputs/probe_positions"),
+    *("content/obj/Sscan00G00/data", "content/probe/Sscan00G00/data"),
+    *("obj", "translations", "obj_basis", "state_dict/exponentiate_obj"),
 )
 ALSO_READ = (
     *("niter", "loss_iters", "model_attributes/crop_pos", "model_attributes/dx"),
@@ -55,6 +57,9 @@ ALSO_READ = (
     *("components/positions/tensors/crop_pos", "model_meta/dx", "model_meta/length_unit"),
     *("loss_values", "loss_epochs", "loss", "init_positions_px", "obj_pixel_size_m", "slice_spacings_m"),
     *("outputs/fourier_error_out", "outputs/probe_positions_0", "p/dx_spec", "p/multi_slice_param/z_distance"),
+    *(f"content/runtime/iter_info/00000/{name}" for name in ("iterations", "iteration", "error")),
+    *(f"content/obj/Sscan00G00/{name}" for name in ("_psize", "_center", "padding")),
+    *("epoch", "loss_history", "original_translations", "state_dict/min_translation"),
 )
 Parts = list[tuple[int, int]]
 Points = dict[tuple[str, int, int], float | None]
@@ -64,6 +69,8 @@ SERIES = {
     "ptychodus": "ptychodus/product.0*.h5",
     "PEAR": "pear/*/*/recon_Niter*.h5",
     "fold_slice": "fold_slice/*/Niter*.mat",
+    "ptypy": "ptypy/autosave/dumps/*/*.ptyr",
+    "cdtools": "cdtools/recon_*.h5",
 }
 """Series of other engines: where their files are."""
 
