@@ -37,6 +37,7 @@ HOMES = {
     "click": {"cli"},
     "matplotlib": {"pictures"},
     "torch": {"analysis", "convergence", "metrics", "checkpoints/formats/pt.py"},
+    "zarr": {"checkpoints/formats/zarr_tree.py"},
 }
 """Where a package may be imported; elsewhere it would slow down what does without it."""
 
