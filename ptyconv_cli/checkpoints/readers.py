@@ -20,6 +20,8 @@ OWN = (
     "ptyconv_cli.checkpoints.formats.ptychodus",
     "ptyconv_cli.checkpoints.formats.pear",
     "ptyconv_cli.checkpoints.formats.fold_slice",
+    "ptyconv_cli.checkpoints.formats.py4dstem",
+    "ptyconv_cli.checkpoints.formats.quantem",
 )
 """Our own readers. Those of a kind are asked in this order."""
 
