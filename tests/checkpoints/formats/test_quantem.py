@@ -480,3 +480,14 @@ def test_a_module_without_a_tensor_asks_for_snapshots(tmp_path):
         repacked(whole, tmp_path / "run" / whole.name, content(MODULE, network))
     with pytest.raises(PtyconvError, match=r"_obj_model/module has no parameter _obj .* let the run store snapshots"):
         analyze_run(tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("change", [flipped(f"{OBJ}/c/0/0/0"), lacking(f"{OBJ}/c/")], ids=["when read", "when opened"])
+def test_one_damaged_snapshot_is_left_out(tmp_path, change):
+    path = repacked(SERIES / "ptycho.zip", tmp_path / "ptycho.zip", change)
+    analysis = analyze_run(path, device="cpu")
+    assert [(found.file, found.niter) for found in analysis.left_out] == [("ptycho.zip, iteration 31", 31)]
+    whole = {point.niter: point for point in analyze_run(SERIES, device="cpu").points["probe"]}
+    found = {point.niter: point for point in analysis.points["probe"]}
+    assert set(whole) - set(found) == {31}
+    assert {niter for niter in found if found[niter] != whole[niter]} == {41}
