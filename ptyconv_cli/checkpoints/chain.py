@@ -103,7 +103,8 @@ def read_run_of(file: Path, asked: Selection) -> Run:
                 "star for the iteration (--names)"
             )
     headers, left_out = _headers(file, _every(asked.every, [file]), asked)
-    return Run(file.parent, headers, left_out, [])
+    headers, of_other_runs = of_one_run(headers, asked.wanted, asked.select)
+    return Run(file.parent, headers, left_out, [], of_other_runs)
 
 
 def _every(every: int | None, files: Sequence[Path]) -> list[Source]:

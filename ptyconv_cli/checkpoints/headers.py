@@ -247,7 +247,8 @@ def leave_out(source: Source, error: CheckpointError, newest: bool) -> LeftOut:
     """Return why a checkpoint that could not be read is left out."""
     reason = str(error).removeprefix(f"{source.path}: ").rstrip(".")
     reason += " (the newest checkpoint: is it still being written?)" if newest else ""
-    return LeftOut(source.path.name, reason, source.niter)
+    which = f", iteration {source.niter}" if source.name else ""  # of several in a file
+    return LeftOut(source.path.name + which, reason, source.niter)
 
 
 def check_that_enough_are_left(

@@ -23,6 +23,8 @@ OWN = (
     "ptyconv_cli.checkpoints.formats.fold_slice",
     "ptyconv_cli.checkpoints.formats.ptypy",
     "ptyconv_cli.checkpoints.formats.cdtools",
+    "ptyconv_cli.checkpoints.formats.py4dstem",
+    "ptyconv_cli.checkpoints.formats.quantem",
 )
 """Our own readers. Those of a kind are asked in this order."""
 

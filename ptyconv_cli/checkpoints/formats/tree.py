@@ -23,12 +23,14 @@ class Tree(Protocol):
     def children(self, name: str) -> list[str]: ...  # noqa: D102
     def find(self, name: str) -> Any: ...  # noqa: D102
     def text(self, name: str) -> str: ...  # noqa: D102
+    def texts(self, name: str) -> list[str]: ...  # noqa: D102
     def read(self, name: str) -> np.ndarray: ...  # noqa: D102
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
     def explained(self, what: str) -> AbstractContextManager[None]: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Checkpoint)
+OfTree = TypeVar("OfTree", bound=Tree)
 
 
 def open_tree(path: Path) -> Tree:
@@ -42,7 +44,7 @@ def open_tree(path: Path) -> Tree:
     return Hdf5Tree(path)
 
 
-def opened(checkpoint: Callable[[Tree], C], tree: Tree) -> C:
+def opened(checkpoint: Callable[[OfTree], C], tree: OfTree) -> C:
     """Return the checkpoint in a tree, which is closed where that fails."""
     try:
         return checkpoint(tree)
