@@ -94,7 +94,7 @@ def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
         return False
     if _in_files_of_their_own(one, other):
         return False
-    if one.repeats and other.repeats and (len(one.loss) or len(other.loss)):
+    if one.repeats and other.repeats and len(one.loss) and len(other.loss):
         return not _contradict(one.loss, other.loss)
     if len(one.loss) or len(other.loss):
         return is_equal(one.loss, other.loss)
