@@ -34,7 +34,8 @@ def _on_loss(used: Sequence[Header]) -> list[str]:
     def damaged(header: Header) -> bool:
         return any("loss_iters" in remark for remark in header.remarks)
 
-    without = [header.path.name for header in used if not len(header.loss) and not damaged(header)]
+    begun = [header for header in used if header.niter > header.before]  # before the first iteration there is no loss
+    without = [header.path.name for header in begun if not len(header.loss) and not damaged(header)]
     if not without or not any(len(header.loss) for header in used):
         return []
     which = f"{without[0]} has" if len(without) == 1 else f"{len(without)} files ({few(without)}) have"

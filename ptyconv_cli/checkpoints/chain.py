@@ -7,7 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_checkpoints
-from ptyconv_cli.checkpoints.grouping import matching, of_one_run, other_geometry, run_with, without_copies
+from ptyconv_cli.checkpoints.grouping import (
+    matching,
+    of_one_run,
+    other_geometry,
+    run_with,
+    with_positions_of,
+    without_copies,
+)
 from ptyconv_cli.checkpoints.headers import (
     Header,
     check_that_enough_are_left,
@@ -96,7 +103,8 @@ def read_run_of(file: Path, asked: Selection) -> Run:
                 "star for the iteration (--names)"
             )
     headers, left_out = _headers(file, _every(asked.every, [file]), asked)
-    return Run(file.parent, headers, left_out, [])
+    headers, of_other_runs = of_one_run(headers, asked.wanted, asked.select)
+    return Run(file.parent, headers, left_out, [], of_other_runs)
 
 
 def _every(every: int | None, files: Sequence[Path]) -> list[Source]:
@@ -231,7 +239,13 @@ def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[l
         if difference:
             cut.append([])
         cut[-1].append(other)
-    return cut, boundaries
+    return [_with_positions(part) for part in cut], boundaries
+
+
+def _with_positions(part: list[Header]) -> list[Header]:
+    """Return comparable checkpoints, each with scan positions, where any of them knows some."""
+    first = next((header for header in part if header.knows_positions), None)
+    return [with_positions_of(header, first) for header in part] if first else part
 
 
 def _resumed_at(run: Run, following: Run) -> int:

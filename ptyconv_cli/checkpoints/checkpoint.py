@@ -47,6 +47,8 @@ class Checkpoint(ABC):
     - `stores_fixed_positions`: whether the file has scan positions also where the run does not refine them: such that
       are the same in all checkpoints are then no series.
     - `repeats`: whether the engine itself may write an iteration twice, so that a copy is no matter.
+    - `knows_positions`: whether `crop_pos` is from scan positions, and not from the shapes alone: the scanned region is
+      then that of the first checkpoint that knows them.
     - `began`: the iteration after which the present settings began, for engines that change them within a run.
     - `remarks`: sentences on the file that the user should read.
 
@@ -66,6 +68,7 @@ class Checkpoint(ABC):
     windows_may_exceed = False
     stores_fixed_positions = False
     repeats = False
+    knows_positions = True
     began = 0
 
     @abstractmethod

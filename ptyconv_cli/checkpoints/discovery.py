@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.naming import found_by_content, named_by, patterns_of, unreadable
-from ptyconv_cli.checkpoints.opening import known_by_content, number_in_name
-from ptyconv_cli.checkpoints.readers import counts_as_file, looks_alike, names, usual_number
+from ptyconv_cli.checkpoints.opening import known_by_content, number_in_name, recognised
+from ptyconv_cli.checkpoints.readers import Known, by_content, counts_as_file, looks_alike, names, usual_number
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.text import few
 
@@ -91,14 +91,28 @@ def _checkpoints(paths: list[Path], names_like: str | None) -> list[Path]:
 def checkpoints_in(folder: Path, names_like: str | None = None) -> list[Path]:
     """Return the checkpoint files of the run in a folder, sorted by name, also those that lie in another folder.
 
-    Empty where there is none; parameters and errors as of `find_runs`.
+    Where the run lies in several folders, those that it has in common may be given, too. Files of the others that
+    cannot be read are returned as well, so that it is said. Empty where there is none; parameters and errors as of
+    `find_runs`.
     """
     found = _checkpoints(_listing(folder), names_like)
-    readers = {known_by_content(path) for path in found}
-    for other in _other_folders(found):
-        if other.is_dir() and other.resolve() != folder.resolve():
-            found += [path for path in _checkpoints(_listing(other), names_like) if known_by_content(path) in readers]
+    readers = {known for path in found if (known := known_by_content(path))} if found else by_content()
+    for known in readers:
+        for other in known.run_folders(folder):
+            other = folder if other.resolve() == folder.resolve() else other  # as it was given
+            if other.is_dir():
+                found += [path for path in _of_reader(known, _listing(other), names_like) if path not in found]
     return found
+
+
+def _of_reader(known: Known, paths: Sequence[Path], names_like: str | None) -> list[Path]:
+    """Return those of a folder's files that are checkpoints of a reader, and those that cannot be read."""
+    paths = [path for path in paths if known.takes(path) and _not_recognised(path, by_usual_names=True)]
+    checkpoints = _checkpoints(paths, names_like)
+    if names_like is not None:
+        paths = checkpoints
+    others = [path for path in checkpoints if known_by_content(path) not in (known, None)]
+    return [path for path in paths if path not in others and (path in checkpoints or recognised(path).problem)]
 
 
 def _other_folders(checkpoints: Sequence[Path]) -> list[Path]:

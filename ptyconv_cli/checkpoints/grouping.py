@@ -1,5 +1,6 @@
 """Which checkpoints of a folder are of one run: a change between different runs means nothing. See docs/files.md."""
 
+from dataclasses import replace
 from filecmp import cmp
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -71,14 +72,22 @@ def without_copies(
     left_out = []
     for header in sorted(headers, key=lambda header: (header.niter, header.path != wanted)):
         alike = kept.setdefault(header.niter, [])
-        original = next((other for other in alike if _is_copy(other, header, tensors)), None)
-        if original is None:
+        place = next((place for place, other in enumerate(alike) if _is_copy(other, header, tensors)), None)
+        if place is None:
             alike.append(header)
         else:
+            original = alike[place] = with_positions_of(alike[place], header)
             reason = f"is a copy of {original.path.name} (the same iteration {header.niter} of the same run)"
             # Where the engine wrote both, that is as it should be.
             left_out += [] if header.repeats else [LeftOut(header.path.name, reason, header.niter)]
     return [header for alike in kept.values() for header in alike], left_out
+
+
+def with_positions_of(header: Header, other: Header) -> Header:
+    """Return a header with the scan positions of another of the same run, where only that knows them."""
+    if header.knows_positions or not other.knows_positions:
+        return header
+    return replace(header, crop_pos=other.crop_pos, knows_positions=True)
 
 
 def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
@@ -86,7 +95,7 @@ def _is_copy(one: Header, other: Header, tensors: tuple[str, ...]) -> bool:
         return False
     if _in_files_of_their_own(one, other):
         return False
-    if one.repeats and other.repeats:
+    if one.repeats and other.repeats and len(one.loss) and len(other.loss):
         return not _contradict(one.loss, other.loss)
     if len(one.loss) or len(other.loss):
         return is_equal(one.loss, other.loss)

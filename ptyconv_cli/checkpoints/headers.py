@@ -58,6 +58,7 @@ class Header:
     lacking: Mapping[str, str]
     windows_may_exceed: bool
     repeats: bool
+    knows_positions: bool
     positions: bytes
     wanted: tuple[str, ...]
     before: int = 0
@@ -100,6 +101,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
             lacking={str(name): str(reason) for name, reason in checkpoint.lacking.items()},
             windows_may_exceed=checkpoint.windows_may_exceed,
             repeats=checkpoint.repeats,
+            knows_positions=checkpoint.knows_positions,
             positions=_digest_of_positions(checkpoint),
             wanted=tuple(tensors),
         )
@@ -245,7 +247,8 @@ def leave_out(source: Source, error: CheckpointError, newest: bool) -> LeftOut:
     """Return why a checkpoint that could not be read is left out."""
     reason = str(error).removeprefix(f"{source.path}: ").rstrip(".")
     reason += " (the newest checkpoint: is it still being written?)" if newest else ""
-    return LeftOut(source.path.name, reason, source.niter)
+    which = f", iteration {source.niter}" if source.name else ""  # of several in a file
+    return LeftOut(source.path.name + which, reason, source.niter)
 
 
 def check_that_enough_are_left(

@@ -21,6 +21,10 @@ OWN = (
     "ptyconv_cli.checkpoints.formats.ptychodus",
     "ptyconv_cli.checkpoints.formats.pear",
     "ptyconv_cli.checkpoints.formats.fold_slice",
+    "ptyconv_cli.checkpoints.formats.ptypy",
+    "ptyconv_cli.checkpoints.formats.cdtools",
+    "ptyconv_cli.checkpoints.formats.py4dstem",
+    "ptyconv_cli.checkpoints.formats.quantem",
 )
 """Our own readers. Those of a kind are asked in this order."""
 
@@ -47,7 +51,7 @@ class ContentReader(Protocol):
     - `SUFFIXES`: of the files that `snapshots` is asked about. One like "/zarr.json" stands for folders with a file of
       this name in them: such a folder then counts as a file.
     - `run_folders(folder)`, which a reader may have: the folders that the files of a run in this folder lie in, where
-      that is more than one, else nothing.
+      that is more than one, else nothing. The folder is one of them, or the one that they have in common.
     """
 
     ENGINE: str

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_runs, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, one_look, status
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import snapshots_in
@@ -76,13 +76,12 @@ class Watch:
         if self.run.is_file() or counts_as_file(self.run):
             holds_many = any(source.name for source in snapshots_in(self.run))
             return [self.run] if holds_many else checkpoints_in(self.run.parent, self._names)
-        found = checkpoints_in(self.run, self._names)
-        if not found and (below := find_runs(self.run, self._names)).runs:
+        if not self.files and not holds_checkpoints(self.run, self._names):
+            below = find_runs(self.run, self._names)
             if len(below.runs) > 1:
                 raise PtyconvError(no_checkpoint(below, self.run))
-            self.run = below.runs[0]
-            found = checkpoints_in(self.run, self._names)
-        return found
+            self.run = below.runs[0] if below.runs else self.run
+        return checkpoints_in(self.run, self._names)
 
     def _try(self, path: Path) -> None:
         stat = self._tried[path] = self.files[path]

@@ -82,8 +82,9 @@ def _list_files(name: str, paths: list[Path], problems: list[str]) -> list[Liste
     after_it = sources[sources.index(first[0].source) + 1 :] if first else []
     headers = first + _first_readable(after_it[::-1], problems)
     mixed = len(headers) == 2 and bool(difference(headers[0], headers[1], _tensors(headers)))
-    if mixed or _may_be_several(sources):
-        headers = sorted(_headers(sources, []), key=lambda header: header.niter)
+    if headers and (mixed or _may_be_several(sources)):
+        headers = sorted(_headers(sources, problems), key=lambda header: header.niter)
+        problems = list(dict.fromkeys(problems))
         headers, copies = without_copies(headers, _tensors(headers), None)
         runs = runs_among(headers, _tensors(headers))
         names = [f"{name}/run{number}" for number in range(1, len(runs) + 1)] if len(runs) > 1 else [name]

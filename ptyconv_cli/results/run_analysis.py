@@ -70,7 +70,10 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A checkpoint file that was not used, and why; `niter`: the iteration that its name gives, if it does."""
+    """A checkpoint file that was not used, and why; `niter`: the iteration that its name gives, if it does.
+
+    `file`: its name; of one of several in a file "name, iteration 10".
+    """
 
     file: str
     reason: str

@@ -67,7 +67,8 @@ class Hdf5Tree:
         """Return the names directly inside a group, none where there is no such group."""
         with self.explained(name):
             group = self._item(name)
-            return list(group) if isinstance(group, h5py.Group) else []
+            # A damaged name, which is no text, is bytes.
+            return [one for one in group if isinstance(one, str)] if isinstance(group, h5py.Group) else []
 
     def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
         """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
@@ -98,6 +99,21 @@ class Hdf5Tree:
                 return found if isinstance(found, str) else ""
             is_text = isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype)
             return str(item.asstr(errors="replace")[()]) if is_text else ""
+
+    def texts(self, name: str) -> list[str]:
+        """Return the strings in a list, none where there is none of this name."""
+        with self.explained(name):
+            item = self._item(name)
+            if (
+                not isinstance(item, h5py.Dataset)
+                or len(item.shape or ()) != 1
+                or not h5py.check_string_dtype(item.dtype)
+            ):
+                return []
+            problem = _problem(item, self._size)
+            if problem:
+                raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
+            return [str(text) for text in item.asstr(errors="replace")[()]]
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""

@@ -79,6 +79,11 @@ class PtTree:
         item = self._get(name)
         return item if isinstance(item, str) else ""
 
+    def texts(self, name: str) -> list[str]:
+        """Return the strings in a list, none where there is none of this name."""
+        item = self._get(name)
+        return [text for text in item if isinstance(text, str)] if isinstance(item, list) else []
+
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
         return np.array(self.find(name))

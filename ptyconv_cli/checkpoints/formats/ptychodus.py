@@ -49,8 +49,9 @@ def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
 
 def _epochs(tree: Tree) -> int:
     """Return the number of epochs done, which is that of the losses, or else in the name."""
-    losses = tree.find("loss_values")
-    return int(losses.size) if losses is not None and losses.size else last_number(tree.path)
+    losses, epochs = tree.find("loss_values"), tree.find("loss_epochs")
+    known = losses is not None and losses.size and (epochs is None or epochs.size == losses.size)
+    return int(losses.size) if known else last_number(tree.path)
 
 
 class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):

@@ -47,6 +47,18 @@ class View:
         return np.swapaxes(part, -1, -2) if self._swapped else part
 
 
+class Centred:
+    """A probe whose middle is stored in its corner, as of an FFT; it is put right when it is read, as a whole."""
+
+    def __init__(self, stored: Any) -> None:
+        self._stored = stored
+        self.shape, self.dtype = tuple(stored.shape), stored.dtype
+
+    def __getitem__(self, index: EllipsisType) -> np.ndarray:
+        """Read all of it."""
+        return np.fft.fftshift(np.asarray(self._stored[index]), (-2, -1))
+
+
 class TransmissionCheckpoint(Checkpoint):
     """A checkpoint with a complex transmission, whose absolute value is the amplitude and whose angle is the phase.
 

@@ -23,12 +23,14 @@ class Tree(Protocol):
     def children(self, name: str) -> list[str]: ...  # noqa: D102
     def find(self, name: str) -> Any: ...  # noqa: D102
     def text(self, name: str) -> str: ...  # noqa: D102
+    def texts(self, name: str) -> list[str]: ...  # noqa: D102
     def read(self, name: str) -> np.ndarray: ...  # noqa: D102
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
     def explained(self, what: str) -> AbstractContextManager[None]: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Checkpoint)
+OfTree = TypeVar("OfTree", bound=Tree)
 
 
 def open_tree(path: Path) -> Tree:
@@ -42,7 +44,7 @@ def open_tree(path: Path) -> Tree:
     return Hdf5Tree(path)
 
 
-def opened(checkpoint: Callable[[Tree], C], tree: Tree) -> C:
+def opened(checkpoint: Callable[[OfTree], C], tree: OfTree) -> C:
     """Return the checkpoint in a tree, which is closed where that fails."""
     try:
         return checkpoint(tree)
@@ -52,7 +54,8 @@ def opened(checkpoint: Callable[[Tree], C], tree: Tree) -> C:
 
 
 class Expected(NamedTuple):
-    """What a dataset must be: the kinds of its numbers (numpy's letters), their name in messages, and its axes.
+    """What a dataset must be: the kinds of its numbers (numpy's letters), their name in messages, and its axes, some of
+    which are numbers.
 
     `in_parts`: whether it is read in parts, like the object, and so may be very large.
     """
@@ -113,9 +116,10 @@ class TreeCheckpoint(Checkpoint):
         if array is None:
             raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
         fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
+        sizes = zip(expected.axes, array.shape, strict=False)
         if not expected.in_parts and array.size > MOST_NUMBERS:
             raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is larger than any run needs")
-        if not fits or (expected.axes[-1:] == ("2",) and array.shape[-1] != 2):
+        if not fits or any(axis.isdecimal() and int(axis) != size for axis, size in sizes):
             found = f"{array.dtype} {tuple(array.shape)}"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
         return array

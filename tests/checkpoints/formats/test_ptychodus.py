@@ -82,6 +82,16 @@ def test_without_a_loss_the_name_gives_the_epoch(series, name):
         assert any("loss_epochs" in text for text in analysis.warnings)
 
 
+def test_losses_that_are_damaged_do_not_give_the_epoch(series):
+    with h5py.File(series / "product.000040.h5", "r+") as file:
+        values = np.tile(file["loss_values"][()], 2)
+        del file["loss_values"]
+        file["loss_values"] = values
+    analysis = analyze_run(series, device="cpu")
+    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert any("loss_values" in text for text in analysis.warnings)
+
+
 def test_positions_that_never_move_are_no_series(series):
     with h5py.File(series / "product.000008.h5") as first:
         positions = {axis: first[f"probe_position_{axis}_m"][()] for axis in "yx"}

@@ -1,0 +1,194 @@
+"""Files of cdtools: a real series, and small changes to it for what it does not have."""
+
+import re
+import shutil
+
+import engines
+import h5py
+import numpy as np
+import pytest
+import torch
+from damage import spoil
+
+from ptyconv_cli import PtyconvError, analyze_run
+
+SERIES = engines.ENGINES / "cdtools"
+DX = 0.3493749733962659
+
+
+def snapshot(path):
+    """A file as it is, with the shifts in px by solving for them."""
+    with h5py.File(path) as file:
+        stored, probe, niter = file["obj"][()].astype(complex), file["probe"][()], int(file["epoch"][()])
+        basis, translations = file["obj_basis"][()].astype(float), file["translations"][()].astype(float)
+        least = file["state_dict/min_translation"][()].astype(float)
+        if file["state_dict/exponentiate_obj"][()]:
+            stored = np.exp(-stored.imag) * (np.cos(stored.real) + 1j * np.sin(stored.real))
+    positions = np.linalg.lstsq(basis, translations.T, rcond=None)[0].T
+    return engines.of_transmission(niter, stored, probe, positions, positions - least)
+
+
+def in_order(folder):
+    return sorted((snapshot(path) for path in folder.glob("*.h5")), key=lambda one: one.niter)
+
+
+def change(folder, name, to):
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            array = to(file[name][()])
+            del file[name]
+            file[name] = array
+
+
+@pytest.fixture
+def series(tmp_path):
+    return shutil.copytree(SERIES, tmp_path / "cdtools")
+
+
+def test_all_values_are_those_of_the_formulas():
+    analysis = analyze_run(SERIES, device="cpu")
+    engines.check(analysis, in_order(SERIES), DX)
+    assert [round(point.value, 6) for point in analysis.points["objp_fg"]][::6] == [0.038215, 0.007023]
+    assert analysis.dx == pytest.approx(0.349375, abs=1e-6)
+    assert [found.niter for found in analysis.checkpoints] == list(range(6, 49, 6))
+    with h5py.File(SERIES / "recon_0048.h5") as file:
+        assert analysis.engine.loss == list(enumerate(file["loss_history"][()].tolist(), 1))
+    assert analysis.warnings == []
+
+
+def test_names_are_the_users_own(series):
+    for path in series.iterdir():
+        path.rename(path.with_name(f"gold_{int(path.stem[-4:])}_scan2.h5"))
+    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series / "gold_12_scan2.h5", device="cpu").points == analyze_run(SERIES, device="cpu").points
+
+
+def test_the_last_state_may_be_saved_again(series):
+    shutil.copy(series / "recon_0048.h5", series / "final.h5")
+    analysis = analyze_run(series, device="cpu")
+    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert analysis.warnings == []
+
+
+def test_objects_of_several_slices(series):
+    change(series, "obj", lambda array: np.stack([array, array**2, np.conj(array)]))
+    analysis = analyze_run(series, device="cpu")
+    assert analysis.checkpoints[0].shapes["objp"] == (1, 3, 74, 75)
+    engines.check(analysis, in_order(series), DX)
+
+
+def test_of_an_exponentiated_object_the_exponent_is_stored(series):
+    """T of exp(iT): the same transmissions, and an amplitude that is not that of T."""
+    change(series, "obj", lambda array: -1j * np.log(array.astype(complex)))
+    change(series, "state_dict/exponentiate_obj", lambda _: True)
+    analysis = analyze_run(series, device="cpu")
+    engines.check(analysis, in_order(series), DX)
+    for key, points in analyze_run(SERIES, device="cpu").points.items():
+        values = [point.value for point in analysis.points[key]]
+        np.testing.assert_allclose(values, [point.value for point in points], rtol=1e-5)
+
+
+def test_pixels_may_be_oblique_and_not_square(series):
+    """Seen at an angle, the steps of a pixel lie in any plane."""
+    turned = np.array([[0.1, -1.2, 0.3], [-0.9, 0.2, 0.1], [0.2, 0.1, 1.0]])
+    for name in ("obj_basis", "translations", "original_translations"):
+        change(series, name, lambda array, name=name: turned @ (array if "basis" in name else array.T))
+    for name in ("translations", "original_translations"):
+        change(series, name, np.transpose)
+    with h5py.File(series / "recon_0006.h5") as file:
+        steps = np.linalg.norm(file["obj_basis"][()].astype(float), axis=0)
+    analysis = analyze_run(series, device="cpu")
+    engines.check(analysis, in_order(series), 1e10 * np.sqrt(np.prod(steps)))
+    assert analysis.region == analyze_run(SERIES, device="cpu").region
+    assert any("pixels are not square" in text for text in analysis.warnings)
+
+
+def test_positions_that_never_move_are_no_series(series):
+    with h5py.File(series / "recon_0006.h5") as file:
+        first = file["translations"][()]
+    change(series, "translations", lambda _: first)
+    analysis = analyze_run(series, device="cpu")
+    assert set(analysis.points) == {"obja_bg", "obja_fg", "objp_bg", "objp_fg", "probe"}
+    assert "probe_pos_shifts is not analyzed: the scan positions are the same in all checkpoints." in analysis.warnings
+
+
+def test_another_scan_is_another_run(series):
+    for path in [series / "recon_0012.h5", series / "recon_0030.h5"]:
+        with h5py.File(path, "r+") as file:
+            file["original_translations"][0, 0] += 1e-10
+    with pytest.raises(PtyconvError, match="belong to 2 runs"):
+        analyze_run(series, device="cpu")
+
+
+def test_without_the_positions_that_were_given(series):
+    for path in series.iterdir():
+        spoil(path, "original_translations", None)
+    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+
+
+def test_runs_are_chained(series, tmp_path):
+    second = shutil.copytree(series, tmp_path / "second")
+    analysis = analyze_run(second, chain=[series], device="cpu")
+    assert [found.niter for found in analysis.checkpoints] == [*range(6, 49, 6), *range(54, 97, 6)]
+    assert [boundary.difference for boundary in analysis.boundaries] == [""]
+
+
+@pytest.mark.parametrize("command", ["analyze", "check", "maps", "ls"])
+def test_the_commands(series, ptyconv, command):
+    result = ptyconv(command, series)
+    assert result.exit_code == (3 if command == "check" else 0), result.stderr
+    if command == "analyze":
+        assert ptyconv("plot", series).exit_code == 0
+    if command == "ls":
+        assert re.findall(r"^cdtools +cdtools 0.3.2 +8 +6 to 48 +1×1×74×75 +0.3494$", result.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("obj", np.zeros((2, 1, 74, 75), complex), "expected complex (slice, y, x), found complex128 (2, 1, 74, 75)"),
+        ("probe", np.zeros((48, 48), complex), "expected complex (mode, y, x), found complex128 (48, 48)"),
+        ("obj_basis", np.zeros((3, 2)), "the pixel size is 0 × 0 Å"),
+        ("obj_basis", np.full((3, 2), np.nan), "the pixel size is nan × nan Å"),
+        ("obj_basis", np.ones((3, 2)) * 1e-10, "obj_basis: the steps of a pixel lie in one line"),
+        ("obj_basis", np.ones((2, 2)), "expected real (3, 2), found float64 (2, 2)"),
+        ("translations", np.zeros((132, 2)), "expected real (N, 3), found float64 (132, 2)"),
+        ("state_dict/min_translation", None, "has no dataset state_dict/min_translation (expected real (2))"),
+        ("state_dict/exponentiate_obj", 0.5, "expected one yes-or-no number, found float64 ()"),
+        ("loss_history", None, "is no checkpoint of a known format"),
+    ],
+)
+def test_a_damaged_file_is_left_out_with_the_reason(series, name, values, said):
+    spoil(series / "recon_0024.h5", name, values)
+    analysis = analyze_run(series, device="cpu")
+    assert [file.file for file in analysis.left_out] == ["recon_0024.h5"]
+    assert said in analysis.left_out[0].reason
+
+
+def job_state(path):
+    """What `checkpoint()` saves: arrays in a torch.save."""
+    with h5py.File(SERIES / "recon_0048.h5") as file:
+        results = {name: file[name][()] for name in ("obj", "probe", "obj_basis", "translations", "epoch")}
+    torch.save({**results, "state_dict": {}, "optimizer_state_dict": {"state": {0: torch.zeros(3)}}}, path)
+
+
+@pytest.mark.parametrize("command", ["analyze", "check", "ls", "maps"])
+def test_files_to_resume_a_job_from_are_refused(tmp_path, ptyconv, command):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for number in (1, 2):
+        job_state(run_dir / f"job_{number}.pt")
+    said = "is what cdtools resumes a job from, not one of a series: save snapshots with model.save_to_h5("
+    for place in (run_dir,) if command == "ls" else (run_dir, run_dir / "job_1.pt"):
+        result = ptyconv(command, place)
+        assert said in re.sub(r"\s+", " ", result.stdout + result.stderr)
+        assert result.exit_code == (0 if command == "ls" else 1)
+
+
+def test_beside_a_series_a_file_to_resume_from_is_left_out(series):
+    job_state(series / "job_3.pt")
+    analysis = analyze_run(series, device="cpu")
+    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert [file.file for file in analysis.left_out] == ["job_3.pt"]
+    assert "is what cdtools resumes a job from" in analysis.left_out[0].reason
+    assert len(analysis.warnings) == 1
