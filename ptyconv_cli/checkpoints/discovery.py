@@ -173,8 +173,9 @@ def no_checkpoint(found: Found, path: Path, names_like: str | None = None) -> st
         return f"holds no checkpoint ({names()})"
     example = next(iter(patterns_of(others)), "state_iter*.h5")
     return (
-        f"holds no checkpoint ({names()}); {not_recognised_text(others)}. If they are checkpoints of a known format, "
-        f"say how they are named, with a star for the iteration: --names '{example}'"
+        f"holds no checkpoint ({names()}), as far as can be told of {few(other.name for other in others)}; ptyconv ls "
+        "FILE says what one is. If they are files of PtyRAD or phaser, say how they are named, with a star for the "
+        f"iteration: --names '{example}'"
     )
 
 

@@ -73,8 +73,9 @@ def test_where_there_is_doubt_the_message_says_what_is_there_and_how_to_say_whic
     result = ptyconv("analyze", run_dir)
     assert result.exit_code == 1
     assert re.search(
-        r"not named like a checkpoint, so not used: \S*(state|other)_iter002.h5, .*\. If they are checkpoints of a "
-        r"known format, say how they are named, with a star for the iteration: --names '(state|other)_iter\*\.h5'",
+        r"as far as can be told of \S*(state|other)_iter002.h5, .*; ptyconv ls FILE says what one is\. If they are "
+        r"files of PtyRAD or phaser, say how they are named, with a star for the iteration: "
+        r"--names '(state|other)_iter\*\.h5'",
         result.stderr,
     )
 
