@@ -31,6 +31,7 @@ from ptyconv_cli.checkpoints.chain import (
     read_chain,
     tensors_of,
 )
+from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
@@ -96,17 +97,11 @@ def analyze_run(
         raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
     checked_tolerances, run_dir = check_tolerances(tolerances or {}), Path(run_dir)
     earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
-    asked = Selection(
-        None if tensors is None else settings.tensors,
-        every,
-        select,
-        strict,
-        files,
-        cache.headers if cache else None,
-        check_pattern(names),
-    )
-    runs = read_chain(run_dir, asked, earlier)
-    engine, notices_on_engine, resumed = cache.recorded(runs) if cache else read_recorded(runs)
+    wanted, pattern = None if tensors is None else settings.tensors, check_pattern(names)
+    with one_look():
+        asked = Selection(wanted, every, select, strict, files, cache.headers if cache else None, pattern)
+        runs = read_chain(run_dir, asked, earlier)
+        engine, notices_on_engine, resumed = cache.recorded(runs) if cache else read_recorded(runs)
     used_tensors, notices_on_tensors = tensors_of(runs, asked)
     settings = replace(settings, tensors=used_tensors)
     first = runs[0].headers[0].path

@@ -155,7 +155,9 @@ def not_recognised_text(paths: Sequence[Path]) -> str:
 def no_checkpoint(found: Found, path: Path, names_like: str | None = None) -> str:
     """Say what a folder without checkpoints holds instead."""
     if found.runs:
-        return f"holds no checkpoint; its subfolders do: {few(str(run.relative_to(path)) for run in found.runs)}"
+        runs, one = ("a run", "it") if len(found.runs) == 1 else (f"{len(found.runs)} runs", "one of them")
+        folders = few(str(run.relative_to(path)) for run in found.runs)
+        return f"holds no checkpoint, but {runs} below it, in {folders}: give {one}"
     if found.collated:
         return (
             f"holds {len(found.collated)} collated files (model_error_…), the last checkpoints of different trials: a "
@@ -180,7 +182,7 @@ def _listing(folder: Path) -> list[Path]:
     try:
         return [folder / name for name in sorted(path.name for path in folder.iterdir())]
     except FileNotFoundError as error:
-        raise PtyconvError(f"{folder}: there is no such folder") from error
+        raise PtyconvError(f"{folder}: there is no such file or folder") from error
     except NotADirectoryError as error:
         raise PtyconvError(f"{folder}: is a file; give the folder it is in") from error
     except OSError as error:

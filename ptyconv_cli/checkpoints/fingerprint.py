@@ -2,6 +2,9 @@
 
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.readers import counts_as_file
@@ -14,6 +17,22 @@ TICK = 0.02
 """Seconds in which a file may be written twice with one time of modification: file systems count in steps."""
 
 TRIES = 10
+
+_ASKED: ContextVar[dict[Path, Fingerprint] | None] = ContextVar("asked", default=None)
+"""What files were found to be in the present look, with the times at which their status changed."""
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within the block, ask for the status of each file once, which takes long on a network mount.
+
+    What is found is as of one moment then. It is for finding files: what is read of one is checked against the file.
+    """
+    token = _ASKED.set({} if _ASKED.get() is None else _ASKED.get())
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -29,7 +48,7 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def status(path: Path) -> Fingerprint:
     """Return the fingerprint of a file, which is not opened; raise CheckpointError where it is none, or empty."""
-    return _stamp(path)[:-1]
+    return _asked(path)[:-1]
 
 
 def stamp(path: Path) -> Fingerprint | None:
@@ -38,7 +57,7 @@ def stamp(path: Path) -> Fingerprint | None:
     That time tells a file that another one was copied over, though it has the size and time of that one.
     """
     try:
-        return _stamp(path)
+        return _asked(path)
     except CheckpointError:
         return None
 
@@ -46,12 +65,22 @@ def stamp(path: Path) -> Fingerprint | None:
 def settled(path: Path) -> Fingerprint:
     """Return a file's status once a later writing would show in it; soon also of one that is written all the time."""
     for _ in range(TRIES):
-        found = status(path)
+        found = _stamp(path)[:-1]
         age = time.time() - found[-1] / 1e9
         if not 0 <= age < TICK:
             break
         time.sleep(TICK - age)
     return found
+
+
+def _asked(path: Path) -> Fingerprint:
+    """Return what `_stamp` does, in a look what it did first."""
+    look = _ASKED.get()
+    if look is None:
+        return _stamp(path)
+    if path not in look:
+        look[path] = _stamp(path)
+    return look[path]
 
 
 def _stamp(path: Path) -> Fingerprint:

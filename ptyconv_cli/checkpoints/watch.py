@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ptyconv_cli.checkpoints.discovery import checkpoints_in
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, status
+from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_runs, no_checkpoint
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, one_look, status
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import snapshots_in
+from ptyconv_cli.checkpoints.readers import counts_as_file, looks_alike
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.series import TENSORS
 
@@ -19,17 +20,18 @@ Stats = dict[Path, Fingerprint]
 
 
 class Watch:
-    """The checkpoint files in a folder, which need not exist yet; `names`: how they are named, where not as usual.
+    """The checkpoint files of a run; `names`: how they are named, where not as usual.
 
-    `tensors` that each must have, None for all that its engine gives.
+    The run is given as a folder, which need not exist yet, one above it, or a file. `tensors` that each must have, None
+    for all that its engine gives.
 
-    `files`: those that the last look found; `unchanged`: the number of looks since anything changed; `growing`: files
-    that changed since the look before; `problems`: by file, why it is not complete; `trouble` with the folder, "" where
-    it could be listed.
+    `run`: the folder or file that is to be analyzed; `files`: those that the last look found; `unchanged`: the number
+    of looks since anything changed; `growing`: files that changed since the look before; `problems`: by file, why it is
+    not complete; `trouble` with the folder, "" where it could be listed.
     """
 
     def __init__(self, run_dir: Path, tensors: Iterable[str] | None, names: str | None = None) -> None:
-        self._run_dir, self._names = run_dir, names
+        self.run, self._names = run_dir, names
         self._all, self._wanted = tensors is None, TENSORS if tensors is None else tuple(tensors)
         self.files: Stats = {}
         self.unchanged = 0
@@ -59,13 +61,27 @@ class Watch:
         """
         found, self.trouble = Stats(), ""
         try:
-            for path in checkpoints_in(self._run_dir, self._names):
-                with suppress(FileNotFoundError):  # it was just removed, or is a broken link
-                    found[path] = _status(path)
+            with one_look():
+                for path in self._checkpoints():
+                    with suppress(FileNotFoundError):  # it was just removed, or is a broken link
+                        found[path] = _status(path)
         except PtyconvError as error:  # the mount may be gone for a while
-            self.trouble = str(error).removeprefix(f"{self._run_dir}: ")
-            if not self._run_dir.exists():
-                self.trouble = "waiting for the folder"
+            self.trouble = str(error).removeprefix(f"{self.run}: ")
+            if not self.run.exists():
+                self.trouble = f"waiting for the {'file' if looks_alike(self.run, by_suffix=True) else 'folder'}"
+        return found
+
+    def _checkpoints(self) -> list[Path]:
+        """Return the files of the run; where the first ones are below the folder that was given, that is its folder."""
+        if self.run.is_file() or counts_as_file(self.run):
+            holds_many = any(source.name for source in snapshots_in(self.run))
+            return [self.run] if holds_many else checkpoints_in(self.run.parent, self._names)
+        found = checkpoints_in(self.run, self._names)
+        if not found and (below := find_runs(self.run, self._names)).runs:
+            if len(below.runs) > 1:
+                raise PtyconvError(no_checkpoint(below, self.run))
+            self.run = below.runs[0]
+            found = checkpoints_in(self.run, self._names)
         return found
 
     def _try(self, path: Path) -> None:

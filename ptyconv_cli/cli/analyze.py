@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, place_of, with_earlier
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
 from ptyconv_cli.results.series import SERIES
 
 POLL = 5.0
@@ -95,9 +95,8 @@ def analyze(
     STUDY is a folder with many runs below it, such as a hypertune study: each run is analyzed into its own folder, and
     a table, also written to convergence_study.csv, compares them.
     """
-    from ptyconv_cli.analysis.cache import Cache
-    from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
-    from ptyconv_cli.checkpoints.readers import counts_as_file
+    from ptyconv_cli.checkpoints.discovery import no_checkpoint
+    from ptyconv_cli.cli.given import place_of, runs_at
     from ptyconv_cli.cli.one_run import Detail, analyze_one
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
@@ -109,28 +108,18 @@ def analyze(
             raise click.UsageError("--until converged needs the aligned changes: do not give --no-aligned")
         from ptyconv_cli.cli.running_job import follow_job
 
-        follow_job(run_dir, output or run_dir, options, detail, until is not None, idle, poll or POLL)
+        follow_job(run_dir, output, options, detail, until is not None, idle, poll or POLL)
         return
     if until or idle is not None or poll is not None:
         raise click.UsageError("--until, --idle and --poll need --follow")
     names = options["names"]
-    if run_dir.is_file() or counts_as_file(run_dir):
-        analyze_one(run_dir, output or place_of(run_dir), options, detail)
-        return
-
-    def recall(folder: Path) -> None:
-        """Have what is known of the files in a folder be known, wherever its results are."""
-        for place in {output, output / folder.relative_to(run_dir)} if output else {folder}:
-            Cache(place, fresh).recall()
-
-    recall(run_dir)
-    found = Found([run_dir]) if holds_checkpoints(run_dir, names) else find_runs(run_dir, names, recall)
+    found = runs_at(run_dir, names, output, fresh)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
     several = None
     if len(found.runs) == 1:
         try:
-            analyze_one(found.runs[0], output or found.runs[0], options, detail)
+            analyze_one(found.runs[0], output or place_of(found.runs[0]), options, detail)
             return
         except SeveralRuns as error:
             if error.folder != found.runs[0]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.console import say, say_verdict
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, place_of, with_earlier
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.results import report
 from ptyconv_cli.verdict.run import exit_code
@@ -42,8 +42,10 @@ def check(
     """
     from ptyconv_cli.analysis.cache import Cache
     from ptyconv_cli.analysis.run import analyze_run
+    from ptyconv_cli.cli.given import only_run, place_of
 
-    run_dir, earlier = with_earlier(paths, chain)
+    given, earlier = with_earlier(paths, chain)
+    run_dir = only_run(given, reading["names"], output)
     cache = Cache(output or place_of(run_dir))  # which is only read, for `keep` is not called
     analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
     assert analysis.verdict

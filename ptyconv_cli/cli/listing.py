@@ -6,12 +6,20 @@ from pathlib import Path
 
 import click
 
-from ptyconv_cli.checkpoints.discovery import Found, find_checkpoints, find_runs, no_checkpoint, not_recognised_text
+from ptyconv_cli.checkpoints.discovery import (
+    Found,
+    checkpoints_in,
+    find_checkpoints,
+    find_runs,
+    no_checkpoint,
+    not_recognised_text,
+)
 from ptyconv_cli.checkpoints.fingerprint import fingerprint
 from ptyconv_cli.checkpoints.grouping import difference, runs_among, without_copies
 from ptyconv_cli.checkpoints.headers import Header, read_header
 from ptyconv_cli.checkpoints.opening import Source, known_by_content, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.parents import origin_of, short_name
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -52,6 +60,23 @@ def list_folder(root: Path, folder: Path, names_like: str | None = None) -> list
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
     paths, unrecognised = find_checkpoints(folder, names_like)
     problems = [not_recognised_text(unrecognised)] if unrecognised else []
+    return _list_files(name, paths, problems)
+
+
+def list_file(file: Path, names_like: str | None = None) -> list[Listed]:
+    """Return the run that a file is, or, where it holds one checkpoint of a run, what its folder holds.
+
+    Raises CheckpointError where it is no checkpoint.
+    """
+    (first, *_) = snapshots_in(file)
+    if not first.name and file in checkpoints_in(file.parent, names_like):
+        return list_folder(file.parent, file.parent, names_like)
+    with open_checkpoint(file):  # or say why it is none
+        return _list_files(file.name, [file], [])
+
+
+def _list_files(name: str, paths: list[Path], problems: list[str]) -> list[Listed]:
+    """Return the run, or the runs, of which files are; `problems` with others."""
     sources = sorted((source for path in paths for source in snapshots_in(path)), key=lambda source: source.niter or 0)
     first = _first_readable(sources, problems)
     after_it = sources[sources.index(first[0].source) + 1 :] if first else []
@@ -186,8 +211,11 @@ def list_runs(path: Path, names: str | None) -> None:
     For each run: the program that wrote it, number of checkpoints, iterations, shape of the object (omode, slice, y,
     x), pixel size, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
     """
-    found = find_runs(path, names)
-    if not found.runs and not found.collated:
-        raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
-    listed = [run for folder in found.runs for run in list_folder(path, folder, names)]
+    if path.is_file() or counts_as_file(path):
+        found, listed = Found(), list_file(path, names)
+    else:
+        found = find_runs(path, names)
+        if not found.runs and not found.collated:
+            raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
+        listed = [run for folder in found.runs for run in list_folder(path, folder, names)]
     say("\n".join(listing(found, path, listed)))

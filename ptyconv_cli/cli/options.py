@@ -8,7 +8,6 @@ import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
 from ptyconv_cli.checkpoints.naming import check_pattern
-from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
@@ -136,11 +135,6 @@ JUDGING = (
     ),
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
-
-
-def place_of(run: Path) -> Path:
-    """Return the folder for the results of a run, which is given as a folder or as a file."""
-    return run if run.is_dir() and not counts_as_file(run) else run.parent
 
 
 def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:

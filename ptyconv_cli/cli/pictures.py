@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, place_of, with_earlier
+from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
@@ -17,6 +18,8 @@ from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
 from ptyconv_cli.pictures.panels import CHOICES, SHOWN, PlotOptions, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.reading import read_results
+from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
+from ptyconv_cli.results.text import few
 
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
@@ -85,7 +88,7 @@ def plot(
     """
     if trajectory and (per_iteration or zoom):
         raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
-    paths = paths or (Path(),)
+    paths = tuple(_results_at(path) for path in paths or (Path(),))
     compares = len(paths) > 1
     if trajectory and (compares or shown or over == "time" or labels):
         raise click.UsageError("--trajectory is of one run: not together with --series, --x, --label or several PATHs")
@@ -114,6 +117,21 @@ def picture_format(picture: Path) -> str:
     if file_format not in PICTURE_FORMATS:
         raise click.BadParameter(f"{picture}: the name must end in .png, .pdf or .svg", param_hint="-o")
     return file_format
+
+
+def _results_at(path: Path) -> Path:
+    """Return the results that a path means: of a run's file those beside it, of a folder without any the only ones
+    below it.
+    """
+    if (path.is_file() and path.suffix != ".json") or counts_as_file(path):
+        return path.parent
+    if not path.is_dir() or any((path / name).exists() for name in (REPORT_NAME, CHANGES_NAME)):
+        return path
+    below = sorted(found.parent for found in path.rglob(REPORT_NAME))
+    if len(below) > 1:
+        folders = few(str(folder.relative_to(path)) for folder in below)
+        raise PtyconvError(f"{path}: holds no {REPORT_NAME}; its subfolders do: {folders}")
+    return below[0] if below else path
 
 
 def _folder(path: Path) -> Path:
@@ -195,9 +213,11 @@ def maps(
     All show the aligned change from one checkpoint to another, by default between the last two.
     """
     from ptyconv_cli.analysis.maps import maps_of_run
+    from ptyconv_cli.cli.given import only_run, place_of
     from ptyconv_cli.pictures.maps import draw_maps
 
-    run_dir, earlier = with_earlier(paths, chain)
+    given, earlier = with_earlier(paths, chain)
+    run_dir = only_run(given, names)
     picture = output or place_of(run_dir) / MAPS_NAME
     file_format = picture_format(picture)
     check_writable(picture.parent)

@@ -27,7 +27,7 @@ def read_results(path: Path) -> Results:
     if path.is_dir():
         candidates = [path / name for name in (REPORT_NAME, CHANGES_NAME) if (path / name).exists()]
         if not candidates:
-            raise PtyconvError(f"{path}: holds no {REPORT_NAME}; make one with: ptyconv analyze RUN_DIR")
+            raise PtyconvError(f"{path}: holds no {REPORT_NAME}; make one with: ptyconv analyze FOLDER")
         path = candidates[0]
     try:
         content = json.loads(path.read_bytes())

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 
 import engines
 import h5py
@@ -11,8 +12,9 @@ import runs
 from ptyconv_cli.analysis import kept_content
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.checkpoints import naming, opening
+from ptyconv_cli.checkpoints import fingerprint, naming, opening
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
+from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.errors import PtyconvError
 
 SERIES = engines.ENGINES / "ptychodus"
@@ -64,6 +66,33 @@ def all_names(series):
 def test_with_nothing_new_no_file_is_opened(analyze, all_names):
     assert analyze() == all_names
     assert analyze() == set()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How often the status of each file is asked for, which takes long on a network mount."""
+    found, stamp = Counter(), fingerprint._stamp
+    monkeypatch.setattr(fingerprint, "_stamp", lambda path: [found.update([path.name]), stamp(path)][1])
+    return found
+
+
+def test_with_nothing_new_the_status_of_a_file_is_asked_for_twice(series, forget, asked, ptyconv):
+    """To know what it is, and that nothing has changed since it was read."""
+    for _ in range(2):
+        forget()
+        asked.clear()
+        assert ptyconv("analyze", series, "-t", "probe", "--no-plot", "--device", "cpu").exit_code == 0
+    assert {name: count for name, count in asked.items() if count != 2} == {}
+    assert len([name for name in asked if name.startswith("product")]) == 11
+
+
+def test_a_look_at_a_running_job_asks_once(series, asked):
+    watch = Watch(series, ("probe",))
+    for _ in range(3):
+        watch.look()
+    asked.clear()
+    assert len(watch.look()) == 11
+    assert set(asked.values()) == {1}
 
 
 def copied_over(path):

@@ -242,7 +242,7 @@ def test_a_parent_is_looked_for_only_beside_the_run(tmp_path):
 def test_chains_are_asked_for_in_words_that_are_understood(ptyconv):
     with pytest.raises(ValueError, match="chain must be a list of folders, or 'auto'"):
         analyze_run(RESUMED, chain="first", device="cpu")
-    with pytest.raises(PtyconvError, match="no such folder"):
+    with pytest.raises(PtyconvError, match="no such file or folder"):
         analyze_run(RESUMED, chain=[RESUME / "nothing"], device="cpu")
     result = ptyconv("analyze", FIRST, RESUMED)
     assert result.exit_code == 2

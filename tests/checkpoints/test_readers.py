@@ -253,7 +253,7 @@ def one_each(source):
     return source.replace("int(snapshot)", "0")
 
 
-def test_a_run_may_lie_in_two_folders(plugged_in, tmp_path):
+def test_a_run_may_lie_in_two_folders(plugged_in, tmp_path, ptyconv):
     plugged_in(one_each(example_reader(MANY)) + TWO_FOLDERS)
     expected = write_all_in_one(tmp_path / "all.npz")
     with np.load(tmp_path / "all.npz") as file:
@@ -267,6 +267,30 @@ def test_a_run_may_lie_in_two_folders(plugged_in, tmp_path):
     assert find_runs(tmp_path).runs == [tmp_path / "out/a/run"]
     for kind in "ab":
         engines.check(analyze_run(tmp_path / "out" / kind / "run", device="cpu"), expected, 0.25)
+    follow = ["analyze", "--follow", "--idle", "0.003", "--poll", "0.05"]
+    for command in (["analyze"], ["check"], ["maps"], ["ls"], follow):
+        result = ptyconv(*command, tmp_path / "out")
+        assert result.exit_code == (3 if command == ["check"] else 0), result.stderr
+        assert re.search("4 checkpoints|change per doubling|1 run|maps.png", result.stdout)
+    assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "out/a/run"}
+
+
+def test_a_file_of_many_snapshots_is_followed_as_it_grows(many, ptyconv, monkeypatch):
+    write_all_in_one(many, number=3)
+    write_all_in_one(many.with_name("other.npz"))
+    looks = iter(range(200))
+
+    def sleep(seconds):
+        if next(looks) == 20:
+            write_all_in_one(many, number=5)
+
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.sleep", sleep)
+    monkeypatch.setattr("ptyconv_cli.analysis.follow.time.monotonic", lambda: float(next(looks)))
+    result = ptyconv("analyze", "--follow", many, "--idle", "0.5", "--no-plot", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    said = re.findall(r"^\d\d:\d\d:\d\d iteration (\d+)", result.stdout, re.MULTILINE)
+    assert said == ["6", "10"]
+    assert "all.npz: 5 checkpoints" in result.stdout
 
 
 def as_archive(source):

@@ -69,7 +69,7 @@ def broken(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("absent", [], "{}: there is no such folder"),
+        ("absent", [], "{}: there is no such file or folder"),
         ("file", [], "{}: is no checkpoint of a known format (HDF5 cannot read the file ("),
         ("empty", [], "{}: holds no checkpoint (model_iterNNNN.hdf5, model_iterNNNN.h5"),
         ("above", [], "{}/run_a: holds 1 checkpoint; a change needs at least two"),

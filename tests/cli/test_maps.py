@@ -31,7 +31,7 @@ def test_the_command_says_what_is_wrong(ptyconv, tmp_path):
     assert not (tmp_path / "other.png").exists()
     with h5py.File(run_dir / "model_iter0120.hdf5", "r+") as file:
         del file["optimizable_tensors/probe"]
-    assert ptyconv("maps", tmp_path / "gone").stderr == f"Error: {tmp_path / 'gone'}: there is no such folder\n"
+    assert ptyconv("maps", tmp_path / "gone").stderr == f"Error: {tmp_path / 'gone'}: there is no such file or folder\n"
 
 
 def test_strict_stops_at_what_cannot_be_read(tmp_path, ptyconv):

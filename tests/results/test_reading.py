@@ -80,7 +80,7 @@ def test_a_folder_without_results_says_how_to_make_them(ptyconv, tmp_path):
     result = ptyconv("plot", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}: holds no convergence_report.json; make one with: ptyconv analyze RUN_DIR\n"
+        f"Error: {tmp_path}: holds no convergence_report.json; make one with: ptyconv analyze FOLDER\n"
     )
     assert "absent: cannot be read (No such file or directory)" in ptyconv("plot", tmp_path / "absent").stderr
 
