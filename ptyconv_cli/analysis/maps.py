@@ -15,7 +15,7 @@ from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
-from ptyconv_cli.metrics.device import choose_device, to_device, too_much_for
+from ptyconv_cli.metrics.device import NoRoom, choose_device, instead_of, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.region import Region
@@ -107,12 +107,31 @@ def maps_of_run(
     docs/metrics.md. Raises PtyconvError where there are no such checkpoints, or nothing can be compared between them.
     """
     run_dir, percentile_range = Path(run_dir), check_percentile_range(percentile_range)
+    on, notice = choose_device(device)
+    try:
+        found = _maps(run_dir, asked, at, begin, percentile_range, chain, on)
+    except NoRoom:
+        if on == "cpu":
+            raise
+        found, notice = _maps(run_dir, asked, at, begin, percentile_range, chain, "cpu"), instead_of(on)
+    return replace(found, warnings=[*([notice] if notice else []), *found.warnings])
+
+
+def _maps(
+    run_dir: Path,
+    asked: Selection,
+    at: int | None,
+    begin: int | None,
+    percentile_range: tuple[float, float],
+    chain: Sequence[Path] | str,
+    device: str,
+) -> Maps:
     runs = on_one_axis(read_chain(run_dir, asked, chain))
     headers = [header for run in runs for header in run.headers]
     left_out = [file for run in runs for file in run.left_out]
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
     parts, _ = comparable_parts(headers, asked.tensors)
-    reading = _Reading(choose_device(device), asked.strict, left_out)
+    reading = _Reading(device, asked.strict, left_out)
     with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:
             part, since, niter = _interval(run_dir, parts, at, begin)

@@ -113,6 +113,7 @@ def analyze_run(
     not_finite = not_finite_of(walked.steps)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
+        *([walked.notice] if walked.notice else []),
         *notices_on_boundaries(boundaries),
         *notices_on_files(used, [run.unrecognised for run in runs]),
         *notices_on_left_out(left_out, points),

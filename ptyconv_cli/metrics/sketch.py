@@ -65,6 +65,10 @@ class Places:
         total = float(xp.sum(tensor, dtype=precise(tensor))) if self.name == "probe" else 0.0
         return Sketch(numbers[0], numbers[1:], total)
 
+    def leave_device(self) -> None:
+        """Forget what is on a device."""
+        self._on_device = None
+
     def _there(self, tensor: Array) -> tuple[Array, Array]:
         """Return, where a tensor is, the indices to take of it, and how far the neighbours along y and x are apart.
 
