@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.parts import check_memory, region_of_run
+from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, leave_out
 from ptyconv_cli.checkpoints.prefetch import Prefetch
@@ -180,6 +180,7 @@ class _Reading:
     ) -> tuple[Snapshot, Snapshot] | None:
         """Return two snapshots, None where one cannot be read; phases that wrap differ by at most half a turn."""
         check_memory(pair[0], region, tensors)
+        check_voxels(pair[0], region, tensors, self.device)
         found = []
         for header in pair:
             with Prefetch([header], tensors, region) as reading:

@@ -13,6 +13,7 @@ from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Found, Step
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.arrays import on_host
 from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, instead_of, likely_device
 from ptyconv_cli.metrics.sketch import Places
@@ -185,6 +186,7 @@ def _walk_part(
         on, notice = choose_device(device)
         if on != likely_device(device):
             raise _OtherDevice(notice)
+        check_voxels(part[0], region, settings.tensors, on)
 
         def progress(done: int, total: int) -> None:
             undone(total - done)
@@ -211,6 +213,16 @@ def _comparers(
         compared = [step.compared[name] for step in known.steps]
         found[name] = Comparer(places, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
     return found
+
+
+def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: str) -> None:
+    """Raise PtyconvError where a tensor has more voxels than a device can count."""
+    for name in tensors:
+        voxels = math.prod(region.shape_in(first.shapes[name])) if name in OF_OBJECT else 0
+        if device != "cpu" and voxels > snapshot.MOST_VOXELS:
+            raise PtyconvError(
+                f"{first.path.parent}: {name}: {voxels:,} voxels are too many for a GPU; use --device cpu"
+            )
 
 
 def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:

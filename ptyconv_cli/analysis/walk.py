@@ -105,7 +105,8 @@ def walk(
     finally:
         for comparer in comparers.values():
             comparer.places.leave_device()
-        give_back(device)
+        if device != "cpu":
+            give_back()
 
 
 def _walk(

@@ -16,18 +16,20 @@ from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def align_object(name: str, current: Array, previous: Array, dx: float) -> tuple[Residual, RemovedAmbiguities]:
+def align_object(
+    name: str, current: Array, previous: Array, dx: float, chunk: int | None = None
+) -> tuple[Residual, RemovedAmbiguities]:
     """Align the change of `obja`, as 1 - amplitude, or of `objp` in rad, both (omode, slice, y, x); `dx` in Å per px.
 
     Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
     on the first slice; the amplitude a factor per slice, whose product over the slices is the same for every object
-    mode.
+    mode. About `chunk` voxels are worked on at a time.
     """
     omodes, slices, *place = current.shape
     now, before = (in_single(array).reshape(-1, *place) for array in (current, previous))
     planes = Planes(name, now, before, slices)
     common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if name == "objp" else [])]
-    sums, sample = planes.products()
+    sums, sample = planes.products(chunk)
     of_fields = sums[:, [OWN, *common]]
     ties = equal_sums(omodes, slices) if name == "obja" else None
     own, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)

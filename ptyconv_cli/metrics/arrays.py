@@ -26,7 +26,7 @@ def device_of(array: Array) -> Any:
 
 def is_numpy(array: Array) -> bool:
     """Say whether an array is one of numpy, and so on a CPU."""
-    return isinstance(array, np.ndarray)
+    return isinstance(array, np.ndarray | np.generic)
 
 
 def has_double(array: Array) -> bool:

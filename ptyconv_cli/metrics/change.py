@@ -29,22 +29,28 @@ def changes(
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def tensor_changes(
-    name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
+    name: str,
+    current: Snapshot,
+    previous: Snapshot,
+    percentile_range: tuple[float, float],
+    aligned: bool,
+    chunk: int | None = None,
 ) -> dict[str, Change]:
     """Return the changes since `previous` of the series of one tensor, as `changes` does.
 
-    The aligned ones are NaN where there is too little to align.
+    The aligned ones are NaN where there is too little to align. Of an object about `chunk` voxels are worked on at a
+    time.
     """
     now, before, dx = current.values[name], previous.values[name], current.dx
     if aligned and too_few_to_align(name, now.shape):
-        found = tensor_changes(name, current, previous, percentile_range, aligned=False)
+        found = tensor_changes(name, current, previous, percentile_range, False, chunk)
         return {key: change._replace(aligned=math.nan) for key, change in found.items()}
     if name == "probe":
         return {name: _change_of_probe(now, before, dx, aligned)}
     if name == "probe_pos_shifts":
         return {name: _change_of_positions(now, before, dx, aligned)}
-    left, removed = align_object(name, now, before, dx) if aligned else (None, None)
-    background, foreground = mean_change_outside(now, before, percentile_range, left)
+    left, removed = align_object(name, now, before, dx, chunk) if aligned else (None, None)
+    background, foreground = mean_change_outside(now, before, percentile_range, left, chunk)
     return {f"{name}_bg": Change(*background, removed), f"{name}_fg": Change(*foreground, removed)}
 
 

@@ -22,7 +22,7 @@ OUT_OF_MEMORY = (
     "HIP error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "MPS backend out of memory",
-    "DefaultCPUAllocator: can't allocate memory",
+    "can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
 )
 """What errors say for which PyTorch has no class. An "illegal memory access" is something else."""
@@ -96,16 +96,19 @@ def kind_of(device: str) -> str:
 
 
 def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]:
-    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete."""
+    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete.
+
+    Positions, which are few, stay on the host.
+    """
     if device == "cpu":
         return dict(arrays)
     import torch
 
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "probe_pos_shifts"}
     if kind_of(device) == "mps":  # which has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+    return dict(arrays) | {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def upload(values: np.ndarray, device: Any) -> Array:
@@ -126,13 +129,15 @@ def wait_for(device: str) -> None:
         torch.cuda.current_stream(device).synchronize()
 
 
-def give_back(device: str) -> None:
-    """Give memory that is not in use any more back to the device's other programs."""
+def give_back() -> None:
+    """Give memory of GPUs that is not in use any more back to other programs."""
     torch = sys.modules.get("torch")
-    if torch is None or kind_of(device) not in ("cuda", "mps"):
+    if torch is None:
         return
     gc.collect()  # what an exception held
-    (torch.cuda if kind_of(device) == "cuda" else torch.mps).empty_cache()
+    torch.cuda.empty_cache()  # which does nothing where CUDA is not in use
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

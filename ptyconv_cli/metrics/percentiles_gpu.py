@@ -331,7 +331,8 @@ def _find(
     every, counts = len(places) - is_none.sum(), [_count(sums) for sums in tally.shared]
     parts = [(0 * every, every, slice(None))] * 2
     if len(plan.intervals) > 1:
-        (_, high, shared), _ = plan.intervals
+        _, high, shared = plan.intervals[0]
+        assert high is not None, "two intervals are apart"
         in_first = (values <= high).sum()
         parts = [(0 * every, in_first, slice(len(shared))), (in_first, every - in_first, slice(len(shared), None))]
     found = []

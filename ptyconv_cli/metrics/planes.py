@@ -42,9 +42,9 @@ class Planes(NamedTuple):
             for row in range(0, height, rows):
                 yield slice(plane, min(plane + together, planes)), slice(row, min(row + rows, height))
 
-    def products(self) -> "Products":
-        """Return the sums that the fit needs."""
-        found: Products = _way(self.current).products(self)
+    def products(self, voxels: int | None = None) -> "Products":
+        """Return the sums that the fit needs; about so many `voxels` are worked on at a time."""
+        found: Products = _way(self.current).products(self, voxels)
         return found
 
 

@@ -30,7 +30,7 @@ Voxels = NDArray[np.floating]
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def products(planes: Planes) -> Products:
+def products(planes: Planes, voxels: int | None = None) -> Products:
     """As `planes.Planes.products`. Of large objects, the sum over a row of voxels is in float32."""
     now, has_ramps = planes.current, planes.has_ramps
     _, height, width = now.shape
@@ -38,7 +38,7 @@ def products(planes: Planes) -> Products:
     y, x, ones = coordinates(height), coordinates(width).astype(dtype), np.ones(width, dtype)
     sums = np.zeros((len(now), 6, 6))
     memory = _Memory(dtype, CHANGE + 1)
-    for block in planes.blocks(BLOCK):
+    for block in planes.blocks(voxels or BLOCK):
         fields = memory.like(now[block])
         own = planes.name == "obja"
         if own:

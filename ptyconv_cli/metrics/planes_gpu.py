@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics import planes_cpu
-from ptyconv_cli.metrics.arrays import has_double, together_on_host
+from ptyconv_cli.metrics.arrays import has_double, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
 from ptyconv_cli.metrics.percentiles_gpu import sample_of
 from ptyconv_cli.metrics.planes import (
@@ -55,7 +55,7 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
         of_planes, *sample_there = together_on_host([_of_planes(by_row), *sample])
     else:
         rows, *sample_there = together_on_host([by_row, *sample])
-        of_planes = _of_planes(torch.from_numpy(rows.copy())).numpy()
+        of_planes = on_host(_of_planes(torch.from_numpy(rows.copy())))
     return Products(_sums(planes, of_planes), sample_there[0] if sample else None)
 
 
@@ -75,7 +75,7 @@ def _fields(name: str) -> list[int]:
 def _by_row(planes: Planes, voxels: int) -> Tensor:
     """Return the sums over rows of voxels of the products of `_pairs` (pair, plane, y)."""
     now, has_ramps, count = planes.current, planes.has_ramps, len(_fields(planes.name))
-    found = now.new_zeros(len(_pairs(planes.name)), *now.shape[:2])
+    found: Tensor = now.new_zeros(len(_pairs(planes.name)), *now.shape[:2])
     x = upload(coordinates(now.shape[2]).astype(_numpy_type(now)), now.device)
     memory, one = now.new_empty(2 * count - 1, room(planes, voxels)), now.new_ones(())
     for block in _blocks(planes, voxels):

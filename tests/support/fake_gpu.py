@@ -7,6 +7,7 @@ out memory full of NaN. What it cannot say: how long anything takes, and what st
 import math
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
+from threading import RLock
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-DEVICE = torch.device("cuda", 0)
+from ptyconv_cli.workers import Workers
 
 ASKS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "bincount")
 """What makes the host wait for a number, beside copies to it."""
@@ -27,31 +28,32 @@ GATHERS = ("index", "index_select", "gather")
 PASSES = 4
 """Of a sort over its values and their places: of float32, eight bits at a time."""
 
-SECTOR, LINE, PAGE = 32, 4096, 512
+SECTOR, LINE, PAGE = 32, 1 << 16, 512
 """Bytes: read for a number that stands alone; by which the model of the cache counts; in which memory is given."""
 
 
 class Gpu:
-    """A device with `room` for so many bytes, and a cache that holds `cache` bytes.
+    """A device with `room` for so many bytes, and a cache that holds `cache` bytes; a `kind` other than cuda has no
+    float64.
 
     `fails`: names of operations that fail, with the error that they raise. Of what it has done since `reset`: `moved`,
     the bytes that operations read and wrote, `from_memory`, those of them that the cache did not have or could not
-    keep; `waits` of the host, by operation; `launches`, operations; `late`, copies to the device that did not wait;
-    `peak` bytes in use; `sizes`, of what the host was told, in numbers; `ops`, how often each was called.
+    keep; `waits` of the host, by operation; `launches`, operations; `late`, copies to the device that did not wait for
+    memory that may be gone by then, and are NaN; `peak` bytes in use; `sizes`, of what the host was told, in numbers;
+    `ops`, how often each was called, and `kernels`, their full names.
     """
 
-    def __init__(self, cache: int = 50 << 20, room: float = math.inf, has_double: bool = True) -> None:
-        self.room, self.cache, self.has_double, self.live = room, cache, has_double, 0
+    def __init__(self, cache: int = 50 << 20, room: float = math.inf, kind: str = "cuda") -> None:
+        self.room, self.cache, self.live, self.device = room, cache, 0, torch.device(kind, 0)
         torch._C._ensureCUDADeviceGuardSet()  # one that does nothing
+        self._one_by_one = RLock()
         self.fails: dict[str, Exception] = {}
         self.blocks: WeakValueDictionary[int, _Block] = WeakValueDictionary()
         self.reset()
 
     def reset(self) -> None:
         self.moved = self._lines_moved = self._alone = self.launches = self.late = 0
-        self.waits, self.sizes, self.ops = list[str](), list[int](), Counter[str]()
-        self.by_op: Counter[str] = Counter()
-        self.mem_op: Counter[str] = Counter()
+        self.waits, self.sizes, self.ops, self.kernels = list[str](), list[int](), Counter[str](), set[str]()
         self.peak = self.live
         self._cached: OrderedDict[int, bool] = OrderedDict()
 
@@ -69,11 +71,15 @@ class Gpu:
         """Let tensors be made on the device, and copied there, inside the block."""
         stand_ins = {
             (torch.cuda, "_lazy_init"): lambda: None,
-            (torch.Tensor, "pin_memory"): lambda tensor, *_: tensor,
+            (torch.xpu, "_lazy_init"): lambda: None,
+            (torch.Tensor, "pin_memory"): lambda tensor: _pin(tensor),
             (torch.cuda, "empty_cache"): lambda: self.ops.update(["empty_cache"]),
             (torch.cuda, "is_available"): lambda: True,
             (torch.cuda, "device_count"): lambda: 1,
             (torch.cuda, "current_stream"): lambda device=None: self,
+            (torch, "ones"): _numbered(torch.ones),
+            (torch.Tensor, "to"): _numbered(torch.Tensor.to),
+            (Workers, "submit"): self._submitting(Workers.submit),
         }
         before = {at: getattr(*at) for at in stand_ins}
         for (owner, name), stand_in in stand_ins.items():
@@ -85,22 +91,36 @@ class Gpu:
             for (owner, name), was in before.items():
                 setattr(owner, name, was)
 
+    def _submitting(self, submit):
+        """Let threads make tensors on the device, too."""
+
+        def work_there(work, *args, **kwargs):
+            with _Making(self):
+                return work(*args, **kwargs)
+
+        return lambda workers, work, *args, **kwargs: submit(workers, work_there, work, *args, **kwargs)
+
     def synchronize(self) -> None:
         self.waits.append("synchronize")
 
     def call(self, func, args, kwargs):
         """Do an operation on the CPU; count what it would do on the device."""
         if func.name() == "prim::device":
-            return DEVICE
+            return self.device
+        with self._one_by_one, _disable_current_modes():
+            return self._call(func, args, kwargs)
+
+    def _call(self, func, args, kwargs):
         name, kwargs = func.overloadpacket.__name__, dict(kwargs or {})
         if name in self.fails:
             raise self.fails[name]
         self.ops[name] += 1
+        self.kernels.add(func.name().removeprefix("aten::"))
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         ours = {id(leaf.inner): leaf for leaf in given if isinstance(leaf, OnGpu)}
         if name in ("_to_copy", "copy_"):
             to = kwargs.pop("device", None) if name == "_to_copy" else args[0].device
-            return self._copy(func, args, kwargs, to or (DEVICE if ours else torch.device("cpu")), ours)
+            return self._copy(func, args, kwargs, to or (self.device if ours else torch.device("cpu")), ours)
         mixed = [leaf for leaf in given if not isinstance(leaf, OnGpu) and leaf.dim()]
         if mixed and ours:
             raise RuntimeError(f"{name}: expected all tensors to be on the same device, cuda:0 and cpu")
@@ -126,7 +146,7 @@ class Gpu:
         return ours[id(leaf)] if id(leaf) in ours else OnGpu(leaf, self)
 
     def _check(self, made, name) -> None:
-        if not self.has_double and any(leaf.dtype in (torch.float64, torch.complex128) for leaf in made):
+        if self.device.type != "cuda" and any(leaf.dtype in (torch.float64, torch.complex128) for leaf in made):
             raise TypeError(f"{name}: this device has no float64")
 
     def _copy(self, func, args, kwargs, to, ours):
@@ -137,11 +157,13 @@ class Gpu:
         if came and not goes:
             self.waits.append("copy to host")
             self.sizes.append(source.numel())
+        found = func(*tree_map(_inner, args), **kwargs)
         if goes and not came and source.dim():
-            self.late += late
             if not late:
                 self.waits.append("copy to device")
-        found = func(*tree_map(_inner, args), **kwargs)
+            elif not getattr(source, "stays", False):
+                self.late += 1
+                found.fill_(math.nan if found.is_floating_point() else -1)
         self._check([found] if goes else [], "copy")
         if not goes:
             return found
@@ -153,32 +175,21 @@ class Gpu:
         return found
 
     def _count(self, name, func, args, kwargs, ours, made) -> None:
-        out = [leaf.inner for leaf in tree_leaves(kwargs.get("out")) if isinstance(leaf, OnGpu)]
-        at_once = {id(leaf) for leaf in ours.values()}
-        inner_ids = set(ours)
-        view = not func._schema.is_mutable and made and all(
-            any(_same_storage(leaf, one.inner) for one in ours.values()) for leaf in made
-        )  # fmt: skip
-        if view or name.startswith(("empty", "new_empty")) or name in ("lift_fresh", "detach", "alias"):
+        view = made and all(any(_same_storage(leaf, one.inner) for one in ours.values()) for leaf in made)
+        if (view and not func._schema.is_mutable) or name.startswith(("empty", "new_empty")) or name == "lift_fresh":
             return
-        del at_once, inner_ids
         self.launches += 1
-        before = self.moved
-        before_mem = self.from_memory
-        reads = [leaf.inner for leaf in tree_leaves(args) if isinstance(leaf, OnGpu)]
-        reads += [leaf.inner for key, one in kwargs.items() if key != "out" for leaf in tree_leaves(one)
-                  if isinstance(leaf, OnGpu)]  # fmt: skip
-        writes = out or made
+        out = kwargs.pop("out", None)
+        reads = [leaf.inner for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, OnGpu)]
+        writes = [leaf.inner for leaf in tree_leaves(out) if isinstance(leaf, OnGpu)] or made
         if name in ("fill_", "zero_", *ONLY_LOOKS):
             reads = []
         if name in GATHERS and reads:
             source, *reads = reads
             self._gather(source, sum(leaf.numel() for leaf in writes))
-        if name == "sum" and kwargs.get("dtype") not in (None, reads[0].dtype) or (
-            name == "sum" and not reads[0].is_floating_point() and reads[0].dtype != torch.int64
-            and kwargs.get("dtype") != reads[0].dtype
-        ):  # fmt: skip
-            copied = reads[0].to(kwargs.get("dtype") or torch.int64)  # which torch makes first
+        summed_in = kwargs.get("dtype") or (reads[0].dtype if reads and reads[0].is_floating_point() else torch.int64)
+        if name == "sum" and summed_in != reads[0].dtype:
+            copied = reads[0].to(summed_in)  # which torch makes first
             self.peak = max(self.peak, self.live + copied.numel() * copied.element_size())
             self._touch(copied, True)
             self._touch(copied, False)
@@ -187,8 +198,6 @@ class Gpu:
                 self._touch(leaf, False)
             for leaf in writes:
                 self._touch(leaf, True)
-        self.by_op[name] += self.moved - before
-        self.mem_op[name] += self.from_memory - before_mem
 
     def _gather(self, source, count: int) -> None:
         """Count numbers that are read one by one."""
@@ -229,16 +238,15 @@ class OnGpu(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         gpu = next(leaf.gpu for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, OnGpu))
-        with _disable_current_modes():
-            return gpu.call(func, args, kwargs)
+        return gpu.call(func, args, kwargs)
 
     @property
     def device(self):
-        return DEVICE
+        return self.gpu.device
 
     @property
     def is_cuda(self):
-        return True
+        return self.gpu.device.type == "cuda"
 
     def __getitem__(self, place):
         """As torch's own, which needs a library that builds for CPUs lack."""
@@ -258,6 +266,18 @@ class OnGpu(torch.Tensor):
 
     def copy_(self, source, non_blocking=False):
         return torch.ops.aten.copy_.default(self, source, non_blocking)
+
+    def nonzero(self):
+        return torch.ops.aten.nonzero.default(self)
+
+    def item(self):
+        return torch.ops.aten._local_scalar_dense.default(self)
+
+    def __float__(self):
+        return float(self.item())
+
+    def __bool__(self):
+        return bool(self.item())
 
     def tolist(self):
         return self.cpu().tolist()
@@ -299,9 +319,24 @@ class _Making(TorchDispatchMode):
         to = (kwargs or {}).get("device")
         ours = any(isinstance(leaf, OnGpu) for leaf in tree_leaves((args, kwargs)))
         if ours or (to is not None and torch.device(to).type != "cpu"):
-            with _disable_current_modes():
-                return self._gpu.call(func, args, kwargs)
+            return self._gpu.call(func, args, kwargs)
         return func(*args, **(kwargs or {}))
+
+
+def _pin(tensor):
+    pinned = tensor.clone()
+    pinned.stays = True  # torch keeps it until it is copied
+    return pinned
+
+
+def _numbered(function):
+    """Give a device its number, which torch asks a library for that builds for CPUs lack."""
+
+    def call(*args, **kwargs):
+        args, kwargs = tree_map(lambda leaf: "cuda:0" if type(leaf) is str and leaf == "cuda" else leaf, (args, kwargs))
+        return function(*args, **kwargs)
+
+    return call
 
 
 def _inner(leaf):
