@@ -144,7 +144,7 @@ def _noted(problems: dict[str, str], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        problems[what] = str(error).strip().partition("\n")[0] or type(error).__name__
+        problems[what] = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _unknown(name: str, aligned: bool) -> dict[str, Change]:

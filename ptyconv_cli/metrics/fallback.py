@@ -1,4 +1,4 @@
-"""Takes and compares a live model's tensors with less memory where there is too little: in the end on the CPU."""
+"""Measures a live model with less memory where there is too little of it: in the end on the CPU."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,7 +22,7 @@ def taken(model: Model, name: str, region: Region, device: str | None) -> Array:
     def take(on: str | None) -> Callable[[], Array]:
         return lambda: take_tensor(model, name, region, on)
 
-    return _with_less([take(device), take(device), take("cpu")])
+    return with_less([take(device), take(device), take("cpu")])
 
 
 def compared(
@@ -43,7 +43,7 @@ def compared(
 
         return changes
 
-    return _with_less([compare(None, False), compare(SMALL_PIECES, False), compare(None, True)])
+    return with_less([compare(None, False), compare(SMALL_PIECES, False), compare(None, True)])
 
 
 def _beside(name: str, now: Array, before: Array) -> Array:
@@ -54,7 +54,7 @@ def _beside(name: str, now: Array, before: Array) -> Array:
     return to_device({name: before}, str(there))[name] if is_numpy(before) else before.to(there)
 
 
-def _with_less(ways: list[Callable[[], Result]]) -> Result:
+def with_less(ways: list[Callable[[], Result]]) -> Result:
     """Return the result of the first way for which memory suffices; raises what the last one raises."""
     *others, last = ways
     for way in others:

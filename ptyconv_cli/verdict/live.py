@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ptyconv_cli.metrics.arrays import Array
+from ptyconv_cli.metrics.arrays import Array, on_host
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
+from ptyconv_cli.metrics.fallback import with_less
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.sketch import Places, Sketch, sketches
 from ptyconv_cli.metrics.snapshot import Snapshot
@@ -62,7 +63,12 @@ class LiveEvidence:
             if tuple(tensor.shape) != self._tensors[name].places.shape:
                 self._tensors[name] = _Tensor(Places(name, tuple(tensor.shape)))
         noted = [(self._tensors[name].places, tensor) for name, tensor in values.items()]
-        for places, sketch in zip((places for places, _ in noted), sketches(noted), strict=True):
+
+        def of_copies() -> list[Sketch]:
+            return [places.sketch(on_host(tensor)) for places, tensor in noted]
+
+        found = with_less([lambda: sketches(noted), lambda: sketches(noted), of_copies])
+        for (places, _), sketch in zip(noted, found, strict=True):
             self._tensors[places.name].note(sketch, niter, self._last.dx)
 
     def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
