@@ -15,7 +15,7 @@ from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.arrays import on_host
-from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, instead_of, likely_device
+from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, give_back, instead_of, likely_device
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -121,14 +121,16 @@ def walk_parts(
         known = None
         if cache and cache.exists():
             known = _known(cache, number, part, [*by, tuple(region)], begins, settings)
+        failed = None
         try:
             of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
         except (_OtherDevice, NoRoom) as error:
             if on == "cpu":
                 raise
-            notice = error.notice if isinstance(error, _OtherDevice) else instead_of(on)
-            walked = walk_parts(parts, regions, settings, begins, "cpu", strict, progress, cache)
-            return replace(walked, notice=notice)
+            failed = error.notice if isinstance(error, _OtherDevice) else instead_of(on)
+        if failed is not None:  # not where the error still holds what was on the device
+            give_back()
+            return replace(walk_parts(parts, regions, settings, begins, "cpu", strict, progress, cache), notice=failed)
         found.append(of_part)
         comparers.append(of_tensors)
     return Walked(found, regions, comparers, begins, on, cache, by, notice)

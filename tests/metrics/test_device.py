@@ -118,6 +118,16 @@ def test_a_gpu_that_runs_out_of_memory_on_the_way_is_replaced_by_the_cpu_with_a_
     assert analyze_run(runs.SAMPLE, device="cpu", cache=Cache(tmp_path)).known == 12
 
 
+def test_while_the_cpu_does_it_instead_the_gpu_is_free(gpu, whole):
+    used = []
+    gpu.fails["sort"] = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+    analysis = analyze_run(runs.SAMPLE, device="cuda", progress=lambda *_: used.append(gpu.live))
+    assert (analysis.device, analysis.convergence_iters) == ("cpu", whole)
+    assert analysis.warnings[0] == "cuda ran out of memory: computed on the CPU."
+    assert used[0] > 0
+    assert used[-11:] == [0] * 11
+
+
 def test_the_numbers_of_two_gpus_are_not_mixed(monkeypatch):
     monkeypatch.setattr(device, "cuda_devices", lambda: ["A", "B"])
     first, second = device.arithmetic_of("cuda:0"), device.arithmetic_of("cuda:1")
