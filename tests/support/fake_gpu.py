@@ -113,7 +113,8 @@ class Gpu:
     def _call(self, func, args, kwargs):
         name, kwargs = func.overloadpacket.__name__, dict(kwargs or {})
         if name in self.fails:
-            raise self.fails[name]
+            error = self.fails[name]
+            raise type(error)(*error.args)  # a new one: its traceback keeps what is on the device
         self.ops[name] += 1
         self.kernels.add(func.name().removeprefix("aten::"))
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
