@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any, Protocol
 
 import torch
@@ -144,7 +145,7 @@ def _noted(problems: dict[str, str], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        problems[what] = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        problems[what] = shorten(str(error).strip().partition("\n")[0], 200).rstrip(".") or type(error).__name__
 
 
 def _unknown(name: str, aligned: bool) -> dict[str, Change]:

@@ -304,6 +304,21 @@ def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place,
     assert monitor.verdict().state == "insufficient"
 
 
+def test_a_long_story_is_cut(monkeypatch):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"tensors": ["probe"]}, model)
+    error = NotImplementedError("Could not run 'aten::empty_strided' " + 500 * "with these arguments ")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(fallback, "take_tensor", fails)
+    with pytest.warns(RuntimeWarning) as warned:
+        monitor.step(model, 1)
+    assert "Could not run" in str(warned[0].message)
+    assert len(str(warned[0].message)) < 320
+
+
 def test_after_a_step_that_could_not_copy_the_change_is_since_the_last_copy(monkeypatch):
     model, unhindered, works = ToyModel(), ToyModel(), fallback.take_tensor
     monitor, other = ConvergenceMonitor({}, model), ConvergenceMonitor({}, unhindered)

@@ -48,9 +48,11 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
         before, current = together_on_host([planes.previous, now])
         return planes_cpu.products(planes._replace(current=current, previous=before))
     sample = [sample_of(now.reshape(-1))] if now.numel() > order.SAMPLE else []
+    voxels = voxels or BLOCK
     if now.numel() < SMALL:
         planes = planes._replace(current=now.double(), previous=planes.previous.double())
-    by_row = _by_row(planes, voxels or BLOCK)
+        voxels = min(voxels, BLOCK // 4)
+    by_row = _by_row(planes, voxels)
     if has_double(now):
         of_planes, *sample_there = together_on_host([_of_planes(by_row), *sample])
     else:

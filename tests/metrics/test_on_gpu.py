@@ -15,7 +15,9 @@ from fake_gpu import Gpu
 from fake_models import large_on
 from phantoms import atoms
 
+from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics import device, percentiles_gpu, planes_gpu
 from ptyconv_cli.metrics.change import changes
@@ -54,6 +56,8 @@ def _pieces(monkeypatch):
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 1 << 17)
     monkeypatch.setattr(planes_gpu, "BLOCK", 1 << 17)
 
+
+RUNS = {**runs.ALL, "phaser": runs.DATA / "phaser" / "gradient"}
 
 SHAPE, CACHE = (1, 10, 408, 408), int(6.7 * (1 << 20))
 """An object in such pieces, and a cache that is to them what 50 MB are to pieces of 2^20 voxels."""
@@ -139,7 +143,7 @@ def analyzed_there():
     def analyzed(name):
         gpu = Gpu()
         with gpu.there():
-            return analyze_run(runs.ALL[name], device="cuda"), gpu
+            return analyze_run(RUNS[name], device="cuda"), gpu
 
     return analyzed
 
@@ -159,6 +163,17 @@ def test_values_are_the_engines_and_the_cpus(analyzed_there, name):
     for key, curve in found.convergence_iters.items():
         assert dict(curve) == pytest.approx({niter: expected[key][niter] for niter, _ in curve}, rel=1e-6, abs=1e-12)
     assert found.verdict.state == on_cpu.verdict.state
+
+
+def test_phases_that_wrap_and_maps_are_the_cpus(analyzed_there):
+    found, _ = analyzed_there("phaser")
+    for key, points in analyze_run(RUNS["phaser"], device="cpu").aligned_points.items():
+        assert [point.value for point in found.aligned_points[key]] == pytest.approx([point.value for point in points])
+    asked, gpu = Selection(("objp",), every=None, select=None, strict=False), Gpu()
+    with gpu.there():
+        maps = maps_of_run(RUNS["phaser"], asked, percentile_range=(15, 85), device="cuda")
+    on_cpu = maps_of_run(RUNS["phaser"], asked, percentile_range=(15, 85), device="cpu")
+    assert np.allclose(maps.objects["objp"].change, on_cpu.objects["objp"].change, rtol=1e-6, atol=0)
 
 
 def test_an_analysis_gives_its_memory_back(analyzed_there):
@@ -226,7 +241,7 @@ def test_apples_gpus_have_all_operations(analyzed_there):
     gpu = Gpu(kind="xpu")  # without float64, too
     with gpu.there():
         step_on(gpu, aligned=True, clipped=True, shape=(1, 2, 300, 310))
-    used = gpu.kernels | analyzed_there("sample")[1].kernels
+    used = gpu.kernels.union(*(analyzed_there(name)[1].kernels for name in ("sample", "phaser")))
     assert [name for name in sorted(used) if not can.get(name, False)] == []
 
 
