@@ -3,7 +3,7 @@
 import gc
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,9 +116,11 @@ def upload(values: np.ndarray, device: Any) -> Array:
     import torch
 
     tensor = torch.from_numpy(values)
-    if torch.device(device).type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)  # torch keeps the pinned memory until it is copied
+    if torch.device(device).type == "cuda":
+        with suppress(RuntimeError):  # no memory that may be pinned
+            tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)  # torch keeps the pinned memory until it is copied
+    return tensor.to(device)
 
 
 def wait_for(device: str) -> None:

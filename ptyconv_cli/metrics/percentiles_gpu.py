@@ -15,7 +15,8 @@ from torch import Tensor
 from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics.arrays import has_double, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
-from ptyconv_cli.metrics.order_statistics import Bracket, MaskedMean, interpolate, masked_mean, no_mask, rank
+from ptyconv_cli.metrics.intervals import Plan, plan_pass
+from ptyconv_cli.metrics.order_statistics import MaskedMean, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 20
 """Voxels worked on at a time: few enough for the cache of large GPUs, enough that calling torch costs little."""
@@ -70,45 +71,6 @@ class RawChanges:
         return (self._current[places] - self._previous[places])[None]
 
 
-class _Interval(NamedTuple):
-    """The values above `low` up to `high`, None where it has no such end; `shared`: those that many voxels share."""
-
-    low: float | None
-    high: float | None
-    shared: list[float]
-
-
-class _Plan(NamedTuple):
-    """What to look for in the voxels: one interval for both percentiles or one for each, and `room` for their voxels.
-
-    No interval where all voxels are to be put in order.
-    """
-
-    intervals: list[_Interval]
-    room: int
-
-    @property
-    def cuts(self) -> list[float]:
-        """The ends of the intervals, which cut the values into classes: every second one is an interval."""
-        return [end for interval in self.intervals for end in (interval.low, interval.high) if end is not None]
-
-    @property
-    def shared(self) -> list[float]:
-        """The shared values of all intervals, in order."""
-        return [value for interval in self.intervals for value in interval.shared]
-
-    @property
-    def beyond(self) -> tuple[int | None, int | None]:
-        """The classes below and above all intervals, None where there is none."""
-        lowest, highest = self.intervals[0].low, self.intervals[-1].high
-        return (None if lowest is None else 0), (None if highest is None else len(self.cuts))
-
-    @property
-    def first_inside(self) -> int:
-        """The class of the first interval."""
-        return 0 if self.intervals[0].low is None else 1
-
-
 class _Tally(NamedTuple):
     """What a pass finds: sums (1 + kind, rows) of the number and the changes of voxels, and where others are.
 
@@ -151,7 +113,7 @@ def mean_change_outside(
     if sample is not None and np.isnan(sample[-1]):
         return none, none
     while True:
-        plan = _plan(len(current), sample, percentile_range, reach)
+        plan = plan_pass(len(current), sample, percentile_range, reach)
         found = _search(current, changes, percentile_range, plan, chunk or CHUNK)
         if found is not None:
             return found
@@ -163,40 +125,8 @@ def sample_of(values: Tensor) -> Tensor:
     return values[upload(order.drawn(len(values)), values.device)].sort().values
 
 
-def _plan(
-    count: int, sample: NDArray[np.floating] | None, percentile_range: tuple[float, float], reach: float
-) -> _Plan:
-    """Plan a pass over `count` voxels; without a sample, and where their brackets hold all, no pass is needed."""
-    if sample is None:
-        return _Plan([], count)
-    low, high = (_interval(bracket, sample) for bracket in order.brackets(sample, percentile_range, reach))
-    apart = low.high is not None and high.low is not None and low.high <= high.low
-    both = _Interval(low.low, high.high, sorted({*low.shared, *high.shared}))
-    intervals = [low, high] if apart else [both]
-    if both.low is both.high is None and not apart:
-        return _Plan([], count)
-    drawn = sum(_drawn_in(interval, sample) for interval in intervals)
-    most = (drawn + 6 * math.sqrt(drawn) + 64) / len(sample)  # six standard errors
-    return _Plan(intervals, min(math.ceil(count * most), count) + 1)
-
-
-def _interval(bracket: Bracket, sample: NDArray[np.floating]) -> _Interval:
-    """Return a bracket from the next lower value in the sample on, so that no end belongs to two classes."""
-    first = int(np.searchsorted(sample, bracket.low)) if bracket.low > -math.inf else 0
-    return _Interval(
-        float(sample[first - 1]) if first else None, bracket.high if bracket.high < math.inf else None, bracket.shared
-    )
-
-
-def _drawn_in(interval: _Interval, sample: NDArray[np.floating]) -> int:
-    """Return how many of the sample are in an interval, but for the shared values."""
-    first = 0 if interval.low is None else np.searchsorted(sample, interval.low, "right")
-    last = len(sample) if interval.high is None else np.searchsorted(sample, interval.high, "right")
-    return int(last - first) - int(np.isin(sample[first:last], interval.shared).sum())
-
-
 def _search(
-    current: Tensor, changes: Changes, percentile_range: tuple[float, float], plan: _Plan, chunk: int
+    current: Tensor, changes: Changes, percentile_range: tuple[float, float], plan: Plan, chunk: int
 ) -> tuple[MaskedMean, MaskedMean] | None:
     """Find both means by one pass and by putting the voxels near the percentiles in order; None where that missed."""
     ranks = [rank(len(current), percentile) for percentile in percentile_range]
@@ -243,7 +173,7 @@ def _mean(
     return masked_mean(of_changes, int(voxels))
 
 
-def _pass(current: Tensor, changes: Changes, plan: _Plan, chunk: int) -> _Tally:
+def _pass(current: Tensor, changes: Changes, plan: Plan, chunk: int) -> _Tally:
     """Pass over the voxels once."""
     rows, nothing = 1 + changes.kinds, current.new_zeros(1 + changes.kinds, 1)
     if not plan.intervals:
@@ -264,7 +194,7 @@ class _Counter:
     `memory` (2 · rows, room): a row of ones, the changes, and as many rows for the work.
     """
 
-    def __init__(self, current: Tensor, plan: _Plan, rows: int, room: int) -> None:
+    def __init__(self, current: Tensor, plan: Plan, rows: int, room: int) -> None:
         self.memory = current.new_empty(2 * rows, room)
         self.memory[0].fill_(1)
         self.sums: list[list[Tensor]] = [[] for _ in (*plan.beyond, *plan.shared)]
@@ -316,7 +246,7 @@ def _places(near: Tensor, room: int) -> Tensor:
 
 
 def _find(
-    current: Tensor, changes: Changes, plan: _Plan, tally: _Tally, positions: Sequence[tuple[int, int]]
+    current: Tensor, changes: Changes, plan: Plan, tally: _Tally, positions: Sequence[tuple[int, int]]
 ) -> list[_Near]:
     """Find the percentiles of both sides; `positions`: the ranks of their neighbours among all voxels."""
     places = torch.nn.functional.pad(tally.near, (0, _whole_rows(len(tally.near)) - len(tally.near)), value=-1)

@@ -51,7 +51,7 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
     voxels = voxels or BLOCK
     if now.numel() < SMALL:
         planes = planes._replace(current=now.double(), previous=planes.previous.double())
-        voxels = min(voxels, BLOCK // 4)
+        voxels = min(voxels, max(BLOCK // 4, 1))
     by_row = _by_row(planes, voxels)
     if has_double(now):
         of_planes, *sample_there = together_on_host([_of_planes(by_row), *sample])

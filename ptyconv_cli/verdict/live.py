@@ -73,7 +73,12 @@ class LiveEvidence:
 
     def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
         """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
-        measured_by, dx = contrasts(self._last.values | (self._beside.values if self._beside else {})), self._last.dx
+        values, dx = self._last.values | (self._beside.values if self._beside else {}), self._last.dx
+
+        def of_copies() -> dict[str, float]:
+            return contrasts({name: on_host(tensor) for name, tensor in values.items()})
+
+        measured_by = with_less([lambda: contrasts(values), of_copies])
         engine = EngineHistories(learning_rates=dict(learning_rates))
 
         def doublings(quantity: Quantity, until: int | None = None) -> Doublings:

@@ -143,6 +143,19 @@ def test_copies_are_complete_before_their_source_may_go(gpu):
     assert isinstance(copies["probe_pos_shifts"], np.ndarray)  # few: they stay on the host
 
 
+def test_where_no_memory_can_be_pinned_copies_wait(gpu, monkeypatch):
+    assert device.upload(np.arange(3000.0), "cuda:0").tolist() == np.arange(3000.0).tolist()
+    assert gpu.waits == ["copy to host"]
+
+    def fails(_):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", fails)
+    assert device.upload(np.arange(3000.0), "cuda:0").tolist() == np.arange(3000.0).tolist()
+    assert gpu.waits == ["copy to host", "copy to device", "copy to host"]
+    assert gpu.late == 0
+
+
 def test_more_voxels_than_torch_counts_are_refused_on_a_gpu(monkeypatch, gpu):
     monkeypatch.setattr(snapshot, "MOST_VOXELS", 10)
     with pytest.raises(PtyconvError, match=r"obja: .* voxels are too many for a GPU; use --device cpu"):
