@@ -11,6 +11,7 @@ import numpy as np
 from ptyconv_cli.checkpoints.headers import Header, is_equal
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.text import length
 
 MOST_NAMES = 4
 """Files of a run that are named one by one."""
@@ -165,7 +166,7 @@ def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     if one.probe_shape != other.probe_shape:
         return f"the probe has {other.probe_shape} px, not {one.probe_shape}"
     if one.dx != other.dx:
-        return f"the pixel size dx is {other.dx:.6g} Å, not {one.dx:.6g} Å"
+        return f"the pixel size dx is {length(other.dx, 6)}, not {length(one.dx, 6)}"
     return "" if is_equal(one.scan, other.scan) else "the scan positions (crop_pos) differ"
 
 

@@ -24,7 +24,7 @@ from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.text import shortened, told_apart
+from ptyconv_cli.results.text import length_unit, shortened, told_apart
 
 NAME_WIDTH = 25
 
@@ -134,12 +134,12 @@ def _first_readable(sources: list[Source], problems: list[str]) -> list[Header]:
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     """Return the runs as lines for a terminal of 80 columns."""
     lines = [f"{root}: {_count(len(listed), 'run')}" + _collated(found)]
+    size, unit = max((_unit_of(run) for run in listed), default=(1.0, ""))
     if listed:
-        lines.append(
-            f"{'run':<{NAME_WIDTH}}{'format':<16}{'files':>5}{'iterations':>12}  {'object (px)':<14}{'dx (Å)':>6}"
-        )
+        head = f"{'run':<{NAME_WIDTH}}{'format':<16}{'saved':>5}{'iterations':>12}  {'object (px)':<14}"
+        lines.append(f"{head}{f'dx ({unit})':>6}")
     for name, run in zip(told_apart([run.name for run in listed], NAME_WIDTH - 1), listed, strict=True):
-        lines.append(_line(name, run))
+        lines.append(_line(name, run, size))
         notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
@@ -147,12 +147,21 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     return lines + found.problems
 
 
-def _line(name: str, run: Listed) -> str:
+def _unit_of(run: Listed) -> tuple[float, str]:
+    """Return the unit in which the lengths of a run are shown, and how many Å it has."""
+    return length_unit(max((run.shape or (0,))[-2:]) * (run.dx or 0.0))
+
+
+def _line(name: str, run: Listed, size: float) -> str:
     iterations = "-" if run.iterations is None else f"{run.iterations[0]} to {run.iterations[1]}"
     shape = "-" if run.shape is None else "×".join(map(str, run.shape))
-    dx = "-" if run.dx is None else f"{run.dx:.4f}"[:6].rstrip(".")
+    dx = "-" if run.dx is None else _in_six_letters(run.dx / size)
     written_by = shortened(run.format or "-", 15, at_end=True)
     return f"{name:<{NAME_WIDTH}}{written_by:<16}{run.checkpoints:>5}{iterations:>12}  {shape:<14}{dx:>6}"
+
+
+def _in_six_letters(number: float) -> str:
+    return f"{number:.4f}"[:6].rstrip(".") if number < 1e6 else f"{number:.0e}"
 
 
 def _collated(found: Found) -> str:

@@ -71,10 +71,12 @@ def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
 
 def _table_of_changes(analysis: RunAnalysis) -> list[tuple[str, str]]:
     lines = [(f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}".rstrip(), "")]
+    results = analysis.results
     for series in SERIES:
         if series.key in analysis.points:
-            values = [point.value for point in analysis.points[series.key]]
-            row = f"{series.key:<17}{series.unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}"
+            size, unit = results.unit_of(series)
+            values = [point.value / size for point in analysis.points[series.key]]
+            row = f"{series.key:<17}{unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}"
             lines.append((row.rstrip(), ""))
     return lines
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ptyconv_cli.analysis.study import Row, sorted_rows
 from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
-from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.text import printable, shortened, told_apart
+from ptyconv_cli.results.doublings import ANGSTROM
+from ptyconv_cli.results.series import SERIES, Series
+from ptyconv_cli.results.text import length_unit, printable, shortened, told_apart
 from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
@@ -36,6 +37,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
     name_width = max(min(NAME_WIDTH, WIDTH - fixed - sum(widths.values())), SHORTEST_NAME)
     heads = "".join(f"{name:>{width}}" for name, width in widths.items())
+    size, unit = _unit_of(by_series, rows)
     series_head = f"{by_series.key[:10]:>11}" if by_series else ""
     lines = [(f"{'run':<{name_width}}{heads}{'at':>6}{'loss':>9}{series_head}{'moved':>8}  verdict", "")]
     in_order = sorted_rows(rows, sort)
@@ -45,15 +47,22 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
             lines.append((shortened(f"{name:<{name_width}}failed: {_reason(row)}", WIDTH, at_end=True), "broken"))
             continue
         given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
-        change = f"{_number(row.changes.get(sort, math.nan)):>11}" if by_series else ""
+        change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
         moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
         line = f"{name:<{name_width}}{given}{row.niter:>6}{_number(row.loss):>9}{change}{moved:>8}  {row.state or '-'}"
         lines.append((line, row.state))
     legend = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
     lines += [(line, "") for line in textwrap.wrap(legend, WIDTH)]
     if by_series:
-        lines.append((f"{sort}: the last change per iteration{f', in {by_series.unit}' if by_series.unit else ''}", ""))
+        lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
     return lines
+
+
+def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
+    """Return the unit in which the changes of a series are shown, and how many of the series' own it has."""
+    if series is None or series.unit != ANGSTROM:
+        return 1.0, series.unit if series else ""
+    return length_unit(max((change for row in rows if math.isfinite(change := row.value(series.key))), default=0.0))
 
 
 def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict[str, str]]:

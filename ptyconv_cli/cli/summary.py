@@ -9,9 +9,9 @@ from ptyconv_cli.analysis.agreement import FAR
 from ptyconv_cli.checkpoints.parents import short_name
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.refined import never_refined
-from ptyconv_cli.results.run_analysis import RemovedAmbiguities, RunAnalysis
+from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.text import length, length_unit, percent, printable, rounded, shortened
+from ptyconv_cli.results.text import percent, printable, rounded, shortened
 
 WIDTH = 80
 SPARK_WIDTH = 23
@@ -28,9 +28,10 @@ def summary(analysis: RunAnalysis) -> str:
 def tables(analysis: RunAnalysis) -> str:
     """Return tables of the first and last changes, raw and aligned, and of the ambiguities removed."""
     fixed = never_refined(analysis.points, analysis.dx)
-    lines = _table("change", analysis.points, fixed)
+    results = analysis.results
+    lines = _table("change", analysis.points, fixed, results)
     if analysis.aligned_points:
-        lines += ["", *_table("aligned change", analysis.aligned_points, fixed), *_removed(analysis, fixed)]
+        lines += ["", *_table("aligned change", analysis.aligned_points, fixed, results), *_removed(analysis, fixed)]
     return "\n".join(lines)
 
 
@@ -94,7 +95,7 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     loss = f", loss {analysis.engine.loss[-1][1]:.4g}" if analysis.engine.loss else ""
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
-    in_unit, unit = length_unit(max(height, width) * analysis.dx)
+    in_unit, unit = analysis.results.unit_of_length
     size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
     boundaries = [
         f"run boundary after {boundary.niter}: {boundary.what}"
@@ -113,20 +114,21 @@ def _heading(analysis: RunAnalysis) -> list[str]:
     ]
 
 
-def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str]) -> list[str]:
+def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str], results: Results) -> list[str]:
     niters = [point.niter for point in next(iter(points.values()))]
     first = f"at {niters[0]}" if len(niters) > 1 else ""
     lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
     for series in SERIES:
         if series.key in points:
-            row = NOT_REFINED if series.tensor in fixed else _row(points[series.key])
-            lines.append(f"{series.key:<18}{series.unit or '-':<6}{row}".rstrip())
+            size, unit = results.unit_of(series)
+            row = NOT_REFINED if series.tensor in fixed else _row([point.value / size for point in points[series.key]])
+            lines.append(f"{series.key:<18}{unit or '-':<6}{row}".rstrip())
     return lines
 
 
 def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
     """Say what was removed from the last changes, in sizes: the directions of ramps and shifts are in the report."""
-    niter = analysis.checkpoints[-1].niter
+    niter, length = analysis.checkpoints[-1].niter, analysis.results.unit_of_length
     lines = ["", f"{f'removed at {niter}':<18}{'fraction':>9}  ambiguities that the data cannot constrain"]
     for tensor, found in analysis.removed.items():
         if tensor in fixed:
@@ -134,20 +136,21 @@ def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
             continue
         _, last = found[-1]
         # Wrapped between the parts, not before a unit.
-        parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last))
+        parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last, length))
         wrapped = textwrap.wrap(parts, WIDTH - 29) if math.isfinite(last.share) else ["not known"]
         lines.append(f"{tensor:<18}{percent(last.share):>9}  {wrapped[0]}")
         lines += [" " * 29 + rest for rest in wrapped[1:]]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
-def _parts(found: RemovedAmbiguities) -> list[str]:
+def _parts(found: RemovedAmbiguities, length: tuple[float, str]) -> list[str]:
+    size, unit = length
     offsets, scales = found.total_offset, found.total_scale
     return [
         *([f"offset {_mean(offsets):+.2g} rad"] if offsets else []),
-        *([f"ramp {math.hypot(*found.ramp):.2g} rad/Å"] if found.ramp else []),
+        *([f"ramp {math.hypot(*found.ramp) * size:.2g} rad/{unit}"] if found.ramp else []),
         *([f"scale {_mean(scales):+.2g}"] if scales else []),
-        f"shift {length(math.hypot(*found.shift), 2)}",
+        f"shift {rounded(math.hypot(*found.shift) / size, 2)} {unit}",
     ]
 
 
@@ -155,14 +158,14 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _row(points: list[Point]) -> str:
-    first, last = points[0].value, points[-1].value
-    if not any(math.isfinite(point.value) for point in points):
+def _row(values: list[float]) -> str:
+    first, last = values[0], values[-1]
+    if not any(map(math.isfinite, values)):
         return f"{'not known':>19}"
-    if len(points) == 1:
+    if len(values) == 1:
         return f"{'':>9}{last:>10.3g}{'-':>12}"
     ratio = f"{last / first:.3g}" if first else "-"
-    return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline([point.value for point in points])}"
+    return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline(values)}"
 
 
 def _live_record(analysis: RunAnalysis) -> list[str]:

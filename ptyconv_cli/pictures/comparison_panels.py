@@ -16,6 +16,7 @@ from ptyconv_cli.pictures.panels import (
     change_label,
     doubling_panels,
     finished,
+    in_unit,
     title_of_series,
 )
 from ptyconv_cli.pictures.words import name_of
@@ -69,8 +70,9 @@ def _of_tensor(runs: Mapping[str, Results], of_tensor: Sequence[Series], options
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ngive convergence_report.json"
     title = f"{title_of_series(of_tensor)} ({'aligned' if aligned else 'raw'})"
-    label = change_label(of_tensor[0].unit, options, set())
-    return Panel(title, label, lines, empty, logarithmic=not options.linear)
+    size, unit = max(run.unit_of(of_tensor[0]) for run in runs.values())
+    lines = [in_unit(line, size) for line in lines]
+    return Panel(title, change_label(unit, options, set()), lines, empty, logarithmic=not options.linear)
 
 
 def _of_loss(runs: Mapping[str, Results]) -> Panel:

@@ -224,10 +224,11 @@ def _change_panel(results: Results, of_tensor: Sequence[Series], options: PlotOp
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ndraw convergence_report.json"
     shares = [share for niter, share in results.shares.get(tensor, []) if niter >= options.since]
+    size, unit = results.unit_of(of_tensor[0])
     return Panel(
         title=title_of_series(of_tensor),
-        y_label=change_label(of_tensor[0].unit, options, _intervals(points)),
-        lines=lines,
+        y_label=change_label(unit, options, _intervals(points)),
+        lines=[in_unit(line, size) for line in lines],
         empty=empty,
         logarithmic=not options.linear,
         raw_label=f"raw (last: {percent(shares[-1])} removed)" if shares else "",
@@ -241,6 +242,15 @@ def _change_line(series: Series, points: list[Point], results: Results, live: Cu
     if not any(math.isfinite(value) for _, value in aligned):  # too few to align: the raw one is what there is
         aligned = []
     return Line(series.mask, aligned or raw, raw=raw if aligned else [], live=live, why_zero=why_zero)
+
+
+def in_unit(line: Line, size: float) -> Line:
+    """Return a line in a unit that has so many of its present one."""
+
+    def divided(curve: Curve) -> Curve:
+        return [(niter, value / size) for niter, value in curve]
+
+    return replace(line, curve=divided(line.curve), raw=divided(line.raw), live=divided(line.live))
 
 
 def title_of_series(of_tensor: Sequence[Series]) -> str:

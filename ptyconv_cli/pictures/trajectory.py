@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, Normalize, the_same_
 from ptyconv_cli.pictures.ticks import iteration_ticks, set_linear, set_logarithmic, set_logarithmic_ticks
 from ptyconv_cli.pictures.titles import title_of, titles_height, write_titles
 from ptyconv_cli.pictures.words import name_of, that_fit, verdict_words
+from ptyconv_cli.results.doublings import ANGSTROM
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import Results
@@ -68,6 +69,8 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
     and refined. Units: those of `results.series.SERIES`.
     """
     fixed = never_refined(results.points, results.dx)
+    size, unit = results.unit_of_length
+    results = replace(results, trajectories={name: _in_unit(t, size, unit) for name, t in results.trajectories.items()})
     known = [name for name in TENSORS if name in results.trajectories]
     tensors = [name for name in known if name not in fixed] or known
     checkpoints = max(len(results.trajectories[name].niters) for name in tensors)
@@ -200,6 +203,17 @@ ROWS = (
     ),
 )
 """From top to bottom."""
+
+
+def _in_unit(trajectory: Trajectory, size: float, unit: str) -> Trajectory:
+    """Return a trajectory whose distances, if they are lengths, are in a unit of so many Å."""
+    if trajectory.unit != ANGSTROM:
+        return trajectory
+    raw, aligned = (
+        replace(of_kind, between=[[distance / size for distance in row] for row in of_kind.between])
+        for of_kind in (trajectory.raw, trajectory.aligned)
+    )
+    return replace(trajectory, unit=unit, raw=raw, aligned=aligned)
 
 
 def _has_values(curve: Curve) -> bool:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ptyconv_cli.results.doublings import ANGSTROM
 from ptyconv_cli.results.history import Curve, EngineHistories, Point
 from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.series import OF_OBJECT, Series
+from ptyconv_cli.results.text import length_unit
 from ptyconv_cli.results.trajectory import Trajectory
 from ptyconv_cli.results.verdict import RunVerdict
 
@@ -107,6 +110,16 @@ class Results:
     boundaries: list[RunBoundary] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     dx: float = 1.0
+
+    @property
+    def unit_of_length(self) -> tuple[float, str]:
+        """How many Å the unit has in which the run's lengths are shown, and its name: that of the object's size."""
+        shape = next((self.shapes[name] for name in OF_OBJECT if name in self.shapes), ())
+        return length_unit(max(shape[-2:], default=0) * self.dx)
+
+    def unit_of(self, series: Series) -> tuple[float, str]:
+        """How many of a series' own units the one has in which it is shown, and its name."""
+        return self.unit_of_length if series.unit == ANGSTROM else (1.0, series.unit)
 
 
 @dataclass(frozen=True)

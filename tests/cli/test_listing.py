@@ -18,7 +18,7 @@ def test_ls_says_what_is_there(ptyconv, output_folder):
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         f"{output_folder}: 3 runs",
-        "run                      format          files  iterations  object (px)   dx (Å)",
+        "run                      format          saved  iterations  object (px)   dx (Å)",
         "b                        PtyRAD 1.0.0        3      2 to 6  2×3×22×26     0.2500",
         "  not named like a checkpoint, so not used: model_iter0004_copy.hdf5",
         "  model_iter0008.hdf5: is empty (0 bytes)",

@@ -64,3 +64,13 @@ def test_usage_that_makes_no_sense_of_a_study(ptyconv, tmp_path):
     collated = ptyconv("analyze", runs.DATA / "hypertune" / "collated_only", "-o", tmp_path)
     assert collated.exit_code == 1
     assert "4 collated files (model_error_…)" in collated.stderr
+
+
+def test_long_moves_are_in_nm():
+    def said(*moves):
+        rows = [Row(f"r{k}", Path(), niter=1, changes={"probe_pos_shifts": move}) for k, move in enumerate(moves)]
+        lines = [line for line, _ in table(rows, "probe_pos_shifts", {})]
+        return [line.split()[3] for line in lines[1 : 1 + len(moves)]], lines[-1].split()[-1]
+
+    assert said(2.5, 1200.0) == (["2.5", "1200"], "Å")
+    assert said(25.0, 12000.0) == (["2.5", "1200"], "nm")

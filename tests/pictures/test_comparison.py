@@ -165,6 +165,19 @@ def test_one_run_without_aligned_changes_makes_all_raw(analyzed):
     assert panel.lines[1].curve == [(p.niter, p.value / p.interval) for p in raw]
 
 
+def test_lengths_are_in_nm_where_one_of_the_objects_is_large(analyzed):
+    of_electrons = read_results(analyzed / "constant_lr")
+    of_x_rays = replace(of_electrons, dx=1e5 / max(of_electrons.shapes["objp"]))
+    (alone,), (both,) = (
+        comparison(found, ["probe_pos_shifts"], PER_ITERATION)
+        for found in ({"e": of_electrons}, {"e": of_electrons, "x": of_x_rays})
+    )
+    assert (alone.y_label, both.y_label) == ("change per iteration (Å)", "change per iteration (nm)")
+    expected = np.array(alone.lines[0].curve) / (1, 10)
+    for line in both.lines:
+        np.testing.assert_allclose(line.curve, expected)
+
+
 def test_a_run_that_lacks_a_series_has_no_line(tmp_path, analyzed):
     write_numbers(analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu"), tmp_path)
     found = {"phase alone": read_results(tmp_path), "all": read_results(analyzed / "constant_lr")}

@@ -255,3 +255,22 @@ def test_no_text_is_over_another_panel(figure, analyzed, options, tensors):
 )
 def test_numbers_on_axes_are_short_and_differ(numbers, written):
     assert ShortNumbers().format_ticks(numbers) == written
+
+
+def test_lengths_of_large_objects_are_in_nm(figure, trajectory_panels, analyzed):
+    results = read_results(analyzed)
+    of_x_rays = replace(results, dx=1e5 / max(results.shapes["objp"]))
+    before, after = (figure(one)["Scan positions"] for one in (results, of_x_rays))
+    assert before.get_ylabel().endswith(" (Å)")
+    assert after.get_ylabel() == before.get_ylabel().replace("Å", "nm")
+    assert len(before.lines) > 1
+    for one, other in zip(before.lines, after.lines, strict=True):
+        np.testing.assert_allclose(other.get_xydata(), one.get_xydata() / (1, 10))
+    before, after = (trajectory_panels(one) for one in (results, of_x_rays))
+    assert [axes.get_ylabel() for axes in after if "nm" in axes.get_ylabel()] == ["distance to the last (nm)"]
+    assert [axes.child_axes[0].get_ylabel() for axes in after if axes.child_axes][-1] == "nm"
+    for one, other in zip(before, after, strict=True):
+        size = 10 if "nm" in other.get_ylabel() else 1
+        for line, in_nm in zip(one.lines, other.lines, strict=True):
+            if line.get_transform() == one.transData:
+                np.testing.assert_allclose(in_nm.get_ydata(), np.array(line.get_ydata()) / size)

@@ -1,6 +1,8 @@
 """Files of fold_slice: synthetic ones, with the values of the series of ptychodus."""
 
+import json
 import math
+import re
 import shutil
 
 import engines
@@ -102,9 +104,25 @@ def test_older_files_are_refused_with_the_remedy(series):
 def test_long_lengths_are_shown_in_nm(series, ptyconv):
     change(series, "p/dx_spec", lambda array: np.full((2, 1), 62.5e-9))
     change(series, "p/multi_slice_param/z_distance", lambda array: np.array([[6e-6], [math.inf]]))
-    result = ptyconv("analyze", series)
+    in_angstrom = analyze_run(SERIES, device="cpu")
+    moved = [of_kind["probe_pos_shifts"] for of_kind in (in_angstrom.points, in_angstrom.aligned_points)]
+    result = ptyconv("analyze", series, "-v")
     assert "scanned region 19 × 20 px (1188 × 1250 nm)" in result.stdout
-    assert "  625.00\n" in ptyconv("ls", series).stdout
+    said = re.findall(r"^probe_pos_shifts  nm +(\S+) +(\S+) ", result.stdout, re.MULTILINE)
+    for (first, last), points in zip(said, moved, strict=True):
+        expected = [point.value * 62.5 / in_angstrom.dx for point in (points[0], points[-1])]
+        assert [float(first), float(last)] == pytest.approx(expected, rel=5e-3)
+    ((_, of_phase),) = in_angstrom.removed["objp"][-1:]
+    (ramp,) = re.findall(r" ramp (\S+) rad/nm", result.stdout)
+    assert float(ramp) == pytest.approx(math.hypot(*of_phase.ramp) * in_angstrom.dx / 62.5, rel=5e-2)
+    assert "Å" not in result.stdout
+    listed = ptyconv("ls", series).stdout.splitlines()
+    assert listed[1].endswith("  dx (nm)")
+    assert listed[2].endswith(" 62.500")
+    reported = json.loads((series / "convergence_report.json").read_text())["series"]["probe_pos_shifts"]
+    assert reported["unit"] == "Å"
+    assert reported["points"][-1]["value"] == pytest.approx(moved[0][-1].value * 625 / in_angstrom.dx)
+    assert "probe_pos_shifts,Å,80," in (series / "convergence.csv").read_text()
     maps = maps_of_run(series, Selection(None, None, None, False), percentile_range=(15, 85), device="cpu")
     assert shown_depths(maps.objects, maps.thickness)[1] == "depth of the slice's middle (nm)"
 
