@@ -1,5 +1,6 @@
 """The way of a GPU on one that is none (see `fake_gpu`): the same numbers, and what it would cost."""
 
+import gc
 import math
 import re
 from functools import cache
@@ -69,6 +70,7 @@ def step_on(gpu, aligned, clipped, shape=SHAPE):
     monitor = ConvergenceMonitor({"aligned": aligned}, model)
     for niter in (1, 2):
         model.update()
+        gc.collect()  # so that what is freed, and when, is the same each time
         gpu.reset()
         monitor.step(model, niter)
     return monitor, model
