@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Tests take from milliseconds to seconds: a process that has done its share takes over some of another's.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-long lint bench fuzz pictures clean
+.PHONY: help demo test test-long test-gpu lint bench fuzz pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +25,10 @@ test-long: $(INSTALLED)  ## run the tests that take minutes
 	@echo "Running the long tests: hundreds of damaged files, slow writers, many random examples."
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
 	@echo "All long tests passed. What they wrote was in temporary folders, and is gone."
+
+test-gpu: $(INSTALLED)  ## run the tests that need a CUDA device, and print what they measure
+	@echo "Running the tests on a GPU, one after the other; without one they skip. What they measure is printed."
+	@$(BIN)/pytest -m gpu -rs --durations=0 tests/gpu
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

@@ -1,17 +1,23 @@
 """The convergence monitor, for an engine's loop: a drop-in for PtyRAD's own. See docs/live.md."""
 
-from collections.abc import Mapping
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any, Protocol
 
 import torch
 
-from ptyconv_cli.metrics.change import changes
-from ptyconv_cli.metrics.snapshot import Model, Snapshot, take_snapshot
+from ptyconv_cli.metrics.arrays import Array
+from ptyconv_cli.metrics.fallback import compared, taken
+from ptyconv_cli.metrics.snapshot import Model, Snapshot
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.region import scanned_region
-from ptyconv_cli.results.series import OF_OBJECT
+from ptyconv_cli.results.series import OF_OBJECT, SERIES
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.live import LiveEvidence
@@ -41,10 +47,12 @@ class ConvergenceMonitor:
     - `aligned`: also compute the aligned changes, into a record of their own; default False. Sketches of some sixty
       snapshots at most are then kept for the `verdict`.
 
-    The model is only read: no gradient, no random number, and, except for `snapshot_device` and the sketches, nothing
-    is moved off its device. `last` is the last snapshot.
+    The model is only read: no gradient, no random number, and, except for `snapshot_device`, positions and the
+    sketches, nothing is moved off its device while that has memory. `last` is the last snapshot; what it holds is
+    replaced by `step`.
 
-    Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor.
+    Raises ValueError for parameters that are not allowed and for a model that lacks a tracked tensor. Later on it never
+    ends a reconstruction: see `step`.
     """
 
     @torch.no_grad()
@@ -52,7 +60,7 @@ class ConvergenceMonitor:
         self.settings = MonitorSettings.from_params(params)
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
-        self.last = self._take(model)
+        self.last = Snapshot({name: self._taken(model, name) for name in self.settings.tensors}, float(model.dx))
         self._evidence = LiveEvidence(self.last) if self.settings.aligned else None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
@@ -60,14 +68,26 @@ class ConvergenceMonitor:
         interval = self.settings.every_n_iters or save_iters
         return interval is not None and interval > 0 and niter % interval == 0
 
+    @torch.no_grad()
     def step(self, model: LiveModel, niter: int) -> None:
         """Append (niter, change since the last snapshot) to every tracked series of `model.convergence_iters`.
 
-        With `aligned`, also append the aligned change to `model.convergence_aligned_iters`.
+        With `aligned`, also append the aligned change to `model.convergence_aligned_iters`. What cannot be measured,
+        for whatever reason, is NaN, with one RuntimeWarning; where memory is short, the CPU does it. The next step
+        tries again.
         """
-        found = self.measure(model)
+        found, problems = self._measured(model)
         if self._evidence:
-            self._evidence.note(self.last, niter, self._beside(model))
+            with _noted(problems, "the verdict"):
+                self._evidence.look_beside(None)
+                self._evidence.note(self.last, niter, problems)
+                self._evidence.look_beside(self._beside(model))
+        with _noted(problems, "the record"):
+            self._record(model, niter, found)
+        if problems:
+            _warn(niter, problems)
+
+    def _record(self, model: LiveModel, niter: int, found: Mapping[str, Change]) -> None:
         for key, change in found.items():
             model.convergence_iters.setdefault(key, []).append((niter, change.value))
             if change.aligned is not None:
@@ -75,13 +95,24 @@ class ConvergenceMonitor:
                     model.convergence_aligned_iters = {}
                 model.convergence_aligned_iters.setdefault(key, []).append((niter, change.aligned))
 
-    @torch.no_grad()
-    def measure(self, model: Model) -> dict[str, Change]:
-        """Return the change since the last snapshot, by series key, and make this snapshot the last one."""
-        snapshot = self._take(model)
-        found = changes(snapshot, self.last, self.settings.percentile_range, self.settings.aligned)
-        self.last = snapshot
-        return found
+    def _measured(self, model: Model) -> tuple[dict[str, Change], dict[str, str]]:
+        """Return the changes since the last snapshot, by series key, and make this snapshot the last one.
+
+        One tensor after the other, so that of a single one there are two copies. Also return, by tensor, why it could
+        not be measured: its changes are NaN. One that could not even be copied is compared with the same one again at
+        the next step.
+        """
+        found, problems = dict[str, Change](), dict[str, str]()
+        settings, kept = self.settings, self.last.values
+        for name in settings.tensors:
+            changes = _unknown(name, settings.aligned)
+            with _noted(problems, name):
+                now = self._taken(model, name)
+                before, kept[name] = kept[name], now
+                changes = compared(name, now, before, self.last.dx, settings.percentile_range, settings.aligned)
+            found |= changes
+            now = before = None  # before the next one is copied
+        return found, problems
 
     def verdict(
         self,
@@ -99,14 +130,37 @@ class ConvergenceMonitor:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
         return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}))
 
-    @torch.no_grad()
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
-        others = tuple(name for name in OF_OBJECT if name not in self.settings.tensors)
-        return take_snapshot(model, others, self.region, self.settings.snapshot_device) if len(others) == 1 else None
+        others = [name for name in OF_OBJECT if name not in self.settings.tensors]
+        return Snapshot({others[0]: self._taken(model, others[0])}, self.last.dx) if len(others) == 1 else None
 
-    def _take(self, model: Model) -> Snapshot:
-        return take_snapshot(model, self.settings.tensors, self.region, self.settings.snapshot_device)
+    def _taken(self, model: Model, name: str) -> Array:
+        return taken(model, name, self.region, self.settings.snapshot_device)
+
+
+@contextmanager
+def _noted(problems: dict[str, str], what: str) -> Iterator[None]:
+    """Note what goes wrong in the `with` block, and go on: a monitor must never end a reconstruction."""
+    try:
+        yield
+    except Exception as error:
+        problems[what] = shorten(str(error).strip().partition("\n")[0], 200).rstrip(".") or type(error).__name__
+
+
+def _unknown(name: str, aligned: bool) -> dict[str, Change]:
+    """Return changes that are not known, of all series of a tensor."""
+    change = Change(math.nan, aligned=math.nan if aligned else None)
+    return {series.key: change for series in SERIES if series.tensor == name}
+
+
+def _warn(niter: int, problems: Mapping[str, str]) -> None:
+    causes = "; ".join(f"{what}: {cause}" for what, cause in problems.items())
+    text = f"ptyconv's monitor at iteration {niter}: {causes}. Recorded as NaN; the next step tries again."
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+    except RuntimeWarning:  # where warnings are errors
+        print(text, file=sys.stderr)
 
 
 def create_convergence_monitor(params: Mapping[str, Any] | None, model: Model) -> ConvergenceMonitor | None:

@@ -1,17 +1,21 @@
 """The live class, as an engine uses it."""
 
+import contextlib
 import math
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
+from fake_gpu import Gpu
+from fake_models import large_on, toy_on
 from toy import ToyModel, write_hdf5, write_pt
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
+from ptyconv_cli.metrics import fallback, percentiles_gpu, planes_gpu, sketch, snapshot
 from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics import percentiles_gpu, snapshot
 from ptyconv_cli.results.series import SERIES, TENSORS
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -206,55 +210,211 @@ def test_nothing_is_disturbed():
     assert all(type(value) is float for curve in model.convergence_iters.values() for _, value in curve)
 
 
-class HostTraffic(TorchFunctionMode):
-    """Watches on the CPU what would wait for a GPU: functions that tell the host something, and how many numbers."""
+@pytest.fixture
+def gpu():
+    gpu = Gpu()
+    with gpu.there():
+        yield gpu
 
-    WAITING = (
-        "cpu",
-        "numpy",
-        "tolist",
-        "item",
-        "nonzero",
-        "__array__",
-        "__int__",
-        "__float__",
-        "__bool__",
-        "__index__",
-    )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[str] = []
-        self.sizes: list[int] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        if name in self.WAITING:
-            self.waits.append(name)
-            if name != "nonzero":  # which leaves the positions where they are, and tells how many
-                self.sizes += [arg.numel() for arg in args if isinstance(arg, torch.Tensor)]
-        return func(*args, **(kwargs or {}))
+def only_here(model):
+    """The same model, as it would be on a CPU."""
+    here = SimpleNamespace(**vars(model))
+    here.convergence_iters, here.convergence_aligned_iters = {}, {}
+    here.optimizable_tensors = {name: torch.from_numpy(array) for name, array in model.arrays().items()}
+    here.get_complex_probe_view = lambda: here.optimizable_tensors["probe"]
+    return here
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-def test_a_gpu_is_waited_for_a_few_times_a_tensor_and_keeps_its_voxels(monkeypatch, aligned):
-    monkeypatch.setattr(snapshot, "_there", lambda tensor, device: tensor.detach())  # as on a GPU
+def test_a_gpu_is_waited_for_twice_a_tensor_at_most_and_keeps_its_voxels(gpu, monkeypatch, aligned):
     monkeypatch.setattr(order, "SAMPLE", 512)
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
-    model = ToyModel()
+    model = toy_on(gpu)
     monitor = ConvergenceMonitor({"aligned": aligned}, model)
     model.update()
-    with HostTraffic() as traffic:
+    gpu.reset()
+    monitor.step(model, 1)
+    # Of each object tensor the sample, with the products that it is aligned by, and the result; the probe's fit, and
+    # what that leaves; the positions; and the sketches of all.
+    assert gpu.waits == ["copy to host"] * (2 * 2 + 2 + 1 + 1 if aligned else 2 * 2 + 1 + 1)
+    assert aligned or max(gpu.sizes) == 512  # numbers: a sample
+    where = {name: isinstance(values, np.ndarray) for name, values in monitor.last.values.items()}
+    assert where == {"obja": False, "objp": False, "probe": False, "probe_pos_shifts": True}
+
+
+def test_a_gpu_gives_the_values_of_a_cpu(gpu):
+    model = toy_on(gpu)
+    here = only_here(model)
+    monitors = [ConvergenceMonitor({"aligned": True}, one) for one in (model, here)]
+    model.update()
+    here.optimizable_tensors = only_here(model).optimizable_tensors
+    for monitor, one in zip(monitors, (model, here), strict=True):
+        monitor.step(one, 1)
+    for record in ("convergence_iters", "convergence_aligned_iters"):
+        for key, curve in getattr(model, record).items():
+            assert curve == [(1, pytest.approx(getattr(here, record)[key][0][1], rel=1e-6))]
+    assert monitors[0].verdict().state == monitors[1].verdict().state
+
+
+def assert_well_formed(model, niters, unknown):
+    """All series have a pair for every step, and NaN where something failed: `unknown`, by key, at which iterations."""
+    for record in (model.convergence_iters, model.convergence_aligned_iters):
+        assert list(record) == KEYS
+        for key, curve in record.items():
+            assert [niter for niter, _ in curve] == niters
+            assert [niter for niter, value in curve if math.isnan(value)] == unknown.get(key, [])
+
+
+FAILURES = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    MemoryError(),
+    RuntimeError("CUDA error: unspecified launch failure"),
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    IndexError("tuple index out of range"),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+@pytest.mark.parametrize("place", ["take_tensor", "tensor_changes"])
+def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place, error):
+    """NaN at that iteration, one warning, and the next step tries again."""
+    model, works = ToyModel(), getattr(fallback, place)
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+
+    def fails_for_the_phase(*args):
+        if "objp" in args:
+            raise error
+        return works(*args)
+
+    for niter in range(1, 4):
+        model.update()
+        with monkeypatch.context() as patched:
+            if niter != 2:
+                monitor.step(model, niter)
+                continue
+            patched.setattr(fallback, place, fails_for_the_phase)
+            with pytest.warns(RuntimeWarning) as warned:
+                monitor.step(model, niter)
+    (said,) = (str(one.message) for one in warned)
+    because = str(error).rstrip(".") or type(error).__name__
+    assert said == f"ptyconv's monitor at iteration 2: objp: {because}. Recorded as NaN; the next step tries again."
+    assert warned[0].filename == __file__
+    assert_well_formed(model, [1, 2, 3], {"objp_bg": [2], "objp_fg": [2]})
+    assert monitor.verdict().state == "insufficient"
+
+
+def test_a_long_story_is_cut(monkeypatch):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"tensors": ["probe"]}, model)
+    error = NotImplementedError("Could not run 'aten::empty_strided' " + 500 * "with these arguments ")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(fallback, "take_tensor", fails)
+    with pytest.warns(RuntimeWarning) as warned:
         monitor.step(model, 1)
-    if aligned:  # more: the products that an object is aligned by, and what is left of probe and positions
-        of_object = ["cpu", "numpy", "nonzero", "tolist"]
-        of_probe, of_positions = ["tolist", "tolist", "__float__"], ["__float__", "tolist", "__float__"]
-        sketches = [*2 * ["cpu", "numpy"], "cpu", "numpy", "__float__", "cpu", "numpy"]  # of the probe its sum, too
-    else:
-        of_object, of_probe, of_positions, sketches = ["nonzero", "tolist"], ["tolist"], ["__float__"], []
-    expected = ["__float__", *of_object, *of_object, *of_probe, *of_positions, *sketches]  # the first one for dx
-    assert traffic.waits == expected
-    assert aligned or max(traffic.sizes) == 15  # an object's two means
+    assert "Could not run" in str(warned[0].message)
+    assert len(str(warned[0].message)) < 320
+
+
+def test_after_a_step_that_could_not_copy_the_change_is_since_the_last_copy(monkeypatch):
+    model, unhindered, works = ToyModel(), ToyModel(), fallback.take_tensor
+    monitor, other = ConvergenceMonitor({}, model), ConvergenceMonitor({}, unhindered)
+    for niter in (1, 2):
+        model.update()
+        unhindered.update()
+        monkeypatch.setattr(fallback, "take_tensor", works if niter == 2 else lambda *_: 1 / 0)
+        with contextlib.nullcontext() if niter == 2 else pytest.warns(RuntimeWarning, match="division by zero"):
+            monitor.step(model, niter)
+    monkeypatch.setattr(fallback, "take_tensor", works)
+    other.step(unhindered, 2)
+    assert {key: curve[-1] for key, curve in model.convergence_iters.items()} == {
+        key: curve[-1] for key, curve in unhindered.convergence_iters.items()
+    }
+
+
+def test_a_tensor_that_changes_its_shape_begins_anew():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in range(1, 5):
+        model.update()
+        if niter == 3:
+            model.optimizable_tensors["obja"] = model.optimizable_tensors["obja"][:, :2].detach().clone()
+            model.optimizable_tensors["probe_pos_shifts"] = torch.zeros(7, 2)
+            model.update = lambda: None
+            with pytest.warns(
+                RuntimeWarning, match=r"obja: its shape changed from \(2, 3, 13, 16\) to \(2, 2, 13, 16\); "
+            ):
+                monitor.step(model, niter)
+        else:
+            monitor.step(model, niter)
+    unknown = {"obja_bg": [3], "obja_fg": [3], "probe_pos_shifts": [3]}
+    assert_well_formed(model, [1, 2, 3, 4], unknown)
+    assert model.convergence_iters["obja_bg"][-1] == (4, 0)
+    assert monitor.verdict().doublings["obja"].points == []
+
+
+def test_where_warnings_are_errors_the_reconstruction_goes_on(monkeypatch, capsys):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({}, model)
+    monkeypatch.setattr(fallback, "take_tensor", lambda *_: 1 / 0)
+    with warnings.catch_warnings(action="error"):
+        monitor.step(model, 1)
+    assert "at iteration 1" in capsys.readouterr().err
+    assert all(math.isnan(value) for curve in model.convergence_iters.values() for _, value in curve)
+
+
+def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
+    """The numbers are the same, nobody is told, and the GPU is used again as soon as it has room."""
+    for place in ((order, "SAMPLE"), (sketch, "MOST"), (fallback, "SMALL_PIECES")):
+        monkeypatch.setattr(*place, 1 << 13)
+    monkeypatch.setattr(planes_gpu, "SMALL", 0)
+    model, other_gpu = large_on(gpu, (1, 2, 300, 310)), Gpu()
+    with other_gpu.there():
+        unhindered = large_on(other_gpu, (1, 2, 300, 310))
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    with other_gpu.there():
+        other = ConvergenceMonitor({"aligned": True}, unhindered)
+    one, places = 4 * monitor.last.values["objp"].numel(), []
+    for niter, objects in enumerate((20, 4, 1.5, 0.2, 20), 1):
+        model.update()
+        gpu.room = gpu.live + objects * one
+        gpu.reset()
+        monitor.step(model, niter)
+        assert gpu.peak <= gpu.room
+        places.append(isinstance(monitor.last.values["obja"], np.ndarray))
+        assert ("empty_cache" in gpu.ops) == (objects < 20)
+        gpu.room = math.inf
+        with other_gpu.there():
+            unhindered.update()
+            other.step(unhindered, niter)
+    assert places == [False, False, False, True, False]
+    for record in ("convergence_iters", "convergence_aligned_iters"):
+        for key, curve in getattr(unhindered, record).items():
+            assert getattr(model, record)[key] == [(niter, pytest.approx(value, rel=1e-6)) for niter, value in curve]
+
+
+def test_a_snapshot_kept_on_the_host_needs_no_copy_of_it_all_on_the_gpu(gpu):
+    model = large_on(gpu, (1, 6, 200, 210))
+    gpu.reset()
+    live = gpu.live
+    monitor = ConvergenceMonitor({"snapshot_device": "cpu"}, model)
+    assert gpu.peak - live < 1.1 * 4 * 200 * 210
+    assert all(isinstance(values, np.ndarray) for values in monitor.last.values.values())
+    model.update()
+    monitor.step(model, 1)
+    assert all(0 < curve[0][1] < 1 for curve in model.convergence_iters.values())
+
+
+def test_too_many_voxels_for_a_gpu_are_refused_before_the_first_iteration(gpu, monkeypatch):
+    monkeypatch.setattr(snapshot, "MOST_VOXELS", 1000)
+    model = toy_on(gpu)
+    with pytest.raises(ValueError, match='obja: 1,248 voxels are too many for a GPU; set snapshot_device to "cpu"'):
+        ConvergenceMonitor({}, model)
+    ConvergenceMonitor({"snapshot_device": "cpu"}, model)
+    ConvergenceMonitor({}, ToyModel())
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -277,4 +437,4 @@ def test_snapshots_stay_on_the_gpu():
     model = ToyModel(device="cuda")
     monitor = ConvergenceMonitor({}, model)
     monitor.step(model, 1)
-    assert {tensor.device.type for tensor in monitor.last.values.values()} == {"cuda"}
+    assert {monitor.last.values[name].device.type for name in ("obja", "objp", "probe")} == {"cuda"}

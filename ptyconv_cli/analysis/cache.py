@@ -88,7 +88,7 @@ class Cache:
     def keep(self) -> None:
         """Write what the last analysis found, after its results; raise PtyconvError where that fails."""
         self.pending()
-        self.keep_headers()
+        self._keep_headers()
         self._fresh = False  # what is here now was computed in this process
 
     def exists(self) -> bool:
@@ -198,7 +198,7 @@ class Cache:
         with suppress(Exception):  # as of `headers`
             self._kept_content = kept_content.recall_packed(content) if content else {}
 
-    def keep_headers(self) -> None:
+    def _keep_headers(self) -> None:
         """Write the headers and what files were recognised as, unless only few are new among many."""
         headers = {source: header.fingerprint for source, header in self.headers.items()}
         folders = {source.path.parent for source in headers}

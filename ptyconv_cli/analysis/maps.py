@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.parts import check_memory, region_of_run
+from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, leave_out
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
-from ptyconv_cli.metrics.device import choose_device, to_device, too_much_for
+from ptyconv_cli.metrics.device import NoRoom, choose_device, give_back, instead_of, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.region import Region
@@ -108,6 +108,28 @@ def maps_of_run(
     docs/metrics.md. Raises PtyconvError where there are no such checkpoints, or nothing can be compared between them.
     """
     run_dir, percentile_range = Path(run_dir), check_percentile_range(percentile_range)
+    on, notice = choose_device(device)
+    found = None
+    try:
+        found = _maps(run_dir, asked, at, begin, percentile_range, chain, on)
+    except NoRoom:
+        if on == "cpu":
+            raise
+    if found is None:
+        give_back()
+        found, notice = _maps(run_dir, asked, at, begin, percentile_range, chain, "cpu"), instead_of(on)
+    return replace(found, warnings=[*([notice] if notice else []), *found.warnings])
+
+
+def _maps(
+    run_dir: Path,
+    asked: Selection,
+    at: int | None,
+    begin: int | None,
+    percentile_range: tuple[float, float],
+    chain: Sequence[Path] | str,
+    device: str,
+) -> Maps:
     runs = read_chain(run_dir, asked, chain)
     tensors, remarks = tensors_of(runs, asked)
     runs = on_one_axis(runs)
@@ -115,7 +137,7 @@ def maps_of_run(
     left_out = [file for run in runs for file in run.left_out]
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
     parts, _ = comparable_parts(headers, tensors)
-    reading = _Reading(choose_device(device), asked.strict, left_out)
+    reading = _Reading(device, asked.strict, left_out)
     with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:
             part, since, niter = _interval(run_dir, parts, at, begin)
@@ -166,6 +188,7 @@ class _Reading:
     ) -> tuple[Snapshot, Snapshot] | None:
         """Return two snapshots, None where one cannot be read; phases that wrap differ by at most half a turn."""
         check_memory(pair[0], region, tensors)
+        check_voxels(pair[0], region, tensors, self.device)
         found = []
         for header in pair:
             with Prefetch([header], tensors, region) as reading:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache, keys_of
@@ -14,8 +14,9 @@ from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.arrays import on_host
-from ptyconv_cli.metrics.device import arithmetic_of, choose_device, likely_device
+from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, give_back, instead_of, likely_device
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -28,7 +29,7 @@ class Walked:
     """What was found in each part of a run, with the region of each, on a device.
 
     `comparers` by tensor of each part; `begins`: by tensor, the iterations after which segments begin; `cache`: what it
-    can be kept in, None where it is not to be.
+    can be kept in, None where it is not to be; `notice`: what is to be told about the device, "" for nothing.
     """
 
     found: list[Found]
@@ -38,6 +39,7 @@ class Walked:
     device: str
     cache: Cache | None
     depends_on: list[Any]
+    notice: str = ""
 
     @property
     def steps(self) -> list[Step]:
@@ -109,11 +111,12 @@ def walk_parts(
     again.
 
     `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
-    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does.
+    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does. Where a GPU cannot be used, or runs out of
+    memory, all is computed on the CPU, with a notice.
     """
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
-    on, found, comparers = likely_device(device), [], []
+    on, found, comparers, notice = likely_device(device), [], [], ""
     by = depends_on(settings, on)
     total = sum(map(len, parts))
     for number, (part, region) in enumerate(zip(parts, regions, strict=True)):
@@ -124,13 +127,19 @@ def walk_parts(
         known = None
         if cache and cache.exists():
             known = _known(cache, number, part, [*by, tuple(region)], begins, settings)
+        failed = None
         try:
-            of_part, of_tensors = _walk_part(part, region, known, settings, begins, device, strict, undone)
-        except _OtherDevice as error:
-            return walk_parts(parts, regions, settings, begins, error.device, strict, progress, cache)
+            of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
+        except (_OtherDevice, NoRoom) as error:
+            if on == "cpu":
+                raise
+            failed = error.notice if isinstance(error, _OtherDevice) else instead_of(on)
+        if failed is not None:  # not where the error still holds what was on the device
+            give_back()
+            return replace(walk_parts(parts, regions, settings, begins, "cpu", strict, progress, cache), notice=failed)
         found.append(of_part)
         comparers.append(of_tensors)
-    return Walked(found, regions, comparers, begins, on, cache, by)
+    return Walked(found, regions, comparers, begins, on, cache, by, notice)
 
 
 def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
@@ -139,10 +148,10 @@ def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
 
 
 class _OtherDevice(Exception):
-    """PyTorch cannot use the device that the driver has."""
+    """PyTorch cannot use the device that the driver has, for which there may be a notice."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, notice: str) -> None:
+        self.notice = notice
 
 
 def _known(
@@ -168,26 +177,30 @@ def _walk_part(
     device: str,
     strict: bool,
     undone: Callable[[int], None],
-) -> tuple[Found, dict[str, Comparer]]:
-    """Walk over a part from the last checkpoint on that is known; say how many are `undone`."""
+) -> tuple[Found, dict[str, Comparer], str]:
+    """Walk over a part from the last checkpoint on that is known; say how many are `undone`.
+
+    Return what is to be told about the device, too.
+    """
     known = known or CachedSteps()
     comparers = _comparers(part[0], region, settings, begins, known)
     if len(known.steps) == len(part):
-        return Found(known.steps, [], None, len(part)), comparers
+        return Found(known.steps, [], None, len(part)), comparers, ""
     rest = part[max(len(known.steps) - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
         # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
         from ptyconv_cli.analysis.walk import walk
 
-        on = choose_device(device)
+        on, notice = choose_device(device)
         if on != likely_device(device):
-            raise _OtherDevice(on)
+            raise _OtherDevice(notice)
+        check_voxels(part[0], region, settings.tensors, on)
 
         def progress(done: int, total: int) -> None:
             undone(total - done)
 
         try:
-            return walk(rest, reading, settings, on, strict, progress, known, comparers, region), comparers
+            return walk(rest, reading, settings, on, strict, progress, known, comparers, region), comparers, notice
         except (CacheIsStale, StaleRow):
             pass
     return _walk_part(part, region, None, settings, begins, device, strict, undone)
@@ -208,6 +221,16 @@ def _comparers(
         compared = [step.compared[name] for step in known.steps]
         found[name] = Comparer(places, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
     return found
+
+
+def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: str) -> None:
+    """Raise PtyconvError where a tensor has more voxels than a device can count."""
+    for name in tensors:
+        voxels = math.prod(region.shape_in(first.shapes[name])) if name in OF_OBJECT else 0
+        if device != "cpu" and voxels > snapshot.MOST_VOXELS:
+            raise PtyconvError(
+                f"{first.path.parent}: {name}: {voxels:,} voxels are too many for a GPU; use --device cpu"
+            )
 
 
 def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:

@@ -130,6 +130,7 @@ def analyze_run(
     agreement = compare_with_live(curves.points, engine, settings.percentile_range)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
+        *([walked.notice] if walked.notice else []),
         *notices_on_boundaries(boundaries),
         *notices_on_tensors,
         *(text for part in parts for text in notices_on_region(part[0], settings.tensors)),

@@ -13,10 +13,10 @@ from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, precise
+from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host, total
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
-from ptyconv_cli.metrics.device import memory_to_read_into, to_device, too_much_for
+from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
@@ -69,6 +69,7 @@ class _GettingReady:
             snapshot = snapshot_of(to_device(memory, self._device), header.dx)
             if header.phase_wraps and "objp" in snapshot.values:
                 self._continue_phase(snapshot.values["objp"], begins)
+            wait_for(self._device)  # the threads that compare do not
             yield _Ready(header, snapshot, memory)
 
     def _continue_phase(self, phase: Array, begins: bool) -> None:
@@ -97,8 +98,28 @@ def walk(
     turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
     Raises CacheIsStale where that one cannot be read any more. `comparers`: by tensor, what compares it with earlier
     checkpoints, none where that was not asked for; `region` of the object in px. Parameters otherwise as of
-    `analysis.run.analyze_run`.
+    `analysis.run.analyze_run`. At the end nothing is left on a GPU.
     """
+    try:
+        return _walk(headers, reading, settings, device, strict, progress, known, comparers, region)
+    finally:
+        for comparer in comparers.values():
+            comparer.places.leave_device()
+        if device != "cpu":
+            give_back()
+
+
+def _walk(
+    headers: Sequence[Header],
+    reading: Prefetch,
+    settings: MonitorSettings,
+    device: str,
+    strict: bool,
+    progress: Progress,
+    known: CachedSteps,
+    comparers: Mapping[str, Comparer],
+    region: Region,
+) -> Found:
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
     workers = Workers(2 if device == "cpu" else 1)  # one tensor keeps a GPU busy
@@ -122,11 +143,12 @@ def walk(
             following = next(checkpoints, None)
             steps.append(_step(steps[-1], current, changing, comparing))
             progress(headers.index(current.header) + 1, len(headers))
-            reading.reuse(memory_to_read_into(previous.memory, device))
+            reading.reuse(previous.memory)
             previous, current = current, following
         if previous and comparers:
             steps[-1] = replace(steps[-1], contrasts=contrasts_of(previous.header, previous.snapshot, region))
-    return Found(steps, getting_ready.left_out, getting_ready.phase, len(known.steps))
+    phase = None if getting_ready.phase is None else on_host(getting_ready.phase)
+    return Found(steps, getting_ready.left_out, phase, len(known.steps))
 
 
 def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
@@ -163,7 +185,7 @@ def _step(
 
 def _intensity(one: _Ready) -> float:
     probe = one.snapshot.values.get("probe")
-    return math.nan if probe is None else float(namespace(probe).sum(probe, dtype=precise(probe)))
+    return math.nan if probe is None else float(total(probe))
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:
@@ -178,5 +200,5 @@ def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str
         if lacking:
             with open_checkpoint(header.path, header.source.name) as checkpoint:
                 arrays = {name: checkpoint.read(name, region) for name in lacking}
-            values |= snapshot_of(to_device(arrays, values[followed[0]].device), header.dx).values
+            values |= snapshot_of(to_device(arrays, str(values[followed[0]].device)), header.dx).values
     return {name: value for name, value in contrasts(values).items() if name in snapshot.values}

@@ -10,7 +10,7 @@ import click
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.cli.drawn import Drawn
-from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import write_different, write_whole
 from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
@@ -42,11 +42,7 @@ def analyze_into(
     from ptyconv_cli.analysis.run import analyze_run
 
     cache = cache or Cache(folder, fresh)
-    try:
-        analysis = analyze_run(run_dir, cache=cache, **settings)
-    except SeveralRuns:
-        cache.keep_headers()  # of all files, which are read to tell the runs apart
-        raise
+    analysis = analyze_run(run_dir, cache=cache, **settings)
     draw = _pictures_of(analysis) if pictures else {}
     for name in draw:
         _check_no_folder(folder / name)

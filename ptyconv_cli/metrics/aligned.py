@@ -9,30 +9,32 @@ import math
 
 import numpy as np
 
-from ptyconv_cli.metrics.arrays import Array, in_single, namespace, numbers, precise
+from ptyconv_cli.metrics.arrays import Array, in_single, namespace, numbers, precise, products
 from ptyconv_cli.metrics.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, Residual
 from ptyconv_cli.metrics.projection import equal_sums, fit, fit_planes
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def align_object(name: str, current: Array, previous: Array, dx: float) -> tuple[Residual, RemovedAmbiguities]:
+def align_object(
+    name: str, current: Array, previous: Array, dx: float, chunk: int | None = None
+) -> tuple[Residual, RemovedAmbiguities]:
     """Align the change of `obja`, as 1 - amplitude, or of `objp` in rad, both (omode, slice, y, x); `dx` in Å per px.
 
     Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
     on the first slice; the amplitude a factor per slice, whose product over the slices is the same for every object
-    mode.
+    mode. About `chunk` voxels are worked on at a time.
     """
     omodes, slices, *place = current.shape
     now, before = (in_single(array).reshape(-1, *place) for array in (current, previous))
     planes = Planes(name, now, before, slices)
     common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if name == "objp" else [])]
-    sums = planes.products()
+    sums, sample = planes.products(chunk)
     of_fields = sums[:, [OWN, *common]]
     ties = equal_sums(omodes, slices) if name == "obja" else None
     own, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
     factors = dict(zip(common, shared[:, 0].tolist(), strict=True))
-    left = Residual(planes, own[:, 0], factors)
+    left = Residual(planes, own[:, 0], factors, sample)
     square = sums[:, CHANGE, CHANGE].sum()
     share, shift = _share(square - explained[0], square), _shift(2 * shared[:2, 0], dx)  # 2: of twice the gradients
     per_slice = own.reshape(omodes, slices)
@@ -55,8 +57,8 @@ def align_probe(current: Array, previous: Array, dx: float) -> tuple[Array, Remo
     change, whole = now - previous / total_before, (current - previous) / total_before
     gradients = _gradient_y(now), _gradient_y(now.T).T
     rows = xp.stack([xp.reshape(array, (-1,)) for array in (*gradients, change, whole)])
-    *products, sum_now, sum_before = numbers([*xp.reshape(rows @ rows.T, (-1,)), total, total_before])
-    sums = np.reshape(products, (4, 4))
+    *squares, sum_now, sum_before = numbers([*xp.reshape(products(rows), (-1,)), total, total_before])
+    sums = np.reshape(squares, (4, 4))
     factors = fit(sums[:2, :2], sums[:2, 2:3])[:, 0]
     left = change - float(factors[0]) * gradients[0] - float(factors[1]) * gradients[1]
     share = _share(sums[2, 2] - factors @ sums[:2, 2], sums[3, 3])

@@ -3,6 +3,8 @@
 The standard: https://data-apis.org/array-api. Nothing here loads torch; an array of it brings it along.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,29 @@ def device_of(array: Array) -> Any:
 
 def is_numpy(array: Array) -> bool:
     """Say whether an array is one of numpy, and so on a CPU."""
-    return isinstance(array, np.ndarray)
+    return isinstance(array, np.ndarray | np.generic)
+
+
+def has_double(array: Array) -> bool:
+    """Say whether an array's device has float64: Apple's GPUs have not, nor some of Intel's."""
+    if is_numpy(array):
+        return True
+    kind = str(device(array)).partition(":")[0]
+    return kind in ("cpu", "cuda") or (kind != "mps" and _can_sum_doubles(namespace(array), device(array)))
+
+
+@lru_cache
+def _can_sum_doubles(torch: Any, on: Any) -> bool:
+    try:
+        return float(torch.ones(2, dtype=torch.float64, device=on).sum()) == 2
+    except (RuntimeError, TypeError):
+        return False
 
 
 def precise(array: Array) -> Any:
-    """Return the type to sum an array in: float64 where its device has that (Apple's GPUs have not)."""
+    """Return the type to sum an array in: float64 where its device has that."""
     xp = namespace(array)
-    return xp.float32 if str(device(array)).startswith("mps") else xp.float64
+    return xp.float64 if has_double(array) else xp.float32
 
 
 def in_single(array: Array) -> Array:
@@ -40,15 +58,56 @@ def in_single(array: Array) -> Array:
     return array.astype(np.float32) if is_numpy(array) else array.float()
 
 
-def numbers(scalars: list[Array]) -> list[float]:
+def total(values: Array) -> Array:
+    """Return the sum of an array, precisely, as one without axes.
+
+    On a GPU in two steps, first over the last axis: torch makes a copy of what it is to sum in another type.
+    """
+    xp, dtype = namespace(values), precise(values)
+    if not is_numpy(values) and values.ndim > 1:
+        values = values.sum(-1)
+    return xp.sum(values, dtype=dtype)
+
+
+def products(rows: Array) -> Array:
+    """Return the products of rows (row, number) with each other, summed over the numbers (row, row).
+
+    On a GPU without a product of matrices, for which an engine may have allowed less precise numbers.
+    """
+    if is_numpy(rows):
+        return rows @ rows.T
+    xp = namespace(rows)
+    return xp.stack([(rows * row).sum(-1) for row in rows])
+
+
+def numbers(scalars: Sequence[Array]) -> list[float]:
     """Return arrays without axes as numbers, together: a GPU is waited for once."""
-    found: list[float] = namespace(scalars[0]).stack(scalars).tolist()
+    found: list[float] = namespace(scalars[0]).stack(list(scalars)).tolist()
     return found
 
 
 def on_host(array: Array) -> np.ndarray:
     """Return an array as numpy's."""
     return np.asarray(array if is_numpy(array) else array.cpu().numpy())
+
+
+def together_on_host(arrays: Sequence[Array]) -> list[np.ndarray]:
+    """Return arrays as numpy's; those of a GPU in one copy, for which it is waited for once."""
+    there = [array for array in arrays if not is_numpy(array)]
+    if not there:
+        return list(arrays)
+    torch = namespace(there[0])
+    as_bytes = [array.contiguous().reshape(-1).view(torch.uint8) for array in there]
+    copied, start, found = on_host(torch.cat(as_bytes)), 0, []
+    for array in arrays:
+        if is_numpy(array):
+            found.append(array)
+            continue
+        dtype = np.dtype(str(array.dtype).removeprefix("torch."))
+        stop = start + array.numel() * dtype.itemsize
+        found.append(np.frombuffer(copied[start:stop].tobytes(), dtype).reshape(tuple(array.shape)))
+        start = stop
+    return found
 
 
 def magnitude(values: Array) -> Array:

@@ -1,43 +1,82 @@
-"""Chooses the device to compute on, and copies arrays there. Loads torch only for a GPU."""
+"""Chooses the device to compute on, copies arrays there, explains its failures. Loads torch only for a GPU."""
 
+import gc
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import __version__ as numpy_version
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.arrays import Array
-from ptyconv_cli.metrics.gpus import cuda_devices, has_apple_chip
+from ptyconv_cli.metrics.gpus import cuda_devices
 from ptyconv_cli.results.settings import check_device_name
 
+TRIAL = 1 << 18
+"""Numbers, 1 MB, that a device must have room for, and add up, before it is used."""
 
-def choose_device(name: str) -> str:
-    """Return the device called `name`: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
+OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "HIP error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+    "can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+)
+"""What errors say for which PyTorch has no class. An "illegal memory access" is something else."""
 
-    The driver says whether there is a GPU; torch, which takes a second to load, only whether it can use it. Raises
-    ValueError for another name, PtyconvError where this machine lacks the device.
+MPS_NOTICE = "Computed on Apple's GPU, on which ptyconv has not been tried: compare with --device cpu."
+
+
+class Chosen(NamedTuple):
+    """The device to compute on, and what is to be told about it, "" where there is nothing."""
+
+    device: str
+    notice: str = ""
+
+
+class NoRoom(PtyconvError):
+    """A device ran out of memory."""
+
+
+def choose_device(name: str) -> Chosen:
+    """Return the device called `name`: `auto` (CUDA, else CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    The driver says whether there is a GPU; torch, which takes a second to load, only whether it can use it. One that is
+    there, but busy, full or not supported, is replaced by the CPU, with a notice. Raises ValueError for another name,
+    PtyconvError where this machine lacks the device.
     """
     check_device_name(name)
     if likely_device(name) == "cpu":
-        return "cpu"
+        return Chosen("cpu")
     import torch
 
     cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    has_mps = torch.backends.mps.is_available()
-    if name == "auto":
-        return "cuda" if cuda_count else "mps" if has_mps else "cpu"
-    found = (torch.device(name).index or 0) < cuda_count if kind_of(name) == "cuda" else has_mps
-    if not found:
+    if name == "auto" and not cuda_count:
+        return Chosen("cpu")
+    device = "cuda" if name == "auto" else name
+    is_there = device == "mps" and torch.backends.mps.is_available()
+    if not is_there and (torch.device(device).index or 0) >= (cuda_count if kind_of(device) == "cuda" else 0):
         raise PtyconvError(f"PyTorch finds no device {name} here; try --device auto")
-    return name
+    try:
+        float(torch.ones(TRIAL, device=device).sum())
+    except RuntimeError as error:  # PyTorch's own errors of devices are all of this kind
+        return Chosen("cpu", f"{device} cannot be used now ({_gist(error)}): computed on the CPU.")
+    return Chosen(device, MPS_NOTICE if device == "mps" else "")
+
+
+def _gist(error: Exception) -> str:
+    """Return the first sentence of an error, without its full stop."""
+    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else "no reason given"
 
 
 def likely_device(name: str) -> str:
     """Return what `choose_device` will return, as far as the driver knows, which is asked without loading torch."""
     if name != "auto":
         return name
-    return "cuda" if cuda_devices() else "mps" if has_apple_chip() else "cpu"
+    return "cuda" if cuda_devices() else "cpu"
 
 
 def arithmetic_of(device: str) -> list[str]:
@@ -57,42 +96,71 @@ def kind_of(device: str) -> str:
 
 
 def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]:
-    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete."""
+    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete.
+
+    Positions, which are few, stay on the host.
+    """
     if device == "cpu":
         return dict(arrays)
     import torch
 
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    if device == "mps":  # which has no double precision
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "probe_pos_shifts"}
+    if kind_of(device) == "mps":  # which has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
-    copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-    if kind_of(device) == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-    return copies
+    return dict(arrays) | {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def memory_to_read_into(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
-    """Return memory to read arrays like these into: pinned for CUDA, which copies from it without the CPU."""
-    if kind_of(device) != "cuda":
-        return dict(arrays)
+def upload(values: np.ndarray, device: Any) -> Array:
+    """Return numbers as a tensor on a device of torch, without waiting for a CUDA device to be done with the rest."""
     import torch
 
-    return {
-        name: array if tensor.is_pinned() else torch.empty_like(tensor, pin_memory=True).numpy()
-        for name, array in arrays.items()
-        for tensor in [torch.from_numpy(array)]
-    }
+    tensor = torch.from_numpy(values)
+    if torch.device(device).type == "cuda":
+        with suppress(RuntimeError):  # no memory that may be pinned
+            tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)  # torch keeps the pinned memory until it is copied
+    return tensor.to(device)
+
+
+def wait_for(device: str) -> None:
+    """Wait until a device has done what this thread asked of it: another thread's work does not wait for that."""
+    if kind_of(device) == "cuda":
+        import torch
+
+        torch.cuda.current_stream(device).synchronize()
+
+
+def give_back() -> None:
+    """Give memory of GPUs that is not in use any more back to other programs."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    gc.collect()  # what an exception held
+    torch.cuda.empty_cache()  # which does nothing where CUDA is not in use
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that a device, or the host, ran out of memory."""
+    torch = sys.modules.get("torch")
+    of_torch = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return isinstance(error, MemoryError) or of_torch or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 @contextmanager
 def too_much_for(device: str) -> Iterator[None]:
-    """Raise PtyconvError where the device runs out of memory inside the `with` block."""
+    """Raise NoRoom where the device runs out of memory inside the `with` block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # PyTorch has an error of its own for CUDA, and none for the CPU and MPS.
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         other = "" if device == "cpu" else "--device cpu, or "
-        raise PtyconvError(f"{device}: not enough memory; try {other}fewer tensors (-t)") from error
+        raise NoRoom(f"{device}: not enough memory; try {other}fewer tensors (-t)") from error
+
+
+def instead_of(device: str) -> str:
+    """Return the notice that all was computed on the CPU, because a device ran out of memory."""
+    return f"{device} ran out of memory: computed on the CPU."

@@ -4,7 +4,6 @@ import sys
 from ctypes import CDLL, byref, c_int, create_string_buffer
 from importlib.util import find_spec
 from pathlib import Path
-from platform import machine
 from typing import Any
 
 AMD_DRIVER = Path("/dev/kfd")
@@ -24,11 +23,6 @@ def cuda_devices() -> list[str]:
     for amd in [] if found else _libraries_of_amd():
         found = found or _devices(amd, "hipInit", "hipGetDeviceCount", "hipDeviceGet", "hipDeviceGetName")
     return found
-
-
-def has_apple_chip() -> bool:
-    """Say whether this is a Mac whose GPU PyTorch would call mps."""
-    return sys.platform == "darwin" and machine() == "arm64"
 
 
 def _libraries_of_amd() -> list[str]:

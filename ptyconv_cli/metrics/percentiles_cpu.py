@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
+from ptyconv_cli.metrics.order_statistics import Bracket, MaskedMean, interpolate, masked_mean, no_mask, rank
 
 CHUNK = 1 << 18
 """Voxels worked on at a time: few enough for the cache, enough that calling numpy costs little."""
 
 ROW = 1 << 10
 """Voxels that are summed in float32; such sums are added up in float64."""
-
-SHARED = order.SAMPLE // 200
-"""A value that is drawn this often counts as shared by many voxels, as in clipped objects."""
 
 Array = NDArray[np.floating]
 
@@ -26,35 +23,16 @@ Mask = NDArray[np.bool_]
 Pieces = Callable[[int], Iterator[Array]]
 """Yields a change and its residual in order, in pieces (2, about so many voxels), each to be used until the next."""
 
-REACH = 3.5
-"""Standard errors to each side of a bracket: 1 in 1000 misses its percentile, and costs a second pass."""
 
-
-class _Bracket(NamedTuple):
-    """An interval, ends included, that should hold a percentile and its two neighbours in the order of the voxels.
-
-    `shared`: values in it that many voxels share. `above`: whether the mean is over the voxels above the percentile.
-    """
-
-    low: float
-    high: float
-    shared: list[float]
-    above: bool
-
-    def mark(self, values: Array, beyond: Mask, inside: Mask) -> None:
-        """Mark the values that lie beyond the percentile for certain, and those inside the bracket."""
-        if self.above:
-            np.greater(values, self.high, out=beyond)
-            np.greater_equal(values, self.low, out=inside)
-        else:
-            np.less(values, self.low, out=beyond)
-            np.less_equal(values, self.high, out=inside)
-        inside ^= beyond
-
-    def holds(self, values: Array) -> Mask:
-        """Mark the values inside the bracket."""
-        found: Mask = (values >= self.low) & (values <= self.high)
-        return found
+def _mark(bracket: Bracket, values: Array, beyond: Mask, inside: Mask) -> None:
+    """Mark the values that lie beyond the percentile for certain, and those inside the bracket."""
+    if bracket.above:
+        np.greater(values, bracket.high, out=beyond)
+        np.greater_equal(values, bracket.low, out=inside)
+    else:
+        np.less(values, bracket.low, out=beyond)
+        np.less_equal(values, bracket.high, out=inside)
+    inside ^= beyond
 
 
 class _Sum:
@@ -96,7 +74,7 @@ class _Tally:
     value is `shared` by many voxels: those are only counted and summed.
     """
 
-    def __init__(self, brackets: list[_Bracket], kinds: int) -> None:
+    def __init__(self, brackets: list[Bracket], kinds: int) -> None:
         self.brackets = brackets
         self.beyond = [_Sum(kinds) for _ in brackets]
         self.shared = {value: _Sum(kinds) for bracket in brackets for value in bracket.shared}
@@ -114,7 +92,7 @@ class _Tally:
         np.abs(changes, out=changes)
         near[...] = False
         for bracket, total in zip(self.brackets, self.beyond, strict=True):
-            bracket.mark(now, beyond, inside)
+            _mark(bracket, now, beyond, inside)
             total.add(beyond, changes, weights)
             near |= inside
         for value, total in self.shared.items():
@@ -131,12 +109,12 @@ class _Tally:
         if len(self._weights) < len(chunk):
             self._weights, self._masks = np.empty_like(chunk), np.empty((3, len(chunk)), bool)
 
-    def inside(self, bracket: _Bracket) -> tuple[Array, Array]:
+    def inside(self, bracket: Bracket) -> tuple[Array, Array]:
         """Return the values in a bracket, and their changes, but for the shared ones."""
         if self._joined is None:
             self._joined = np.concatenate(self._values), np.concatenate(self._changes, axis=1)
         values, changes = self._joined
-        at = np.flatnonzero(bracket.holds(values))
+        at = np.flatnonzero((values >= bracket.low) & (values <= bracket.high))
         return values.take(at), changes.take(at, axis=1)
 
 
@@ -150,7 +128,7 @@ def mean_change_outside(
 ) -> tuple[MaskedMean, MaskedMean]:
     """As `percentiles.mean_change_outside`, of flat arrays, about `chunk` voxels at a time."""
     kinds = 1 if pieces is None else 2
-    none, reach = no_mask(pieces is not None), REACH
+    none, reach = no_mask(pieces is not None), order.REACH
     while True:
         tally = _Tally(_brackets(current, percentile_range, reach), kinds)
         if not all(tally.add(now, of_part) for now, of_part in _parts(current, previous, pieces, chunk or CHUNK)):
@@ -164,22 +142,11 @@ def mean_change_outside(
         reach *= 10
 
 
-def _brackets(current: Array, percentile_range: tuple[float, float], reach: float) -> list[_Bracket]:
-    """Bracket both percentiles by a sample's, `reach` standard errors to each side; find shared values there."""
+def _brackets(current: Array, percentile_range: tuple[float, float], reach: float) -> list[Bracket]:
+    """Bracket both percentiles by a sample."""
     if len(current) <= order.SAMPLE:
-        return [_Bracket(-math.inf, math.inf, [], above) for above in (False, True)]
-    # Its own generator: the same draw every time, and the caller's random state is untouched.
-    drawn = np.random.default_rng(0).integers(len(current), size=order.SAMPLE)
-    sample = np.sort(current[drawn])
-    distinct, drawings = np.unique(sample, return_counts=True)
-    shared = distinct[drawings >= SHARED].tolist()
-    brackets = []
-    for percentile, above in zip(percentile_range, (False, True), strict=True):
-        first, last = bracket_places(percentile, reach, len(sample))
-        low = float(sample[first]) if first >= 0 else -math.inf
-        high = float(sample[last]) if last < len(sample) else math.inf
-        brackets.append(_Bracket(low, high, [value for value in shared if low <= value <= high], above))
-    return brackets
+        return order.everything()
+    return order.brackets(np.sort(current[order.drawn(len(current))]), percentile_range, reach)
 
 
 def _parts(current: Array, previous: Array, pieces: Pieces | None, chunk: int) -> Iterator[tuple[Array, Array]]:

@@ -1,179 +1,319 @@
-"""The pass over the voxels on a GPU, with torch, in which the host waits for the GPU only twice."""
+"""The pass over the voxels on a GPU, with torch: few operations, each on a chunk that fits its cache.
+
+The host waits twice: for the sample that the percentiles are bracketed by, and for the result.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics.arrays import precise
-from ptyconv_cli.metrics.order_statistics import MaskedMean, bracket_places, interpolate, masked_mean, no_mask, rank
+from ptyconv_cli.metrics.arrays import has_double, on_host, together_on_host
+from ptyconv_cli.metrics.device import upload
+from ptyconv_cli.metrics.intervals import Plan, plan_pass
+from ptyconv_cli.metrics.order_statistics import MaskedMean, interpolate, masked_mean, no_mask, rank
 
-CHUNK = 1 << 24
-"""Voxels worked on at a time; only one temporary array, of a byte a voxel, is as large as the object."""
+CHUNK = 1 << 20
+"""Voxels worked on at a time: few enough for the cache of large GPUs, enough that calling torch costs little."""
+
+ROW = 1 << 8
+"""Voxels that are summed in float32; such sums are added up in float64."""
 
 
-class _Bracket(NamedTuple):
-    """An interval, ends included, that should hold a percentile and its two neighbours: numbers on the device."""
+FEW = 1 << 16
+"""Voxels near the percentiles up to which all of their sums are in float64."""
 
-    low: Tensor
-    high: Tensor
 
-    def holds(self, values: Tensor) -> Tensor:
-        return (values >= self.low) & (values <= self.high)
+class Changes(Protocol):
+    """The changes of all voxels, of one or more `kinds`, which are worked out in pieces."""
+
+    kinds: int
+
+    def room(self, voxels: int) -> int:
+        """Return how many voxels the largest piece has, of pieces of about so many."""
+
+    def pieces(self, voxels: int, memory: Tensor) -> Iterator[int]:
+        """Write the changes into the first rows of `memory`, piece by piece, in order; yield how many voxels they are.
+
+        The row after those is for the work.
+        """
+
+    def at(self, places: Tensor) -> Tensor:
+        """Return the changes (kind, place) of the voxels at flat places."""
+
+
+class RawChanges:
+    """The changes between two flat tensors."""
+
+    kinds = 1
+
+    def __init__(self, current: Tensor, previous: Tensor) -> None:
+        self._current, self._previous = current, previous
+
+    def room(self, voxels: int) -> int:
+        """As `Changes.room`."""
+        return min(voxels, len(self._current))
+
+    def pieces(self, voxels: int, memory: Tensor) -> Iterator[int]:
+        """As `Changes.pieces`."""
+        for start in range(0, len(self._current), voxels):
+            now, before = (tensor[start : start + voxels] for tensor in (self._current, self._previous))
+            torch.sub(now, before, out=memory[0, : len(now)])
+            yield len(now)
+
+    def at(self, places: Tensor) -> Tensor:
+        """As `Changes.at`."""
+        return (self._current[places] - self._previous[places])[None]
+
+
+class _Tally(NamedTuple):
+    """What a pass finds: sums (1 + kind, rows) of the number and the changes of voxels, and where others are.
+
+    `beyond`: of those below and above all intervals, `shared`: of those that share a value; `largest`: the largest of
+    all values, NaN where one is; `near`: the places of the voxels in the intervals, but for the shared ones, then -1.
+    """
+
+    beyond: tuple[Tensor, Tensor]
+    shared: list[Tensor]
+    largest: Tensor
+    near: Tensor
 
 
 class _Near(NamedTuple):
-    """Whether a percentile lies in its bracket, its two neighbours in the order of the voxels, and the sums beyond it.
+    """The percentile of one side among the voxels near it, on the device.
 
-    `beyond`: number of voxels and sums beyond the percentile if neither neighbour is on the other side of it;
-    `other_beyond`: if one is.
+    `ranks`: those of its neighbours in its interval, and the number of voxels there; `values` of the neighbours;
+    `sums` (2, 1 + kind, rows) over the voxels beyond it if neither neighbour is on the other side, and if one is.
     """
 
-    is_held: float
-    value: float
-    following: float
-    beyond: list[float]
-    other_beyond: list[float]
-
-    @classmethod
-    def of(cls, numbers: list[float]) -> "_Near":
-        """Return what `_near` has found, from its numbers."""
-        is_held, value, following, *sums = numbers
-        return cls(is_held, value, following, sums[: len(sums) // 2], sums[len(sums) // 2 :])
-
-    def mean(self, fraction: float, above: bool) -> MaskedMean:
-        """Return the mean beyond the percentile, which is `fraction` of the way between the neighbours."""
-        percentile = interpolate(self.value, self.following, fraction)
-        other = percentile >= self.following if above else percentile > self.value
-        voxels, *totals = self.other_beyond if other else self.beyond
-        if math.isnan(percentile):  # between infinities
-            return no_mask(len(totals) > 1)
-        return masked_mean(totals, int(voxels))
-
-
-class _Voxels(NamedTuple):
-    """Voxels: their values now and before, and the residual of their changes where there is one."""
-
-    now: Tensor
-    before: Tensor
-    residual: Tensor | None
-
-    def part(self, start: int, stop: int) -> "_Voxels":
-        residual = None if self.residual is None else self.residual[start:stop]
-        return _Voxels(self.now[start:stop], self.before[start:stop], residual)
-
-    def at(self, places: Tensor) -> "_Voxels":
-        residual = None if self.residual is None else self.residual[places]
-        return _Voxels(self.now[places], self.before[places], residual)
-
-    def changes(self) -> list[Tensor]:
-        """Return the change of each voxel, and the residual's size where there is one."""
-        return [(self.now - self.before).abs_(), *([] if self.residual is None else [self.residual.abs()])]
+    ranks: Tensor
+    values: Tensor
+    sums: Tensor
 
 
 def mean_change_outside(
     current: Tensor,
-    previous: Tensor,
+    changes: Changes,
     percentile_range: tuple[float, float],
-    residual: Tensor | None = None,
+    sample: NDArray[np.floating] | None = None,
     chunk: int | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
-    """As `percentiles.mean_change_outside`, of flat tensors, `chunk` voxels at a time.
+    """As `percentiles.mean_change_outside`, of a flat tensor and its `changes`, about `chunk` voxels at a time.
 
-    The host waits for the device twice; where a bracket missed, all voxels are put in order, and it waits twice more.
+    `sample`: what `sample_of` returns, where that is on the host already.
     """
-    voxels = _Voxels(current, previous, residual)
-    found = _by_brackets(voxels, _brackets(current, percentile_range), percentile_range, chunk or CHUNK)
-    if found is None:
-        everything = _Bracket(*current.new_tensor([-math.inf, math.inf]))
-        found = _by_brackets(voxels, [everything] * 2, percentile_range, chunk or CHUNK)
-    assert found is not None, "nothing lies beyond the infinities"
+    none, reach = no_mask(changes.kinds > 1), order.REACH
+    if sample is None and len(current) > order.SAMPLE:
+        sample = on_host(sample_of(current))  # here the host waits
+    if sample is not None and np.isnan(sample[-1]):
+        return none, none
+    while True:
+        plan = plan_pass(len(current), sample, percentile_range, reach)
+        found = _search(current, changes, percentile_range, plan, chunk or CHUNK)
+        if found is not None:
+            return found
+        reach *= 2
+
+
+def sample_of(values: Tensor) -> Tensor:
+    """Return the sample of flat values, in order, on their device."""
+    return values[upload(order.drawn(len(values)), values.device)].sort().values
+
+
+def _search(
+    current: Tensor, changes: Changes, percentile_range: tuple[float, float], plan: Plan, chunk: int
+) -> tuple[MaskedMean, MaskedMean] | None:
+    """Find both means by one pass and by putting the voxels near the percentiles in order; None where that missed."""
+    ranks = [rank(len(current), percentile) for percentile in percentile_range]
+    tally = _pass(current, changes, plan, chunk)
+    near = _find(current, changes, plan, tally, [of_side[:2] for of_side in ranks])
+    totals = [_totals(sums) for sums in (*tally.beyond, *tally.shared, *(side.sums for side in near))]
+    others = [tensor for side in near for tensor in (side.ranks, side.values)]
+    largest, last, *rest = together_on_host([tally.largest, tally.near[-1:], *totals, *others])  # and here
+    if np.isnan(largest):
+        none = no_mask(changes.kinds > 1)
+        return none, none
+    if plan.intervals and last[0] >= 0:  # perhaps there was no room for all
+        return None
+    sums, of_sides = [part.sum(-1, dtype=np.float64) for part in rest[: len(totals)]], rest[len(totals) :]
+    beyond, shared, near_sums = sums[:2], dict(zip(plan.shared, sums[2:-2], strict=True)), sums[-2:]
+    found = []
+    for side, (of_rank, above) in enumerate(zip(ranks, (False, True), strict=True)):
+        places, (value, following) = of_sides[2 * side], of_sides[2 * side + 1].tolist()
+        if places[0] < 0 or places[1] >= places[2]:
+            return None
+        found.append(_mean(value, following, of_rank[2], above, beyond[side], near_sums[side], shared))
+    return found[0], found[1]
+
+
+def _mean(
+    value: float,
+    following: float,
+    fraction: float,
+    above: bool,
+    beyond: NDArray[np.float64],
+    near: NDArray[np.float64],
+    shared: dict[float, NDArray[np.float64]],
+) -> MaskedMean:
+    """Return the mean beyond the percentile, which is `fraction` of the way between its neighbours."""
+    percentile = interpolate(value, following, fraction)
+    if math.isnan(percentile):  # between infinities
+        return no_mask(len(beyond) > 2)
+    other = percentile >= following if above else percentile > value
+    total = beyond + near[int(other)]
+    for one, sums in shared.items():
+        if one > percentile if above else one < percentile:
+            total = total + sums
+    voxels, *of_changes = total.tolist()
+    return masked_mean(of_changes, int(voxels))
+
+
+def _pass(current: Tensor, changes: Changes, plan: Plan, chunk: int) -> _Tally:
+    """Pass over the voxels once."""
+    rows, nothing = 1 + changes.kinds, current.new_zeros(1 + changes.kinds, 1)
+    if not plan.intervals:
+        everywhere = torch.arange(len(current), device=current.device)
+        return _Tally((nothing, nothing), [], current.amax()[None], everywhere)
+    counter = _Counter(current, plan, rows, _whole_rows(changes.room(chunk)))
+    near, start = current.new_empty(len(current), dtype=torch.uint8), 0
+    for size in changes.pieces(chunk, counter.memory[1:]):
+        counter.add(current[start : start + size], near[start : start + size])
+        start += size
+    sums = [torch.cat(parts, 1) if parts else nothing for parts in counter.sums]
+    return _Tally((sums[0], sums[1]), sums[2:], torch.stack(counter.largest).amax()[None], _places(near, plan.room))
+
+
+class _Counter:
+    """Counts and sums the voxels below and above the intervals, and each shared value, chunk by chunk: in `sums`.
+
+    `memory` (2 · rows, room): a row of ones, the changes, and as many rows for the work.
+    """
+
+    def __init__(self, current: Tensor, plan: Plan, rows: int, room: int) -> None:
+        self.memory = current.new_empty(2 * rows, room)
+        self.memory[0].fill_(1)
+        self.sums: list[list[Tensor]] = [[] for _ in (*plan.beyond, *plan.shared)]
+        self.largest: list[Tensor] = []
+        self._rows, self._plan = rows, plan
+        self._classes = current.new_empty(room, dtype=torch.int32)
+        self._mask = current.new_empty(room, dtype=torch.bool)
+        self._zero = current.new_zeros(())
+        self._cuts = current.new_empty(len(plan.cuts))
+        for place, cut in enumerate(plan.cuts):  # not from a list: the host would wait for the copy
+            self._cuts[place].fill_(cut)
+        self._is_inside = current.new_zeros(len(plan.cuts) + 1, dtype=torch.uint8)
+        self._is_inside[plan.first_inside :: 2].fill_(1)
+
+    def add(self, now: Tensor, near: Tensor) -> None:
+        """Add a chunk, whose changes are in `memory`; mark in `near` which voxels are in the intervals."""
+        classes, mask = self._classes[: len(now)], self._mask[: len(now)]
+        self.memory[1 : self._rows, : len(now)].abs_()
+        self.largest.append(now.amax())
+        torch.bucketize(now, self._cuts, out_int32=True, out=classes)
+        torch.index_select(self._is_inside, 0, classes, out=near)
+        for one, sums in zip(self._plan.beyond, self.sums, strict=False):
+            if one is not None:
+                sums.append(self._sum(torch.eq(classes, one, out=mask)))
+        for value, sums in zip(self._plan.shared, self.sums[2:], strict=True):
+            sums.append(self._sum(torch.eq(now, value, out=mask)))
+            near.masked_fill_(mask, 0)
+
+    def _sum(self, mask: Tensor) -> Tensor:
+        voxels, masked = len(mask), self.memory[self._rows :]
+        # Not by a product: a factor of 0 would make NaN of an infinite change outside the mask.
+        torch.where(mask, self.memory[: self._rows, :voxels], self._zero, out=masked[:, :voxels])
+        whole = _whole_rows(voxels)
+        if whole > voxels:
+            masked[:, voxels:whole].zero_()
+        return _by_row(masked[:, :whole])
+
+
+def _places(near: Tensor, room: int) -> Tensor:
+    """Return where `near` is not 0, in order, and then -1, `room` places in all.
+
+    Without waiting, but for devices on which torch (some versions) cannot do that.
+    """
+    try:
+        return torch.nonzero_static(near, size=room).squeeze(1)
+    except NotImplementedError:
+        found = near.nonzero().squeeze(1)[:room]
+        return torch.nn.functional.pad(found, (0, room - len(found)), value=-1)
+
+
+def _find(
+    current: Tensor, changes: Changes, plan: Plan, tally: _Tally, positions: Sequence[tuple[int, int]]
+) -> list[_Near]:
+    """Find the percentiles of both sides; `positions`: the ranks of their neighbours among all voxels."""
+    places = torch.nn.functional.pad(tally.near, (0, _whole_rows(len(tally.near)) - len(tally.near)), value=-1)
+    is_none = places < 0
+    places.clamp_(min=0)
+    values, order_of = current[places].masked_fill_(is_none, math.inf).sort(stable=True)
+    of_changes = changes.at(places).abs_()
+    rows = torch.cat([torch.ones_like(of_changes[:1]), of_changes]).masked_fill_(is_none, 0)
+    rows = rows.index_select(1, order_of)
+    if len(places) <= FEW and has_double(rows):
+        rows = rows.double()
+    every, counts = len(places) - is_none.sum(), [_count(sums) for sums in tally.shared]
+    parts = [(0 * every, every, slice(None))] * 2
+    if len(plan.intervals) > 1:
+        _, high, shared = plan.intervals[0]
+        assert high is not None, "two intervals are apart"
+        in_first = (values <= high).sum()
+        parts = [(0 * every, in_first, slice(len(shared))), (in_first, every - in_first, slice(len(shared), None))]
+    found = []
+    for above, (first, inside, among) in zip((False, True), parts, strict=True):
+        of_shared = counts[among]
+        inside_with_shared = sum(of_shared, inside)
+        beyond = _count(tally.beyond[int(above)])
+        before = len(current) - beyond - inside_with_shared if above else beyond
+        ranks = torch.stack([position - before for position in positions[int(above)]])
+        pair = _in_order(values, first, plan.shared[among], of_shared, ranks)
+        below_or_above = (values > pair[:, None]) if above else torch.stack([values < pair[0], values <= pair[0]])
+        sums = _by_row(torch.where(below_or_above[:, None], rows, 0.0))
+        found.append(_Near(torch.cat([ranks, inside_with_shared[None]]), pair, sums))
     return found
 
 
-def _brackets(current: Tensor, percentile_range: tuple[float, float]) -> list[_Bracket]:
-    """Bracket both percentiles by a sample's, five standard errors to each side."""
-    # Its own generator: the same draw every time, and the caller's random state is untouched.
-    generator = torch.Generator(current.device).manual_seed(0)
-    drawn = torch.randint(len(current), (order.SAMPLE,), generator=generator, device=current.device)
-    ends = current.new_tensor([-math.inf, math.inf])
-    sample = torch.cat([ends[:1], current[drawn].sort().values, ends[1:]])
-    places = (bracket_places(percentile, 5.0, order.SAMPLE) for percentile in percentile_range)
-    return [_Bracket(sample[max(first + 1, 0)], sample[min(last + 1, len(sample) - 1)]) for first, last in places]
+def _in_order(values: Tensor, first: Tensor, shared: list[float], counts: list[Tensor], ranks: Tensor) -> Tensor:
+    """Return the values of some ranks among `values` from the place `first` on and the shared ones, all in order.
 
-
-def _by_brackets(
-    voxels: _Voxels, brackets: list[_Bracket], percentile_range: tuple[float, float], chunk: int
-) -> tuple[MaskedMean, MaskedMean] | None:
-    """Find both means by one pass and by sorting the voxels in the brackets; None where one of them missed."""
-    count = len(voxels.now)
-    ranks = [rank(count, percentile) for percentile in percentile_range]
-    beyond, inside, nans = _one_pass(voxels, brackets, chunk)
-    at = inside.nonzero().squeeze(1)  # here the host waits
-    found = voxels.at(at[voxels.now[at].argsort()])
-    numbers = [nans]
-    for above, bracket in enumerate(brackets):
-        numbers += _near(found.now, found.changes(), bracket, beyond[above], ranks[above][:2], count, bool(above))
-    any_nan, *near = torch.stack([number.to(precise(voxels.now)) for number in numbers]).tolist()  # and here
-    if any_nan:
-        none = no_mask(voxels.residual is not None)
-        return none, none
-    low, high = _Near.of(near[: len(near) // 2]), _Near.of(near[len(near) // 2 :])
-    if not (low.is_held and high.is_held):
-        return None
-    return low.mean(ranks[0][2], above=False), high.mean(ranks[1][2], above=True)
-
-
-def _one_pass(
-    voxels: _Voxels, brackets: list[_Bracket], chunk: int
-) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor, Tensor]:
-    """Pass over the voxels once.
-
-    Return number and sums of those below the low bracket, and of those above the high one; a mask of those in a
-    bracket; and the number of NaN.
+    `counts`: how often each of the shared values occurs.
     """
-    low, high = brackets
-    inside = torch.empty_like(voxels.now, dtype=torch.bool)
-    below, above, nans = [], [], []
-    for start in range(0, len(inside), chunk):
-        part = voxels.part(start, start + chunk)
-        now, changes = part.now, part.changes()
-        below.append(_sums(now < low.low, changes))
-        above.append(_sums(now > high.high, changes))
-        torch.logical_or(low.holds(now), high.holds(now), out=inside[start : start + chunk])
-        nans.append(now.isnan().sum())
-    totals = [[torch.stack(parts).sum(0) for parts in zip(*side, strict=True)] for side in (below, above)]
-    return (totals[0], totals[1]), inside, torch.stack(nans).sum()
+    found, places, begin_of_next = (
+        torch.full_like(ranks, math.nan, dtype=values.dtype),
+        ranks.clone(),
+        torch.zeros_like(first),
+    )
+    for value, count in zip(shared, counts, strict=True):
+        begin = (values < value).sum() - first + begin_of_next
+        found = torch.where((ranks >= begin) & (ranks < begin + count), value, found)
+        places -= count * (ranks >= begin + count)
+        begin_of_next = begin_of_next + count
+    return torch.where(found.isnan(), values[(first + places).clamp(0, len(values) - 1)], found)
 
 
-def _sums(mask: Tensor, changes: list[Tensor]) -> list[Tensor]:
-    """Count the voxels in a mask and add up their changes."""
-    # Not by a product: a factor of 0 would make NaN of an infinite change outside the mask.
-    totals = [torch.where(mask, change, 0.0).sum(dtype=precise(change)) for change in changes]
-    return [mask.sum(), *totals]
+def _count(sums: Tensor) -> Tensor:
+    """Return the number of voxels in sums by row, exactly."""
+    return sums[0].to(torch.int64).sum()
 
 
-def _near(
-    values: Tensor,
-    changes: list[Tensor],
-    bracket: _Bracket,
-    beyond: list[Tensor],
-    positions: tuple[int, int],
-    count: int,
-    above: bool,
-) -> list[Tensor]:
-    """Return the numbers of a `_Near`, on the device, from the `values` in the brackets, which are in order."""
-    values, *changes = (torch.nn.functional.pad(numbers, (0, 1), value=math.nan) for numbers in (values, *changes))
-    held = bracket.holds(values)
-    first, inside = (values < bracket.low).sum(), held.sum()
-    before = count - inside - beyond[0] if above else beyond[0]
-    places = torch.stack([position - before for position in positions])
-    is_held = (places[0] >= 0) & (places[1] < inside)
-    value, following = torch.take(values, (first + places).clamp(0, len(values) - 1))
-    masks = (values > value, values > following) if above else (values < value, values <= value)
-    numbers = [is_held, value, following]
-    for mask in masks:
-        numbers += [some + more for some, more in zip(beyond, _sums(mask & held, changes), strict=True)]
-    return numbers
+def _by_row(values: Tensor) -> Tensor:
+    """Return the sums over each `ROW` of the last axis."""
+    return values.view(*values.shape[:-1], -1, ROW).sum(-1)
+
+
+def _whole_rows(voxels: int) -> int:
+    """Return the room for so many voxels in whole rows."""
+    return -(-voxels // ROW) * ROW
+
+
+def _totals(sums: Tensor) -> Tensor:
+    """Add up sums by row in float64; where the device has none only so far that float32 does, and the host the rest."""
+    if has_double(sums):
+        return sums.sum(-1, keepdim=True, dtype=torch.float64)
+    return _by_row(torch.nn.functional.pad(sums, (0, _whole_rows(sums.shape[-1]) - sums.shape[-1])))

@@ -42,24 +42,34 @@ class Planes(NamedTuple):
             for row in range(0, height, rows):
                 yield slice(plane, min(plane + together, planes)), slice(row, min(row + rows, height))
 
-    def products(self) -> NDArray[np.float64]:
-        """Return, for each plane, the sums over its voxels of the products of fields and change (plane, 6, 6).
-
-        In the order of `OWN` to `RAMP_Y`; 0 for ramps where a plane has none.
-        """
-        found: NDArray[np.float64] = _way(self.current).products(self)
+    def products(self, voxels: int | None = None) -> "Products":
+        """Return the sums that the fit needs; about so many `voxels` are worked on at a time."""
+        found: Products = _way(self.current).products(self, voxels)
         return found
+
+
+class Products(NamedTuple):
+    """The `sums` over each plane's voxels of the products of fields and change (plane, 6, 6).
+
+    In the order of `OWN` to `RAMP_Y`; 0 for ramps where a plane has none. `sample`: the sample of the current values,
+    in order, which a GPU has brought along, so that it is waited for once; None where it has not.
+    """
+
+    sums: NDArray[np.float64]
+    sample: NDArray[np.floating] | None = None
 
 
 class Residual(NamedTuple):
     """What the fit leaves of a change.
 
-    `own`: coefficients of the planes' own fields (plane); `common`: those of the other fields, by field.
+    `own`: coefficients of the planes' own fields (plane); `common`: those of the other fields, by field; `sample`: see
+    `Products`.
     """
 
     planes: Planes
     own: NDArray[np.float64]
     common: dict[int, float]
+    sample: NDArray[np.floating] | None = None
 
     def whole(self) -> Array:
         """Return it whole (plane, y, x)."""

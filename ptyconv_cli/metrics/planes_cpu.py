@@ -15,6 +15,7 @@ from ptyconv_cli.metrics.planes import (
     RAMP_Y,
     Block,
     Planes,
+    Products,
     Residual,
     coordinates,
 )
@@ -29,7 +30,7 @@ Voxels = NDArray[np.floating]
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def products(planes: Planes) -> NDArray[np.float64]:
+def products(planes: Planes, voxels: int | None = None) -> Products:
     """As `planes.Planes.products`. Of large objects, the sum over a row of voxels is in float32."""
     now, has_ramps = planes.current, planes.has_ramps
     _, height, width = now.shape
@@ -37,7 +38,7 @@ def products(planes: Planes) -> NDArray[np.float64]:
     y, x, ones = coordinates(height), coordinates(width).astype(dtype), np.ones(width, dtype)
     sums = np.zeros((len(now), 6, 6))
     memory = _Memory(dtype, CHANGE + 1)
-    for block in planes.blocks(BLOCK):
+    for block in planes.blocks(voxels or BLOCK):
         fields = memory.like(now[block])
         own = planes.name == "obja"
         if own:
@@ -54,7 +55,7 @@ def products(planes: Planes) -> NDArray[np.float64]:
             _with_ones_and_ramps(fields, found, ones, x, y[block[1]], has_ramps[block[0]])
     lower = np.tril_indices(6, -1)
     sums[:, lower[0], lower[1]] = sums.swapaxes(1, 2)[:, lower[0], lower[1]]
-    return sums
+    return Products(sums)
 
 
 def _with_ones_and_ramps(

@@ -1,13 +1,22 @@
-"""The passes over an object's planes on a GPU, with torch."""
+"""The passes over an object's planes on a GPU, with torch: few operations, on blocks that fit its cache.
+
+No product of matrices, which an engine may have allowed to be less precise. No operation makes the host wait, but for
+the copy of the products.
+"""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptyconv_cli.metrics.arrays import precise
+from ptyconv_cli.metrics import order_statistics as order
+from ptyconv_cli.metrics import planes_cpu
+from ptyconv_cli.metrics.arrays import has_double, on_host, together_on_host
+from ptyconv_cli.metrics.device import upload
+from ptyconv_cli.metrics.percentiles_gpu import sample_of
 from ptyconv_cli.metrics.planes import (
     CHANGE,
     GRADIENT_X,
@@ -17,93 +26,190 @@ from ptyconv_cli.metrics.planes import (
     RAMP_Y,
     Block,
     Planes,
+    Products,
     Residual,
     coordinates,
 )
 
-BLOCK = 1 << 22
-"""Voxels worked on at a time."""
+BLOCK = 1 << 20
+"""Voxels worked on at a time: few enough for the cache of large GPUs, enough that calling torch costs little."""
+
+SMALL = 1 << 20
+"""Voxels below which all is done in float64. Rounding errors of float32 average out only over many voxels."""
 
 
-def products(planes: Planes) -> NDArray[np.float64]:
-    """As `planes.Planes.products`. Summed on the tensors' device, in float64 where it has that."""
-    now, (y, x), has_ramps = planes.current, _ramps(planes.current), planes.has_ramps
-    sums = torch.zeros(len(now), 6, 6, dtype=precise(now), device=now.device)
-    memory = sums.new_empty(0)
-    for block in planes.blocks(BLOCK):
-        ramps = has_ramps[block[0]].any()
-        fields, memory = _in(memory, 5 if ramps else 4, *now[block].shape)
-        _own_field(planes, block, fields[OWN])
-        twice_gradient_y(now, block, fields[GRADIENT_Y])
-        twice_gradient_x(now, block, fields[GRADIENT_X])
-        torch.sub(now[block], planes.previous[block], out=fields[CHANGE])
-        if ramps:
-            fields[RAMP_X] = x
-        # A matrix product for every row of voxels: fast on every device, and short sums lose no digits.
-        rows = fields.flatten(1, 2).transpose(0, 1)
-        of_rows = torch.bmm(rows, rows.mT).view(*fields.shape[1:3], len(fields), len(fields))
-        found = sums[block[0]]
-        found[:, : len(fields), : len(fields)] += of_rows.sum(1)
-        if ramps:
-            with_ramp = of_rows[:, :, OWN] * y[block[1]]  # a phase's own field is 1: these are sums over the row
-            found[:, RAMP_Y, : len(fields)] += with_ramp.sum(1)
-            found[:, RAMP_Y, RAMP_Y] += (with_ramp[..., OWN] * y[block[1], 0]).sum(1)
-    on_host: NDArray[np.float64] = sums.cpu().double().numpy()
-    on_host[:, :, RAMP_Y] = on_host[:, RAMP_Y]
-    for ramp in (RAMP_X, RAMP_Y):  # of planes that were worked on together with one that has ramps
-        on_host[~has_ramps, ramp] = on_host[~has_ramps, :, ramp] = 0
-    return on_host
+def products(planes: Planes, voxels: int | None = None) -> Products:
+    """As `planes.Planes.products`, about `voxels` at a time. The host waits once, and the sample comes along.
+
+    Sums over a row of voxels are in float32 in large objects, and where the device has no float64.
+    """
+    now = planes.current
+    if now.numel() < SMALL and not has_double(now):
+        before, current = together_on_host([planes.previous, now])
+        return planes_cpu.products(planes._replace(current=current, previous=before))
+    sample = [sample_of(now.reshape(-1))] if now.numel() > order.SAMPLE else []
+    voxels = voxels or BLOCK
+    if now.numel() < SMALL:
+        planes = planes._replace(current=now.double(), previous=planes.previous.double())
+        voxels = min(voxels, max(BLOCK // 4, 1))
+    by_row = _by_row(planes, voxels)
+    if has_double(now):
+        of_planes, *sample_there = together_on_host([_of_planes(by_row), *sample])
+    else:
+        rows, *sample_there = together_on_host([by_row, *sample])
+        of_planes = on_host(_of_planes(torch.from_numpy(rows.copy())))
+    return Products(_sums(planes, of_planes), sample_there[0] if sample else None)
+
+
+def _pairs(name: str) -> list[tuple[int, int]]:
+    """Return which fields are multiplied with which; RAMP_Y, which is the same all over a row, is added later."""
+    fields = _fields(name)
+    pairs = [(one, other) for place, one in enumerate(fields) for other in fields[place + 1 :]]
+    pairs += [(one, one) for one in fields]
+    return pairs if name == "obja" else [*pairs, *((OWN, one) for one in fields), *((one, RAMP_X) for one in fields)]
+
+
+def _fields(name: str) -> list[int]:
+    """Return the fields that memory is needed for: a phase's own field is 1."""
+    return [*([OWN] if name == "obja" else []), GRADIENT_Y, GRADIENT_X, CHANGE]
+
+
+def _by_row(planes: Planes, voxels: int) -> Tensor:
+    """Return the sums over rows of voxels of the products of `_pairs` (pair, plane, y)."""
+    now, has_ramps, count = planes.current, planes.has_ramps, len(_fields(planes.name))
+    found: Tensor = now.new_zeros(len(_pairs(planes.name)), *now.shape[:2])
+    x = upload(coordinates(now.shape[2]).astype(_numpy_type(now)), now.device)
+    memory, one = now.new_empty(2 * count - 1, room(planes, voxels)), now.new_ones(())
+    for block in _blocks(planes, voxels):
+        part, of_rows = now[block], found[:, block[0], block[1]]
+        fields, scratch = (rows.view(-1, *part.shape) for rows in memory[:, : part.numel()].split(count))
+        change, gradient_x, gradient_y, *own = reversed(fields.unbind())
+        torch.sub(part, planes.previous[block], out=change)
+        twice_gradient_y(now, block, gradient_y)
+        twice_gradient_x(now, block, gradient_x)
+        if own:
+            torch.sub(one, part, out=own[0])
+        else:
+            torch.sum(fields, -1, out=of_rows[-2 * count : -count])
+        at = 0
+        for place, others in enumerate(range(count - 1, 0, -1)):
+            torch.mul(fields[place + 1 :], fields[place], out=scratch[:others])
+            torch.sum(scratch[:others], -1, out=of_rows[at : at + others])
+            at += others
+        if not own and has_ramps[block[0]].any():
+            for field, sums in zip(fields, of_rows[-count:], strict=True):
+                torch.mul(field, x, out=scratch[0])
+                torch.sum(scratch[0], -1, out=sums)
+        torch.sum(fields.mul_(fields), -1, out=of_rows[at : at + count])
+    return found
+
+
+def _of_planes(by_row: Tensor) -> Tensor:
+    """Return the sums over planes of rows, and of rows times their coordinate y (2, pair, plane)."""
+    by_row, size = by_row.double(), by_row.shape[-1]
+    y = torch.arange(size, dtype=by_row.dtype, device=by_row.device) - (size - 1) / 2
+    return torch.stack([by_row.sum(-1), (by_row * y).sum(-1)])
+
+
+def _sums(planes: Planes, of_planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the products in the order of `planes.Products`, from the sums of `_of_planes`."""
+    count, height, width = planes.current.shape
+    sums, has_ramps = np.zeros((count, 6, 6)), planes.has_ramps
+    for (one, other), total, with_y in zip(_pairs(planes.name), *of_planes, strict=True):
+        sums[:, one, other] = total if other != RAMP_X else total * has_ramps
+        if one == OWN and planes.name == "objp":
+            sums[:, other, RAMP_Y] = with_y * has_ramps
+    if planes.name == "objp":  # ramps are 0 on average, in each other's direction too
+        sums[:, OWN, OWN] = height * width
+        sums[has_ramps, RAMP_X, RAMP_X] = height * np.square(coordinates(width)).sum()
+        sums[has_ramps, RAMP_Y, RAMP_Y] = width * np.square(coordinates(height)).sum()
+    return np.asarray(np.triu(sums) + np.triu(sums, 1).swapaxes(1, 2))
+
+
+class AlignedChanges:
+    """A change and its residual, for `percentiles_gpu.Changes`."""
+
+    kinds = 2
+
+    def __init__(self, residual: Residual) -> None:
+        planes, common = residual.planes, residual.common
+        self._planes, self._common = planes, common
+        count, height, width = planes.current.shape
+        y, x, has_ramps = coordinates(height), coordinates(width), planes.has_ramps[:, None]
+        of_rows = residual.own[:, None] + has_ramps * common.get(RAMP_Y, 0) * y
+        of_columns = has_ramps * common.get(RAMP_X, 0) * x
+        together = np.concatenate([one.ravel() for one in (of_rows, of_columns, residual.own)])
+        there = upload(together.astype(_numpy_type(planes.current)), planes.current.device)
+        self._of_rows, self._of_columns, self._own = there.split([count * height, count * width, count])
+
+    def room(self, voxels: int) -> int:
+        """As `percentiles_gpu.Changes.room`."""
+        return room(self._planes, voxels)
+
+    def pieces(self, voxels: int, memory: Tensor) -> Iterator[int]:
+        """As `percentiles_gpu.Changes.pieces`."""
+        planes, now = self._planes, self._planes.current
+        of_rows, of_columns = (one.view(len(now), -1) for one in (self._of_rows, self._of_columns))
+        for block in _blocks(planes, voxels):
+            part = now[block]
+            change, left, scratch = (row[: part.numel()].view(part.shape) for row in memory[:3])
+            torch.sub(part, planes.previous[block], out=change)
+            torch.sub(change, of_rows[block][..., None], out=left)
+            if planes.has_ramps[block[0]].any():
+                left.sub_(of_columns[block[0], None])
+            if planes.name == "obja":  # the own field, the amplitude, is 1 - this
+                left.addcmul_(part, self._own[block[0], None, None])
+            left.sub_(twice_gradient_y(now, block, scratch), alpha=self._common[GRADIENT_Y])
+            left.sub_(twice_gradient_x(now, block, scratch), alpha=self._common[GRADIENT_X])
+            yield part.numel()
+
+    def at(self, places: Tensor) -> Tensor:
+        """As `percentiles_gpu.Changes.at`."""
+        now, before = (tensor.reshape(-1) for tensor in (self._planes.current, self._planes.previous))
+        _, height, width = self._planes.current.shape
+        x, row = places % width, places // width
+        y, plane = row % height, row // height
+        value = now[places]
+        change = value - before[places]
+        left = change - self._of_rows[row] - self._of_columns[plane * width + x]
+        if self._planes.name == "obja":
+            left.addcmul_(value, self._own[plane])
+        del value, row, plane
+        for field, place, size, step in ((GRADIENT_Y, y, height, width), (GRADIENT_X, x, width, 1)):
+            twice = now[places + step * (place < size - 1)] - now[places - step * (place > 0)]
+            twice *= 1 + ((place == 0) | (place == size - 1)).to(twice.dtype)  # there over one step, not two
+            left.sub_(twice, alpha=self._common[field])
+        return torch.stack([change, left])
 
 
 def whole(residual: Residual) -> Tensor:
     """As `planes.Residual.whole`."""
-    left = torch.empty_like(residual.planes.current)
-    for block in residual.planes.blocks(BLOCK):
-        _write(residual, block, left[block])
+    left, changes, start = torch.empty_like(residual.planes.current), AlignedChanges(residual), 0
+    memory = left.new_empty(3, changes.room(BLOCK))
+    for size in changes.pieces(BLOCK, memory):
+        left.view(-1)[start : start + size] = memory[1, :size]
+        start += size
     return left
 
 
-def _write(residual: Residual, block: Block, left: Tensor) -> Tensor:
-    planes, (of_planes, rows) = residual.planes, block
-    now, (y, x), has_ramps = planes.current, _ramps(planes.current), planes.has_ramps[of_planes]
-    own, ramp_y, ramp_x = (
-        torch.from_numpy(coefficients).to(now.dtype).to(now.device)[:, None, None]  # MPS must not see float64
-        for coefficients in (
-            residual.own[of_planes],
-            residual.common.get(RAMP_Y, 0) * has_ramps,
-            residual.common.get(RAMP_X, 0) * has_ramps,
-        )
-    )
-    torch.sub(now[block], planes.previous[block], out=left)
-    if planes.name == "obja":
-        left.addcmul_(now[block], own)  # the own field, the amplitude, is 1 - this
-    left.sub_(own + ramp_y * y[rows])
-    if has_ramps.any():
-        left.sub_(ramp_x * x)
-    gradient = torch.empty_like(left)
-    left.sub_(twice_gradient_y(now, block, gradient), alpha=residual.common[GRADIENT_Y])
-    return left.sub_(twice_gradient_x(now, block, gradient), alpha=residual.common[GRADIENT_X])
+def _blocks(planes: Planes, voxels: int) -> Iterator[Block]:
+    """Cut the planes into blocks of about so many voxels, a plane into equal ones: half as many more do no harm."""
+    height, width = planes.current.shape[1:]
+    if height * width <= voxels:
+        return planes.blocks(voxels)
+    return planes.blocks(width * math.ceil(height / max(round(height * width / voxels), 1)))
 
 
-def _ramps(now: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coordinates y (y, 1) and x (x) in px from the middle."""
-    y, x = (torch.from_numpy(coordinates(size)).to(now.dtype).to(now.device) for size in now.shape[1:])
-    return y[:, None], x
+def room(planes: Planes, voxels: int) -> int:
+    """Return how many voxels the largest block has."""
+    of_planes, rows = next(_blocks(planes, voxels))
+    _, height, width = planes.current.shape
+    found: int = (of_planes.stop - of_planes.start) * (min(rows.stop, height) - rows.start) * width
+    return found
 
 
-def _in(memory: Tensor, *shape: int) -> tuple[Tensor, Tensor]:
-    """Return a tensor of a shape in `memory`, and that memory, or new memory (which is slow) where it was too small."""
-    count = math.prod(shape)
-    if len(memory) < count:
-        memory = memory.new_empty(count)
-    return memory[:count].view(shape), memory
-
-
-def _own_field(planes: Planes, block: Block, out: Tensor) -> None:
-    if planes.name == "obja":
-        torch.sub(planes.current.new_ones(()), planes.current[block], out=out)
-    else:
-        out.fill_(1)
+def _numpy_type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def twice_gradient_y(values: Tensor, block: Block, out: Tensor) -> Tensor:
@@ -114,18 +220,31 @@ def twice_gradient_y(values: Tensor, block: Block, out: Tensor) -> Tensor:
     first, last = max(rows.start, 1), min(rows.stop, height - 1)
     inside = out[:, first - rows.start : last - rows.start]
     torch.sub(values[planes, first + 1 : last + 1], values[planes, first - 1 : last - 1], out=inside)
-    for edge, inner, outer in ((0, 0, 1), (height - 1, height - 2, height - 1)):
+    if height > 2 and (rows.start, rows.stop) == (0, height):
+        return _at_edges(values[planes], out, 1)
+    for edge, inner in ((0, 0), (height - 1, height - 2)):
         if rows.start <= edge < rows.stop:
-            out[:, edge - rows.start] = 2 * (values[planes, outer] - values[planes, inner])
+            torch.sub(values[planes, inner + 1], values[planes, inner], out=out[:, edge - rows.start]).mul_(2)
     return out
 
 
 def twice_gradient_x(values: Tensor, block: Block, out: Tensor) -> Tensor:
     """Write twice the gradient along x, as `twice_gradient_y` does along y."""
-    whole_rows = values[block]
-    if values.shape[2] == 1:
+    whole_rows, width = values[block], values.shape[2]
+    if width == 1:
         return out.zero_()
+    if width == 2:
+        out[...] = 2 * (whole_rows[..., 1:] - whole_rows[..., :1])
+        return out
     torch.sub(whole_rows[..., 2:], whole_rows[..., :-2], out=out[..., 1:-1])
-    out[..., 0] = 2 * (whole_rows[..., 1] - whole_rows[..., 0])
-    out[..., -1] = 2 * (whole_rows[..., -1] - whole_rows[..., -2])
+    return _at_edges(whole_rows, out, 2)
+
+
+def _at_edges(values: Tensor, out: Tensor, axis: int) -> Tensor:
+    """Write twice the gradient to the edges of an axis of more than two voxels, both in one operation."""
+    first, last = [slice(None)] * axis, values.shape[axis] - 1
+    one, other, edges = (
+        (*first, part) for part in (slice(1, None, last - 1), slice(0, last, last - 1), slice(0, None, last))
+    )
+    torch.sub(values[one], values[other], out=out[edges]).mul_(2)
     return out

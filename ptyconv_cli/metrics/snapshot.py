@@ -1,5 +1,6 @@
 """Snapshots: the tracked tensors of a model at one iteration, live or from a checkpoint. No files here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,6 +10,9 @@ import numpy as np
 from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy, magnitude, namespace
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.series import OF_OBJECT
+
+MOST_VOXELS = (1 << 31) - 1
+"""Of one tensor on a GPU: some of torch's operations count with 32 bits."""
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +39,9 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Copies of the tracked tensors, by name, and the pixel size `dx` in Å. On a CPU they are numpy's, else torch's.
+    """Copies of the tracked tensors, by name, and the pixel size `dx` in Å.
+
+    On a CPU they are numpy's, on a GPU torch's, but for positions, which are few and stay on the host.
 
     `obja`: 1 - amplitude and `objp`: phase in rad, both (omode, slice, y, x) of the scanned region; `probe`: intensity
     summed over the modes (y, x); `probe_pos_shifts`: (N, 2) px.
@@ -45,26 +51,24 @@ class Snapshot:
     dx: float
 
 
-def take_snapshot(model: Model, tensors: tuple[str, ...], region: Region, device: str | None = None) -> Snapshot:
-    """Copy the tracked tensors of a live model, which is only read.
+def take_tensor(model: Model, name: str, region: Region, device: str | None = None) -> Array:
+    """Copy a tracked tensor of a live model, which is only read, as in `Snapshot.values`.
 
-    Copies, not views: an engine updates its tensors in place, and a view would be compared with itself. They are kept
-    on `device`, by default that of the model's tensors. Raises ValueError where the model lacks a tensor or the region
-    holds no voxel.
+    A copy, not a view: an engine updates its tensors in place, and a view would be compared with itself. It is kept on
+    `device`, by default that of the model's tensor; positions, which are few, on the host. Raises ValueError where the
+    model lacks the tensor, the region holds no voxel, or too many for a GPU.
     """
-    found = {}
-    for name in tensors:
-        if name == "probe":
-            found[name] = intensity(_there(model.get_complex_probe_view(), device))
-            continue
-        if name not in model.optimizable_tensors:
-            raise ValueError(f"the model has no tensor {name}; it has {', '.join(model.optimizable_tensors)}")
-        tensor = model.optimizable_tensors[name]
-        if name in OF_OBJECT:
-            region.shape_in(tensor.shape)  # raises the ValueError
-            tensor = tensor[region.slices]
-        found[name] = _copied(name, _there(tensor, device))
-    return Snapshot(found, float(model.dx))
+    if name == "probe":
+        return intensity(_there(model.get_complex_probe_view(), device))
+    if name not in model.optimizable_tensors:
+        raise ValueError(f"the model has no tensor {name}; it has {', '.join(model.optimizable_tensors)}")
+    tensor = model.optimizable_tensors[name].detach()
+    if name in OF_OBJECT:
+        voxels = math.prod(region.shape_in(tensor.shape))  # raises the ValueError
+        if voxels > MOST_VOXELS and "cpu" not in (device, tensor.device.type):
+            raise ValueError(f'{name}: {voxels:,} voxels are too many for a GPU; set snapshot_device to "cpu"')
+        return _copied(name, _there(tensor[region.slices], device))
+    return _copied(name, _there(tensor, "cpu"))
 
 
 def snapshot_of(arrays: Mapping[str, Array], dx: float) -> Snapshot:
@@ -92,12 +96,18 @@ def intensity(probe: Array) -> Array:
 
 
 def _there(tensor: "Tensor", device: str | None) -> Array:
-    """Return a model's tensor on a device, by default its own; on a CPU as numpy's array of the same memory."""
-    tensor = tensor.detach().to(device or tensor.device)
-    if tensor.device.type != "cpu":
-        return tensor
+    """Return a model's tensor on a device, by default its own; on a CPU as numpy's array, of the same memory there."""
+    tensor = tensor.detach()
+    if device == "cpu" and tensor.device.type != "cpu" and not tensor.is_contiguous() and tensor.ndim > 2:
+        planes = list(np.ndindex(*tensor.shape[:-2]))  # of the whole, a copy would first be made on the device
+        first = _there(tensor[planes[0]], device)
+        found = np.empty(tuple(tensor.shape), first.dtype)
+        for plane in planes:
+            found[plane] = _there(tensor[plane], device)
+        return found
+    tensor = tensor.to(device or tensor.device)
     tensor = in_single(tensor) if tensor.is_floating_point() else tensor  # numpy has no bfloat16
-    return tensor.resolve_conj().resolve_neg().numpy()
+    return tensor.resolve_conj().resolve_neg().numpy() if tensor.device.type == "cpu" else tensor
 
 
 def _copied(name: str, array: Array) -> Array:

@@ -2,14 +2,16 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from ptyconv_cli.metrics.arrays import Array, on_host
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.distances import Distances, Values, distances
+from ptyconv_cli.metrics.fallback import with_less
 from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.metrics.sketch import Places, Sketch
+from ptyconv_cli.metrics.sketch import Places, Sketch, sketches
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings, Quantity, Tolerance
 from ptyconv_cli.results.history import Curve, EngineHistories
@@ -42,23 +44,41 @@ class LiveEvidence:
         self._last, self._niter = first, 0
         self._beside: Snapshot | None = None
         self._tensors = {name: _Tensor(Places(name, tuple(values.shape))) for name, values in first.values.items()}
-        self._note(first, 0)
+        self._note(first.values, 0)
 
-    def note(self, snapshot: Snapshot, niter: int, beside: Snapshot | None = None) -> None:
+    def note(self, snapshot: Snapshot, niter: int, without: Collection[str] = ()) -> None:
         """Note the snapshot of iteration `niter`; what was noted of it and of later ones before is forgotten.
 
-        `beside`: phase or amplitude where the other is watched alone, for the object's contrast.
+        `without`: the tensors that are not known at this iteration. One whose shape has changed begins anew.
         """
-        self._last, self._beside, self._niter = snapshot, beside, niter
-        self._note(snapshot, niter)
+        self._last, self._niter = snapshot, niter
+        self._note({name: values for name, values in snapshot.values.items() if name not in without}, niter)
 
-    def _note(self, snapshot: Snapshot, niter: int) -> None:
-        for name, tensor in self._tensors.items():
-            tensor.note(tensor.places.sketch(snapshot.values[name]), niter, snapshot.dx)
+    def look_beside(self, snapshot: Snapshot | None) -> None:
+        """Take phase or amplitude where the other is watched alone, for the object's contrast; None lets it go."""
+        self._beside = snapshot
+
+    def _note(self, values: Mapping[str, Array], niter: int) -> None:
+        for name, tensor in values.items():
+            if tuple(tensor.shape) != self._tensors[name].places.shape:
+                self._tensors[name] = _Tensor(Places(name, tuple(tensor.shape)))
+        noted = [(self._tensors[name].places, tensor) for name, tensor in values.items()]
+
+        def of_copies() -> list[Sketch]:
+            return [places.sketch(on_host(tensor)) for places, tensor in noted]
+
+        found = with_less([lambda: sketches(noted), lambda: sketches(noted), of_copies])
+        for (places, _), sketch in zip(noted, found, strict=True):
+            self._tensors[places.name].note(sketch, niter, self._last.dx)
 
     def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
         """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
-        measured_by, dx = contrasts(self._last.values | (self._beside.values if self._beside else {})), self._last.dx
+        values, dx = self._last.values | (self._beside.values if self._beside else {}), self._last.dx
+
+        def of_copies() -> dict[str, float]:
+            return contrasts({name: on_host(tensor) for name, tensor in values.items()})
+
+        measured_by = with_less([lambda: contrasts(values), of_copies])
         engine = EngineHistories(learning_rates=dict(learning_rates))
 
         def doublings(quantity: Quantity, until: int | None = None) -> Doublings:

@@ -216,7 +216,9 @@ def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, anal
     watch, count = Watch(tmp_path, TENSORS), itertools.count()
     unplanned = replace(analysis, engine=replace(analysis.engine, planned=None))
     asked, status = itertools.count(), Path.stat
-    monkeypatch.setattr(Path, "stat", lambda path, **how: [next(asked), status(path, **how)][1])
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **how: [path.suffix == ".hdf5" and next(asked), status(path, **how)][1]
+    )
     files, questions, memory = [], [], []
 
     def sleep(seconds):

@@ -95,19 +95,6 @@ def test_a_look_at_a_running_job_asks_once(series, asked):
     assert set(asked.values()) == {1}
 
 
-def test_of_several_runs_in_a_folder_no_file_is_opened_again(tmp_path, forget, opened, ptyconv):
-    series = [shutil.copytree(engines.ENGINES / name, tmp_path / name) for name in ("ptychodus", "fold_slice/GPU_MS")]
-    folder = tmp_path / "both"
-    folder.mkdir()
-    for path in (path for run_dir in series for path in run_dir.iterdir()):
-        path.rename(folder / path.name)
-    for new in (True, False):
-        forget()
-        opened.clear()
-        assert ptyconv("analyze", folder, "-t", "probe", "--no-plot", "--device", "cpu").exit_code == 0
-        assert bool(opened) == new
-
-
 def copied_over(path):
     """With the size and the times of the file that was there."""
     status = path.stat()

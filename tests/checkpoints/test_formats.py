@@ -60,7 +60,7 @@ def test_every_real_run(folder, points, boundaries):
             "hypertune/collated_only/hypertune_TPESampler_loss",
             "4 collated files .* last checkpoints of different trials",
         ),
-        ("hypertune/collated_and_trials/hypertune_TPESampler_loss", "its subfolders do: t0000_"),
+        ("hypertune/collated_and_trials/hypertune_TPESampler_loss", "but 4 runs below it, in t0000_"),
     ],
 )
 def test_every_other_folder_is_refused_with_the_reason(folder, said):

@@ -68,11 +68,31 @@ def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
     return percentiles_cpu.mean_change_outside(current, previous, percentile_range, pieces, chunk)
 
 
+class WithResidual(percentiles_gpu.RawChanges):
+    """Changes with a residual that is given, not fitted."""
+
+    kinds = 2
+
+    def __init__(self, current, previous, residual):
+        super().__init__(current, previous)
+        self._residual = residual
+
+    def pieces(self, voxels, memory):
+        for start, size in zip(range(0, len(self._residual), voxels), super().pieces(voxels, memory), strict=True):
+            memory[1, :size] = self._residual[start : start + size]
+            yield size
+
+    def at(self, places):
+        return torch.cat([super().at(places), self._residual[places][None]])
+
+
 def on_gpu(current, previous, percentile_range, residual=None, chunk=None):
     """The way of a GPU, here on the CPU: nothing in it knows where it is."""
     current, previous = torch.from_numpy(current), torch.from_numpy(previous)
-    residual = None if residual is None else torch.from_numpy(residual)
-    return percentiles_gpu.mean_change_outside(current, previous, percentile_range, residual, chunk)
+    changes = percentiles_gpu.RawChanges(current, previous)
+    if residual is not None:
+        changes = WithResidual(current, previous, torch.from_numpy(residual))
+    return percentiles_gpu.mean_change_outside(current, changes, percentile_range, chunk=chunk)
 
 
 WAYS = pytest.mark.parametrize("way", [on_cpu, on_gpu])
@@ -83,7 +103,7 @@ def _sample(request, monkeypatch):
     """Let brackets miss often, and shared values be seen in small objects."""
     if request.param:
         monkeypatch.setattr(order, "SAMPLE", 64)
-        monkeypatch.setattr(percentiles_cpu, "SHARED", 8)
+        monkeypatch.setattr(order, "SHARED", 8)
 
 
 @pytest.mark.usefixtures("_sample")

@@ -119,24 +119,14 @@ def test_a_library_that_lacks_a_function_has_none(libraries):
     assert gpus.cuda_devices() == []
 
 
-@pytest.mark.parametrize(
-    ("platform", "machine", "expected"),
-    [("darwin", "arm64", True), ("darwin", "x86_64", False), ("linux", "aarch64", False), ("linux", "arm64", False)],
-)
-def test_apples_chip(monkeypatch, platform, machine, expected):
-    monkeypatch.setattr(gpus.sys, "platform", platform)
-    monkeypatch.setattr(gpus, "machine", lambda: machine)
-    assert gpus.has_apple_chip() is expected
-
-
 def test_the_real_libraries_are_asked_without_torch_and_without_other_processes():
     code = (
         "import os, sys, subprocess\n"
         "def refuse(*_, **__): raise AssertionError('started a process')\n"
         "subprocess.Popen = os.system = os.popen = refuse\n"
-        "from ptyconv_cli.metrics.gpus import cuda_devices, has_apple_chip\n"
-        "print(all(isinstance(name, str) for name in cuda_devices()), has_apple_chip() in (True, False))\n"
+        "from ptyconv_cli.metrics.gpus import cuda_devices\n"
+        "print(all(isinstance(name, str) for name in cuda_devices()))\n"
         "print('torch' in sys.modules)\n"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert said == ["True", "True", "False"]
+    assert said == ["True", "False"]

@@ -325,7 +325,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench_output/bench.json"))
     options = parser.parse_args()
     slices, size, scan = (20, 1200, 256) if options.large else (options.slices, options.size, 64)
-    device = choose_device("auto")
+    device, _ = choose_device("auto")
     with tempfile.TemporaryDirectory() as folder:
         scaling.keep_compiled(Path(folder))
         run_dir = Path(folder) / "run"
