@@ -70,9 +70,13 @@ def step_on(gpu, aligned, clipped, shape=SHAPE):
     monitor = ConvergenceMonitor({"aligned": aligned}, model)
     for niter in (1, 2):
         model.update()
-        gc.collect()  # so that what is freed, and when, is the same each time
-        gpu.reset()
-        monitor.step(model, niter)
+        gc.collect()
+        gc.disable()  # so that what is freed, and when, is the same each time
+        try:
+            gpu.reset()
+            monitor.step(model, niter)
+        finally:
+            gc.enable()
     return monitor, model
 
 

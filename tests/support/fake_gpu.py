@@ -49,6 +49,8 @@ class Gpu:
         self._one_by_one = RLock()
         self.fails: dict[str, Exception] = {}
         self.blocks: WeakValueDictionary[int, _Block] = WeakValueDictionary()
+        self._free: dict[int, list[int]] = {}
+        self._end = 0
         self.reset()
 
     def reset(self) -> None:
@@ -99,6 +101,21 @@ class Gpu:
                 return work(*args, **kwargs)
 
         return lambda workers, work, *args, **kwargs: submit(workers, work_there, work, *args, **kwargs)
+
+    def find_room(self, size: int) -> int:
+        """Return where memory begins that is in no use: as torch does, what was freed last, of the same size.
+
+        Places are the device's own, not the CPU's, which are others each time.
+        """
+        if self._free.get(size):
+            return self._free[size].pop()
+        begin = -(-self._end // LINE) * LINE if size >= LINE else self._end
+        self._end = begin + size
+        return begin
+
+    def free(self, begin: int, size: int) -> None:
+        self._free.setdefault(size, []).append(begin)
+        self.live -= size
 
     def synchronize(self) -> None:
         self.waits.append("synchronize")
@@ -210,7 +227,8 @@ class Gpu:
     def _touch(self, tensor, writes: bool) -> None:
         """Count a tensor that is read, or written, whole."""
         self.moved += tensor.numel() * tensor.element_size()
-        for line in _lines(tensor):
+        block = self.blocks.get(tensor.untyped_storage().data_ptr())
+        for line in _lines(tensor, block.begin if block else self.find_room(tensor.untyped_storage().nbytes())):
             if line in self._cached:
                 self._cached.move_to_end(line)
                 self._cached[line] |= writes
@@ -294,7 +312,7 @@ class _Block:
         self._size, self._gpu = -(-size // PAGE) * PAGE, None
         if gpu.live + self._size > gpu.room:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {self._size} bytes.")
-        self._gpu = gpu
+        self._gpu, self.begin = gpu, gpu.find_room(self._size)
         gpu.live += self._size
         gpu.peak = max(gpu.peak, gpu.live)
         if at:
@@ -302,7 +320,7 @@ class _Block:
 
     def __del__(self) -> None:
         if self._gpu:
-            self._gpu.live -= self._size
+            self._gpu.free(self.begin, self._size)
 
 
 class _Making(TorchDispatchMode):
@@ -348,8 +366,8 @@ def _same_storage(one, other) -> bool:
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() and one.numel() > 0
 
 
-def _lines(tensor) -> list[int]:
-    """Return the lines of the cache that a tensor lies on."""
+def _lines(tensor, begin: int) -> list[int]:
+    """Return the lines of the cache that a tensor lies on, whose memory begins at a place of the device."""
     if tensor.numel() == 0:
         return []
     size, run = tensor.element_size(), 1
@@ -361,7 +379,7 @@ def _lines(tensor) -> list[int]:
             run *= length
         else:
             starts = (starts[:, None] + stride * np.arange(length)).ravel()
-    starts = tensor.data_ptr() + size * starts
+    starts = begin + size * (tensor.storage_offset() + starts)
     first, last = starts // LINE, (starts + size * run - 1) // LINE
     longest = int((last - first).max()) + 1
     lines = first[:, None] + np.arange(longest)
