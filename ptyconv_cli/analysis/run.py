@@ -147,7 +147,7 @@ def analyze_run(
     return RunAnalysis(
         run_dir=str((run_dir if headers[-1].source.name else base).resolve()),
         ptyconv_version=__version__,
-        device=str(walked.device),
+        device=walked.device,
         percentile_range=settings.percentile_range,
         every=every,
         select=select,

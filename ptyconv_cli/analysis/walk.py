@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host, total
+from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host, total
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
@@ -200,5 +200,5 @@ def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str
         if lacking:
             with open_checkpoint(header.path, header.source.name) as checkpoint:
                 arrays = {name: checkpoint.read(name, region) for name in lacking}
-            values |= snapshot_of(to_device(arrays, str(values[followed[0]].device)), header.dx).values
+            values |= snapshot_of(to_device(arrays, str(device_of(values[followed[0]]))), header.dx).values
     return {name: value for name, value in contrasts(values).items() if name in snapshot.values}

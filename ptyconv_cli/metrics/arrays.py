@@ -103,11 +103,16 @@ def together_on_host(arrays: Sequence[Array]) -> list[np.ndarray]:
         if is_numpy(array):
             found.append(array)
             continue
-        dtype = np.dtype(str(array.dtype).removeprefix("torch."))
+        dtype = np.dtype(numpy_type(array))
         stop = start + array.numel() * dtype.itemsize
         found.append(np.frombuffer(copied[start:stop].tobytes(), dtype).reshape(tuple(array.shape)))
         start = stop
     return found
+
+
+def numpy_type(array: Array) -> str:
+    """Return numpy's name for the type of an array's numbers."""
+    return str(array.dtype).removeprefix("torch.")
 
 
 def magnitude(values: Array) -> Array:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptyconv_cli.metrics import order_statistics as order
 from ptyconv_cli.metrics import planes_cpu
-from ptyconv_cli.metrics.arrays import has_double, on_host, together_on_host
+from ptyconv_cli.metrics.arrays import has_double, numpy_type, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
 from ptyconv_cli.metrics.percentiles_gpu import sample_of
 from ptyconv_cli.metrics.planes import (
@@ -78,7 +78,7 @@ def _by_row(planes: Planes, voxels: int) -> Tensor:
     """Return the sums over rows of voxels of the products of `_pairs` (pair, plane, y)."""
     now, has_ramps, count = planes.current, planes.has_ramps, len(_fields(planes.name))
     found: Tensor = now.new_zeros(len(_pairs(planes.name)), *now.shape[:2])
-    x = upload(coordinates(now.shape[2]).astype(_numpy_type(now)), now.device)
+    x = upload(coordinates(now.shape[2]).astype(numpy_type(now)), now.device)
     memory, one = now.new_empty(2 * count - 1, room(planes, voxels)), now.new_ones(())
     for block in _blocks(planes, voxels):
         part, of_rows = now[block], found[:, block[0], block[1]]
@@ -139,7 +139,7 @@ class AlignedChanges:
         of_rows = residual.own[:, None] + has_ramps * common.get(RAMP_Y, 0) * y
         of_columns = has_ramps * common.get(RAMP_X, 0) * x
         together = np.concatenate([one.ravel() for one in (of_rows, of_columns, residual.own)])
-        there = upload(together.astype(_numpy_type(planes.current)), planes.current.device)
+        there = upload(together.astype(numpy_type(planes.current)), planes.current.device)
         self._of_rows, self._of_columns, self._own = there.split([count * height, count * width, count])
 
     def room(self, voxels: int) -> int:
@@ -206,10 +206,6 @@ def room(planes: Planes, voxels: int) -> int:
     _, height, width = planes.current.shape
     found: int = (of_planes.stop - of_planes.start) * (min(rows.stop, height) - rows.start) * width
     return found
-
-
-def _numpy_type(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def twice_gradient_y(values: Tensor, block: Block, out: Tensor) -> Tensor:

@@ -116,4 +116,4 @@ def _copied(name: str, array: Array) -> Array:
         return np.ascontiguousarray(1 - array) if is_numpy(array) else (1 - array).contiguous()
     if is_numpy(array):
         return np.array(array, order="C")
-    return array.contiguous().clone() if array.is_contiguous() else array.contiguous()
+    return array.clone() if array.is_contiguous() else array.contiguous()

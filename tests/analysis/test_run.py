@@ -149,6 +149,22 @@ print("torch" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
+class OfNumpy1(np.ndarray):
+    """An array as before numpy 2: it does not say what device it is on."""
+
+    @property
+    def device(self):
+        raise AttributeError("'numpy.ndarray' object has no attribute 'device'")
+
+
+def test_the_phase_alone_is_followed_with_any_numpy(monkeypatch):
+    expected = analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu").verdict.doublings["objp"]
+    monkeypatch.setattr(
+        walk, "to_device", lambda arrays, device: {name: array.view(OfNumpy1) for name, array in arrays.items()}
+    )
+    assert analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu").verdict.doublings["objp"] == expected
+
+
 def test_progress_counts_checkpoints():
     seen = []
     analyze_run(runs.SAMPLE, device="cpu", progress=lambda done, total: seen.append((done, total)))
