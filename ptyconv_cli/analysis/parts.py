@@ -15,7 +15,6 @@ from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics import snapshot
-from ptyconv_cli.metrics.arrays import on_host
 from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, give_back, instead_of, likely_device
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
@@ -66,7 +65,7 @@ class Walked:
             rows = {name: comparer.rows for name, comparer in comparers.items()}
             self.cache.write(part, found.known, keys, found.steps, rows)
             if found.phase is not None:
-                self.cache.keep_phase(part, keys[-1], on_host(found.phase))
+                self.cache.keep_phase(part, keys[-1], found.phase)
         self.cache.forget_the_rest()
 
 
@@ -155,7 +154,7 @@ class _OtherDevice(Exception):
 
 
 def _known(
-    cache: "Cache",
+    cache: Cache,
     number: int,
     part: list[Header],
     by: Sequence[Any],
@@ -189,7 +188,7 @@ def _walk_part(
     rest = part[max(len(known.steps) - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
         # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
-        from ptyconv_cli.analysis.walk import walk
+        from ptyconv_cli.analysis.walk import nothing_left_on, walk
 
         on, notice = choose_device(device)
         if on != likely_device(device):
@@ -200,7 +199,9 @@ def _walk_part(
             undone(total - done)
 
         try:
-            return walk(rest, reading, settings, on, strict, progress, known, comparers, region), comparers, notice
+            with nothing_left_on(on, comparers):
+                found = walk(rest, reading, settings, on, strict, progress, known, comparers, region)
+            return found, comparers, notice
         except (CacheIsStale, StaleRow):
             pass
     return _walk_part(part, region, None, settings, begins, device, strict, undone)

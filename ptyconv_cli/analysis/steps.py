@@ -9,7 +9,6 @@ import numpy as np
 
 from ptyconv_cli.analysis.rows import CachedRows
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.metrics.arrays import Array
 from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import LeftOut, RemovedAmbiguities
@@ -82,7 +81,7 @@ class Found:
 
     steps: list[Step]
     left_out: list[LeftOut]
-    phase: Array | None
+    phase: np.ndarray | None
     known: int
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -98,28 +98,8 @@ def walk(
     turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
     Raises CacheIsStale where that one cannot be read any more. `comparers`: by tensor, what compares it with earlier
     checkpoints, none where that was not asked for; `region` of the object in px. Parameters otherwise as of
-    `analysis.run.analyze_run`. At the end nothing is left on a GPU.
+    `analysis.run.analyze_run`.
     """
-    try:
-        return _walk(headers, reading, settings, device, strict, progress, known, comparers, region)
-    finally:
-        for comparer in comparers.values():
-            comparer.places.leave_device()
-        if device != "cpu":
-            give_back()
-
-
-def _walk(
-    headers: Sequence[Header],
-    reading: Prefetch,
-    settings: MonitorSettings,
-    device: str,
-    strict: bool,
-    progress: Progress,
-    known: CachedSteps,
-    comparers: Mapping[str, Comparer],
-    region: Region,
-) -> Found:
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
     workers = Workers(2 if device == "cpu" else 1)  # one tensor keeps a GPU busy
@@ -149,6 +129,18 @@ def _walk(
             steps[-1] = replace(steps[-1], contrasts=contrasts_of(previous.header, previous.snapshot, region))
     phase = None if getting_ready.phase is None else on_host(getting_ready.phase)
     return Found(steps, getting_ready.left_out, phase, len(known.steps))
+
+
+@contextmanager
+def nothing_left_on(device: str, comparers: Mapping[str, Comparer]) -> Iterator[None]:
+    """Give back at the end what a GPU had been asked for; around a walk, which holds snapshots until it has ended."""
+    try:
+        yield
+    finally:
+        for comparer in comparers.values():
+            comparer.places.leave_device()
+        if device != "cpu":
+            give_back()
 
 
 def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
