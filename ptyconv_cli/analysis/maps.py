@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
-from ptyconv_cli.metrics.device import NoRoom, choose_device, give_back, instead_of, to_device, too_much_for
+from ptyconv_cli.metrics.device import choose_device, or_on_cpu, to_device, too_much_for
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.region import Region
@@ -109,15 +110,8 @@ def maps_of_run(
     """
     run_dir, percentile_range = Path(run_dir), check_percentile_range(percentile_range)
     on, notice = choose_device(device)
-    found = None
-    try:
-        found = _maps(run_dir, asked, at, begin, percentile_range, chain, on)
-    except NoRoom:
-        if on == "cpu":
-            raise
-    if found is None:
-        give_back()
-        found, notice = _maps(run_dir, asked, at, begin, percentile_range, chain, "cpu"), instead_of(on)
+    found, failed = or_on_cpu(partial(_maps, run_dir, asked, at, begin, percentile_range, chain), on)
+    notice = failed or notice
     return replace(found, warnings=[*([notice] if notice else []), *found.warnings])
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache, keys_of
@@ -15,7 +15,7 @@ from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics import snapshot
-from ptyconv_cli.metrics.device import NoRoom, arithmetic_of, choose_device, give_back, instead_of, likely_device
+from ptyconv_cli.metrics.device import Unusable, arithmetic_of, choose_device, likely_device
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
@@ -101,17 +101,16 @@ def walk_parts(
     regions: Sequence[Region],
     settings: MonitorSettings,
     begins: Mapping[str, list[int]],
-    device: str,
     strict: bool,
     progress: Callable[[int, int], None],
     cache: Cache | None,
+    device: str,
 ) -> Walked:
     """Walk over the parts of a run one after the other; what the cache knows from an earlier analysis is not done
     again.
 
     `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
-    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does. Where a GPU cannot be used, or runs out of
-    memory, all is computed on the CPU, with a notice.
+    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does, and Unusable where a GPU cannot be used.
     """
     for part, region in zip(parts, regions, strict=True):
         check_memory(part[0], region, settings.tensors)
@@ -126,16 +125,7 @@ def walk_parts(
         known = None
         if cache and cache.exists():
             known = _known(cache, number, part, [*by, tuple(region)], begins, settings)
-        failed = None
-        try:
-            of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
-        except (_OtherDevice, NoRoom) as error:
-            if on == "cpu":
-                raise
-            failed = error.notice if isinstance(error, _OtherDevice) else instead_of(on)
-        if failed is not None:  # not where the error still holds what was on the device
-            give_back()
-            return replace(walk_parts(parts, regions, settings, begins, "cpu", strict, progress, cache), notice=failed)
+        of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
         found.append(of_part)
         comparers.append(of_tensors)
     return Walked(found, regions, comparers, begins, on, cache, by, notice)
@@ -144,13 +134,6 @@ def walk_parts(
 def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
     """Return what the numbers depend on besides the checkpoints: versions, the device, settings."""
     return [*versions(), *arithmetic_of(device), settings.tensors, settings.percentile_range, settings.aligned]
-
-
-class _OtherDevice(Exception):
-    """PyTorch cannot use the device that the driver has, for which there may be a notice."""
-
-    def __init__(self, notice: str) -> None:
-        self.notice = notice
 
 
 def _known(
@@ -192,7 +175,7 @@ def _walk_part(
 
         on, notice = choose_device(device)
         if on != likely_device(device):
-            raise _OtherDevice(notice)
+            raise Unusable(f"{likely_device(device)}: PyTorch cannot use it", notice)
         check_voxels(part[0], region, settings.tensors, on)
 
         def progress(done: int, total: int) -> None:

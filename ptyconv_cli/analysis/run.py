@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ptyconv_cli.analysis.agreement import compare_with_live
@@ -36,6 +37,7 @@ from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.checkpoints.parents import Parent, find_parent
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.metrics.device import or_on_cpu
 from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import CheckpointInfo, LeftOut, RunAnalysis, RunBoundary
@@ -116,7 +118,9 @@ def analyze_run(
     at_boundaries = [boundary.niter for boundary in boundaries]
     judged = (*settings.tensors, *HISTORIES)
     begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in judged}
-    walked = walk_parts(parts, regions, settings, begins, device, strict, progress, cache)
+    walk = partial(walk_parts, parts, regions, settings, begins, strict, progress, cache)
+    walked, failed = or_on_cpu(walk, device)
+    notice_on_device = failed or walked.notice
     left_out += [_seen_from(base, base, file) for file in walked.left_out]
     used = [step.header for step in walked.steps]
     curves = (cache.curves if cache else Curves()).of(walked.steps)
@@ -130,7 +134,7 @@ def analyze_run(
     agreement = compare_with_live(curves.points, engine, settings.percentile_range)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
-        *([walked.notice] if walked.notice else []),
+        *([notice_on_device] if notice_on_device else []),
         *notices_on_boundaries(boundaries),
         *notices_on_tensors,
         *(text for part in parts for text in notices_on_region(part[0], settings.tensors)),

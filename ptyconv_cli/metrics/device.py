@@ -2,9 +2,9 @@
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy import __version__ as numpy_version
@@ -37,8 +37,34 @@ class Chosen(NamedTuple):
     notice: str = ""
 
 
-class NoRoom(PtyconvError):
+class Unusable(PtyconvError):
+    """A device cannot be used; `notice`: what is to be told where the CPU is used instead, "" for nothing."""
+
+    def __init__(self, text: str, notice: str) -> None:
+        super().__init__(text)
+        self.notice = notice
+
+
+class NoRoom(Unusable):
     """A device ran out of memory."""
+
+
+Result = TypeVar("Result")
+
+
+def or_on_cpu(work: Callable[[str], Result], device: str) -> tuple[Result, str]:
+    """Return what `work` does on a device, or, where that is Unusable, on the CPU, with the notice of that, else "".
+
+    `device`: a name as of `choose_device`.
+    """
+    try:
+        return work(device), ""
+    except Unusable as error:
+        if likely_device(device) == "cpu":
+            raise
+        notice = error.notice
+    give_back()  # not where the error still holds what was on the device
+    return work("cpu"), notice
 
 
 def choose_device(name: str) -> Chosen:
@@ -158,9 +184,7 @@ def too_much_for(device: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         other = "" if device == "cpu" else "--device cpu, or "
-        raise NoRoom(f"{device}: not enough memory; try {other}fewer tensors (-t)") from error
-
-
-def instead_of(device: str) -> str:
-    """Return the notice that all was computed on the CPU, because a device ran out of memory."""
-    return f"{device} ran out of memory: computed on the CPU."
+        raise NoRoom(
+            f"{device}: not enough memory; try {other}fewer tensors (-t)",
+            f"{device} ran out of memory: computed on the CPU.",
+        ) from error
