@@ -5,7 +5,6 @@ What its `checkpoint()` writes, `<stem>_<n>.pt`, is one file a job, to resume it
 
 import zipfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -22,6 +21,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     TreeCheckpoint,
     open_tree,
     opened,
+    sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
@@ -49,8 +49,7 @@ def snapshots(path: Path) -> Mapping[str, int]:
     """
     if path.suffix == ".pt":
         return {"": 0} if _resumes_a_job(path) else {}
-    with closing(open_tree(path)) as tree:
-        return {"": _epochs(tree)} if set(NAMES) <= set(tree.children("")) else {}
+    return sole_snapshot(path, NAMES, _epochs)
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
@@ -129,12 +128,8 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         with self.explained("obj_basis"):
             return np.asarray(translations @ np.linalg.pinv(self._basis).T)
 
-    def loss(self) -> Curve:
-        """Return the loss of each epoch."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _loss(self) -> Curve:
+        """Return the loss of each epoch."""
         return list(enumerate(self._read("loss_history", VALUES).tolist(), 1))
 
 

@@ -117,12 +117,8 @@ class FoldSliceCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean distance of slices in Å, None for a single slice; that of the last one is infinite."""
         return self.mean_distance("p/multi_slice_param/z_distance", self._angstrom)
 
-    def loss(self) -> Curve:
-        """Return the Fourier error of the iterations for which it was computed."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _loss(self) -> Curve:
+        """Return the Fourier error of the iterations for which it was computed."""
         if self._tree.find("outputs/fourier_error_out") is None:
             return []
         errors = self._read("outputs/fourier_error_out", ERRORS).ravel()[: self.niter]

@@ -1,7 +1,6 @@
 """Files of PEAR, pty-chi's pipeline for X-rays: `recon_NiterN.h5`, an HDF5 file a snapshot. Lengths are in m."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     last_number,
     open_tree,
     opened,
+    sole_snapshot,
 )
 from ptyconv_cli.results.history import Curve
 
@@ -33,8 +33,7 @@ NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the iterations done, of a file of PEAR; nothing of any other file."""
-    with closing(open_tree(path)) as tree:
-        return {"": _iterations(tree)} if set(NAMES) <= set(tree.children("")) else {}
+    return sole_snapshot(path, NAMES, _iterations)
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
@@ -85,14 +84,10 @@ class PearCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean distance of slices in Å, None for a single slice."""
         return self.mean_distance("slice_spacings_m", ANGSTROM)
 
-    def loss(self) -> Curve:
-        """Return the loss of each iteration."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _positions(self, name: str) -> np.ndarray:
         return self._read(name, POSITIONS).astype(np.float64)
 
     def _loss(self) -> Curve:
+        """Return the loss of each iteration."""
         losses = self._tree.find("loss")
         return list(enumerate(self._read("loss", VALUES).tolist(), 1)) if losses is not None and losses.size else []

@@ -119,10 +119,8 @@ class PhaserCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean slice thickness in Å, None for a single slice, which has none."""
         return self._shown(self._thickness, None)
 
-    def loss(self) -> Curve:
-        """Return the run's loss up to this checkpoint, empty where the file has none."""
-        no_loss: Curve = []
-        return self._shown(lambda: self._curve_of(self._layout.loss_iters, self._layout.loss), no_loss)
+    def _loss(self) -> Curve:
+        return self._curve_of(self._layout.loss_iters, self._layout.loss)
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint."""

@@ -4,7 +4,6 @@ The last one is there twice, as `product.h5`. Lengths are in m.
 """
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     last_number,
     open_tree,
     opened,
+    sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
@@ -38,8 +38,7 @@ NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_va
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the epochs done, of a product; nothing of any other file."""
-    with closing(open_tree(path)) as tree:
-        return {"": _epochs(tree)} if set(NAMES) <= set(tree.children("")) else {}
+    return sole_snapshot(path, NAMES, _epochs)
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
@@ -91,11 +90,6 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean distance of slices in Å, None for a single slice."""
         return self.mean_distance("object_layer_spacing_m", ANGSTROM)
 
-    def loss(self) -> Curve:
-        """Return the loss of each epoch."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _positions(self) -> np.ndarray:
         """Read the positions (N, 2) in px from the middle of the object, y first."""
         pairs = []
@@ -108,6 +102,7 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return np.stack([y, x], 1)
 
     def _loss(self) -> Curve:
+        """Return the loss of each epoch."""
         losses = self._tree.find("loss_values")
         if losses is None or not losses.size:
             return []

@@ -5,7 +5,6 @@ each engine. The iteration goes on from engine to engine.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +21,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     last_number,
     open_tree,
     opened,
+    sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
@@ -46,8 +46,7 @@ ITERATIONS = "content/runtime/iter_info"
 
 def snapshots(path: Path) -> Mapping[str, int]:
     """Return the iterations done, of a file of ptypy; nothing of any other file."""
-    with closing(open_tree(path)) as tree:
-        return {"": _iterations(tree)[0]} if set(NAMES) <= set(tree.children("content")) else {}
+    return sole_snapshot(path, NAMES, lambda tree: _iterations(tree)[0], "content")
 
 
 def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
@@ -129,12 +128,8 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return where the scan's origin is in the object, [y, x] in px, for positions may be refined, or not known."""
         return self._read(f"{self._object}/_center", PAIR)
 
-    def loss(self) -> Curve:
-        """Return an error of each iteration that the file has one of: of photons, or else the Fourier error."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _loss(self) -> Curve:
+        """Return an error of each iteration that the file has one of: of photons, or else the Fourier error."""
         found = []
         for name in sorted(self._tree.children(ITERATIONS)):
             fourier, photons, _ = self._read(f"{ITERATIONS}/{name}/error", ERRORS).tolist()

@@ -178,10 +178,8 @@ class PtyradCheckpoint(TreeCheckpoint):
         """Return the object tilt (y, x) in mrad, averaged over positions, None where the file has none."""
         return self._shown(self._mean_tilt, None)
 
-    def loss(self) -> Curve:
-        """Return the run's loss up to this checkpoint, empty where the file has none."""
-        no_loss: Curve = []
-        return self._shown(lambda: self._curve(f"{self._layout.histories}loss_iters"), no_loss)
+    def _loss(self) -> Curve:
+        return self._curve(f"{self._layout.histories}loss_iters")
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint; what its version didn't record is empty."""

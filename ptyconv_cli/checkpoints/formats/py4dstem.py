@@ -125,12 +125,8 @@ class Py4dstemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean thickness of slices in Å, None for a single slice."""
         return self.mean_distance(f"{self._root}/{THICKNESS}", 1.0)
 
-    def loss(self) -> Curve:
-        """Return the error of each iteration up to this one."""
-        no_loss: Curve = []
-        return self._shown(self._loss, no_loss)
-
     def _loss(self) -> Curve:
+        """Return the error of each iteration up to this one."""
         if self._tree.find(f"{self._root}/{ERRORS}") is None:
             return []
         return list(enumerate(self._read(f"{self._root}/{ERRORS}", VALUES)[: self.niter].tolist(), 1))

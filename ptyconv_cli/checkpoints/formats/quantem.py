@@ -237,9 +237,9 @@ class QuantemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the mean thickness of slices in Å, None for a single slice."""
         return self._geometry.thickness
 
-    def loss(self) -> Curve:
+    def _loss(self) -> Curve:
         """Return the loss of each iteration up to this one."""
-        return self._history(LOSSES)
+        return self._values(LOSSES)
 
     def histories(self) -> EngineHistories:
         """Return the loss and the learning rates up to this iteration."""

@@ -1,8 +1,8 @@
 """Checkpoints as trees of named arrays; each dataset is compared with what is expected before it is read."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -51,6 +51,17 @@ def opened(checkpoint: Callable[[OfTree], C], tree: OfTree) -> C:
     except BaseException:
         tree.close()
         raise
+
+
+def sole_snapshot(
+    path: Path, names: Collection[str], niter_of: Callable[[Tree], int], group: str = ""
+) -> Mapping[str, int]:
+    """Return the iteration of a file that holds one snapshot, as `readers.ContentReader.snapshots` does.
+
+    It is known by some `names` in a group; without all of them the file is of something else.
+    """
+    with closing(open_tree(path)) as tree:
+        return {"": niter_of(tree)} if set(names) <= set(tree.children(group)) else {}
 
 
 class Expected(NamedTuple):
@@ -123,6 +134,15 @@ class TreeCheckpoint(Checkpoint):
             found = f"{array.dtype} {tuple(array.shape)}"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
         return array
+
+    def loss(self) -> Curve:
+        """Return the run's loss up to this checkpoint, or as much of it as the file has."""
+        no_loss: Curve = []
+        return self._shown(self._loss, no_loss)
+
+    def _loss(self) -> Curve:
+        """Read the loss; raise CheckpointError where it is damaged."""
+        return []
 
     def _shown(self, read: Callable[[], T], otherwise: T) -> T:
         """Read what is only shown: where that fails, the changes are still worth computing."""
