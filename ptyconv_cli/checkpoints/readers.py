@@ -159,6 +159,11 @@ def counts_as_file(folder: Path) -> bool:
     return any(known.takes_folder(folder) for known in by_content())
 
 
+def is_one_file(path: Path) -> bool:
+    """Say whether a path is a file, or a folder that counts as one."""
+    return path.is_file() or counts_as_file(path)
+
+
 def usual_number(path: Path) -> int | None:
     """Return the iteration in a name as engines give it, None for any other."""
     return next((number for known in known_readers() if (number := known.number(path.name)) is not None), None)

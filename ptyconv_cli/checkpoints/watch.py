@@ -8,7 +8,7 @@ from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_runs, holds_c
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, one_look, status
 from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import snapshots_in
-from ptyconv_cli.checkpoints.readers import counts_as_file, looks_alike
+from ptyconv_cli.checkpoints.readers import is_one_file, looks_alike
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.series import TENSORS
 
@@ -73,7 +73,7 @@ class Watch:
 
     def _checkpoints(self) -> list[Path]:
         """Return the files of the run; where the first ones are below the folder that was given, that is its folder."""
-        if self.run.is_file() or counts_as_file(self.run):
+        if is_one_file(self.run):
             holds_many = any(source.name for source in snapshots_in(self.run))
             return [self.run] if holds_many else checkpoints_in(self.run.parent, self._names)
         if not self.files and not holds_checkpoints(self.run, self._names):

@@ -5,7 +5,7 @@ from pathlib import Path
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.fingerprint import one_look
-from ptyconv_cli.checkpoints.readers import counts_as_file
+from ptyconv_cli.checkpoints.readers import counts_as_file, is_one_file
 from ptyconv_cli.errors import PtyconvError
 
 
@@ -34,11 +34,6 @@ def only_run(path: Path, names: str | None, output: Path | None = None) -> Path:
     if len(found.runs) == 1:
         return found.runs[0]
     raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
-
-
-def is_one_file(path: Path) -> bool:
-    """Say whether a path is a file, or a folder that counts as one."""
-    return path.is_file() or counts_as_file(path)
 
 
 def place_of(run: Path) -> Path:

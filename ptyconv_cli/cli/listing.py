@@ -19,7 +19,7 @@ from ptyconv_cli.checkpoints.grouping import difference, runs_among, without_cop
 from ptyconv_cli.checkpoints.headers import Header, read_header
 from ptyconv_cli.checkpoints.opening import Source, known_by_content, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.parents import origin_of, short_name
-from ptyconv_cli.checkpoints.readers import counts_as_file
+from ptyconv_cli.checkpoints.readers import is_one_file
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -221,7 +221,7 @@ def list_runs(path: Path, names: str | None) -> None:
     slice, y, x), pixel size dx, the checkpoint it was resumed from, and problems. The reconstructions are not loaded.
     PATH is a folder, by default the current one, or a file.
     """
-    if path.is_file() or counts_as_file(path):
+    if is_one_file(path):
         found, listed = Found(), list_file(path, names)
     else:
         found = find_runs(path, names)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -84,3 +85,12 @@ def check(analysis: RunAnalysis, snapshots: Sequence[Snapshot], dx: float, wraps
         assert [point.niter for point in analysis.points[key]] == [niter for niter, _ in points]
         values = [point.value for point in analysis.points[key]]
         np.testing.assert_allclose(values, [value for _, value in points], rtol=1e-5, err_msg=key)
+
+
+def check_command(ptyconv, command: str, place: Path, found: str) -> None:
+    """Run a command on a drifting run, given as its folder or as a file in it; after analyze draw its results."""
+    result = ptyconv(command, place)
+    assert result.exit_code == (3 if command == "check" else 0), result.stderr
+    if command == "analyze":
+        assert f"{place.name}: {found}" in result.stdout
+        assert ptyconv("plot", place if place.is_dir() else place.parent).exit_code == 0
