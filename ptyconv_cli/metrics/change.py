@@ -55,11 +55,10 @@ def tensor_changes(
 
 
 def _change_of_probe(now: Array, before: Array, dx: float, aligned: bool) -> Change:
-    sums = _sums_of_probe(now, before)
     if not aligned:
-        return Change(_relative(*numbers(sums)))
+        return Change(probe_change(now, before))
     left, removed = align_probe(now, before, dx)
-    *sums, aligned_change = numbers([*sums, total(namespace(left).abs(left))])
+    *sums, aligned_change = numbers([*_sums_of_probe(now, before), total(namespace(left).abs(left))])
     return Change(_relative(*sums), aligned=aligned_change, removed=removed)
 
 
