@@ -1,0 +1,228 @@
+"""Which checkpoints are compared by Fourier ring correlation, and their pictures. See docs/frc.md."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from ptyconv_cli.analysis.parts import check_memory, region_of_run
+from ptyconv_cli.checkpoints.chain import (
+    Run,
+    Selection,
+    chained_histories,
+    comparable_parts,
+    on_one_axis,
+    read_chain,
+)
+from ptyconv_cli.checkpoints.headers import Header, leave_out, read_headers
+from ptyconv_cli.checkpoints.opening import Source, snapshots_in
+from ptyconv_cli.checkpoints.parents import is_file
+from ptyconv_cli.checkpoints.prefetch import Prefetch
+from ptyconv_cli.checkpoints.readers import counts_as_file
+from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.metrics.image import Image, object_picture
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.verdict.segments import half_of, segment_begins
+
+NEAREST = 0.05
+"""How far, as a share, iterations of two runs may lie apart to be compared."""
+
+SAME_PIXEL = 1e-3
+"""By which share two pixel sizes may differ that count as equal."""
+
+MOST = 64
+"""Doublings of one run at most: of more every second, fourth ... is shown."""
+
+
+class Shown(NamedTuple):
+    """A checkpoint whose picture is compared, and the region of the object that was scanned."""
+
+    header: Header
+    region: Region
+
+
+class Pair(NamedTuple):
+    """Two checkpoints that are compared: of one run `now` and the one at half of its iterations, or of two runs."""
+
+    now: Shown
+    other: Shown
+
+
+class Pairs(NamedTuple):
+    """What is compared: the `pairs`, in order of the iteration, of `runs`; `warnings` for the user."""
+
+    runs: list[Path]
+    pairs: list[Pair]
+    warnings: list[str]
+
+
+def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> Pairs:
+    """Return the checkpoints of a run that have one at half of their iterations, with that.
+
+    Iterations count as for the verdict: from where the settings changed. Raises PtyconvError where there are none.
+    """
+    runs = read_chain(run_dir, asked, earlier)
+    engine, _ = chained_histories(runs)
+    runs = on_one_axis(runs)
+    parts, boundaries = comparable_parts([header for run in runs for header in run.headers], asked.wanted)
+    begins = segment_begins(asked.wanted[0], engine, [boundary.niter for boundary in boundaries])
+    found = []
+    for part in parts:
+        region, niters = region_of_run(part[0], asked.wanted), [header.niter for header in part]
+        for place, header in enumerate(part):
+            half = half_of(niters, begins, place)
+            if half is not None:
+                found.append(Pair(Shown(header, region), Shown(part[half], region)))
+    if not found:
+        first = ", ".join(str(header.niter) for part in parts for header in part[:12])
+        raise PtyconvError(
+            f"{run_dir}: no checkpoint has about twice the iterations of another, since the settings last changed: "
+            f"iterations {first}"
+        )
+    step = 1
+    while len(found) > MOST * step:
+        step *= 2
+    return Pairs([run_dir], found[::-step][::-1], _warnings(runs))
+
+
+def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
+    """Return the checkpoints of two runs at the same iterations: to each of A the nearest of B within 5 %.
+
+    A file with one checkpoint is compared with the other file, or with each checkpoint of the run. Raises PtyconvError
+    where there are none, or the pixel sizes differ.
+    """
+    if _is_single(run_a) and not _is_single(run_b):
+        run_a, run_b = run_b, run_a
+    of_a, warnings = _shown(run_a, asked)
+    of_b, warnings_b = _shown(run_b, asked)
+    pairs = [Pair(one, of_b[0]) for one in of_a] if _is_single(run_b) else _nearest(of_a, of_b)
+    if not pairs:
+        listed = " and ".join(f"{of[0].header.niter} to {of[-1].header.niter}" for of in (of_a, of_b))
+        raise PtyconvError(
+            f"{run_a} and {run_b}: have no iteration in common, within {NEAREST:.0%}: iterations {listed}"
+        )
+    if any(_same_file(pair) for pair in pairs):
+        raise PtyconvError(f"{run_a} and {run_b}: are the same run; compare two, or give one for its doublings")
+    fitting = [pair for pair in pairs if abs(pair.now.header.dx / pair.other.header.dx - 1) <= SAME_PIXEL]
+    if not fitting:
+        sizes = " and ".join(f"{one.header.dx:.6g} Å" for one in pairs[-1])
+        raise PtyconvError(
+            f"{run_a} and {run_b}: their pixel sizes differ: {sizes}; reconstruct both with the same one"
+        )
+    if len(fitting) < len(pairs):
+        niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
+        warnings.append(f"Not compared, because the pixel sizes differ there: iterations {niters}.")
+    return Pairs([run_a, run_b], fitting, list(dict.fromkeys([*warnings, *warnings_b])))
+
+
+def _is_single(path: Path) -> bool:
+    return (is_file(path) or counts_as_file(path)) and len(snapshots_in(path)) == 1
+
+
+def _same_file(pair: Pair) -> bool:
+    one, other = (shown.header for shown in pair)
+    return (one.real_path, one.source.name) == (other.real_path, other.source.name)
+
+
+def _shown(path: Path, asked: Selection) -> tuple[list[Shown], list[str]]:
+    """Return the checkpoints at a path, a run's or one, in order; and warnings."""
+    if _is_single(path):
+        headers, _ = read_headers(snapshots_in(path), asked.wanted, strict=True)
+        return [Shown(header, region_of_run(header, asked.wanted)) for header in headers], []
+    runs = on_one_axis(read_chain(path, asked, ()))
+    parts, _ = comparable_parts([header for run in runs for header in run.headers], asked.wanted)
+    return [Shown(h, region_of_run(part[0], asked.wanted)) for part in parts for h in part], _warnings(runs)
+
+
+def _nearest(of_a: Sequence[Shown], of_b: Sequence[Shown]) -> list[Pair]:
+    """Pair each checkpoint of a run with the nearest of another, of several with the same one only the nearest."""
+    found: dict[int, Pair] = {}
+
+    def apart(pair: Pair) -> int:
+        return abs(pair.now.header.niter - pair.other.header.niter)
+
+    for one in of_a:
+        pair = min((Pair(one, other) for other in of_b), key=apart)
+        niter = pair.other.header.niter
+        if apart(pair) <= NEAREST * one.header.niter and (niter not in found or apart(pair) < apart(found[niter])):
+            found[niter] = pair
+    return list(found.values())
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    remarks = [remark for run in runs for remark in run.remarks]
+    return [*remarks, *(left_out_text(file) for run in runs for file in run.left_out)]
+
+
+def left_out_text(file: LeftOut) -> str:
+    """Return the warning that a file was left out."""
+    return f"{file.file} was left out: {file.reason}."
+
+
+class Reading:
+    """Reads the pictures of checkpoints; files that cannot be read go to `left_out`, or, if `strict`, are an error."""
+
+    def __init__(self, tensor: str, slice_number: int | None, strict: bool) -> None:
+        self._tensor, self._slice, self._strict = tensor, slice_number, strict
+        self.left_out: list[LeftOut] = []
+
+    def of_one(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
+        """Yield each pair of one run with its pictures; each checkpoint is read once, and forgotten after its use."""
+        last_use = {shown.header.source: number for number, pair in enumerate(pairs) for shown in pair}
+        ordered = sorted({shown.header.source: shown for pair in pairs for shown in pair}.items(), key=_niter)
+        pictures = self._pictures([shown for _, shown in ordered])
+        waiting, known = iter(ordered), dict[Source, Image | None]()
+        for number, pair in enumerate(pairs):
+            while pair.now.header.source not in known:
+                source, _ = next(waiting)
+                known[source] = next(pictures)
+            now, other = known[pair.now.header.source], known[pair.other.header.source]
+            if now is not None and other is not None:
+                yield pair, now, other
+            known = {source: image for source, image in known.items() if last_use[source] > number}
+
+    def of_two(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
+        """Yield each pair of two runs with its pictures."""
+        same = len({pair.other.header.source for pair in pairs}) == 1
+        others = self._pictures([pair.other for pair in pairs[: 1 if same else None]])
+        other = None
+        for number, (pair, now) in enumerate(zip(pairs, self._pictures([pair.now for pair in pairs]), strict=True)):
+            other = next(others) if number == 0 or not same else other
+            if now is not None and other is not None:
+                yield pair, now, other
+
+    def _pictures(self, shown: Sequence[Shown]) -> Iterator[Image | None]:
+        """Yield the pictures of checkpoints, None of those that cannot be read."""
+        for region, group in groupby(shown, key=lambda one: one.region):
+            headers = [one.header for one in group]
+            for header in headers:
+                self._check(header, region)
+            with Prefetch(headers, (self._tensor,), region) as reading:
+                for header in headers:
+                    yield self._next(reading, header)
+
+    def _check(self, header: Header, region: Region) -> None:
+        check_memory(header, region, (self._tensor,))
+        slices = header.shapes[self._tensor][1]
+        if self._slice is not None and self._slice > slices:
+            raise PtyconvError(f"{header.path}: has no slice {self._slice}: its object has {slices}")
+
+    def _next(self, reading: Prefetch, header: Header) -> Image | None:
+        try:
+            arrays = reading.next()
+        except CheckpointError as error:
+            if self._strict:
+                raise
+            self.left_out.append(replace(leave_out(header.source, error, newest=False), niter=header.niter))
+            reading.reuse({})
+            return None
+        wraps = header.phase_wraps and self._tensor == "objp"
+        image = object_picture(arrays[self._tensor], self._slice, wraps)
+        reading.reuse(arrays)
+        return image
+
+
+def _niter(item: tuple[Source, Shown]) -> int:
+    return item[1].header.niter
