@@ -1,12 +1,10 @@
-"""Which checkpoints are compared by Fourier ring correlation, and their pictures. See docs/frc.md."""
+"""Which checkpoints are compared by Fourier ring correlation. See docs/frc.md."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ptyconv_cli.analysis.parts import check_memory, region_of_run
+from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.chain import (
     Run,
     Selection,
@@ -15,13 +13,11 @@ from ptyconv_cli.checkpoints.chain import (
     on_one_axis,
     read_chain,
 )
-from ptyconv_cli.checkpoints.headers import Header, leave_out, read_headers
-from ptyconv_cli.checkpoints.opening import Source, snapshots_in
+from ptyconv_cli.checkpoints.headers import Header, read_headers
+from ptyconv_cli.checkpoints.opening import snapshots_in
 from ptyconv_cli.checkpoints.parents import is_file
-from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.readers import counts_as_file
-from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.metrics.image import Image, object_picture
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.verdict.segments import half_of, segment_begins
@@ -117,6 +113,14 @@ def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
     return Pairs([run_a, run_b], fitting, list(dict.fromkeys([*warnings, *warnings_b])))
 
 
+def worth_trying(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the last pair, one in the middle and the first: on one of them it shows where two runs lie on each other.
+
+    There is most to see in the last one, unless noise has taken over.
+    """
+    return [pairs[k] for k in dict.fromkeys((len(pairs) - 1, (len(pairs) - 1) // 2, 0))]
+
+
 def _is_single(path: Path) -> bool:
     return (is_file(path) or counts_as_file(path)) and len(snapshots_in(path)) == 1
 
@@ -159,70 +163,3 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 def left_out_text(file: LeftOut) -> str:
     """Return the warning that a file was left out."""
     return f"{file.file} was left out: {file.reason}."
-
-
-class Reading:
-    """Reads the pictures of checkpoints; files that cannot be read go to `left_out`, or, if `strict`, are an error."""
-
-    def __init__(self, tensor: str, slice_number: int | None, strict: bool) -> None:
-        self._tensor, self._slice, self._strict = tensor, slice_number, strict
-        self.left_out: list[LeftOut] = []
-
-    def of_one(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
-        """Yield each pair of one run with its pictures; each checkpoint is read once, and forgotten after its use."""
-        last_use = {shown.header.source: number for number, pair in enumerate(pairs) for shown in pair}
-        ordered = sorted({shown.header.source: shown for pair in pairs for shown in pair}.items(), key=_niter)
-        pictures = self._pictures([shown for _, shown in ordered])
-        waiting, known = iter(ordered), dict[Source, Image | None]()
-        for number, pair in enumerate(pairs):
-            while pair.now.header.source not in known:
-                source, _ = next(waiting)
-                known[source] = next(pictures)
-            now, other = known[pair.now.header.source], known[pair.other.header.source]
-            if now is not None and other is not None:
-                yield pair, now, other
-            known = {source: image for source, image in known.items() if last_use[source] > number}
-
-    def of_two(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
-        """Yield each pair of two runs with its pictures."""
-        same = len({pair.other.header.source for pair in pairs}) == 1
-        others = self._pictures([pair.other for pair in pairs[: 1 if same else None]])
-        other = None
-        for number, (pair, now) in enumerate(zip(pairs, self._pictures([pair.now for pair in pairs]), strict=True)):
-            other = next(others) if number == 0 or not same else other
-            if now is not None and other is not None:
-                yield pair, now, other
-
-    def _pictures(self, shown: Sequence[Shown]) -> Iterator[Image | None]:
-        """Yield the pictures of checkpoints, None of those that cannot be read."""
-        for region, group in groupby(shown, key=lambda one: one.region):
-            headers = [one.header for one in group]
-            for header in headers:
-                self._check(header, region)
-            with Prefetch(headers, (self._tensor,), region) as reading:
-                for header in headers:
-                    yield self._next(reading, header)
-
-    def _check(self, header: Header, region: Region) -> None:
-        check_memory(header, region, (self._tensor,))
-        slices = header.shapes[self._tensor][1]
-        if self._slice is not None and self._slice > slices:
-            raise PtyconvError(f"{header.path}: has no slice {self._slice}: its object has {slices}")
-
-    def _next(self, reading: Prefetch, header: Header) -> Image | None:
-        try:
-            arrays = reading.next()
-        except CheckpointError as error:
-            if self._strict:
-                raise
-            self.left_out.append(replace(leave_out(header.source, error, newest=False), niter=header.niter))
-            reading.reuse({})
-            return None
-        wraps = header.phase_wraps and self._tensor == "objp"
-        image = object_picture(arrays[self._tensor], self._slice, wraps)
-        reading.reuse(arrays)
-        return image
-
-
-def _niter(item: tuple[Source, Shown]) -> int:
-    return item[1].header.niter

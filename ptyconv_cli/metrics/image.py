@@ -51,6 +51,15 @@ def _flattened_where(image: Image, known: NDArray[np.bool_]) -> Image:
     return np.asarray(image - plane @ factors)
 
 
+def binned(image: Image, binning: int) -> Image:
+    """Return a picture of which a pixel is the mean of so many along each side; what is left at the ends is cut."""
+    if binning == 1:
+        return image
+    height, width = (size // binning for size in image.shape)
+    cut = image[: height * binning, : width * binning]
+    return np.asarray(cut.reshape(height, binning, width, binning).mean((1, 3)))
+
+
 def window(size: int, moved: float = 0.0) -> NDArray[np.float64]:
     """Return a Tukey window (size) that falls to 0 over the outer tenth at each end, moved by so many px."""
     from_end = np.arange(size) + 0.5 - moved

@@ -1,9 +1,9 @@
 """How a picture would have to be turned or mirrored to fit another: a hint for pictures that do not fit as they are."""
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
 
-from ptyconv_cli.metrics.image import Image
+from ptyconv_cli.metrics.image import Image, binned
 from ptyconv_cli.metrics.registration import Fit, fit
 
 TURNED: dict[str, Callable[[Image], Image]] = {
@@ -19,22 +19,30 @@ TURNED: dict[str, Callable[[Image], Image]] = {
 """The ways to turn and mirror a picture on its grid; rotations are counterclockwise where y points down."""
 
 
-class Turned(NamedTuple):
-    """In words, how a picture must be changed to fit, "" where it fits as it is; and how well it fits then."""
+LARGEST = 256
+"""Pixels a side at most of the pictures that are turned: of larger ones, coarser pictures will do."""
 
-    how: str
-    fit: Fit
+CLEARLY, HALF = 0.1, 0.5
+"""A better fit has a ring correlation larger by so much, or its correlation lacks only such a share of that to 1."""
 
 
-def best_orientation(one: Image, other: Image) -> Turned | None:
-    """Return how `other`, turned, mirrored or with its sign changed, fits best on `one`; None where they are too small.
+def better_orientation(one: Image, other: Image) -> tuple[str, float] | None:
+    """Return how `other`, turned, mirrored or with its sign changed, fits `one` clearly better than as it is.
 
-    Both (y, x).
+    Both (y, x). In words, and the ring correlation; None where it does not, or not better than noise.
     """
-    found = []
+    binning = math.ceil(max(*one.shape, *other.shape) / LARGEST)
+    one, other = (binned(image, binning) for image in (one, other))
+    found: dict[str, Fit] = {}
     for turned, turn in TURNED.items():
         for sign, factor in (("", 1.0), ("with the opposite sign", -1.0)):
             fitted = fit(one, factor * turn(other))
             if fitted:
-                found.append(Turned(" and ".join(filter(None, (turned, sign))), fitted))
-    return max(found, key=lambda turned: turned.fit.agreement, default=None)
+                found[" and ".join(filter(None, (turned, sign)))] = fitted
+    if "" not in found:
+        return None
+    how, best = max(found.items(), key=lambda one: one[1].agreement)
+    as_it_is = found[""]
+    is_better = best.agreement > as_it_is.agreement + CLEARLY
+    is_better |= 1 - best.common.correlation < HALF * (1 - as_it_is.common.correlation)
+    return (how, best.agreement) if is_better and best.agreement > best.noise else None

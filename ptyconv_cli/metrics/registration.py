@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli.metrics.frc import ring_correlation
-from ptyconv_cli.metrics.image import Image, correlation, flattened, moved_by, transform
+from ptyconv_cli.metrics.image import Image, binned, correlation, flattened, moved_by, transform
 
 FEWEST = 16
 """Pixels a side that two pictures must have in common."""
@@ -30,8 +30,8 @@ BY_CHANCE = 0.001
 """In which share of cases noise may look as if it had something in common."""
 
 HALF, CLEAR = 0.5, 0.5
-"""Where less than half of a side lies on the other picture, atoms may lie on others by chance: the ring correlation must
-be at least so large there.
+"""Where less than half of a side lies on the other picture, atoms lie on others by chance more easily: the ring
+correlation must be at least so large there.
 """
 
 Shift = tuple[float, float]
@@ -121,7 +121,7 @@ def search(one: Image, other: Image) -> Shift | None:
     if min(*one.shape, *other.shape) < FEWEST:
         return None
     binning = _binning(one, other)
-    one, other = (flattened(_binned(image, binning)) for image in (one, other))
+    one, other = (flattened(binned(image, binning)) for image in (one, other))
     padded = [_smooth(sum(sizes)) for sizes in zip(one.shape, other.shape, strict=True)]
     of_one, of_other = (np.fft.rfft2(image, padded) for image in (one, other))
     together = np.fft.irfft2(of_one.conj() * of_other, padded)
@@ -135,14 +135,6 @@ def search(one: Image, other: Image) -> Shift | None:
     best = np.unravel_index(int(unlikely.argmax()), unlikely.shape)
     y, x = (float(binning * of_axis[place]) for of_axis, place in zip(shifts, best, strict=True))
     return y, x
-
-
-def _binned(image: Image, binning: int) -> Image:
-    if binning == 1:
-        return image
-    height, width = (size // binning for size in image.shape)
-    cut = image[: height * binning, : width * binning]
-    return np.asarray(cut.reshape(height, binning, width, binning).mean((1, 3)))
 
 
 def _smooth(size: int) -> int:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ptyconv_cli.metrics.image import correlation, flattened, moved_by, object_picture, transform, window
+from ptyconv_cli.metrics.image import binned, correlation, flattened, moved_by, object_picture, transform, window
 from ptyconv_cli.metrics.phase import continuous
 
 
@@ -109,3 +109,9 @@ def test_the_picture_of_an_object():
     whole = smooth + 0.5 * np.indices((40, 46))[0]
     difference = object_picture(wrapped(whole), wraps=True) - object_picture(whole)
     assert np.ptp(difference) < 1e-9
+
+
+def test_binned():
+    image = np.arange(5 * 7.0).reshape(5, 7)
+    assert binned(image, 2).tolist() == [[4, 6, 8], [18, 20, 22]]
+    assert binned(image, 1) is image
