@@ -40,7 +40,7 @@ def test_what_the_panels_show(drawn, of_two):
         assert place == pytest.approx(1 / float(label.get_text()))
     assert found["iteration"].get_yticklabels()[0].get_text() == "10"
     resolution = found["down to (Å)"].lines[0]
-    assert resolution.get_ydata().tolist() == [point.resolution for point in of_two.points]
+    assert resolution.get_ydata().tolist() == [point.resolution for point in of_two.points if point.resolution]
     area, best, correlation, _ = found["How alike the pictures are"].lines
     assert area.get_ydata().tolist() == [point.area for point in of_two.points]
     assert best.get_xdata().tolist() == [of_two.best_by_area.niter]
