@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.files import read_json
 
 FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
 KIND, FORMAT = "frc", 1
@@ -256,20 +257,15 @@ def _finite(value: float) -> float | None:
 def holds_frc(path: Path) -> bool:
     """Say whether a file is one that `frc_json` made, of whatever version."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except PtyconvError:
         return False
     return isinstance(content, dict) and content.get("kind") == KIND
 
 
 def read_frc(path: Path) -> Frc:
     """Read a `frc.json`; raise PtyconvError where it is none."""
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise PtyconvError(f"{path}: is not JSON ({error})") from error
+    content = read_json(path)
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         raise PtyconvError(f"{path}: was written by another version of ptyconv; run ptyconv frc again")
     try:
