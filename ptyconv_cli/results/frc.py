@@ -4,18 +4,26 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import read_json
+from ptyconv_cli.results.text import listed
 
 FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
 KIND, FORMAT = "frc", 1
 
+NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
+"""Why there is no correlation."""
+
 WORSE = 1.25
 """How many times their least disagreement two runs have when they count as less alike than they were."""
 
+
+COARSEST = 3
+"""Rings, from the first on, that have so few pixels that they may lie below a threshold by chance."""
 
 ONE_BIT, HALF_BIT = "one-bit", "half-bit"
 """The thresholds that depend on how many Fourier pixels a ring has; others are numbers."""
@@ -43,9 +51,8 @@ class FrcPoint:
     `niter`: the iteration of the (later) picture, `other`: that of the one before, or of the other run's. `frc`,
     `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `resolution` in Å:
     where the correlation first falls below the threshold; where it never does, the `limit`, the last ring's; None where
-    it is nowhere above. `coarse`: how many rings, from the first on, lie below it all the same. `area`: the mean over
-    the rings; `correlation`: Pearson's, of the pictures. `shift` (y, x) in Å that was taken from the other picture;
-    `overlap` (y, x) in px.
+    even the coarsest rings lie below. `area`: the mean over the rings; `correlation`: Pearson's, of the pictures.
+    `shift` (y, x) in Å that was taken from the other picture; `overlap` (y, x) in px.
     """
 
     niter: int
@@ -54,7 +61,6 @@ class FrcPoint:
     frc: list[float]
     threshold: list[float]
     resolution: float | None
-    coarse: int
     area: float
     correlation: float
     shift: tuple[float, float]
@@ -71,14 +77,26 @@ class FrcPoint:
         return 1 / self.frequencies[-1]
 
     @property
-    def all_stayed(self) -> bool:
+    def is_down_to_limit(self) -> bool:
         """Whether the correlation is above the threshold down to the limit."""
         return self.resolution is not None and self.resolution <= self.limit
 
     @property
+    def coarse_below(self) -> list[float]:
+        """The sizes in Å of the coarsest rings that lie below the threshold, though one of the next is above."""
+        below = [not one >= least for one, least in zip(self.frc[:COARSEST], self.threshold, strict=False)]
+        last_above = max((ring for ring, so in enumerate(below) if not so), default=0)
+        return [1 / self.frequencies[ring] for ring in range(last_above) if below[ring]]
+
+    @property
     def finite(self) -> bool:
-        """Whether there is a correlation at all: not where a picture holds NaN."""
+        """Whether there is a correlation at all: not where a picture holds NaN, or is flat."""
         return math.isfinite(self.area) and math.isfinite(self.correlation)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is of two different pictures, and not of what two runs began with."""
+        return self.finite and min(self.niter, self.other) > 0 and min(self.area, self.correlation) < 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,12 @@ class Frc:
         return self._best(lambda point: point.correlation)
 
     def _best(self, key: Callable[[FrcPoint], float]) -> FrcPoint | None:
-        return max((point for point in self.points if point.finite), key=key, default=None)
+        return max(self.that_say_something, key=key, default=None)
+
+    @property
+    def that_say_something(self) -> list[FrcPoint]:
+        """The points without what two runs began with, and without NaN."""
+        return [point for point in self.points if point.says_something]
 
     @property
     def answer(self) -> list[str]:
@@ -142,7 +165,7 @@ def detail(point: FrcPoint) -> str:
     """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
     if point.resolution is None:
         return "none"
-    return angstrom(point.resolution) + (", the pixels' limit" if point.all_stayed else "")
+    return angstrom(point.resolution) + (", the pixels' limit" if point.is_down_to_limit else "")
 
 
 def angstrom(value: float) -> str:
@@ -150,54 +173,59 @@ def angstrom(value: float) -> str:
     return f"{value:#.2g} Å" if value < 9.95 else f"{value:.3g} Å"
 
 
-def _on_coarse(frc: Frc, point: FrcPoint) -> list[str]:
-    """Say of which coarse detail the rings are below the threshold, though finer ones are above."""
-    if not point.coarse or point.resolution is None:
-        return []
-    return [f"Detail coarser than {angstrom(1 / point.frequencies[point.coarse])} is below the threshold."]
+def _on_coarse(point: FrcPoint) -> list[str]:
+    """Say which coarse detail is below the threshold, though finer detail is above."""
+    sizes = [angstrom(size) for size in point.coarse_below]
+    return [f"Coarse detail, of {listed(sizes)}, is below the threshold."] if sizes else []
 
 
 def _answer_of_one(frc: Frc) -> list[str]:
     last = frc.points[-1]
     interval = f"rom iteration {last.other} to {last.niter}"
     if not last.finite:
-        return [f"F{interval} nothing can be said: a picture holds NaN."]
+        return [f"F{interval} nothing can be said: {NOTHING_TO_SEE}."]
     if last.resolution is None:
         found = f"F{interval} no detail stayed ({frc.threshold})."
-    elif last.all_stayed:
+    elif last.is_down_to_limit:
         found = f"F{interval} all detail stayed, down to {angstrom(last.limit)}, the pixels' limit ({frc.threshold})."
     else:
         found = f"F{interval} detail down to {detail(last)} stayed ({frc.threshold})."
     before = next((point for point in frc.points if point.niter == last.other and point.finite), None)
     beside = [f"The doubling before, from {before.other} to {before.niter}: {detail(before)}."] if before else []
-    return [found, *_on_coarse(frc, last), *beside]
+    return [found, *_on_coarse(last), *beside]
 
 
 def _answer_of_two(frc: Frc) -> list[str]:
     best, alike, last = frc.best_by_area, frc.best_by_correlation, frc.points[-1]
     if best is None or alike is None:
-        return ["Nothing can be said: the pictures hold NaN."]
+        same = any(point.finite for point in frc.points)
+        return ["The pictures are the same." if same else f"Nothing can be said: {NOTHING_TO_SEE}."]
     if len(frc.points) == 1:
         down_to = f"agree down to {detail(last)}" if last.resolution else "agree in no detail"
-        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(frc, last)]
+        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(last)]
     which = f"iteration {best.niter}"
     if alike.niter != best.niter:
         which = f"iteration {best.niter} by ring correlation, {alike.niter} by that of the pictures"
     who = f"{frc.names[0]} agrees best with {frc.reference}" if frc.reference else "The two runs agree best"
     found = [f"{who} at {which}: {_how_alike(best)}."]
     if not last.finite:
-        return [*found, f"At the last, {last.niter}, a picture holds NaN."]
+        return [*found, f"At the last, {last.niter}: {NOTHING_TO_SEE}."]
     if not is_worse(last, best, alike):
         if last.niter in (best.niter, alike.niter):
-            return [*found, *_on_coarse(frc, last)]
+            return [*found, *_on_coarse(last)]
         return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
-    times = (1 - last.correlation) / (1 - alike.correlation) if alike.correlation < 1 else math.inf
-    grew = f", and differ {times:.2g} times as much" if times < math.inf else ""
-    return [
-        *found,
-        f"At the last, {last.niter}, they agree less: {_how_alike(last)}{grew}.",
-        *([] if frc.reference else [f"What came after iteration {max(best.niter, alike.niter)} is not reproducible."]),
-    ]
+    times = (1 - last.correlation) / (1 - alike.correlation)
+    found += [f"At the last, {last.niter}, they agree less: {_how_alike(last)}, and differ {times:.2g} times as much."]
+    if frc.reference:
+        return found
+    peak = max(best.niter, alike.niter)
+    if peak == frc.that_say_something[0].niter:
+        return [
+            *found,
+            "They agree less from the first pair on, and pictures with little in them yet are alike: from which "
+            "iteration on it is not reproducible cannot be said.",
+        ]
+    return [*found, f"What came after iteration {peak} is not reproducible."]
 
 
 def _how_alike(point: FrcPoint) -> str:
@@ -238,8 +266,7 @@ def _point(point: FrcPoint) -> dict[str, Any]:
         "niter": point.niter,
         "other": point.other,
         "resolution_angstrom": point.resolution,
-        "down_to_pixels": point.all_stayed,
-        "coarse_rings_below": point.coarse,
+        "down_to_pixels": point.is_down_to_limit,
         "area": _finite(point.area),
         "correlation": _finite(point.correlation),
         "shift_angstrom": [_finite(part) for part in point.shift],
@@ -278,17 +305,23 @@ def read_frc(path: Path) -> Frc:
 
 def _from_content(content: dict[str, Any]) -> Frc:
     points = [_read_point(found) for found in content["points"]]
-    if not points or not all(point.frc and len(point.frc) == len(point.threshold) for point in points):
-        raise ValueError("no rings")
-    number = content["slice"]
+    niters = [point.niter for point in points]
+    runs, names = ([str(text) for text in content[key]] for key in ("runs", "names"))
+    slices, number, dx = int(content["slices"]), content["slice"], float(content["dx_angstrom"])
+    if not points or any(one >= other for one, other in pairwise(niters)) or not 0 <= niters[0] <= niters[-1] <= 10**9:
+        raise ValueError("the iterations don't rise")
+    if len(runs) != len(names) or len(runs) not in (1, 2):
+        raise ValueError(f"{len(names)} names of {len(runs)} runs")
+    if not 0 < dx < math.inf or not 0 < (1 if number is None else int(number)) <= slices:
+        raise ValueError("the pixel size, or the slice, cannot be")
     return Frc(
-        runs=[str(run) for run in content["runs"]],
-        names=[str(name) for name in content["names"]],
+        runs=runs,
+        names=names,
         tensor={name: name for name in CALLED}[content["tensor"]],
-        slices=int(content["slices"]),
+        slices=slices,
         slice_number=None if number is None else int(number),
         threshold=check_threshold(content["threshold"]),
-        dx=float(content["dx_angstrom"]),
+        dx=dx,
         points=points,
         warnings=[str(warning) for warning in content["warnings"]],
         ptyconv_version=str(content["ptyconv_version"]),
@@ -298,16 +331,18 @@ def _from_content(content: dict[str, Any]) -> Frc:
 def _read_point(found: dict[str, Any]) -> FrcPoint:
     (y, x), (height, width) = found["shift_angstrom"], found["overlap_px"]
     resolution, ring_width = found["resolution_angstrom"], float(found["ring_width_per_angstrom"])
-    if not 0 < ring_width < math.inf:
-        raise ValueError(f"a ring is {ring_width} wide")
+    values, threshold = ([_number(value) for value in found[key]] for key in ("frc", "threshold"))
+    if not 0 < ring_width < math.inf or (resolution is not None and not 0 < float(resolution) < math.inf):
+        raise ValueError("the width of a ring, or a resolution, is no length")
+    if not values or len(values) != len(threshold) or any(abs(value) > 1 + 1e-9 for value in values):
+        raise ValueError("the ring correlations are no correlations")
     return FrcPoint(
         niter=int(found["niter"]),
         other=int(found["other"]),
         ring_width=ring_width,
-        frc=[_number(value) for value in found["frc"]],
-        threshold=[_number(value) for value in found["threshold"]],
+        frc=values,
+        threshold=threshold,
         resolution=None if resolution is None else float(resolution),
-        coarse=int(found["coarse_rings_below"]),
         area=_number(found["area"]),
         correlation=_number(found["correlation"]),
         shift=(_number(y), _number(x)),
