@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The last doublings, as "60→120" in `heads`, and a row for each quantity; `foretold`: whether any has a forecast."""
+    """The last doublings, as "60→120", in `heads`; a row for each quantity; `foretold`: whether any has a forecast."""
 
     heads: list[str]
     foretold: bool
@@ -48,7 +48,14 @@ def doublings_table(verdict: RunVerdict) -> Table | None:
         return None
     found = [(quantity, verdict.doublings.get(quantity.key)) for quantity in QUANTITIES]
     rows = [
-        Row(quantity.label, quantity.unit, of_one.state, _changes(of_one, columns), _foretold(of_one.forecast), _instead(of_one))
+        Row(
+            quantity.label,
+            quantity.unit,
+            of_one.state,
+            _changes(of_one, columns),
+            _foretold(of_one.forecast),
+            _instead(of_one),
+        )
         for quantity, of_one in found
         if of_one and not (of_one.state == "not optimised" and quantity.key in ("tilt", "thickness"))
     ]
