@@ -22,6 +22,10 @@ WIDTH, NAME_WIDTH = 80, 28
 SHORTEST_NAME, MOST_SETTINGS = 14, 3
 """Columns for a run's name at least, and settings that are shown at most."""
 
+MEASURED = ("at", "loss", "moved")
+
+LEGEND = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
+
 RATE_NAMES = {"obja": "lr obja", "objp": "lr objp", "probe": "lr probe", "probe_pos_shifts": "lr pos"}
 
 
@@ -32,7 +36,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
     """
     by_series = next((series for series in SERIES if series.key == sort), None)
-    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))[:MOST_SETTINGS]
+    names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
     name_width = max(min(NAME_WIDTH, WIDTH - fixed - sum(widths.values())), SHORTEST_NAME)
@@ -48,14 +52,32 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
             continue
         given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
         change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
-        moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
-        line = f"{name:<{name_width}}{given}{row.niter:>6}{_number(row.loss):>9}{change}{moved:>8}  {row.state or '-'}"
-        lines.append((line, row.state))
-    legend = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
-    lines += [(line, "") for line in textwrap.wrap(legend, WIDTH)]
+        at, loss, moved = _measured(row)
+        lines.append((f"{name:<{name_width}}{given}{at:>6}{loss:>9}{change}{moved:>8}  {row.state or '-'}", row.state))
+    lines += [(line, "") for line in textwrap.wrap(LEGEND, WIDTH)]
     if by_series:
         lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
     return lines
+
+
+def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return what is above the columns of a table on a page, which has room for all settings that differ."""
+    return ["run", *_names_of(settings), *MEASURED, "verdict"]
+
+
+def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the columns of a run that could be analyzed, between its name and its verdict."""
+    given = settings.get(row.name, {})
+    return [*(given.get(name, "-") for name in _names_of(settings)), *_measured(row)]
+
+
+def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+
+
+def _measured(row: Row) -> tuple[str, str, str]:
+    moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
+    return str(row.niter), _number(row.loss), moved
 
 
 def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
@@ -140,7 +162,7 @@ def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str
     keys = [series.key for series in SERIES]
     writer = csv.writer(content, lineterminator="\n")
     fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
-    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+    names = _names_of(settings)
     writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
     for row in sorted_rows(rows, sort):
         values: list[Any] = [row.loss, row.moved, *(row.changes.get(key, math.nan) for key in keys)]
