@@ -57,7 +57,7 @@ def flattened(image: np.ndarray) -> np.ndarray:
 
 
 def _flattened_whole(image: np.ndarray) -> np.ndarray:
-    """As `flattened`, of an image that is finite: there a constant and the coordinates from the middle are orthogonal."""
+    """As `flattened`, of a finite image: there a constant and the coordinates from the middle are orthogonal."""
     flat: np.ndarray = image - image.mean()
     for axis in (0, 1):
         size = image.shape[axis]

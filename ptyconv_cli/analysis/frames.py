@@ -1,6 +1,7 @@
 """A run, checkpoint by checkpoint, to look at: images of object and probe, and their aligned differences."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +29,15 @@ MOST = 40
 MOST_SLICES, MOST_MODES = 24, 8
 """Slices of the object, and modes of the probe, that are shown one by one at most."""
 
+SAMPLES = 3
+"""Checkpoints that say which contrast suits all."""
+
 TRIES = 40
 """Times as many places as there are to be checkpoints on the logarithmic axis, at most."""
 
 
 class Layer(NamedTuple):
-    """What an image is of: a tensor (`obja`, `objp`, `probe`), whole, or one of its slices or modes, by `number` from 1."""
+    """What an image is of: a tensor (`obja`, `objp`, `probe`), or the slice or mode of that `number`, from 1."""
 
     tensor: str
     number: int | None = None
@@ -95,21 +99,46 @@ class Frames:
         modes = self.last.shapes["probe"][0] if "probe" in self.run.tensors else 1
         return list(range(1, min(modes, MOST_MODES) + 1)) if modes > 1 else []  # the first ones are the strongest
 
+    def samples(self, device: str) -> Iterator[dict[Layer, np.ndarray]]:
+        """Yield images of the last checkpoint, and of those at about half and a quarter of its iterations.
+
+        They say which contrast suits all. What cannot be read is passed over: `read` says so.
+        """
+        part, places = self.chosen[-1], [len(self.chosen[-1]) - 1]
+        niters = [header.niter for header in part]
+        while len(places) < SAMPLES and (half := half_of(niters, [0], places[-1])) is not None:
+            places.append(half)
+        later: Array | None = None
+        with self._reading(part, [part[place] for place in places], device) as reader:
+            for place in places:
+                now = reader.read(part[place])
+                if now:
+                    later = _continue(now, later)
+                    with too_much_for(device):
+                        yield {layer: picture.image for layer, picture in self._pictures(now, None, None).items()}
+                    reader.done_with([now])
+
     def read(self, device: str) -> Iterator[Frame]:
         """Yield the frames from the last to the first, on the way reading each checkpoint twice at most.
 
         Checkpoints that cannot be read are left out, as `run.left_out` says then, or, if `strict`, raise
         CheckpointError. Across the boundary of a part nothing is compared. Raises NoRoom where memory is short.
         """
-        tensors = self.run.tensors
         for part in reversed(self.chosen):
-            region = region_of_run(part[0], tensors)
-            check_memory(part[0], region, tensors)
-            check_voxels(part[0], region, tensors, device)
             halves = _halves(part)
             order = [header for k in reversed(range(len(part))) for header in (part[k], halves[k]) if header]
-            with Prefetch(order, tensors, region, turns=1) as reading:
-                yield from self._of_part(part, halves, _Reader(reading, device, self), part is self.chosen[-1])
+            with self._reading(part, order, device) as reader:
+                yield from self._of_part(part, halves, reader, part is self.chosen[-1])
+
+    @contextmanager
+    def _reading(self, part: Sequence[Header], order: Sequence[Header], device: str) -> "Iterator[_Reader]":
+        """Read checkpoints of a part in this order."""
+        tensors = self.run.tensors
+        region = region_of_run(part[0], tensors)
+        check_memory(part[0], region, tensors)
+        check_voxels(part[0], region, tensors, device)
+        with Prefetch(order, tensors, region, turns=1) as reading:
+            yield _Reader(reading, device, self)
 
     def _of_part(
         self, part: Sequence[Header], halves: Sequence[Header | None], reader: "_Reader", is_last: bool
@@ -271,7 +300,7 @@ def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer,
 
 
 def _level(name: str, image: np.ndarray) -> np.ndarray:
-    """Return an image of a tensor as it is shown: of the phase without its plane, for offset and ramp are ambiguities."""
+    """Return an image as it is shown: the phase without its plane, for offset and ramp are ambiguities."""
     return flattened(image) if name == "objp" else 1 - image
 
 
@@ -297,4 +326,5 @@ def _probe_difference(now: _Read, other: _Read | None) -> np.ndarray | None:
     left, _ = align_probe(current, before, now.header.dx)
     before = on_host(before).astype(float)
     peak = before.max() / before.sum()
-    return np.asarray(on_host(left), float) / peak
+    found: np.ndarray = np.asarray(on_host(left), float) / peak
+    return found

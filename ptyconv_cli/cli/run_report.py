@@ -1,7 +1,7 @@
 """`ptyconv report` of one run: has it analyzed, its maps drawn, its checkpoints made into pictures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,4 +109,4 @@ def _maps(run_dir: Path, asked: Selection, options: dict[str, Any], problems: li
 
 
 def _no_room(what: str, run_dir: Path) -> str:
-    return f"There is no room for {what} beside so many runs. They are on the page of this run alone: ptyconv report {run_dir}"
+    return f"There is no room for {what} beside so many runs; the run's own page has them: ptyconv report {run_dir}"

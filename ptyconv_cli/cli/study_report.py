@@ -1,5 +1,7 @@
 """`ptyconv report` of several runs: all of them on one page, with the table that compares them."""
 
+from collections.abc import Sequence
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.run_report import BESIDE, LARGEST, Made, shown_of
 from ptyconv_cli.cli.study_table import LEGEND, advice_on, cells, heads, settings_of, shared_warnings
 from ptyconv_cli.errors import SeveralRuns
-from ptyconv_cli.page.run_page import RunOnPage
+from ptyconv_cli.page.run_page import RunOnPage, sentence
 from ptyconv_cli.page.study_page import RowOnPage, study_page
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
@@ -43,31 +45,38 @@ def report_study(
     if several and all(row.problem for row in rows):
         raise several
     rows = sorted_rows(rows, "name")
+    names = _short_names([row.name for row in rows])
     left, shown = float(LARGEST - BESIDE), list[RunOnPage]()
     with progress_bar("pictures", hidden=quiet) as progress:
         for number, row in enumerate(rows, 1):
             if row.problem:
-                shown.append(RunOnPage.failed(number, row.name, row.problem))
+                shown.append(RunOnPage.failed(number, names[row.name], row.problem))
                 continue
             unit, analysis = analyzed[row.name]
             share = left / (len(rows) - number + 1)
             of_one = shown_of(
-                analysis, unit.folder, unit.place, _of_unit(options, unit), share, name=row.name, place=number
+                analysis, unit.folder, unit.place, _of_unit(options, unit), share, name=names[row.name], place=number
             )
             shown.append(of_one)
             left -= of_one.size
             progress(number, len(rows))
     settings = settings_of(rows, found.collated)
     table = [
-        RowOnPage(row.name, number, [] if row.problem else cells(row, settings), row.state, row.problem)
+        RowOnPage(names[row.name], number, [] if row.problem else cells(row, settings), row.state, row.problem)
         for number, row in enumerate(rows, 1)
     ]
-    advice = "" if all(row.problem for row in rows) else " ".join(advice_on(rows).split())
-    if not quiet and advice:
+    advice = "none of the runs could be analyzed" if all(row.problem for row in rows) else advice_on(rows)
+    if not quiet:
         say(advice)
     title = root.absolute().name or str(root)
-    content = study_page(title, heads(settings), table, LEGEND, advice, shown, found.problems)
+    content = study_page(title, heads(settings), table, LEGEND, sentence(advice), shown, found.problems)
     return Made(content, [*found.problems, *shared_warnings(rows)], [row.problem for row in rows if row.problem])
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return names, which are paths, by themselves, without the folders that all of them are in."""
+    common = commonpath([str(Path(name).parent) for name in names])
+    return {name: str(Path(name).relative_to(common)) for name in names}
 
 
 def _of_unit(options: dict[str, Any], unit: Unit) -> dict[str, Any]:

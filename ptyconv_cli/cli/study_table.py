@@ -62,11 +62,11 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
 
 def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return what is above the columns of a table on a page, which has room for all settings that differ."""
-    return ["run", *_names_of(settings), *MEASURED, "verdict"]
+    return ["run", "verdict", *_names_of(settings), *MEASURED]
 
 
 def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the columns of a run that could be analyzed, between its name and its verdict."""
+    """Return the columns of a run that could be analyzed, after its name and its verdict."""
     given = settings.get(row.name, {})
     return [*(given.get(name, "-") for name in _names_of(settings)), *_measured(row)]
 

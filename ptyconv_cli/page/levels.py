@@ -42,7 +42,7 @@ def averaged(values: np.ndarray, side: int) -> np.ndarray:
 def levels_in(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return values as levels from 0 at `low` to 255 at `high`; what is not finite as 0."""
     scaled = (values - low) * (255 / (high - low) if high > low else 0)
-    return np.nan_to_num(np.clip(np.rint(scaled), 0, 255), nan=0).astype(np.uint8)
+    return np.asarray(np.nan_to_num(np.clip(np.rint(scaled), 0, 255), nan=0), np.uint8)
 
 
 def levels_about_zero(values: np.ndarray, top: float) -> np.ndarray:
@@ -51,7 +51,7 @@ def levels_about_zero(values: np.ndarray, top: float) -> np.ndarray:
     A level l means sign(l - MIDDLE) · top · ((l - MIDDLE) / REACH)²; what is not finite is as no difference.
     """
     shares = np.clip(np.nan_to_num(values / top if top > 0 else 0 * values, nan=0), -1, 1)
-    return (MIDDLE + np.rint(REACH * np.sign(shares) * np.sqrt(np.abs(shares)))).astype(np.uint8)
+    return np.asarray(MIDDLE + np.rint(REACH * np.sign(shares) * np.sqrt(np.abs(shares))), np.uint8)
 
 
 def encoded(levels: np.ndarray, quality: int | None) -> bytes:

@@ -22,8 +22,9 @@ Pairs = list[list[float] | None]
 
 
 def positions_data(parts: Sequence[Sequence[Frame]], most: int = MOST) -> dict[str, Any] | None:
-    """Return what is drawn of the frames of each part of a run; of more than `most` positions some. None where there are none.
+    """Return what is drawn of the frames of each part of a run, None where there are no positions.
 
+    Of more than `most` positions only some are drawn.
     `part` of each frame; `places` of each part, and by frame the displacements since the part's first one (`moved`),
     from the run's `last` one and from the one at `half`: lengths in Å, None across the boundary of a part. `rms` of all
     displacements. `stretch`: how many times as long as it is a displacement is drawn.

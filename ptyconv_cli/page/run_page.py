@@ -10,7 +10,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
-from ptyconv_cli.page.levels import LARGEST, data_uri, in_page
+from ptyconv_cli.page.levels import data_uri, in_page
 from ptyconv_cli.page.templates import as_data, page
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.results.run_analysis import RunAnalysis
@@ -126,7 +126,7 @@ def run_on_page(
         about=" · ".join(filter(None, [engine, checkpoints_words(analysis), region_words(analysis)])),
         verdict=verdict,
         sentence=_capital(verdict.sentence) if verdict else "",
-        advice=_capital(verdict.advice) if verdict else "",
+        advice=sentence(verdict.advice) if verdict else "",
         table=_table(analysis),
         warnings=analysis.warnings,
         pictures=[found for kind, content in pictures.items() if (found := drawn(kind, content, each, name))],
@@ -157,6 +157,11 @@ def drawn(kind: str, content: bytes, most: float, name: str) -> Drawn | None:
         width, height = image.size
     title, alt, text = ABOUT[kind]
     return Drawn(data_uri(stored), width, height, title, f"{name}: {alt}", text)
+
+
+def sentence(text: str) -> str:
+    """Return text, which may be broken into lines, as a sentence."""
+    return f"{_capital(' '.join(text.split()))}."
 
 
 def _capital(text: str) -> str:
@@ -218,12 +223,13 @@ def _settings(analysis: RunAnalysis) -> str:
 
 
 def _viewer_text(data: Mapping[str, Any]) -> str:
-    """Say what is shown: which checkpoints, and pictures of which size."""
-    return " ".join(
-        [
-            f"{len(data['niters'])} checkpoints, evenly in log iteration where there are more than that.",
-            "The contrast is the same for all iterations.",
-            f"Pictures are those of the scanned region, averaged down to {LARGEST} px a side at most, and further where "
-            "the page would get too large; their size stands below them then.",
-        ]
+    """Say which checkpoints are shown, and how."""
+    shown, there = len(data["niters"]), data["checkpoints"]
+    which = f"All {shown} checkpoints" if shown == there else f"{shown} of {there} checkpoints, evenly in log iteration"
+    how = (
+        "The contrast is the same for all iterations; percentages beside a difference's scale are of the image's range."
     )
+    reduced = (
+        "Pictures are averaged down to fit into the page; their size stands below them." if data["reduced"] else ""
+    )
+    return " ".join(filter(None, [f"{which}.", how, reduced]))

@@ -13,7 +13,7 @@ from ptyconv_cli.analysis.frames import Frame, Frames, Layer
 from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
-from ptyconv_cli.page.levels import data_uri, levels_about_zero, levels_in
+from ptyconv_cli.page.levels import data_uri, decoded, levels_about_zero, levels_in
 from ptyconv_cli.page.positions import MOST, positions_data
 from ptyconv_cli.page.strips import Strip, fit_together
 from ptyconv_cli.pictures.map_marks import BRIGHTEST
@@ -89,6 +89,10 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
     seen: list[Frame] = []
     with Workers(2) as workers:
         views = _views(frames, most / AS_TEXT)
+        for images in frames.samples(device):
+            for layer, image in images.items():
+                if layer in views:
+                    _widen(views[layer], layer, image)
         for frame in frames.read(device):
             for layer, picture in frame.pictures.items():
                 if layer in views:
@@ -103,6 +107,8 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
     seen = [frame for part in parts for frame in part]
     shown = {layer: view for layer, view in views.items() if view.strips["image"].pictures}
     data = {
+        "checkpoints": sum(map(len, frames.run.parts)),
+        "reduced": any(_is_reduced(view) for view in shown.values()),
         "niters": [frame.header.niter for frame in seen],
         "halves": [frame.half for frame in seen],
         "dx": [_short(frame.header.dx) for frame in seen],
@@ -140,20 +146,25 @@ def _strips(views: dict[Layer, _View]) -> Iterable[Strip]:
     return [strip for view in views.values() for strip in view.strips.values()]
 
 
+def _widen(view: _View, layer: Layer, image: np.ndarray) -> None:
+    """Widen a view's window so that an image is in it, all but its darkest and its brightest pixels."""
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return
+    low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST)).tolist()
+    if layer.tensor == "probe":
+        low, high = 0.0, float(finite.max())
+    view.low, view.high = (float(np.nanmin([view.low, low])), float(np.nanmax([view.high, high])))
+
+
 def _add(
     view: _View, layer: Layer, frame: Frame, images: dict[str, np.ndarray | None], workers: Workers, is_last: bool
 ) -> None:
-    """Add a frame's pictures to a view, whose window is that of the first one with finite values, from the last on."""
+    """Add a frame's pictures to a view."""
     image = images["image"]
     assert image is not None
-    finite = image[np.isfinite(image)]
-    if math.isnan(view.low) and finite.size:
-        low, high = (
-            (0.0, float(finite.max()))
-            if layer.tensor == "probe"
-            else np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST)).tolist()
-        )
-        view.low, view.high = low, high
+    if math.isnan(view.low):  # of none of the samples anything was finite
+        _widen(view, layer, image)
     niter, top = frame.header.niter, _top(layer, view)
     view.sizes[niter] = image.shape[1], image.shape[0]
     view.strips["image"].add(niter, image, partial(levels_in, low=view.low, high=view.high), workers)
@@ -232,6 +243,12 @@ def _scale(share: float) -> float:
 def _short(number: float) -> float | None:
     """Return a number as it is worth writing down, None where it is not finite."""
     return float(f"{number:.4g}") if math.isfinite(number) else None
+
+
+def _is_reduced(view: _View) -> bool:
+    """Say whether the pictures of a view have fewer pixels than what they are of."""
+    niter, picture = next(iter(view.strips["image"].pictures.items()))
+    return decoded(picture).shape[::-1] != view.sizes[niter]
 
 
 def _still(layer: Layer, view: _View, frames: Frames) -> Still:

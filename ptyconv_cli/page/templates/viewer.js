@@ -128,6 +128,7 @@
       if (data.positions) control.what.append(option("positions", "Scan positions"));
       data.niters.forEach((niter, k) => control.other.append(option(k, `iteration ${niter}`)));
       control.other.value = 0;
+      if (!data.halves[this.at]) control.beside.value = "other";
       control.slider.max = this.at;
       control.slider.value = this.at;
       const [first, last] = this.section.querySelectorAll(".ends span");
@@ -186,9 +187,10 @@
       const { control } = this;
       const isPositions = this.what === "positions";
       if (name === undefined || name === "what") {
-        const parts = this.views.map((view, k) => option(k, view.number ? view.of.split(" of ")[0] : view.of || "whole"));
+        const parts = this.views.map((view, k) => option(k, view.number ? view.of.split(" of ")[0] : view.of.split(", ")[0] || "whole"));
         control.part.replaceChildren(...parts);
         this.shown("part", parts.length > 1);
+        control.part.closest("label").querySelector("span").textContent = this.what === "probe" ? "Mode" : "Slice";
         if (!isPositions) control.colours.value = this.colours[this.what];
       }
       if (name === "colours") this.colours[this.what] = control.colours.value;
@@ -206,9 +208,14 @@
     fillScales() {
       const { view } = this;
       const chosen = this.scale[this.what] || view.scale;
-      this.control.scale.replaceChildren(...SCALES.map((share) => option(
-        share, `± ${number(share * view.top)}${view.unit ? ` ${view.unit}` : ""} (${percent(share)})`)));
+      this.control.scale.replaceChildren(...SCALES.map((share) => option(share, `± ${this.reach(share, view)}`)));
       this.control.scale.value = chosen;
+    }
+
+    // What a share of the range of an image's colours, or of the probe's peak, is.
+    reach(share, view) {
+      if (view.tensor === "probe") return `${percent(share)} of the peak`;
+      return `${number(share * view.top)}${view.unit && ` ${view.unit}`} (${percent(share)})`;
     }
 
     shown(name, is) {
@@ -236,7 +243,7 @@
 
     key(event) {
       const steps = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, Home: 0, End: this.data.niters.length - 1 };
-      const own = event.target.closest("input, select, button, summary, a");
+      const own = event.target instanceof Element && event.target.closest("input, select, button, summary, a");
       const does = {
         ...Object.fromEntries(Object.entries(steps).map(([key, place]) => [key, () => this.go(place)])),
         " ": () => this.play(),
@@ -274,12 +281,11 @@
       const niter = this.data.niters[place];
       const { pictures, unknown } = view.image;
       const share = view.shares && view.shares[place] !== null ? `${percent(view.shares[place])} of the intensity` : "";
-      const unit = view.tensor === "probe" ? " of the peak" : view.unit && ` ${view.unit}`;
       await this.put(side, view, place, pictures[place], ofImages(this.colours[view.tensor]), turn, {
         title: `${view.name}, iteration ${niter}`,
         notes: [view.of, share, this.missing(unknown[place])],
         low: number(view.low),
-        high: `${number(view.high)}${unit}`,
+        high: view.tensor === "probe" ? "peak" : `${number(view.high)}${view.unit && ` ${view.unit}`}`,
         none: `no value is finite at iteration ${niter}`,
       });
     }
@@ -294,8 +300,8 @@
       await this.put("right", view, at, pictures[at], ofDifferences(scale), turn, {
         title: compared < 0 ? "Difference" : `Iteration ${niter} − iteration ${data.niters[compared]}`,
         notes: [isSame ? "this is the last checkpoint itself" : "aligned difference", this.missing(unknown[at])],
-        low: number(-scale * view.top),
-        high: `${number(scale * view.top)}${view.tensor === "probe" ? " of the peak" : view.unit && ` ${view.unit}`}`,
+        low: `−${this.reach(scale, view).split(" (")[0].replace(" of the peak", "")}`,
+        high: this.reach(scale, view).split(" (")[0],
         none: compared < 0 ? `no checkpoint near half of iteration ${niter}`
           : missing ? "no difference is finite" : "across a run boundary nothing can be compared",
       });
@@ -314,7 +320,8 @@
       this.frame(pane, width, height);
       const scaled = levels && levels.width < width ? `shown at ${levels.width} × ${levels.height} px` : "";
       if (levels) paint(canvas, levels, colours);
-      this.caption(pane, words.title, [...words.notes, scaled], levels ? "" : words.none);
+      pane.classList.remove("plain");
+      this.caption(pane, words.title, levels ? [...words.notes, scaled] : [], levels ? "" : words.none);
       canvas.setAttribute("aria-label", `${words.title}. ${words.notes.filter(Boolean).join(", ")}`);
       this.legend(pane, colours, levels ? words.low : "", levels ? words.high : "");
       this.bar(pane, width * this.data.dx[place]);
@@ -379,25 +386,26 @@
       const [x, y] = [0, 1].map((axis) => places.filter(Boolean).map((place) => place[axis]));
       const beside = 0.06 * Math.max(Math.max(...x) - Math.min(...x), Math.max(...y) - Math.min(...y), 1);
       const [left, top] = [Math.min(...x) - beside, Math.min(...y) - beside];
-      const [width, height] = [Math.max(...x) + beside - left, Math.max(...y) + beside - top];
+      const [width, height] = [Math.max(...x) + beside - left, Math.max(...y) + 2.5 * beside - top];
       this.frame(pane, width, height);
       const canvas = pane.querySelector("canvas.image");
       const scale = Math.min(devicePixelRatio || 1, 2) * Math.max(pane.querySelector(".stage").clientWidth, 50) / width;
       canvas.width = Math.round(scale * width);
       canvas.height = Math.round(scale * height);
       canvas.classList.remove("pixels");
+      pane.classList.add("plain");
       const style = getComputedStyle(pane);
       const context = canvas.getContext("2d");
       context.fillStyle = style.getPropertyValue("--well");
       context.fillRect(0, 0, canvas.width, canvas.height);
       context.fillStyle = style.getPropertyValue("--soft");
       context.strokeStyle = style.getPropertyValue("--ink");
-      context.lineWidth = Math.max(scale * width / 420, 1);
+      context.lineWidth = Math.max(scale * width / 300, 1.25);
       places.forEach((place, k) => {
         if (!place) return;
         const [px, py] = [scale * (place[0] - left), scale * (place[1] - top)];
         context.beginPath();
-        context.arc(px, py, 1.6 * context.lineWidth, 0, 7);
+        context.arc(px, py, 1.3 * context.lineWidth, 0, 7);
         context.fill();
         if (moves && moves[k]) this.arrow(context, px, py, ...moves[k].map((move) => scale * found.stretch[kind] * move));
       });
