@@ -43,29 +43,32 @@ class Layer(NamedTuple):
     number: int | None = None
 
 
-class Picture(NamedTuple):
-    """An image (y, x), and its aligned differences `to_last` and `to_half`, None where it is not compared.
+IMAGE, LAST, HALF = KINDS = ("image", "last", "half")
+"""An image itself, and its aligned differences from the last one, and from the one at half of its iterations."""
+
+
+class Pictures(NamedTuple):
+    """Images (y, x) of one kind by layer.
 
     Of `objp` the phase in rad, summed over the slices, of `obja` the amplitude, its mean over them, of several object
     modes the mean; the phase less the plane that fits best. Of `probe` the intensity; the differences of its sum over
-    the modes are relative to the peak of the one that is compared.
+    the modes are relative to the peak of the one that it is compared with.
     """
 
-    image: np.ndarray
-    to_last: np.ndarray | None = None
-    to_half: np.ndarray | None = None
+    kind: str
+    images: dict[Layer, np.ndarray]
 
 
 class Frame(NamedTuple):
-    """A checkpoint's pictures by layer, and its scan `positions` (N, 2) in px.
+    """A checkpoint: its `pictures`, to be looked at before the next frame, and its scan `positions` (N, 2) in px.
 
-    `half`: the iteration that `to_half` compares with, None where there is none; `shares`: of the probe's intensity in
-    each of its modes.
+    `half`: the iteration that it is compared with as `HALF`, None where there is none; `shares`: of the probe's
+    intensity in each of its modes.
     """
 
     header: Header
     half: int | None
-    pictures: dict[Layer, Picture]
+    pictures: Iterator[Pictures]
     positions: np.ndarray | None
     shares: list[float]
 
@@ -99,7 +102,7 @@ class Frames:
         modes = self.last.shapes["probe"][0] if "probe" in self.run.tensors else 1
         return list(range(1, min(modes, MOST_MODES) + 1)) if modes > 1 else []  # the first ones are the strongest
 
-    def samples(self, device: str) -> Iterator[dict[Layer, np.ndarray]]:
+    def samples(self, device: str) -> Iterator[Pictures]:
         """Yield images of the last checkpoint, and of those at about half and a quarter of its iterations.
 
         They say which contrast suits all. What cannot be read is passed over: `read` says so.
@@ -114,8 +117,7 @@ class Frames:
                 now = reader.read(part[place])
                 if now:
                     later = _continue(now, later)
-                    with too_much_for(device):
-                        yield {layer: picture.image for layer, picture in self._pictures(now, None, None).items()}
+                    yield from self._pictures(now, None, None, device)
                     reader.done_with([now])
 
     def read(self, device: str) -> Iterator[Frame]:
@@ -155,28 +157,30 @@ class Frames:
             if half:
                 _continue(half, later)
             last = last or (now if is_last else None)
-            with too_much_for(reader.device):
-                pictures = self._pictures(now, last, half)
+            pictures = self._pictures(now, last, half, reader.device)
             positions = now.snapshot.values.get("probe_pos_shifts")
             copied = None if positions is None else on_host(positions).copy()
             yield Frame(header, half.header.niter if half else None, pictures, copied, now.shares())
             reader.done_with([one for one in (now, half) if one and one is not last])
 
-    @np.errstate(all="ignore")  # what is not finite is shown as such
-    def _pictures(self, now: "_Read", last: "_Read | None", half: "_Read | None") -> dict[Layer, Picture]:
-        found: dict[Layer, Picture] = {}
-        slices = self.slices()
-        for name in [name for name in OF_OBJECT if name in now.snapshot.values]:
-            images = _images(name, on_host(now.snapshot.values[name]), slices)
-            to_last, to_half = (_differences(name, now, other, slices) for other in (last, half))
-            for layer, image in images.items():
-                found[layer] = Picture(_level(name, image), to_last.get(layer), to_half.get(layer))
-        if "probe" in now.snapshot.values:
-            whole = on_host(now.snapshot.values["probe"])
-            found[Layer("probe")] = Picture(whole, _probe_difference(now, last), _probe_difference(now, half))
-            modes = zip(range(1, len(now.modes) + 1), now.modes, strict=True)
-            found |= {Layer("probe", number): Picture(mode) for number, mode in modes if number in self.modes()}
-        return found
+    def _pictures(self, now: "_Read", last: "_Read | None", half: "_Read | None", device: str) -> Iterator[Pictures]:
+        compared = {IMAGE: now, LAST: last, HALF: half}
+        for name in [name for name in (*OF_OBJECT, "probe") if name in now.snapshot.values]:
+            for kind, other in compared.items():
+                if other is None:
+                    continue
+                with too_much_for(device), np.errstate(all="ignore"):  # what is not finite is shown as such
+                    if name == "probe":
+                        images = self._of_probe(now, other if kind != IMAGE else None)
+                    else:
+                        images = _of_object(name, now, other if kind != IMAGE else None, self.slices())
+                yield Pictures(kind, images)
+
+    def _of_probe(self, now: "_Read", other: "_Read | None") -> dict[Layer, np.ndarray]:
+        if other:
+            return {Layer("probe"): _probe_difference(now, other)}
+        modes = {Layer("probe", number): now.modes[number - 1] for number in self.modes() if number <= len(now.modes)}
+        return {Layer("probe"): on_host(now.snapshot.values["probe"]), **modes}
 
 
 def frames_of_run(run_dir: str | Path, asked: Selection, chain: Sequence[Path] | str = ()) -> Frames:
@@ -288,6 +292,21 @@ def _continue(now: _Read, later: Array | None) -> Array | None:
     return namespace(known).asarray(known, copy=True)
 
 
+def _of_object(name: str, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
+    """Return a tensor of an object as images, or its aligned difference from another one; from itself it is 0."""
+    values = now.snapshot.values[name]
+    if other is None:
+        images = _images(name, on_host(values), slices)
+        # Offset and ramp of a phase are ambiguities; snapshots hold 1 - amplitude.
+        return {layer: flattened(image) if name == "objp" else 1 - image for layer, image in images.items()}
+    if now is other:
+        nothing = np.zeros(tuple(values.shape[-2:]), np.float32)
+        return {Layer(name, number): nothing for number in (None, *slices)}
+    residual, _ = align_object(name, values, other.snapshot.values[name], now.header.dx)
+    images = _images(name, on_host(residual.whole()).reshape(tuple(values.shape)), slices)
+    return images if name == "objp" else {layer: -image for layer, image in images.items()}
+
+
 def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
     """Return values (omode, slice, y, x) of a tensor as images (y, x): of all slices, and of some one by one.
 
@@ -295,31 +314,15 @@ def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer,
     """
     count = values.shape[1]
     whole = values.sum(1, dtype=float).mean(0) / (count if name == "obja" else 1)
-    one_by_one = {Layer(name, k): values[:, k - 1].mean(0, dtype=float) for k in slices if k <= count}
-    return {Layer(name): whole, **one_by_one}
+    found = {Layer(name): np.asarray(whole, np.float32)}
+    for number in slices:
+        if number <= count:  # of one object mode no copy
+            of_modes = values[:, number - 1]
+            found[Layer(name, number)] = of_modes[0] if len(of_modes) == 1 else of_modes.mean(0)
+    return found
 
 
-def _level(name: str, image: np.ndarray) -> np.ndarray:
-    """Return an image as it is shown: the phase without its plane, for offset and ramp are ambiguities."""
-    return flattened(image) if name == "objp" else 1 - image
-
-
-def _differences(name: str, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
-    """Return the aligned difference of a snapshot from another, as images; of the same one 0."""
-    if other is None:
-        return {}
-    value = now.snapshot.values[name]
-    if now is other:
-        return _images(name, np.zeros(value.shape, np.float32), slices)
-    residual, _ = align_object(name, value, other.snapshot.values[name], now.header.dx)
-    left = on_host(residual.whole()).reshape(tuple(value.shape))
-    sign = -1 if name == "obja" else 1  # snapshots hold 1 - amplitude
-    return {layer: sign * image for layer, image in _images(name, left, slices).items()}
-
-
-def _probe_difference(now: _Read, other: _Read | None) -> np.ndarray | None:
-    if other is None:
-        return None
+def _probe_difference(now: _Read, other: _Read) -> np.ndarray:
     current, before = now.snapshot.values["probe"], other.snapshot.values["probe"]
     if now is other:
         return np.zeros(tuple(current.shape))

@@ -14,6 +14,10 @@ LARGEST = 1024
 """Pixels of a side of a picture at most."""
 
 
+LOSSLESS, LOSSY = 0.15, 0.02
+"""Bytes for a pixel below which pictures hardly get."""
+
+
 class Setting(NamedTuple):
     """How pictures are stored: at most `side` px a side, lossy at a `quality` from 0 to 100, or, if None, exactly."""
 
@@ -76,19 +80,21 @@ def fitting(levels: np.ndarray, most: float) -> Setting:
     """Return the best setting in which a picture takes no more than so many bytes; the smallest where none does."""
     height, width = levels.shape
     for setting in SETTINGS:
-        if setting.quality is None and height * width > 20 * most:  # exactly, a picture does not get that small
-            continue
         share = min(setting.side / max(height, width), 1)
+        least = LOSSLESS if setting.quality is None else LOSSY
+        if least * share**2 * height * width > most:  # which spares trying
+            continue
         if len(encoded(_reduced(levels, share), setting.quality)) <= most:
             return setting
     return SETTINGS[-1]
 
 
-def smaller(picture: bytes, side: int) -> bytes:
-    """Return a picture whose sides are at most so long; itself where they are."""
+def smaller(picture: bytes, share: float, least: int) -> bytes:
+    """Return a picture whose sides are shorter by a factor below 1; itself where they are at most `least` px then."""
     levels = decoded(picture)
-    share = side / max(levels.shape)
-    return encoded(_reduced(levels, share), 60) if share < 1 else picture
+    if share * max(levels.shape) <= least:
+        return picture
+    return encoded(_reduced(levels, share), 50)
 
 
 def _reduced(levels: np.ndarray, share: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Strips: the pictures of one thing, iteration by iteration, all in one setting, within a number of bytes."""
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,40 +13,53 @@ from ptyconv_cli.workers import Workers, result_of
 Levels = Callable[[np.ndarray], np.ndarray]
 """Turns the values of an image into levels."""
 
-SHRINK = 0.85
-"""By how much the sides of all pictures are made shorter at a time, where together they take too much."""
+CAREFUL = 0.8
+"""Share of the bytes that the first picture may take, lest others take more."""
 
 SMALLEST = 24
 """Pixels of a side of a picture that is not made smaller any more."""
 
 
 @dataclass
+class Choice:
+    """How pictures that are alike are stored, so that one takes about `most` bytes: as fits the first of them."""
+
+    most: float
+    setting: Setting | None = None
+
+    def of(self, levels: np.ndarray) -> Setting:
+        """Return the setting; where there is none yet, choose it by the levels of a picture."""
+        self.setting = self.setting or fitting(levels, CAREFUL * self.most)
+        return self.setting
+
+
+@dataclass
 class Strip:
-    """The pictures of one thing by iteration, of which one may take about `most` bytes.
+    """The pictures of one thing by iteration, stored as `choice` has it.
 
     `unknown`: by iteration, how many of an image's pixels are not finite. Where none is, there is no picture.
     """
 
-    most: float
+    choice: Choice
     pictures: dict[int, bytes] = field(default_factory=dict)
     unknown: dict[int, int] = field(default_factory=dict)
-    setting: Setting | None = None
     _coming: dict[int, Future[bytes]] = field(default_factory=dict)
 
     def add(self, niter: int, values: np.ndarray, levels_of: Levels, workers: Workers) -> None:
-        """Have the picture of an image (y, x) made, in the setting that fits the first one that shows anything."""
+        """Have the picture of an image (y, x) made, as fits the first one that shows anything."""
         missing = int(np.count_nonzero(~np.isfinite(values)))
         if missing:
             self.unknown[niter] = missing
         if missing == values.size:
             return
-        if self.setting is None:
+        setting = self.choice.setting
+        if setting is None:
             levels = levels_of(averaged(values, LARGEST))
             if levels.min() == levels.max():  # which says nothing of the others, and takes no bytes
                 self.pictures[niter] = encoded(levels, None)
                 return
-            self.setting = fitting(levels, self.most)
-        self._coming[niter] = workers.submit(_made, values, levels_of, self.setting)
+            setting = self.choice.of(levels)
+        self._coming[niter] = workers.submit(_made, values, levels_of, setting)
 
     def finish(self) -> None:
         """Wait for the pictures."""
@@ -64,8 +78,11 @@ def _made(values: np.ndarray, levels_of: Levels, setting: Setting) -> bytes:
 
 def fit_together(strips: Iterable[Strip], most: float) -> None:
     """Make all pictures smaller until together they take no more than so many bytes, or are as small as can be."""
-    found, side = list(strips), LARGEST
-    while sum(strip.size for strip in found) > most and side > SMALLEST:
-        side = round(SHRINK * side)
+    found = list(strips)
+    while (size := sum(strip.size for strip in found)) > most:
+        before = size
+        share = max(0.97 * math.sqrt(most / size), 0.5)
         for strip in found:
-            strip.pictures = {niter: smaller(one, side) for niter, one in strip.pictures.items()}
+            strip.pictures = {niter: smaller(one, share, SMALLEST) for niter, one in strip.pictures.items()}
+        if sum(strip.size for strip in found) >= before:
+            break

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.analysis.frames import HALF, IMAGE, KINDS, Frame, Frames, Layer
 from ptyconv_cli.analysis.frames import MOST as MOST_CHECKPOINTS
-from ptyconv_cli.analysis.frames import Frame, Frames, Layer
 from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
 from ptyconv_cli.page.levels import data_uri, decoded, levels_about_zero, levels_in
 from ptyconv_cli.page.positions import MOST, positions_data
-from ptyconv_cli.page.strips import Strip, fit_together
+from ptyconv_cli.page.strips import Choice, Strip, fit_together
 from ptyconv_cli.pictures.map_marks import BRIGHTEST
 from ptyconv_cli.workers import Workers
 
@@ -27,17 +27,20 @@ SCALES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 WITHIN = 99
 """Percentile of the difference over the last doubling that the colours shown first reach to."""
 
-OF_WHOLE = 0.6
-"""Share of the bytes for the pictures of all slices and of the whole probe, where slices and modes are shown, too."""
+WHOLE = 16
+"""Times as many bytes for a pixel of the sum over slices or modes as for one of a slice or mode."""
+
+ENOUGH_PIXELS = 1 << 17
+"""Of an image, to know its contrast by."""
+
+ENOUGH = 1.1
+"""Bytes that a pixel takes at most, where nothing is lost."""
 
 OF_PAIR = 16
 """Characters of a displacement."""
 
 AS_TEXT = 4 / 3
 """Characters that a byte of a picture takes in a page."""
-
-KINDS = ("image", "last", "half")
-"""The image, and its differences to the last one, and to the one at half its iteration."""
 
 NAMES = {"objp": "Object phase", "obja": "Object amplitude", "probe": "Probe intensity"}
 
@@ -89,23 +92,26 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
     seen: list[Frame] = []
     with Workers(2) as workers:
         views = _views(frames, most / AS_TEXT)
-        for images in frames.samples(device):
+        for _, images in frames.samples(device):
             for layer, image in images.items():
-                if layer in views:
-                    _widen(views[layer], layer, image)
+                _widen(views[layer], layer, image)
         for frame in frames.read(device):
-            for layer, picture in frame.pictures.items():
-                if layer in views:
-                    _add(views[layer], layer, frame, picture._asdict(), workers, is_last=not seen)
-            for strip in _strips(views):
-                strip.finish()  # the next checkpoint takes the memory of this one's
-            seen.append(frame._replace(pictures={}))
+            for kind, images in frame.pictures:
+                for layer, image in images.items():
+                    if layer in views:  # the last part of the run says how many slices there are
+                        _add(views[layer], layer, kind, frame.header.niter, image, workers)
+                        if kind == HALF and not seen:
+                            views[layer].doubling = float(np.nanpercentile(np.abs(image), WITHIN))
+                for layer in images:
+                    if layer in views:
+                        views[layer].strips[kind].finish()  # the next pictures take their memory
+            seen.append(frame._replace(pictures=iter(())))
             progress(len(seen), len(frames.niters))
     fit_together(_strips(views), most / AS_TEXT)
     at = {frame.header.niter: frame for frame in reversed(seen)}
     parts = [[at[header.niter] for header in part if header.niter in at] for part in frames.chosen]
     seen = [frame for part in parts for frame in part]
-    shown = {layer: view for layer, view in views.items() if view.strips["image"].pictures}
+    shown = {layer: view for layer, view in views.items() if view.strips[IMAGE].pictures}
     data = {
         "checkpoints": sum(map(len, frames.run.parts)),
         "reduced": any(_is_reduced(view) for view in shown.values()),
@@ -119,27 +125,42 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
 
 
 def _views(frames: Frames, most: float) -> dict[Layer, _View]:
-    """Return a view for each layer; of `most` bytes each of its pictures has its share."""
-    count, tensors = len(frames.niters), frames.run.tensors
-    whole = [Layer(name) for name in ("objp", "obja", "probe") if name in tensors]
-    parts = [
-        Layer(layer.tensor, k)
-        for layer in whole
-        for k in (frames.modes() if layer.tensor == "probe" else frames.slices())
+    """Return a view for each layer; of `most` bytes each of its pictures has its share, of which it may take less."""
+    wholes = [Layer(name) for name in NAMES if name in frames.run.tensors]
+    layers = [
+        Layer(whole.tensor, number)
+        for whole in wholes
+        for number in (None, *(frames.modes() if whole.tensor == "probe" else frames.slices()))
     ]
-    of_whole = count * len(KINDS) * max(len(whole), 1)
-    of_parts = count * sum(len(_kinds(layer)) for layer in parts)
-    pixels = max(_pixels(layer, frames) for layer in whole) if whole else 1
-    each_whole = most / of_whole if not of_parts else min(OF_WHOLE * most / of_whole, 1.1 * pixels)
-    each_part = (most - each_whole * of_whole) / of_parts if of_parts else 0.0
+    pixels = {layer: float(_pixels(layer, frames)) for layer in layers}
+    counts = {layer: len(frames.niters) * len(_kinds(layer)) for layer in layers}
+    shares = _shared_out(most, pixels, counts)
+    alike = {  # all slices of a tensor are stored alike
+        (layer.tensor, layer.number is None, kind): Choice(shares[layer]) for layer in layers for kind in KINDS
+    }
     return {
-        layer: _View({kind: Strip(each_whole if layer.number is None else each_part) for kind in _kinds(layer)})
-        for layer in sorted([*whole, *parts], key=lambda layer: (whole.index(Layer(layer.tensor)), layer.number or 0))
+        layer: _View({kind: Strip(alike[layer.tensor, layer.number is None, kind]) for kind in _kinds(layer)})
+        for layer in layers
     }
 
 
+def _shared_out(most: float, pixels: dict[Layer, float], counts: dict[Layer, int]) -> dict[Layer, float]:
+    """Return how many bytes a picture of each layer may take: all that it needs, or by its pixels.
+
+    A pixel of a whole tensor has as much as `WHOLE` pixels of a slice or mode.
+    """
+    shares: dict[Layer, float] = {}
+    weights = {layer: pixels[layer] * (1 if layer.number else WHOLE) for layer in pixels}
+    left = sorted(pixels, key=lambda layer: pixels[layer] / weights[layer])
+    for place, layer in enumerate(left):  # those that need least of their share first
+        of_rest = sum(weights[one] * counts[one] for one in left[place:])
+        shares[layer] = min(most * weights[layer] / of_rest, ENOUGH * pixels[layer])
+        most -= shares[layer] * counts[layer]
+    return shares
+
+
 def _kinds(layer: Layer) -> Sequence[str]:
-    return KINDS[:1] if layer.tensor == "probe" and layer.number else KINDS
+    return (IMAGE,) if layer.tensor == "probe" and layer.number else KINDS
 
 
 def _strips(views: dict[Layer, _View]) -> Iterable[Strip]:
@@ -148,7 +169,8 @@ def _strips(views: dict[Layer, _View]) -> Iterable[Strip]:
 
 def _widen(view: _View, layer: Layer, image: np.ndarray) -> None:
     """Widen a view's window so that an image is in it, all but its darkest and its brightest pixels."""
-    finite = image[np.isfinite(image)]
+    some = image.reshape(-1)[:: max(image.size // ENOUGH_PIXELS, 1)]
+    finite = some[np.isfinite(some)]
     if not finite.size:
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST)).tolist()
@@ -157,23 +179,16 @@ def _widen(view: _View, layer: Layer, image: np.ndarray) -> None:
     view.low, view.high = (float(np.nanmin([view.low, low])), float(np.nanmax([view.high, high])))
 
 
-def _add(
-    view: _View, layer: Layer, frame: Frame, images: dict[str, np.ndarray | None], workers: Workers, is_last: bool
-) -> None:
-    """Add a frame's pictures to a view."""
-    image = images["image"]
-    assert image is not None
-    if math.isnan(view.low):  # of none of the samples anything was finite
-        _widen(view, layer, image)
-    niter, top = frame.header.niter, _top(layer, view)
-    view.sizes[niter] = image.shape[1], image.shape[0]
-    view.strips["image"].add(niter, image, partial(levels_in, low=view.low, high=view.high), workers)
-    for kind, values in (("last", images["to_last"]), ("half", images["to_half"])):
-        if values is not None and kind in view.strips:
-            view.strips[kind].add(niter, values, partial(levels_about_zero, top=top), workers)
-    over_doubling = images["to_half"]
-    if is_last and over_doubling is not None:
-        view.doubling = float(np.nanpercentile(np.abs(over_doubling), WITHIN))
+def _add(view: _View, layer: Layer, kind: str, niter: int, image: np.ndarray, workers: Workers) -> None:
+    """Have an image made into a picture of a view."""
+    if kind == IMAGE:
+        if math.isnan(view.low):  # of none of the samples anything was finite
+            _widen(view, layer, image)
+        view.sizes[niter] = image.shape[1], image.shape[0]
+        levels_of = partial(levels_in, low=view.low, high=view.high)
+    else:
+        levels_of = partial(levels_about_zero, top=_top(layer, view))
+    view.strips[kind].add(niter, image, levels_of, workers)
 
 
 def _top(layer: Layer, view: _View) -> float:
@@ -247,13 +262,13 @@ def _short(number: float) -> float | None:
 
 def _is_reduced(view: _View) -> bool:
     """Say whether the pictures of a view have fewer pixels than what they are of."""
-    niter, picture = next(iter(view.strips["image"].pictures.items()))
+    niter, picture = next(iter(view.strips[IMAGE].pictures.items()))
     return decoded(picture).shape[::-1] != view.sizes[niter]
 
 
 def _still(layer: Layer, view: _View, frames: Frames) -> Still:
     """Return the last picture of a view for those who see it without the script."""
-    picture = view.strips["image"].pictures
+    picture = view.strips[IMAGE].pictures
     niter = max(picture)
     title = f"{NAMES[layer.tensor]} at iteration {niter}"
     what = _of(layer, frames.last)
