@@ -59,11 +59,14 @@ def levels_about_zero(values: np.ndarray, top: float) -> np.ndarray:
 
 
 def encoded(levels: np.ndarray, quality: int | None) -> bytes:
-    """Return levels (y, x) as a picture: WebP, or, where Pillow was built without it, PNG."""
+    """Return levels (y, x) as a picture: WebP, or, where Pillow was built without it, PNG.
+
+    Where all are the same, none is lost whatever the quality: no difference must look like none.
+    """
     content = BytesIO()
     if not features.check("webp"):
         Image.fromarray(levels).save(content, "png", optimize=True)
-    elif quality is None:
+    elif quality is None or levels.min() == levels.max():
         Image.fromarray(levels).convert("RGB").save(content, "webp", lossless=True, quality=40, method=3)
     else:
         Image.fromarray(levels).convert("RGB").save(content, "webp", quality=quality, method=2)

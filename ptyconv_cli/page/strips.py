@@ -47,7 +47,8 @@ class Strip:
 
     def add(self, niter: int, values: np.ndarray, levels_of: Levels, workers: Workers) -> None:
         """Have the picture of an image (y, x) made, as fits the first one that shows anything."""
-        missing = int(np.count_nonzero(~np.isfinite(values)))
+        # The sum tells faster that all are finite.
+        missing = 0 if np.isfinite(values.sum(dtype=float)) else int(np.count_nonzero(~np.isfinite(values)))
         if missing:
             self.unknown[niter] = missing
         if missing == values.size:
