@@ -9,7 +9,7 @@ from ptyconv_cli.analysis.study import Unit, analyze_all, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say
 from ptyconv_cli.cli.outputs import analyze_into
-from ptyconv_cli.cli.run_report import BESIDE, LARGEST, Made, shown_of
+from ptyconv_cli.cli.run_report import BESIDE, LARGEST, WITH_VIEWER, Made, shown_of
 from ptyconv_cli.cli.study_table import LEGEND, advice_on, cells, heads, settings_of, shared_warnings
 from ptyconv_cli.errors import SeveralRuns
 from ptyconv_cli.page.run_page import RunOnPage, sentence
@@ -47,13 +47,14 @@ def report_study(
     rows = sorted_rows(rows, "name")
     names = _short_names([row.name for row in rows])
     left, shown = float(LARGEST - BESIDE), list[RunOnPage]()
+    equal = left / len(rows)
     with progress_bar("pictures", hidden=quiet) as progress:
         for number, row in enumerate(rows, 1):
             if row.problem:
                 shown.append(RunOnPage.failed(number, names[row.name], row.problem))
                 continue
             unit, analysis = analyzed[row.name]
-            share = left / (len(rows) - number + 1)
+            share = left / (len(rows) - number + 1) if equal >= WITH_VIEWER else equal  # all of them, or none
             of_one = shown_of(
                 analysis, unit.folder, unit.place, _of_unit(options, unit), share, name=names[row.name], place=number
             )

@@ -101,7 +101,7 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
                     if layer in views:  # the last part of the run says how many slices there are
                         _add(views[layer], layer, kind, frame.header.niter, image, workers)
                         if kind == HALF and not seen:
-                            views[layer].doubling = float(np.nanpercentile(np.abs(image), WITHIN))
+                            views[layer].doubling = _reach(image)
                 for layer in images:
                     if layer in views:
                         views[layer].strips[kind].finish()  # the next pictures take their memory
@@ -167,10 +167,21 @@ def _strips(views: dict[Layer, _View]) -> Iterable[Strip]:
     return [strip for view in views.values() for strip in view.strips.values()]
 
 
+def _finite(image: np.ndarray) -> np.ndarray:
+    """Return what is finite of an image's values, of very many only some."""
+    some = image.reshape(-1)[:: max(image.size // ENOUGH_PIXELS, 1)]
+    return np.asarray(some[np.isfinite(some)])
+
+
+def _reach(difference: np.ndarray) -> float:
+    """Return how far a difference reaches on either side of 0, but for its largest values; NaN where it is not known."""
+    finite = _finite(difference)
+    return float(np.percentile(np.abs(finite), WITHIN)) if finite.size else math.nan
+
+
 def _widen(view: _View, layer: Layer, image: np.ndarray) -> None:
     """Widen a view's window so that an image is in it, all but its darkest and its brightest pixels."""
-    some = image.reshape(-1)[:: max(image.size // ENOUGH_PIXELS, 1)]
-    finite = some[np.isfinite(some)]
+    finite = _finite(image)
     if not finite.size:
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST)).tolist()
