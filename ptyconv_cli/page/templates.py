@@ -42,8 +42,8 @@ def page(template: str, **content: Any) -> bytes:
         .render(
             content,
             version=__version__,
-            style=Markup(style.read_text()),
-            script=Markup(script.read_text()),
+            style=Markup(style.read_text(encoding="utf-8")),
+            script=Markup(script.read_text(encoding="utf-8")),
             policy=_policy(style, script),
         )
     )
@@ -52,7 +52,7 @@ def page(template: str, **content: Any) -> bytes:
 
 def part(template: str, **content: Any) -> str:
     """Return a part of a page, with the style in it, for a notebook."""
-    style = Markup((FOLDER / "notebook.css").read_text())
+    style = Markup((FOLDER / "notebook.css").read_text(encoding="utf-8"))
     return _environment().get_template(template).render(content, style=style)
 
 
@@ -65,7 +65,7 @@ def as_data(content: Any) -> Markup:
 def _policy(style: Path, script: Path) -> str:
     """Return a content security policy that allows this style, this script and pictures in the page, nothing else."""
     allowed = {"style-src": style, "script-src": script}
-    hashes = [f"{what} 'sha256-{_hash(path.read_text())}'" for what, path in allowed.items()]
+    hashes = [f"{what} 'sha256-{_hash(path.read_text(encoding='utf-8'))}'" for what, path in allowed.items()]
     return "; ".join(["default-src 'none'", "img-src data:", *hashes, "base-uri 'none'", "form-action 'none'"])
 
 
