@@ -174,7 +174,7 @@ def _finite(image: np.ndarray) -> np.ndarray:
 
 
 def _reach(difference: np.ndarray) -> float:
-    """Return how far a difference reaches on either side of 0, without its largest values; NaN where that isn't known."""
+    """Return how far a difference reaches on either side of 0, but for its largest values, NaN where none is finite."""
     finite = _finite(difference)
     return float(np.percentile(np.abs(finite), WITHIN)) if finite.size else math.nan
 

@@ -14,11 +14,15 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 
 
+def missing() -> str:
+    """Say what is missing to open a page in a browser, "" for nothing."""
+    lacking = [name for name, path in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if not path]
+    return f"no {' and no '.join(lacking)} here: apt-get install chromium chromium-driver" if lacking else ""
+
+
 def needs_a_browser():
     """Skip a test, and say why, where there is no browser to run it in."""
-    missing = [name for name, path in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if not path]
-    reason = f"no {' and no '.join(missing)} here: apt-get install chromium chromium-driver"
-    return pytest.mark.skipif(bool(missing), reason=reason)
+    return pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 class Browser:
