@@ -27,8 +27,8 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting(LARGEST, None),
-    *(Setting(side, quality) for side, quality in ((1024, 85), (1024, 65), (768, 65), (512, 65), (384, 60))),
-    *(Setting(side, quality) for side, quality in ((256, 60), (192, 55), (128, 50), (96, 45), (64, 40), (32, 40))),
+    *(Setting(1024, quality) for quality in (90, 75, 55, 35)),
+    *(Setting(side, 50) for side in (768, 576, 432, 324, 256, 192, 160, 128, 96, 64, 32)),
 )
 """From the best to the smallest."""
 

@@ -13,7 +13,7 @@ from ptyconv_cli.workers import Workers, result_of
 Levels = Callable[[np.ndarray], np.ndarray]
 """Turns the values of an image into levels."""
 
-CAREFUL = 0.8
+CAREFUL = 0.7
 """Share of the bytes that the first picture may take, lest others take more."""
 
 SMALLEST = 24

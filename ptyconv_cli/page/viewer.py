@@ -15,6 +15,7 @@ from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
 from ptyconv_cli.page.levels import data_uri, decoded, levels_about_zero, levels_in
 from ptyconv_cli.page.positions import MOST, positions_data
+from ptyconv_cli.page.room import Group, Pictures, shared_out
 from ptyconv_cli.page.strips import Choice, Strip, fit_together
 from ptyconv_cli.pictures.map_marks import BRIGHTEST
 from ptyconv_cli.workers import Workers
@@ -27,14 +28,8 @@ SCALES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 WITHIN = 99
 """Percentile of the difference over the last doubling that the colours shown first reach to."""
 
-WHOLE = 16
-"""Times as many bytes for a pixel of the sum over slices or modes as for one of a slice or mode."""
-
 ENOUGH_PIXELS = 1 << 17
 """Of an image, to know its contrast by."""
-
-ENOUGH = 1.1
-"""Bytes that a pixel takes at most, where nothing is lost."""
 
 OF_PAIR = 16
 """Characters of a displacement."""
@@ -132,31 +127,20 @@ def _views(frames: Frames, most: float) -> dict[Layer, _View]:
         for whole in wholes
         for number in (None, *(frames.modes() if whole.tensor == "probe" else frames.slices()))
     ]
-    pixels = {layer: float(_pixels(layer, frames)) for layer in layers}
-    counts = {layer: len(frames.niters) * len(_kinds(layer)) for layer in layers}
-    shares = _shared_out(most, pixels, counts)
-    alike = {  # all slices of a tensor are stored alike
-        (layer.tensor, layer.number is None, kind): Choice(shares[layer]) for layer in layers for kind in KINDS
+    of_group: dict[Group, list[Layer]] = {}
+    for layer in layers:
+        for kind in _kinds(layer):
+            of_group.setdefault(_group(layer, kind), []).append(layer)
+    pictures = {
+        group: Pictures(len(frames.niters) * len(of_one), _pixels(of_one[0], frames))
+        for group, of_one in of_group.items()
     }
-    return {
-        layer: _View({kind: Strip(alike[layer.tensor, layer.number is None, kind]) for kind in _kinds(layer)})
-        for layer in layers
-    }
+    choices = {group: Choice(share) for group, share in shared_out(most, pictures).items()}
+    return {layer: _View({kind: Strip(choices[_group(layer, kind)]) for kind in _kinds(layer)}) for layer in layers}
 
 
-def _shared_out(most: float, pixels: dict[Layer, float], counts: dict[Layer, int]) -> dict[Layer, float]:
-    """Return how many bytes a picture of each layer may take: all that it needs, or by its pixels.
-
-    A pixel of a whole tensor has as much as `WHOLE` pixels of a slice or mode.
-    """
-    shares: dict[Layer, float] = {}
-    weights = {layer: pixels[layer] * (1 if layer.number else WHOLE) for layer in pixels}
-    left = sorted(pixels, key=lambda layer: pixels[layer] / weights[layer])
-    for place, layer in enumerate(left):  # those that need least of their share first
-        of_rest = sum(weights[one] * counts[one] for one in left[place:])
-        shares[layer] = min(most * weights[layer] / of_rest, ENOUGH * pixels[layer])
-        most -= shares[layer] * counts[layer]
-    return shares
+def _group(layer: Layer, kind: str) -> Group:
+    return Group(layer.tensor, layer.number is None, kind)
 
 
 def _kinds(layer: Layer) -> Sequence[str]:

@@ -88,9 +88,9 @@
     sharpen(canvas);
   }
 
-  // Pixels that are shown large stay pixels.
+  // Pixels that are shown large stay pixels, unless they are averages.
   function sharpen(canvas) {
-    canvas.classList.toggle("pixels", canvas.clientWidth > 1.5 * canvas.width);
+    canvas.classList.toggle("pixels", canvas.classList.contains("whole") && canvas.clientWidth > 1.5 * canvas.width);
   }
 
   function option(value, text) {
@@ -319,6 +319,7 @@
       const [width, height] = view.sizes[place] || view.sizes[view.sizes.length - 1];
       this.frame(pane, width, height);
       const scaled = levels && levels.width < width ? `shown at ${levels.width} × ${levels.height} px` : "";
+      canvas.classList.toggle("whole", Boolean(levels) && levels.width >= width);
       if (levels) paint(canvas, levels, colours);
       pane.classList.remove("plain");
       this.caption(pane, words.title, levels ? [...words.notes, scaled] : [], levels ? "" : words.none);
