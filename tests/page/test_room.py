@@ -19,8 +19,8 @@ def taken(shares, groups):
 
 
 def test_all_of_it_is_given_out():
-    shares = shared_out(1e7, LARGE)
-    assert taken(shares, LARGE) == pytest.approx(1e7)
+    shares = shared_out(2e7, LARGE)
+    assert taken(shares, LARGE) == pytest.approx(2e7)
     phase, difference, of_slice, of_slices_difference, probe = shares.values()
     assert phase > 2 * difference > 10 * of_slice > 10 * of_slices_difference
     assert probe == pytest.approx(ENOUGH * 128**2)
