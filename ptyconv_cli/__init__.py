@@ -19,10 +19,11 @@ _HOMES = {
     "ConvergenceMonitor": "ptyconv_cli.convergence",
     "create_convergence_monitor": "ptyconv_cli.convergence",
     "analyze_run": "ptyconv_cli.analysis.run",
+    "frc": "ptyconv_cli.analysis.frc",
     "PtyconvError": "ptyconv_cli.errors",
 }
 
-__all__ = ["ConvergenceMonitor", "PtyconvError", "__version__", "analyze_run", "create_convergence_monitor"]
+__all__ = ["ConvergenceMonitor", "PtyconvError", "__version__", "analyze_run", "create_convergence_monitor", "frc"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from ptyconv_cli.version import __version__
 HOMES = {
     "analyze": "ptyconv_cli.cli.analyze:analyze",
     "check": "ptyconv_cli.cli.check:check",
+    "frc": "ptyconv_cli.cli.frc:frc",
     "ls": "ptyconv_cli.cli.listing:list_runs",
     "maps": "ptyconv_cli.cli.pictures:maps",
     "plot": "ptyconv_cli.cli.pictures:plot",

@@ -72,6 +72,27 @@ NAMES = click.option(
 )
 """Of every command that looks for checkpoints."""
 
+CHECKPOINTS = (
+    click.option(
+        "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
+    ),
+    click.option(
+        "--select",
+        metavar="RUN|PATTERN",
+        help="Use only files whose names match a pattern such as 'model_iter00*', or, in a folder with several runs, "
+        "the run with this number, as ls shows it.",
+    ),
+    NAMES,
+    click.option(
+        "--chain",
+        metavar="FIRST|auto",
+        help="Put resumed runs on one axis of iterations, in order: --chain FIRST SECOND ...; or let ptyconv find the "
+        "earlier runs beside it: --chain auto FOLDER.",
+    ),
+    click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
+)
+"""Options that say which checkpoints, by the names of `analyze_run`'s parameters."""
+
 READING = (
     click.option(
         "-t",
@@ -91,23 +112,7 @@ READING = (
         callback=checked(check_percentile_range),
         help="Voxels below percentile LOW are background, above HIGH foreground.",
     ),
-    click.option(
-        "--every", type=click.IntRange(min=1), metavar="N", help="Use only iterations that are multiples of N."
-    ),
-    click.option(
-        "--select",
-        metavar="RUN|PATTERN",
-        help="Use only files whose names match a pattern such as 'model_iter00*', or, in a folder with several runs, "
-        "the run with this number, as ls shows it.",
-    ),
-    NAMES,
-    click.option(
-        "--chain",
-        metavar="FIRST|auto",
-        help="Put resumed runs on one axis of iterations, in order: --chain FIRST SECOND ...; or let ptyconv find the "
-        "earlier runs beside it: --chain auto FOLDER.",
-    ),
-    click.option("--strict", is_flag=True, help="Stop at a file that cannot be read, instead of leaving it out."),
+    *CHECKPOINTS,
     click.option(
         "--device",
         default="auto",

@@ -17,6 +17,7 @@ from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
 from ptyconv_cli.pictures.panels import CHOICES, SHOWN, PlotOptions, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
+from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
 from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.results.text import few
@@ -68,6 +69,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
 )
 @click.option("--zoom", is_flag=True, help="Draw each panel only from the knee of its curves on.")
+@click.option("--frc", "of_frc", is_flag=True, help="Draw the ring correlations of `ptyconv frc`, from frc.json.")
 def plot(
     paths: tuple[Path, ...],
     output: Path | None,
@@ -79,15 +81,24 @@ def plot(
     per_iteration: bool,
     since: int,
     zoom: bool,
+    of_frc: bool,
 ) -> None:
     """Redraw figures, or compare several runs in one.
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
     checkpoints are not read: analyze the run first. For a talk: ptyconv plot FOLDER --series objp --linear -o talk.pdf.
-    With several PATHs each panel has a line for each run, of changes per iteration.
+    With several PATHs each panel has a line for each run, of changes per iteration. PATH may also be a frc.json.
     """
     if trajectory and (per_iteration or zoom):
         raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
+    correlations = [_frc_at(path, of_frc) for path in paths or (Path(),)]
+    if any(correlations):
+        if len(correlations) > 1 or any(
+            (trajectory, shown, over == "time", labels, linear, per_iteration, since, zoom)
+        ):
+            raise click.UsageError("ring correlations are drawn one at a time, and without other options than -o")
+        _draw_frc(next(filter(None, correlations)), output)
+        return
     paths = tuple(_results_at(path) for path in paths or (Path(),))
     compares = len(paths) > 1
     if trajectory and (compares or shown or over == "time" or labels):
@@ -107,6 +118,28 @@ def plot(
             drawn = _trajectory(paths[0], file_format, linear, since)
         else:
             drawn = _dashboard(paths[0], labels, shown, over, options, file_format)
+    write_whole({picture: drawn})
+    say(f"wrote {picture}")
+
+
+def _frc_at(path: Path, asked: bool) -> Path | None:
+    """Return the ring correlations that a path means, None where it means the results of an analysis."""
+    if path.is_file() and path.suffix == ".json":
+        return path if asked or holds_frc(path) else None
+    place = _folder(path) / FRC_NAME
+    others = any((_folder(path) / name).exists() for name in (REPORT_NAME, CHANGES_NAME))
+    if asked and not place.exists():
+        raise PtyconvError(f"{path}: holds no {FRC_NAME}; make one with: ptyconv frc RUN")
+    return place if asked or (place.exists() and not others) else None
+
+
+def _draw_frc(results: Path, output: Path | None) -> None:
+    from ptyconv_cli.pictures.frc import draw_frc
+
+    picture = output or results.parent / FRC_PICTURE_NAME
+    file_format = picture_format(picture)
+    with explained(picture):
+        drawn = draw_frc(read_frc(results), file_format)
     write_whole({picture: drawn})
     say(f"wrote {picture}")
 

@@ -1,8 +1,10 @@
-"""Writes files whole or not at all."""
+"""Writes files whole or not at all, and reads JSON."""
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 
@@ -72,3 +74,13 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; raise PtyconvError where it cannot be read, or is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise PtyconvError(f"{path}: is not JSON ({error})") from error

@@ -1,6 +1,5 @@
 """Reads results back from their JSON, to redraw their figures."""
 
-import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.doublings import QUANTITY, Doubling, Doublings, Forecast, Quietest
+from ptyconv_cli.results.files import read_json
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.results.run_analysis import Results, RunBoundary
@@ -29,12 +29,7 @@ def read_results(path: Path) -> Results:
         if not candidates:
             raise PtyconvError(f"{path}: holds no {REPORT_NAME}; make one with: ptyconv analyze FOLDER")
         path = candidates[0]
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise PtyconvError(f"{path}: is not JSON ({error})") from error
+    content = read_json(path)
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         raise PtyconvError(f"{path}: was written by another version of ptyconv; analyze the run again")
     try:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -26,6 +26,7 @@ import numpy as np
 import scaling
 import torch
 
+from ptyconv_cli import frc
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.watch import Watch
@@ -50,6 +51,8 @@ PARAMS = {
 NOTHING_NEW, CHECK = "    with nothing new, cold", "    check of an analyzed run, cold"
 
 REPLAY = "(e) replay by PtyRAD's monitor"
+
+READING_TWO, FRC_OF_TWO = "    reading the phase of two", "(j) frc of two checkpoints"
 
 IMPORTS = "    importing numpy, h5py, click"
 
@@ -97,12 +100,12 @@ def region_of(run_dir: Path) -> Region:
         return scanned_region(checkpoint.crop_pos(), checkpoint.probe_shape())
 
 
-def read_regions(run_dir: Path) -> None:
-    """(a) The same bytes once into memory, nothing else."""
+def read_regions(run_dir: Path, last: int = 0, names: Sequence[str] = ("obja", "objp")) -> None:
+    """(a) The same bytes once into memory, nothing else; `last`: of so many checkpoints only."""
     region = region_of(run_dir).slices
-    for path in sorted(run_dir.iterdir()):
+    for path in sorted(run_dir.iterdir())[-last:]:
         with h5py.File(path) as file:
-            for name in ("obja", "objp"):
+            for name in names:
                 file[f"optimizable_tensors/{name}"][region]
 
 
@@ -285,6 +288,8 @@ def ways(run_dir: Path, device: str) -> dict[str, Callable[[Path], object]]:
         "    analyze_run, aligned too": lambda _: analyze_run(run_dir, device=str(device)),
         "(f) live step()": live_step(ConvergenceMonitor, model),
         "    live step(), aligned too": live_step(ConvergenceMonitor, model, aligned=True),
+        READING_TWO: lambda _: read_regions(run_dir, last=2, names=("objp",)),
+        FRC_OF_TWO: lambda _: frc(*sorted(run_dir.iterdir())[-2:]),
         "(h) ls of 50 runs, cold": list_runs(run_dir),
         "(i) 100 looks, nothing new": look_on(run_dir),
         "    the sample run, cold": analyze_sample,
@@ -357,6 +362,7 @@ def main() -> None:
         print(f"{name.strip()}: beyond imports {beyond:.1f} × (a)", end="")
         whole = medians.get(REPLAY)
         print(f"; {whole / medians[name]:.0f} × faster than (e)" if whole else "")
+    print(f"frc of two checkpoints: {medians[FRC_OF_TWO] / medians[READING_TWO]:.1f} × reading their regions")
     for name in (NOTHING_NEW, CHECK):
         print(f"{name.strip()}: {medians[name] / medians[IMPORTS]:.2f} × {IMPORTS.strip()}")
     print(f"\npeak memory of analyze: {peak / 1e6:.0f} MB; one checkpoint's regions: {8 * voxels / 1e6:.0f} MB")

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from runs import ALL, ROOT, SAMPLE
 
-from ptyconv_cli import analyze_run
+from ptyconv_cli import analyze_run, frc
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.cli.main import main as ptyconv
@@ -18,6 +18,7 @@ from ptyconv_cli.pictures.comparison import draw_comparison
 from ptyconv_cli.pictures.comparison_panels import comparison
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.drawing import STYLES, picture
+from ptyconv_cli.pictures.frc import draw_frc
 from ptyconv_cli.pictures.maps import draw_maps
 from ptyconv_cli.pictures.mpl import Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import PlotOptions
@@ -36,7 +37,11 @@ OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.p
 PAGE, PAGE_HEIGHT = ROOT / "sample_data" / "report.png", 1330
 """The picture of the page, which is drawn by a browser, with the fonts that are there; its height in px."""
 
-SHOWN = [*(ROOT / "sample_data" / name for name in OF_SAMPLE), ROOT / "docs" / "drifting.png"]
+SHOWN = [
+    *(ROOT / "sample_data" / name for name in OF_SAMPLE),
+    ROOT / "docs" / "drifting.png",
+    ROOT / "docs" / "frc.png",
+]
 
 
 @the_same_for_everyone
@@ -66,6 +71,7 @@ def draw(folder: Path) -> None:
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
     panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions())
     plain = analyze_run(long_runs.unpack("plain", folder / "plain"), device="cpu")
+    pair = [long_runs.unpack(name, folder / name) for name in ("pair_A", "pair_B")]
     drawn = {
         "raw_and_aligned.png": raw_and_aligned(analysis),
         "convergence.png": draw_dashboard(analysis.results, PlotOptions(), "png"),
@@ -73,6 +79,7 @@ def draw(folder: Path) -> None:
         "maps.png": draw_maps(maps, "png"),
         "comparison.png": draw_comparison(runs, panels, "png", "time"),
         "drifting.png": draw_trajectory(plain.results, "png"),
+        "frc.png": draw_frc(frc(*pair), "png"),
     }
     for name, content in drawn.items():
         (folder / name).write_bytes(small(content, TOP if name == "drifting.png" else 1.0))

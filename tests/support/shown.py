@@ -29,7 +29,7 @@ def output(command: str, folder: Path) -> str:
         if re.search(rf" {name}\b", command) and not (folder / name).exists():
             long_runs.unpack(name, folder / name)
     arguments = command.split()
-    device = [] if arguments[0] in ("ls", "plot") else ["--device", "cpu"]
+    device = [] if arguments[0] in ("ls", "plot", "frc") else ["--device", "cpu"]
     return CliRunner().invoke(ptyconv, [*arguments, *device], catch_exceptions=False).stdout
 
 

@@ -1,0 +1,319 @@
+"""What Fourier ring correlations over the iterations say, and `frc.json`, which holds them. See docs/frc.md."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.results.files import read_json
+
+FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
+KIND, FORMAT = "frc", 1
+
+WORSE = 1.25
+"""How many times their least disagreement two runs have when they count as less alike than they were."""
+
+
+ONE_BIT, HALF_BIT = "one-bit", "half-bit"
+"""The thresholds that depend on how many Fourier pixels a ring has; others are numbers."""
+
+CALLED = {"objp": "object phase", "obja": "object amplitude"}
+
+
+def check_threshold(name: str | float) -> str:
+    """Return the name of a threshold; raise ValueError unless it is one-bit, half-bit or a number between 0 and 1."""
+    try:
+        known = name in (ONE_BIT, HALF_BIT) or 0 < float(name) < 1
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"{name!r} is no threshold: choose {ONE_BIT}, {HALF_BIT}, or a number between 0 and 1, as 0.143"
+        )
+    return str(name)
+
+
+@dataclass(frozen=True)
+class FrcPoint:
+    """The correlation of two pictures ring by ring, and what it amounts to.
+
+    `niter`: the iteration of the (later) picture, `other`: that of the one before, or of the other run's. `frc`,
+    `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `resolution` in Å:
+    where the correlation first falls below the threshold; where it never does, the `limit`, the last ring's; None where
+    it is nowhere above. `coarse`: how many rings, from the first on, lie below it all the same. `area`: the mean over
+    the rings; `correlation`: Pearson's, of the pictures. `shift` (y, x) in Å that was taken from the other picture;
+    `overlap` (y, x) in px.
+    """
+
+    niter: int
+    other: int
+    ring_width: float
+    frc: list[float]
+    threshold: list[float]
+    resolution: float | None
+    coarse: int
+    area: float
+    correlation: float
+    shift: tuple[float, float]
+    overlap: tuple[int, int]
+
+    @property
+    def frequencies(self) -> list[float]:
+        """The rings' frequencies in 1/Å."""
+        return [self.ring_width * ring for ring in range(1, len(self.frc) + 1)]
+
+    @property
+    def limit(self) -> float:
+        """The finest detail in Å that the pixels can show: that of the last ring."""
+        return 1 / self.frequencies[-1]
+
+    @property
+    def all_stayed(self) -> bool:
+        """Whether the correlation is above the threshold down to the limit."""
+        return self.resolution is not None and self.resolution <= self.limit
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is a correlation at all: not where a picture holds NaN."""
+        return math.isfinite(self.area) and math.isfinite(self.correlation)
+
+
+@dataclass(frozen=True)
+class Frc:
+    """Fourier ring correlations over the iterations: of one run, n / 2 against n, or of two runs, at the same n.
+
+    `runs`: their folders; `names` of them; `tensor`: objp or obja, of an object of so many `slices`; `slice_number`
+    from 1 on, None for the sum; `threshold`: one-bit, half-bit, or a number; `dx`: pixel size in Å. `points` in order
+    of the iteration; `warnings` for the user.
+    """
+
+    runs: list[str]
+    names: list[str]
+    tensor: str
+    slices: int
+    slice_number: int | None
+    threshold: str
+    dx: float
+    points: list[FrcPoint]
+    warnings: list[str] = field(default_factory=list)
+    ptyconv_version: str = ""
+
+    @property
+    def of_two(self) -> bool:
+        """Whether it is of two runs."""
+        return len(self.runs) == 2
+
+    @property
+    def reference(self) -> str:
+        """The name of the one picture that all of a run are compared with, "" where there is none."""
+        same = self.of_two and len(self.points) > 1 and len({point.other for point in self.points}) == 1
+        return self.names[1] if same else ""
+
+    @property
+    def shows(self) -> str:
+        """What is compared, in words."""
+        if self.slice_number is not None:
+            return f"{CALLED[self.tensor]} of slice {self.slice_number}"
+        return CALLED[self.tensor] + (", summed over slices" if self.slices > 1 else "")
+
+    @property
+    def best_by_area(self) -> FrcPoint | None:
+        """The point with the largest area, the earliest of equals; None where there is none."""
+        return self._best(lambda point: point.area)
+
+    @property
+    def best_by_correlation(self) -> FrcPoint | None:
+        """The point with the largest correlation, the earliest of equals; None where there is none."""
+        return self._best(lambda point: point.correlation)
+
+    def _best(self, key: Callable[[FrcPoint], float]) -> FrcPoint | None:
+        return max((point for point in self.points if point.finite), key=key, default=None)
+
+    @property
+    def answer(self) -> list[str]:
+        """The answer, in sentences."""
+        return _answer_of_two(self) if self.of_two else _answer_of_one(self)
+
+
+def detail(point: FrcPoint) -> str:
+    """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
+    if point.resolution is None:
+        return "none"
+    return angstrom(point.resolution) + (", the pixels' limit" if point.all_stayed else "")
+
+
+def angstrom(value: float) -> str:
+    """Return a length in Å to two digits, of more than 10 Å to three."""
+    return f"{value:#.2g} Å" if value < 9.95 else f"{value:.3g} Å"
+
+
+def _on_coarse(frc: Frc, point: FrcPoint) -> list[str]:
+    """Say of which coarse detail the rings are below the threshold, though finer ones are above."""
+    if not point.coarse or point.resolution is None:
+        return []
+    return [f"Detail coarser than {angstrom(1 / point.frequencies[point.coarse])} is below the threshold."]
+
+
+def _answer_of_one(frc: Frc) -> list[str]:
+    last = frc.points[-1]
+    interval = f"rom iteration {last.other} to {last.niter}"
+    if not last.finite:
+        return [f"F{interval} nothing can be said: a picture holds NaN."]
+    if last.resolution is None:
+        found = f"F{interval} no detail stayed ({frc.threshold})."
+    elif last.all_stayed:
+        found = f"F{interval} all detail stayed, down to {angstrom(last.limit)}, the pixels' limit ({frc.threshold})."
+    else:
+        found = f"F{interval} detail down to {detail(last)} stayed ({frc.threshold})."
+    before = next((point for point in frc.points if point.niter == last.other and point.finite), None)
+    beside = [f"The doubling before, from {before.other} to {before.niter}: {detail(before)}."] if before else []
+    return [found, *_on_coarse(frc, last), *beside]
+
+
+def _answer_of_two(frc: Frc) -> list[str]:
+    best, alike, last = frc.best_by_area, frc.best_by_correlation, frc.points[-1]
+    if best is None or alike is None:
+        return ["Nothing can be said: the pictures hold NaN."]
+    if len(frc.points) == 1:
+        down_to = f"agree down to {detail(last)}" if last.resolution else "agree in no detail"
+        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(frc, last)]
+    which = f"iteration {best.niter}"
+    if alike.niter != best.niter:
+        which = f"iteration {best.niter} by ring correlation, {alike.niter} by that of the pictures"
+    who = f"{frc.names[0]} agrees best with {frc.reference}" if frc.reference else "The two runs agree best"
+    found = [f"{who} at {which}: {_how_alike(best)}."]
+    if not last.finite:
+        return [*found, f"At the last, {last.niter}, a picture holds NaN."]
+    if not is_worse(last, best, alike):
+        if last.niter in (best.niter, alike.niter):
+            return [*found, *_on_coarse(frc, last)]
+        return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
+    times = (1 - last.correlation) / (1 - alike.correlation) if alike.correlation < 1 else math.inf
+    grew = f", and differ {times:.2g} times as much" if times < math.inf else ""
+    return [
+        *found,
+        f"At the last, {last.niter}, they agree less: {_how_alike(last)}{grew}.",
+        *([] if frc.reference else [f"What came after iteration {max(best.niter, alike.niter)} is not reproducible."]),
+    ]
+
+
+def _how_alike(point: FrcPoint) -> str:
+    return f"mean ring correlation {point.area:.3f}, correlation of the pictures {point.correlation:.3f}"
+
+
+def is_worse(last: FrcPoint, best: FrcPoint, alike: FrcPoint) -> bool:
+    """Say whether two runs disagree clearly more at the last point than at their best, by area and by correlation."""
+    by_area = 1 - last.area > WORSE * (1 - best.area)
+    return by_area and 1 - last.correlation > WORSE * (1 - alike.correlation)
+
+
+def frc_json(frc: Frc) -> bytes:
+    """Return `frc.json`; null where a number is not finite."""
+    best, alike = frc.best_by_area, frc.best_by_correlation
+    content = {
+        "format": FORMAT,
+        "kind": KIND,
+        "ptyconv_version": frc.ptyconv_version,
+        "runs": frc.runs,
+        "names": frc.names,
+        "tensor": frc.tensor,
+        "slices": frc.slices,
+        "slice": frc.slice_number,
+        "threshold": frc.threshold,
+        "dx_angstrom": frc.dx,
+        "points": [_point(point) for point in frc.points],
+        "best_by_area": best and best.niter,
+        "best_by_correlation": alike and alike.niter,
+        "answer": frc.answer,
+        "warnings": frc.warnings,
+    }
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+
+
+def _point(point: FrcPoint) -> dict[str, Any]:
+    return {
+        "niter": point.niter,
+        "other": point.other,
+        "resolution_angstrom": point.resolution,
+        "down_to_pixels": point.all_stayed,
+        "coarse_rings_below": point.coarse,
+        "area": _finite(point.area),
+        "correlation": _finite(point.correlation),
+        "shift_angstrom": [_finite(part) for part in point.shift],
+        "overlap_px": list(point.overlap),
+        "ring_width_per_angstrom": point.ring_width,
+        "frc": [_finite(value) for value in point.frc],
+        "threshold": [_finite(value) for value in point.threshold],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def holds_frc(path: Path) -> bool:
+    """Say whether a file is one that `frc_json` made, of whatever version."""
+    try:
+        content = read_json(path)
+    except PtyconvError:
+        return False
+    return isinstance(content, dict) and content.get("kind") == KIND
+
+
+def read_frc(path: Path) -> Frc:
+    """Read a `frc.json`; raise PtyconvError where it is none."""
+    content = read_json(path)
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        raise PtyconvError(f"{path}: was written by another version of ptyconv; run ptyconv frc again")
+    try:
+        return _from_content(content)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise PtyconvError(
+            f"{path}: holds no ring correlations of ptyconv ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _from_content(content: dict[str, Any]) -> Frc:
+    points = [_read_point(found) for found in content["points"]]
+    if not points or not all(point.frc and len(point.frc) == len(point.threshold) for point in points):
+        raise ValueError("no rings")
+    number = content["slice"]
+    return Frc(
+        runs=[str(run) for run in content["runs"]],
+        names=[str(name) for name in content["names"]],
+        tensor={name: name for name in CALLED}[content["tensor"]],
+        slices=int(content["slices"]),
+        slice_number=None if number is None else int(number),
+        threshold=check_threshold(content["threshold"]),
+        dx=float(content["dx_angstrom"]),
+        points=points,
+        warnings=[str(warning) for warning in content["warnings"]],
+        ptyconv_version=str(content["ptyconv_version"]),
+    )
+
+
+def _read_point(found: dict[str, Any]) -> FrcPoint:
+    (y, x), (height, width) = found["shift_angstrom"], found["overlap_px"]
+    resolution, ring_width = found["resolution_angstrom"], float(found["ring_width_per_angstrom"])
+    if not 0 < ring_width < math.inf:
+        raise ValueError(f"a ring is {ring_width} wide")
+    return FrcPoint(
+        niter=int(found["niter"]),
+        other=int(found["other"]),
+        ring_width=ring_width,
+        frc=[_number(value) for value in found["frc"]],
+        threshold=[_number(value) for value in found["threshold"]],
+        resolution=None if resolution is None else float(resolution),
+        coarse=int(found["coarse_rings_below"]),
+        area=_number(found["area"]),
+        correlation=_number(found["correlation"]),
+        shift=(_number(y), _number(x)),
+        overlap=(int(height), int(width)),
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

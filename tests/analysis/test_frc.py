@@ -1,0 +1,331 @@
+"""Fourier ring correlation over the iterations: of files as engines write them."""
+
+import math
+import shutil
+
+import frc as invented
+import h5py
+import long_runs
+import numpy as np
+import pytest
+import runs
+
+from ptyconv_cli import PtyconvError, analyze_run, frc
+from ptyconv_cli.analysis import frc_pairs
+
+PHASER, PTYCHODUS, CDTOOLS = (
+    runs.DATA / "phaser" / "lsqml",
+    runs.DATA / "engines" / "ptychodus",
+    runs.DATA / "engines" / "cdtools",
+)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The same place scanned twice."""
+    folder = tmp_path_factory.mktemp("pair")
+    return [long_runs.unpack(name, folder / name) for name in ("pair_A", "pair_B")]
+
+
+@pytest.fixture(scope="module")
+def of_pair(pair):
+    return frc(*pair)
+
+
+def test_two_scans_of_one_place_agree_best_early(of_pair):
+    """As the same correlations were found with other code."""
+    found = {point.niter: point.correlation for point in of_pair.points}
+    assert list(found) == list(range(10, 401, 10))
+    for niter, expected in {10: 0.991, 30: 0.994, 120: 0.988, 400: 0.946}.items():
+        assert found[niter] == pytest.approx(expected, abs=0.01)
+    assert 20 <= of_pair.best_by_area.niter <= 40
+    assert 20 <= of_pair.best_by_correlation.niter <= 40
+    assert all(np.hypot(*point.shift) < 0.05 for point in of_pair.points)
+    assert of_pair.answer == [
+        "The two runs agree best at iteration 30 by ring correlation, 40 by that of the pictures: mean ring "
+        "correlation 0.977, correlation of the pictures 0.993.",
+        "At the last, 400, they agree less: mean ring correlation 0.896, correlation of the pictures 0.949, and "
+        "differ 7.2 times as much.",
+        "What came after iteration 40 is not reproducible.",
+    ]
+
+
+def test_the_correlation_is_pearsons(of_pair, pair):
+    """Worked out anew, of a pair that hardly lies apart."""
+    pictures = []
+    for run in pair:
+        phase = runs.stored(run / "model_iter0030.hdf5")[0]["objp"].sum(1).mean(0)
+        y, x = (of_axis.ravel() for of_axis in np.indices(phase.shape))
+        plane = np.stack([np.ones(phase.size), y, x], 1)
+        pictures.append(phase.ravel() - plane @ np.linalg.lstsq(plane, phase.ravel(), rcond=None)[0])
+    point = next(point for point in of_pair.points if point.niter == 30)
+    assert point.correlation == pytest.approx(np.corrcoef(*pictures)[0, 1], abs=0.001)
+    assert point.correlation >= np.corrcoef(*pictures)[0, 1]
+
+
+def test_the_doublings_of_a_run_are_those_of_the_verdict(pair):
+    found = frc(pair[0])
+    analysis = analyze_run(pair[0], tensors=["objp"], device="cpu")
+    doublings = [(one.niter, one.since) for one in analysis.verdict.doublings["objp"].points]
+    assert [(point.niter, point.other) for point in found.points] == doublings
+    last = found.points[-1]
+    assert (last.niter, last.other, last.all_stayed) == (400, 200, True)
+    assert last.limit == pytest.approx(19 * found.dx / 9)  # 9 rings in 19 px
+    assert found.answer[0] == (
+        "From iteration 200 to 400 all detail stayed, down to 1.1 Å, the pixels' limit (one-bit)."
+    )
+
+
+def test_each_checkpoint_is_read_once(opened, tmp_path):
+    images = {niter: invented.scene((20, 20), seed=niter)[None] for niter in range(1, 17)}
+    run = invented.write_run(tmp_path / "run", images)
+    frc(run)
+    assert len(opened) <= 3 * 16  # header, tensor, and a few for histories
+
+
+def test_of_very_many_doublings_some_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(frc_pairs, "MOST", 4)
+    images = {niter: invented.scene((18, 18))[None] for niter in range(1, 21)}
+    found = frc(invented.write_run(tmp_path / "run", images))
+    assert [point.niter for point in found.points] == [4, 12, 20]
+
+
+def noisy(image, seed, size):
+    return (image + size * np.random.default_rng(seed).normal(size=image.shape))[None]
+
+
+def test_the_resolution_is_where_noise_takes_over(tmp_path):
+    """Atoms of which the fine detail drowns in white noise: at the ring where they have as much power, about."""
+    image = invented.scene((64, 64))
+    run = invented.write_run(tmp_path / "run", {10: noisy(image, 1, 0.05), 20: noisy(image, 2, 0.05)})
+    (point,) = frc(run).points
+    spectrum = abs(np.fft.fft2((image - image.mean()) * np.outer(np.hanning(64), np.hanning(64)))) ** 2
+    noise = 0.05**2 * (np.hanning(64) ** 2).sum() ** 2
+    ring = np.rint(64 * np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)))
+    ratio = np.array([spectrum[ring == number].mean() for number in range(1, 33)]) / noise
+    expected = ratio / (ratio + 1)
+    pixels = np.array([(ring == number).sum() for number in range(1, 33)])
+    assert np.all(np.abs(np.array(point.frc) - expected) < 4 / np.sqrt(pixels))
+    crossed = np.flatnonzero(expected < np.array(point.threshold))[0] + 1
+    assert point.resolution == pytest.approx(64 * 0.25 / crossed, rel=0.1)
+    assert not point.all_stayed
+    fine = frc(run, threshold="half-bit").points[0].resolution
+    assert frc(run, threshold=0.143).points[0].resolution < fine < point.resolution
+
+
+def test_regions_that_are_cut_differently_and_shifted(tmp_path):
+    one = invented.write_run(tmp_path / "a", {10: invented.scene((40, 52), (3.0, 5.0))[None]})
+    other = invented.write_run(tmp_path / "b", {10: invented.scene((50, 36), (-6.3, 12.2))[None]}, margin=7)
+    found = frc(*(next(run.glob("*.hdf5")) for run in (one, other)))
+    (point,) = found.points
+    assert np.divide(point.shift, found.dx) == pytest.approx((9.3, -7.2), abs=0.02)
+    assert point.overlap == (40, 36)
+    assert min(point.frc[:8]) > 0.99
+    assert point.correlation > 0.999
+
+
+def test_what_lies_outside_the_overlap_does_not_count(tmp_path):
+    whole, spoilt = invented.scene((40, 60)), invented.scene((40, 60), (0, 20))
+    spoilt[:, 42:] = 5
+    one, other = (
+        invented.write_run(tmp_path / name, {5: image[None]}) for name, image in (("a", whole), ("b", spoilt[:, :40]))
+    )
+    (point,) = frc(*(next(run.glob("*.hdf5")) for run in (one, other))).points
+    assert point.overlap == (40, 40)
+    assert point.area == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "same"), [(1.0009, True), (1.0011, False)])
+def test_pixel_sizes(tmp_path, factor, same):
+    image = invented.scene((20, 20))[None]
+    one = invented.write_run(tmp_path / "a", {10: image, 20: image})
+    other = invented.write_run(tmp_path / "b", {10: image, 20: image}, dx=0.25 * factor)
+    if same:
+        assert len(frc(one, other).points) == 2
+    else:
+        with pytest.raises(PtyconvError, match=r"a and .*b: their pixel sizes differ: 0.25 Å and 0.250275 Å"):
+            frc(one, other)
+
+
+def test_iterations_of_two_runs(tmp_path):
+    image = invented.scene((20, 20))[None]
+    one = invented.write_run(tmp_path / "a", dict.fromkeys((0, 10, 20, 100, 104, 200), image))
+    other = invented.write_run(tmp_path / "b", dict.fromkeys((0, 11, 20, 105, 210), image))
+    assert [(point.niter, point.other) for point in frc(one, other).points] == [
+        (0, 0),
+        (20, 20),
+        (104, 105),
+        (200, 210),
+    ]
+    third = invented.write_run(tmp_path / "c", dict.fromkeys((3, 6), image))
+    with pytest.raises(PtyconvError, match="have no iteration in common, within 5%: iterations 11 to 210 and 3 to 6"):
+        frc(shutil.copytree(other, tmp_path / "d", ignore=shutil.ignore_patterns("*0000*")), third)
+
+
+def test_a_mirrored_run_is_refused_with_a_hint(tmp_path):
+    one = invented.write_run(tmp_path / "a", {n: noisy(invented.scene((60, 60)), n, 0.1) for n in (10, 20)})
+    other = invented.write_run(
+        tmp_path / "b", {n: noisy(invented.scene((60, 60))[:, ::-1], n + 1, 0.1) for n in (10, 20)}
+    )
+    hint = "fits better mirrored along x, with a ring correlation of 0.[0-9]+: was it reconstructed in another orient"
+    with pytest.raises(PtyconvError, match=rf"nothing in common is seen: .* {hint}"):
+        frc(one, other)
+    third = invented.write_run(tmp_path / "c", {n: noisy(0 * invented.scene((60, 60)), n, 0.1) for n in (11, 21)})
+    with pytest.raises(PtyconvError, match=r"nothing in common is seen: .* Are they of one place, neither rotated"):
+        frc(*(next(run.glob("*.hdf5")) for run in (one, third)))
+
+
+def test_runs_of_different_engines():
+    found = frc(PHASER, PTYCHODUS)
+    assert [(point.niter, point.other) for point in found.points] == [(8, 8)]
+    assert found.points[0].correlation == pytest.approx(0.86, abs=0.02)
+    assert found.points[0].shift[1] == pytest.approx(-2.8, abs=0.1)  # the object begins elsewhere
+
+
+def test_another_orientation_of_another_engine_is_noticed():
+    hint = "The second one fits better mirrored along y and with the opposite sign, with a ring correlation of 0.8"
+    with pytest.raises(PtyconvError, match=hint):
+        frc(PTYCHODUS, CDTOOLS)
+
+
+def test_a_lattice_fits_in_another_orientation_too_but_not_as_well(tmp_path):
+    """Atoms at the corners of squares, of different strengths: mirrored, they lie on each other still."""
+    random = np.random.default_rng(3)
+    y, x = np.indices((48, 48))
+    strengths = random.uniform(0.5, 1, (7, 7))
+    lattice = sum(
+        strengths[a, b] * np.exp(-((y - 8 * a) ** 2 + (x - 8 * b) ** 2) / 5) for a in range(7) for b in range(7)
+    )
+    one, other = (
+        invented.write_run(tmp_path / name, {10: noisy(image, seed, 0.04)})
+        for seed, (name, image) in enumerate({"a": lattice, "b": lattice.T[::-1]}.items())
+    )
+    found = frc(*(next(run.glob("*.hdf5")) for run in (one, other)))
+    assert "The ring correlation is only 0." in found.warnings[0]
+    assert "The second one fits better rotated by" in found.warnings[0]
+
+
+def with_phase_of(source, target, turn):
+    """A run of phaser whose object's phase is that of another, after `turn`."""
+    shutil.copytree(source, target)
+    for path in target.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            data = file["object/data"][()]
+            file["object/data"][...] = turn(data)
+    return target
+
+
+def test_a_phase_that_wraps_does_no_harm(tmp_path):
+    plain = frc(PHASER)
+    ramp = np.exp(1j * (2.9 + 0.3 * np.arange(85)[:, None] - 0.2 * np.arange(89)))
+
+    def turned(data):
+        return data * np.concatenate([ramp[None], np.ones_like(ramp)[None]])
+
+    found = frc(with_phase_of(PHASER, tmp_path / "run", turned))
+    assert [point.area for point in found.points] == pytest.approx([point.area for point in plain.points], abs=2e-3)
+    assert [point.correlation for point in found.points] == pytest.approx(
+        [point.correlation for point in plain.points], abs=2e-3
+    )
+
+
+def test_the_same_object_in_files_of_two_engines(tmp_path):
+    """What phaser wrote, as a run of PtyRAD, with fewer pixels around it."""
+    images = {}
+    for path in sorted(PHASER.glob("*.h5")):
+        with h5py.File(path) as file:
+            niter = int(path.stem.removeprefix("iter"))
+            phase = np.angle(file["object/data"][()])
+            dx = float(file["object/sampling"][0])
+        known = np.isfinite(phase[0])
+        (top, left), (bottom, right) = np.argwhere(known).min(0), np.argwhere(known).max(0) + 1
+        images[niter] = phase[:, top + 1 : bottom, left:right]
+    other = invented.write_run(tmp_path / "ptyrad", images, dx=dx)
+    found = frc(PHASER, other)
+    assert len(found.points) == len(images)
+    assert all(point.area > 0.9999 for point in found.points)
+    assert found.points[0].shift == pytest.approx((-dx, 0), abs=0.01 * dx)
+
+
+def test_slices_and_amplitude(tmp_path):
+    one, two = invented.scene((24, 24), seed=1), invented.scene((24, 24), seed=2)
+    run = invented.write_run(tmp_path / "run", {10: np.stack([one, two]), 20: np.stack([one, -two])})
+    first, second = (frc(run, slice_number=number).points[0] for number in (1, 2))
+    assert (first.area, second.area) == pytest.approx((1, -1), abs=1e-5)
+    assert abs(frc(run).points[0].area) < 0.9
+    assert frc(run, tensor="obja", slice_number=1).points[0].area == pytest.approx(1, abs=1e-5)
+    assert frc(run, slice_number=2).shows == "object phase of slice 2"
+    with pytest.raises(PtyconvError, match=r"model_iter0010.hdf5: has no slice 3: its object has 2"):
+        frc(run, slice_number=3)
+
+
+def test_a_file_with_one_checkpoint_is_compared_as_it_is(pair):
+    one, other = pair[0] / "model_iter0030.hdf5", pair[1] / "model_iter0400.hdf5"
+    found = frc(one, other)
+    assert [(point.niter, point.other) for point in found.points] == [(30, 400)]
+    against = frc(other, pair[0], every=100)
+    assert against.reference == "model_iter0400.hdf5"
+    assert [(point.niter, point.other) for point in against.points] == [(niter, 400) for niter in (100, 200, 300, 400)]
+    assert against.names[0] == "pair_A"
+    assert against.answer[0].startswith("pair_A agrees best with model_iter0400.hdf5 at iteration")
+    with pytest.raises(PtyconvError, match="are the same run"):
+        frc(one, one)
+    with pytest.raises(PtyconvError, match="are the same run"):
+        frc(pair[0], pair[0])
+
+
+def test_a_file_that_cannot_be_read_is_left_out(tmp_path, pair):
+    run = shutil.copytree(pair[0], tmp_path / "run")
+    with h5py.File(run / "model_iter0030.hdf5", "r+") as file:
+        del file["optimizable_tensors/objp"]
+        file["optimizable_tensors/objp"] = np.zeros((1, 1, 60, 60), np.float32)
+        shape = file["optimizable_tensors/objp"].id.get_offset()
+    with (run / "model_iter0030.hdf5").open("r+b") as content:
+        content.truncate(shape + 100)
+    found = frc(run, pair[1])
+    assert 30 not in [point.niter for point in found.points]
+    assert "model_iter0030.hdf5 was left out" in found.warnings[0]
+    with pytest.raises(PtyconvError, match=r"model_iter0030.hdf5"):
+        frc(run, pair[1], strict=True)
+
+
+def test_nan_is_said(tmp_path):
+    image = invented.scene((20, 22))[None]
+    broken = image.copy()
+    broken[0, 4, 5] = np.nan
+    run = invented.write_run(tmp_path / "run", {10: image, 20: image, 40: broken})
+    found = frc(run)
+    assert math.isnan(found.points[-1].area)
+    assert found.warnings == ["No correlation at iteration 40: a picture holds NaN or infinity."]
+    assert found.answer == ["From iteration 20 to 40 nothing can be said: a picture holds NaN."]
+    other = invented.write_run(tmp_path / "other", {10: image, 20: image, 40: image})
+    of_two = frc(run, other)
+    assert of_two.answer[-1] == "At the last, 40, a picture holds NaN."
+    assert of_two.best_by_area.niter == 10
+    with pytest.raises(PtyconvError, match="objp holds NaN or infinity in each checkpoint that is compared"):
+        frc(invented.write_run(tmp_path / "all", {10: broken, 20: broken}))
+
+
+def test_what_is_too_small_or_has_no_doubling(tmp_path):
+    with pytest.raises(PtyconvError, match=r"too small for rings: 16 px a side are needed .* 15 × 19 px$"):
+        frc(runs.SAMPLE)
+    image = invented.scene((20, 20))[None]
+    run = invented.write_run(tmp_path / "run", {10: image, 12: image, 15: image})
+    with pytest.raises(PtyconvError, match=r"no checkpoint has about twice the iterations of another.* 10, 12, 15"):
+        frc(run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tensor": "probe"}, "tensor must be one of obja, objp"),
+        ({"threshold": "3"}, "is no threshold"),
+        ({"slice_number": 0}, "slice_number must be a whole number of at least 1"),
+        ({"every": 0}, "every must be a whole number"),
+        ({"chain": "all"}, "chain must be a list of folders"),
+        ({"run_b": "x", "chain": "auto"}, "chain is for one run"),
+    ],
+)
+def test_settings_that_are_not_allowed(settings, message):
+    with pytest.raises(ValueError, match=message):
+        frc(runs.SAMPLE, **settings)
