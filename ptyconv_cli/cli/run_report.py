@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ptyconv_cli.analysis.frames import frames_of_run
+from ptyconv_cli.analysis.frames import Frames, frames_of_run
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.cli.console import progress_bar, say_verdict
@@ -69,21 +69,36 @@ def shown_of(
     asked = Selection(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
-    frames = frames_of_run(run_dir, asked, options["chain"])
     problems: list[str] = []
+    frames = _frames(run_dir, asked, options, problems)
     pictures = _drawn(analysis, folder) | _maps(run_dir, asked, options, problems)
-    shown = run_on_page(analysis, name, frames.last.format, pictures, most, place)
+    shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, most, place)
     if most < WITH_VIEWER:
         shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
-    else:
+    elif frames:
         left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
         try:
             shown = with_viewer(shown, viewer_of(frames, options["device"], left, progress))
         except PtyconvError as error:
             if asked.strict:
                 raise
-            problems.append(f"The checkpoints cannot be shown: {error}.")
+            problems.append(_not_shown(error))
     return replace(shown, warnings=list(dict.fromkeys([*shown.warnings, *problems])))
+
+
+def _frames(run_dir: Path, asked: Selection, options: dict[str, Any], problems: list[str]) -> Frames | None:
+    """Choose the checkpoints to be shown; where that is not possible any more, say so among the `problems`."""
+    try:
+        return frames_of_run(run_dir, asked, options["chain"])
+    except PtyconvError as error:
+        if asked.strict:
+            raise
+        problems.append(_not_shown(error))
+        return None
+
+
+def _not_shown(error: PtyconvError) -> str:
+    return f"The checkpoints cannot be shown: {error}."
 
 
 def _drawn(analysis: RunAnalysis, folder: Path) -> dict[str, bytes]:

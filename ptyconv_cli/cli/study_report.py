@@ -10,7 +10,16 @@ from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.run_report import BESIDE, LARGEST, WITH_VIEWER, Made, shown_of
-from ptyconv_cli.cli.study_table import LEGEND, advice_on, cells, heads, settings_of, shared_warnings
+from ptyconv_cli.cli.study_table import (
+    LEGEND,
+    advice_on,
+    cells,
+    heads,
+    on_collated,
+    reason,
+    settings_of,
+    shared_warnings,
+)
 from ptyconv_cli.errors import SeveralRuns
 from ptyconv_cli.page.run_page import RunOnPage, sentence
 from ptyconv_cli.page.study_page import RowOnPage, study_page
@@ -63,14 +72,17 @@ def report_study(
             progress(number, len(rows))
     settings = settings_of(rows, found.collated)
     table = [
-        RowOnPage(names[row.name], number, [] if row.problem else cells(row, settings), row.state, row.problem)
+        RowOnPage(
+            names[row.name], number, [] if row.problem else cells(row, settings), row.state, row.problem and reason(row)
+        )
         for number, row in enumerate(rows, 1)
     ]
     advice = "none of the runs could be analyzed" if all(row.problem for row in rows) else advice_on(rows)
     if not quiet:
         say(advice)
     title = root.absolute().name or str(root)
-    content = study_page(title, heads(settings), table, LEGEND, sentence(advice), shown, found.problems)
+    notices = [*filter(None, [on_collated(found.collated)]), *found.problems]
+    content = study_page(title, heads(settings), table, LEGEND, sentence(advice), shown, notices)
     return Made(content, [*found.problems, *shared_warnings(rows)], [row.problem for row in rows if row.problem])
 
 

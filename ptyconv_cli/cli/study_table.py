@@ -48,7 +48,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     shown = told_apart([row.name for row in in_order], name_width - 1)
     for name, row in zip(shown, in_order, strict=True):
         if row.problem:
-            lines.append((shortened(f"{name:<{name_width}}failed: {_reason(row)}", WIDTH, at_end=True), "broken"))
+            lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", WIDTH, at_end=True), "broken"))
             continue
         given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
         change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
@@ -101,6 +101,11 @@ def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict
     return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
 
 
+def on_collated(collated: Sequence[Path]) -> str:
+    """Say what became of collated files, "" where there are none."""
+    return f"{len(collated)} collated files were not used: each is the end of a different trial." if collated else ""
+
+
 def advice_on(rows: Sequence[Row]) -> str:
     """Say which run of a study to keep, or why that can't be told."""
     judged = [row for row in rows if not row.problem]
@@ -144,7 +149,8 @@ def _lowest(rows: Sequence[Row]) -> Row | None:
     return min((row for row in rows if not math.isnan(row.loss)), key=lambda row: row.loss, default=None)
 
 
-def _reason(row: Row) -> str:
+def reason(row: Row) -> str:
+    """Return why a run could not be analyzed, in a line and without its name."""
     first_line = printable(row.problem.splitlines()[0])
     return first_line.rpartition(f"{row.name}: ")[2] or first_line
 

@@ -13,7 +13,7 @@ from ptyconv_cli.analysis.frames import MOST as MOST_CHECKPOINTS
 from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
-from ptyconv_cli.page.levels import data_uri, decoded, levels_about_zero, levels_in
+from ptyconv_cli.page.levels import MIDDLE, REACH, data_uri, decoded, levels_about_zero, levels_in
 from ptyconv_cli.page.positions import MOST, positions_data
 from ptyconv_cli.page.room import Group, Pictures, shared_out
 from ptyconv_cli.page.strips import Choice, Strip, fit_together
@@ -114,6 +114,9 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
         "halves": [frame.half for frame in seen],
         "dx": [_short(frame.header.dx) for frame in seen],
         "views": [_view_data(layer, view, seen) for layer, view in shown.items()],
+        "scales": SCALES,
+        "middle": MIDDLE,
+        "reach": REACH,
         "positions": positions_data([part for part in parts if part], _arrows(most)),
     }
     return data, [_still(layer, view, frames) for layer, view in shown.items() if layer.number is None]

@@ -9,6 +9,7 @@ import pytest
 import runs
 from browser import browser, needs_a_browser
 from click.testing import CliRunner
+from maps import maps_in
 from phantoms import two_mode_run
 from selenium.webdriver.common.keys import Keys
 
@@ -43,20 +44,32 @@ def hostile(folder):
     return run_dir
 
 
+class Pages(dict):
+    """The pages of all kinds of runs, each of which is made when it is asked for."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name):
+        copies = {
+            "sample": runs.SAMPLE,
+            "cosine_lr": runs.ALL["cosine_lr"],
+            "phaser": runs.DATA / "phaser" / "epie_resize",
+            "study": runs.DATA / "hypertune" / "collated_and_trials",
+        }
+        if name == "two_mode":
+            (self.folder / name).mkdir()
+            run_dir = two_mode_run(self.folder / name)
+        else:
+            run_dir = shutil.copytree(copies[name], self.folder / name) if name in copies else hostile(self.folder)
+        self[name] = report(run_dir, self.folder / f"{name}.html")
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The pages of all kinds of runs."""
-    folder = tmp_path_factory.mktemp("pages")
-    (folder / "two_mode").mkdir()
-    given = {
-        "sample": shutil.copytree(runs.SAMPLE, folder / "sample"),
-        "cosine_lr": shutil.copytree(runs.ALL["cosine_lr"], folder / "cosine_lr"),
-        "two_mode": two_mode_run(folder / "two_mode"),
-        "phaser": shutil.copytree(runs.DATA / "phaser" / "epie_resize", folder / "phaser"),
-        "study": shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", folder / "study"),
-        "hostile": hostile(folder),
-    }
-    return {name: report(run_dir, folder / f"{name}.html") for name, run_dir in given.items()}
+    return Pages(tmp_path_factory.mktemp("pages"))
 
 
 ALL = ("sample", "cosine_lr", "two_mode", "phaser", "study", "hostile")
@@ -203,6 +216,18 @@ def test_names_and_what_files_say_are_text(chromium, pages):
     assert "</script><script>alert(2)</script>" in said
     assert chromium.do("return document.scripts.length") == 2
     assert chromium.do("return document.querySelectorAll('main img[src=x]').length") == 0
+
+
+def test_positions_alone(chromium, tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    page = tmp_path / "page.html"
+    CliRunner().invoke(main, ["report", str(run_dir), "-o", str(page), "-t", "probe_pos_shifts", "--device", "cpu"])
+    chromium.open(page)
+    assert chromium.text("[data-pane=left] .title") == "Scan positions, iteration 10 to 120"
+    far = np.sqrt((maps_in(runs.SAMPLE, ("probe_pos_shifts",), begin=10, at=120).displacements ** 2).sum(1).mean())
+    assert f"120 positions · RMS {far:.3g} Å" in chromium.text("[data-pane=left] .notes")
+    assert len(set(map(tuple, chromium.pixels("right")))) > 1
+    assert chromium.messages() == []
 
 
 def test_a_study_opens_the_run_that_is_asked_for(chromium, pages):

@@ -10,7 +10,6 @@
   };
   const LIGHT = [[5, 48, 97], [33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43], [103, 0, 31]];
   const DARK = [[178, 222, 255], [84, 170, 245], [38, 84, 130], [24, 27, 33], [140, 56, 44], [245, 112, 86], [255, 206, 190]];
-  const MIDDLE = 128, REACH = 127, SCALES = [1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
   const PACE = 450, KEPT = 48, NARROW = 8;
   const isDark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -25,6 +24,11 @@
 
   function percent(share) {
     return `${Number((100 * share).toPrecision(2))} %`;
+  }
+
+  // A length in Å, in nm where what is shown is so wide that Å would have many digits.
+  function lengthOf(length, width) {
+    return width >= 9999.5 ? `${number(length / 10)} nm` : `${number(length)} Å`;
   }
 
   function roundLength(length) {
@@ -42,10 +46,11 @@
     return Array.from({ length: 256 }, (_, level) => colourAt(COLOURS[name], level / 255));
   }
 
-  function ofDifferences(scale) {
+  // Levels of differences are roots of them: see page/levels.py.
+  function ofDifferences(scale, { middle, reach }) {
     const points = isDark.matches ? DARK : LIGHT;
     return Array.from({ length: 256 }, (_, level) => {
-      const root = (level - MIDDLE) / REACH;
+      const root = (level - middle) / reach;
       return colourAt(points, 0.5 + 0.5 * clamp(Math.sign(root) * root * root / scale, -1, 1));
     });
   }
@@ -148,10 +153,10 @@
       this.section.addEventListener("focusin", () => { Viewer.latest = this; });
       let began = null;
       this.section.querySelector(".panes").addEventListener("touchstart", (event) => {
-        began = event.changedTouches[0].clientX;
+        began = event.touches.length === 1 ? event.touches[0].clientX : null;
       }, { passive: true });
       this.section.querySelector(".panes").addEventListener("touchend", (event) => {
-        const far = event.changedTouches[0].clientX - began;
+        const far = began === null ? 0 : event.changedTouches[0].clientX - began;
         if (Math.abs(far) > 40) this.go(this.at + (far < 0 ? 1 : -1));
       }, { passive: true });
       isDark.addEventListener("change", () => this.show());
@@ -208,7 +213,7 @@
     fillScales() {
       const { view } = this;
       const chosen = this.scale[this.what] || view.scale;
-      this.control.scale.replaceChildren(...SCALES.map((share) => option(share, `± ${this.reach(share, view)}`)));
+      this.control.scale.replaceChildren(...this.data.scales.map((share) => option(share, `± ${this.reach(share, view)}`)));
       this.control.scale.value = chosen;
     }
 
@@ -297,7 +302,7 @@
       const scale = Number(this.control.scale.value);
       const isSame = compared === at;
       const missing = view.image.unknown[at] || (compared >= 0 && view.image.unknown[compared]);
-      await this.put("right", view, at, pictures[at], ofDifferences(scale), turn, {
+      await this.put("right", view, at, pictures[at], ofDifferences(scale, data), turn, {
         title: compared < 0 ? "Difference" : `Iteration ${niter} − iteration ${data.niters[compared]}`,
         notes: [isSame ? "this is the last checkpoint itself" : "aligned difference", this.missing(unknown[at])],
         low: `−${this.reach(scale, view).split(" (")[0].replace(" of the peak", "")}`,
@@ -350,10 +355,10 @@
       strip.width = 256;
       strip.height = 1;
       const context = strip.getContext("2d");
+      const { middle, reach } = this.data;
       for (let x = 0; x < 256; x += 1) {
-        const share = (x - MIDDLE) / REACH;
-        const reach = Number(this.control.scale.value);
-        const level = isDifference ? MIDDLE + REACH * Math.sign(share) * Math.sqrt(Math.abs(share) * reach) : x;
+        const share = Number(this.control.scale.value) * (x / 127.5 - 1);
+        const level = isDifference ? middle + reach * Math.sign(share) * Math.sqrt(Math.abs(share)) : x;
         context.fillStyle = `rgb(${colours[clamp(Math.round(level), 0, 255)].join(" ")})`;
         context.fillRect(x, 0, 1, 1);
       }
@@ -364,9 +369,8 @@
     // A bar of a round length, about a quarter of the width, which is given in Å.
     bar(pane, width) {
       const length = roundLength(0.3 * width);
-      const [size, unit] = width >= 9999.5 ? [10, "nm"] : [1, "Å"];
       pane.querySelector(".bar").style.width = `${100 * length / width}%`;
-      pane.querySelector(".length").textContent = `${number(length / size)} ${unit}`;
+      pane.querySelector(".length").textContent = lengthOf(length, width);
     }
 
     showPositions(side, kind) {
@@ -410,9 +414,10 @@
         context.fill();
         if (moves && moves[k]) this.arrow(context, px, py, ...moves[k].map((move) => scale * found.stretch[kind] * move));
       });
+      const far = `RMS ${rms === null ? "not known" : lengthOf(rms, width)}`;
       const stretched = `arrows ${number(found.stretch[kind])} × as long as the displacement`;
-      this.caption(pane, title, moves ? [some, `RMS ${rms === null ? "not known" : `${number(rms)} Å`}`, stretched] : [some], none);
-      canvas.setAttribute("aria-label", `${title}: ${some}, drawn as arrows. RMS ${rms} Å`);
+      this.caption(pane, title, moves ? [some, far, stretched] : [some], none);
+      canvas.setAttribute("aria-label", `${title}: ${some}, drawn as arrows. ${far}`);
       this.legend(pane, [], "", "");
       this.bar(pane, width);
       this.section.dataset.shown = `positions ${niter}`;
