@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from ptyconv_cli.analysis.frames import IMAGE
 
-ENOUGH = 1.1
-"""Bytes that a pixel takes at most, where nothing is lost."""
+ENOUGH, BESIDE = 1.6, 400
+"""Bytes for a pixel, and for a picture besides, with which nothing need be lost, also not by being careful."""
 
 WEIGHTS = {"objp": (64, 20), "obja": (24, 10), "probe": (8, 12)}
 """By tensor: the weight of its images, and that of all its slices or modes together."""
@@ -36,7 +36,7 @@ def shared_out(most: float, groups: Mapping[Group, Pictures]) -> dict[Group, flo
     All that it needs, where there is room for that, or else by weight.
     """
     found: dict[Group, float] = {}
-    needs = {group: ENOUGH * of_group.number * of_group.pixels for group, of_group in groups.items()}
+    needs = {group: one.number * (ENOUGH * one.pixels + BESIDE) for group, one in groups.items()}
     left = sorted(groups, key=lambda group: needs[group] / _weight(group))
     for place, group in enumerate(left):  # those that need least of their share first, so that the rest is known
         of_rest = sum(map(_weight, left[place:]))

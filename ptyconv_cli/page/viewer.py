@@ -203,8 +203,8 @@ def _view_data(layer: Layer, view: _View, seen: Sequence[Frame]) -> dict[str, An
         "name": NAMES[layer.tensor],
         "of": _of(layer, seen[-1].header),
         "unit": "rad" if layer.tensor == "objp" else "",
-        "low": 0 if is_probe else _short(view.low),
-        "high": 1 if is_probe else _short(view.high),
+        "low": 0 if is_probe else _short(view.low, 6),
+        "high": 1 if is_probe else _short(view.high, 6),
         "top": _short(top),
         "scale": _scale(view.doubling / top if top > 0 else math.nan),
         "sizes": [view.sizes.get(niter) for niter in niters],
@@ -253,9 +253,9 @@ def _scale(share: float) -> float:
     return min((scale for scale in SCALES if scale >= share), default=SCALES[0])
 
 
-def _short(number: float) -> float | None:
+def _short(number: float, digits: int = 4) -> float | None:
     """Return a number as it is worth writing down, None where it is not finite."""
-    return float(f"{number:.4g}") if math.isfinite(number) else None
+    return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
 def _is_reduced(view: _View) -> bool:

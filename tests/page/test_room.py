@@ -3,7 +3,7 @@
 import pytest
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST
-from ptyconv_cli.page.room import ENOUGH, Group, Pictures, shared_out
+from ptyconv_cli.page.room import BESIDE, ENOUGH, Group, Pictures, shared_out
 
 LARGE = {
     Group("objp", True, IMAGE): Pictures(40, 10**6),
@@ -19,16 +19,16 @@ def taken(shares, groups):
 
 
 def test_all_of_it_is_given_out():
-    shares = shared_out(2e7, LARGE)
-    assert taken(shares, LARGE) == pytest.approx(2e7)
+    shares = shared_out(3e7, LARGE)
+    assert taken(shares, LARGE) == pytest.approx(3e7)
     phase, difference, of_slice, of_slices_difference, probe = shares.values()
     assert phase > 2 * difference > 10 * of_slice > 10 * of_slices_difference
-    assert probe == pytest.approx(ENOUGH * 128**2)
+    assert probe == pytest.approx(ENOUGH * 128**2 + BESIDE)
 
 
 def test_nothing_has_more_than_it_needs():
     shares = shared_out(1e12, LARGE)
-    assert shares == {group: pytest.approx(ENOUGH * LARGE[group].pixels) for group in LARGE}
+    assert shares == {group: pytest.approx(ENOUGH * LARGE[group].pixels + BESIDE) for group in LARGE}
     assert shared_out(1e7, {}) == {}
 
 

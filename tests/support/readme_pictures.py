@@ -34,7 +34,7 @@ TOP = 0.385
 """How much of the height of a trajectory's picture its title and first row take."""
 
 OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.png", "comparison.png")
-PAGE, PAGE_HEIGHT = ROOT / "sample_data" / "report.png", 1330
+PAGE, PAGE_HEIGHT = ROOT / "sample_data" / "report.png", 1378
 """The picture of the page, which is drawn by a browser, with the fonts that are there; its height in px."""
 
 SHOWN = [

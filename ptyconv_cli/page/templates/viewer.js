@@ -22,6 +22,12 @@
     return text.replace("-", "−");
   }
 
+  // A limit of a window, with so many decimals that the window's width has three digits.
+  function limit(value, { low, high }) {
+    if (!(high > low) || high - low < 1e-6) return number(value);
+    return value.toFixed(clamp(2 - Math.floor(Math.log10(high - low)), 0, 9)).replace("-", "−");
+  }
+
   function percent(share) {
     return `${Number((100 * share).toPrecision(2))} %`;
   }
@@ -289,8 +295,8 @@
       await this.put(side, view, place, pictures[place], ofImages(this.colours[view.tensor]), turn, {
         title: `${view.name}, iteration ${niter}`,
         notes: [view.of, share, this.missing(unknown[place])],
-        low: number(view.low),
-        high: view.tensor === "probe" ? "peak" : `${number(view.high)}${view.unit && ` ${view.unit}`}`,
+        low: view.tensor === "probe" ? "0" : limit(view.low, view),
+        high: view.tensor === "probe" ? "peak" : `${limit(view.high, view)}${view.unit && ` ${view.unit}`}`,
         none: `no value is finite at iteration ${niter}`,
       });
     }
