@@ -24,10 +24,11 @@ class Comparable:
     left_out: list[LeftOut]
     remarks: list[str]
 
-    @property
-    def notices(self) -> list[str]:
-        """The remarks, and which files were left out, for the user."""
-        return [*self.remarks, *(f"{file.file} was left out: {file.reason}." for file in self.left_out)]
+    def notices(self, known: Sequence[LeftOut] = ()) -> list[str]:
+        """Return the remarks, and which files were left out but for those that are `known` already, for the user."""
+        said = {(Path(file.file).name, file.niter) for file in known}
+        new = [file for file in self.left_out if (Path(file.file).name, file.niter) not in said]
+        return [*self.remarks, *(f"{file.file} was left out: {file.reason}." for file in new)]
 
 
 def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str) -> Comparable:

@@ -159,7 +159,7 @@ def _maps(
         displacements=moved,
         small_of=small_of,
         small=small,
-        warnings=[*run.notices, *_not_finite(now, before)],
+        warnings=[*run.notices(), *_not_finite(now, before)],
     )
 
 

@@ -22,7 +22,7 @@ BESIDE = 150_000
 """Bytes of a page besides its runs."""
 
 OF_TEXT = 12_000
-"""Bytes for the text on a run."""
+"""Bytes for the text on a run; where there are fewer it has its answer alone."""
 
 WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
 """Bytes from which on a run has its pictures, and its viewer."""
@@ -65,7 +65,8 @@ def shown_of(
     """
     name = name or analysis.results.name
     if most < WITH_PICTURES:
-        return replace(run_on_page(analysis, name, "", {}, 0, place), no_viewer=_no_room("pictures", run_dir))
+        shown = replace(run_on_page(analysis, name, "", {}, 0, place), no_viewer=_no_room("pictures", run_dir))
+        return shown if most > OF_TEXT else replace(shown, table=None, warnings=[], facts=[])
     asked = Selection(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
@@ -78,7 +79,9 @@ def shown_of(
     elif frames:
         left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
         try:
-            shown = with_viewer(shown, viewer_of(frames, options["device"], left, progress))
+            viewer = viewer_of(frames, options["device"], left, progress)
+            shown = with_viewer(shown, viewer)
+            problems += [*filter(None, [viewer.notice]), *frames.run.notices(analysis.left_out)]
         except PtyconvError as error:
             if asked.strict:
                 raise

@@ -135,12 +135,11 @@ def run_on_page(
 
 
 def with_viewer(shown: RunOnPage, viewer: Viewer) -> RunOnPage:
-    """Return a run on a page with its viewer, and what was warned of while that was made."""
-    warnings = list(dict.fromkeys([*shown.warnings, *viewer.warnings]))
+    """Return a run on a page with its viewer."""
     if not viewer.data["views"] and not viewer.data["positions"]:
-        return replace(shown, warnings=warnings, no_viewer="No checkpoint holds anything finite to look at.")
+        return replace(shown, no_viewer="No checkpoint holds anything finite to look at.")
     data = ViewerOnPage(as_data(viewer.data), viewer.stills)
-    return replace(shown, warnings=warnings, viewer=data, viewer_text=_viewer_text(viewer.data))
+    return replace(shown, viewer=data, viewer_text=_viewer_text(viewer.data))
 
 
 def run_page(shown: RunOnPage) -> bytes:

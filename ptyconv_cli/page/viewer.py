@@ -50,11 +50,14 @@ class Still(NamedTuple):
 
 @dataclass(frozen=True)
 class Viewer:
-    """What the script shows (`data`, as JSON has it), `stills` for where it does not run, and `warnings`."""
+    """What the script shows (`data`, as JSON has it), `stills` for where it does not run.
+
+    `notice`: what is to be told about the device, "" for nothing.
+    """
 
     data: dict[str, Any]
     stills: list[Still]
-    warnings: list[str]
+    notice: str
 
 
 @dataclass
@@ -79,8 +82,7 @@ def viewer_of(frames: Frames, device: str, most: float, progress: Progress = lam
     """
     on, notice = choose_device(device)
     found, failed = or_on_cpu(partial(_viewer, frames, most, progress), on)
-    warnings = [*filter(None, [failed or notice]), *frames.run.notices]
-    return Viewer(*found, warnings)
+    return Viewer(*found, failed or notice)
 
 
 def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tuple[dict[str, Any], list[Still]]:

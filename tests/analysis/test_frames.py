@@ -160,7 +160,7 @@ def test_a_checkpoint_that_cannot_be_read_is_left_out(tmp_path):
     assert list(found) == [110, 100, 90, 80, 70, 50, 40, 30, 20, 10]
     assert not found[110][1][LAST][Layer("objp")].any()  # it is the last one now
     assert [file.niter for file in frames.run.left_out] == [120, 60]
-    assert len([text for text in frames.run.notices if "was left out" in text]) == 2
+    assert len([text for text in frames.run.notices() if "was left out" in text]) == 2
     with pytest.raises(CheckpointError, match="model_iter0120"):
         seen_in(frames_in(run_dir, strict=True))
 

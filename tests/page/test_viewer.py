@@ -103,7 +103,7 @@ def test_what_else_is_said(viewer):
     assert [still.title for still in viewer.stills] == [
         f"{name} at iteration 120" for name in ("Object phase", "Object amplitude", "Probe intensity")
     ]
-    assert viewer.warnings == []
+    assert viewer.notice == ""
     json.dumps(data, allow_nan=False)
 
 
@@ -130,10 +130,12 @@ def test_it_fits(tmp_path, most):
 def test_a_checkpoint_that_cannot_be_read_is_not_there(tmp_path):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     damaged(run_dir, 120)
-    viewer = viewer_in(run_dir)
+    frames = frames_in(run_dir)
+    viewer = viewer_of(frames, "cpu", 1e7)
     assert viewer.data["niters"] == list(range(10, 111, 10))
     assert not np.ptp(levels_of(view_of(viewer, "objp")[LAST]["pictures"][-1]))
-    assert "model_iter0120.hdf5 was left out" in viewer.warnings[0]
+    assert "model_iter0120.hdf5 was left out" in frames.run.notices()[0]
+    assert frames.run.notices(frames.run.left_out) == []
 
 
 def test_where_the_end_is_not_finite_the_rest_is_shown(tmp_path):
