@@ -191,6 +191,16 @@ def test_the_shown_pictures_are_what_is_drawn(tmp_path):
         assert np.abs(drawn - there).mean() < 0.1  # of 255
 
 
+def test_the_picture_of_the_page_is_in_the_readmes_first_screen():
+    """It is not compared with what is drawn, for which another browser, or other fonts, would be enough."""
+    assert readme_pictures.PAGE.stat().st_size < 250_000
+    before, _ = TEXTS["README.md"].split(f"]({readme_pictures.PAGE.relative_to(runs.ROOT)})")
+    assert len(before.splitlines()) < 20
+    assert before.count("![") == 1
+    with Image.open(readme_pictures.PAGE) as picture:
+        assert picture.size == (1060, readme_pictures.PAGE_HEIGHT)
+
+
 def pixels(path):
     with Image.open(path) as picture:
         return picture.info["Software"], np.asarray(picture, float)

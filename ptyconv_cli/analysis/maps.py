@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ptyconv_cli.analysis.comparable import flattened, read_comparable
 from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
-from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
-from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left, leave_out
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
@@ -124,13 +125,8 @@ def _maps(
     chain: Sequence[Path] | str,
     device: str,
 ) -> Maps:
-    runs = read_chain(run_dir, asked, chain)
-    tensors, remarks = tensors_of(runs, asked)
-    runs = on_one_axis(runs)
-    headers = [header for run in runs for header in run.headers]
-    left_out = [file for run in runs for file in run.left_out]
-    check_that_enough_are_left(run_dir, headers, asked.every, left_out)
-    parts, _ = comparable_parts(headers, tensors)
+    run = read_comparable(run_dir, asked, chain)
+    tensors, parts, left_out = run.tensors, run.parts, run.left_out
     reading = _Reading(device, asked.strict, left_out)
     with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:
@@ -141,7 +137,7 @@ def _maps(
                 break
             if {at, begin} & {file.niter for file in left_out}:
                 file = left_out[-1]
-                raise CheckpointError(f"{runs[-1].folder / file.file}: {file.reason}")
+                raise CheckpointError(f"{run.folder / file.file}: {file.reason}")
             parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
         before, now = found
         objects = {name: _object_map(name, now, before, percentile_range) for name in tensors if name in OF_OBJECT}
@@ -163,11 +159,7 @@ def _maps(
         displacements=moved,
         small_of=small_of,
         small=small,
-        warnings=[
-            *remarks,
-            *(f"{file.file} was left out: {file.reason}." for file in left_out),
-            *_not_finite(now, before),
-        ],
+        warnings=[*run.notices(), *_not_finite(now, before)],
     )
 
 
@@ -246,24 +238,12 @@ def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tu
     left, values = _left(name, now, before), on_host(now.values[name])
     low, high = np.percentile(values, percentile_range)
     return ObjectMap(
-        image=_flattened(values.sum(1, dtype=float).mean(0)),
+        image=flattened(values.sum(1, dtype=float).mean(0)),
         change=_summed(left),
         by_slice=on_host(namespace(left).mean(left, axis=(0, 2, 3))).astype(float),
         foreground=(values > high).mean((0, 1)),
         background=(values < low).mean((0, 1)),
     )
-
-
-def _flattened(image: np.ndarray) -> np.ndarray:
-    """Return an image (y, x) less the plane that fits best to what is finite of it."""
-    y, x = np.indices(image.shape)
-    plane = np.stack([np.ones_like(image), y, x], -1)
-    known = np.isfinite(image)
-    if not known.any():
-        return image
-    factors = np.linalg.lstsq(plane[known], image[known], rcond=None)[0]
-    flat: np.ndarray = image - plane @ factors
-    return flat
 
 
 def _summed(left: Array) -> np.ndarray:

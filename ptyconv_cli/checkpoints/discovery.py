@@ -19,7 +19,7 @@ from ptyconv_cli.results.text import few
 COLLATED_NAME = re.compile(r"model_error_.*_t\d+.*\.(hdf5|h5|pt)")
 """Results of a hypertune study: each is the last checkpoint of a trial, so no two of them are of one run."""
 
-OWN_RESULTS = re.compile(r"(convergence(_\w+)?|trajectory|comparison|maps|frc)\.(json|csv|png|pdf|svg)")
+OWN_RESULTS = re.compile(r"(convergence(_\w+)?|trajectory|comparison|maps|frc|report)\.(json|csv|png|pdf|svg|html)")
 
 
 @dataclass

@@ -23,17 +23,17 @@ TURNS = 3
 class Prefetch:
     """Reads the tensors of one checkpoint after the other in a thread of its own; use it in a `with` statement.
 
-    The first `TURNS` are read at once, each further one as soon as the arrays of another are handed back with `reuse`.
+    The first `turns` are read at once, each further one as soon as the arrays of another are handed back with `reuse`.
     """
 
-    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region) -> None:
-        self._headers = iter(headers)
+    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region, turns: int = TURNS) -> None:
+        self._headers, self._turns = iter(headers), turns
         self._tensors, self._region = tensors, region
         self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
 
     def __enter__(self) -> "Prefetch":
-        for _ in range(TURNS):
+        for _ in range(self._turns):
             self.reuse({})
         return self
 

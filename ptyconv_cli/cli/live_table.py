@@ -9,10 +9,11 @@ from datetime import datetime
 from ptyconv_cli.analysis.follow import Look
 from ptyconv_cli.cli.console import Screen, say
 from ptyconv_cli.cli.summary import WIDTH, heading, sparkline
-from ptyconv_cli.cli.verdict_lines import verdict_line, verdict_lines
+from ptyconv_cli.cli.verdict_lines import verdict_lines
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import shortened
+from ptyconv_cli.verdict.table import verdict_line
 
 PACE = 8
 """The number of last intervals between checkpoints that the pace is computed from."""

@@ -21,6 +21,7 @@ HOMES = {
     "ls": "ptyconv_cli.cli.listing:list_runs",
     "maps": "ptyconv_cli.cli.pictures:maps",
     "plot": "ptyconv_cli.cli.pictures:plot",
+    "report": "ptyconv_cli.cli.report_page:report",
 }
 """By command, its module and its name there."""
 
@@ -64,6 +65,7 @@ def main() -> None:
       ptyconv ls FOLDER        which runs are there?
       ptyconv analyze FOLDER   has it converged? With pictures and tables
       ptyconv check FOLDER     the answer alone, for scripts
+      ptyconv report FOLDER    all of it in one page to send
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where the shell has closed it

@@ -12,7 +12,15 @@ from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured
 from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.outputs import analyze_into
-from ptyconv_cli.cli.study_table import TABLE_NAME, advice_on, settings_of, shared_warnings, table, table_csv
+from ptyconv_cli.cli.study_table import (
+    TABLE_NAME,
+    advice_on,
+    on_collated,
+    settings_of,
+    shared_warnings,
+    table,
+    table_csv,
+)
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
@@ -52,8 +60,8 @@ def analyze_study(
     if not quiet:
         for line, state in table(rows, sort, settings):
             say_coloured(line, state)
-        aside = f"{len(found.collated)} collated files were not used: each is the end of a different trial."
-        say(f"\n{aside}\n" if found.collated else "")
+        aside = on_collated(found.collated)
+        say(f"\n{aside}\n" if aside else "")
         resumed = sum(row.resumed for row in rows)
         if resumed:
             which, beside = ("1 of these runs was", "it") if resumed == 1 else (f"{resumed} of these runs were", "them")

@@ -22,6 +22,10 @@ WIDTH, NAME_WIDTH = 80, 28
 SHORTEST_NAME, MOST_SETTINGS = 14, 3
 """Columns for a run's name at least, and settings that are shown at most."""
 
+MEASURED = ("at", "loss", "moved")
+
+LEGEND = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
+
 RATE_NAMES = {"obja": "lr obja", "objp": "lr objp", "probe": "lr probe", "probe_pos_shifts": "lr pos"}
 
 
@@ -32,7 +36,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
     """
     by_series = next((series for series in SERIES if series.key == sort), None)
-    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))[:MOST_SETTINGS]
+    names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
     name_width = max(min(NAME_WIDTH, WIDTH - fixed - sum(widths.values())), SHORTEST_NAME)
@@ -44,18 +48,36 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     shown = told_apart([row.name for row in in_order], name_width - 1)
     for name, row in zip(shown, in_order, strict=True):
         if row.problem:
-            lines.append((shortened(f"{name:<{name_width}}failed: {_reason(row)}", WIDTH, at_end=True), "broken"))
+            lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", WIDTH, at_end=True), "broken"))
             continue
         given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
         change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
-        moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
-        line = f"{name:<{name_width}}{given}{row.niter:>6}{_number(row.loss):>9}{change}{moved:>8}  {row.state or '-'}"
-        lines.append((line, row.state))
-    legend = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
-    lines += [(line, "") for line in textwrap.wrap(legend, WIDTH)]
+        at, loss, moved = _measured(row)
+        lines.append((f"{name:<{name_width}}{given}{at:>6}{loss:>9}{change}{moved:>8}  {row.state or '-'}", row.state))
+    lines += [(line, "") for line in textwrap.wrap(LEGEND, WIDTH)]
     if by_series:
         lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
     return lines
+
+
+def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return what is above the columns of a table on a page, which has room for all settings that differ."""
+    return ["run", "verdict", *_names_of(settings), *MEASURED]
+
+
+def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the columns of a run that could be analyzed, after its name and its verdict."""
+    given = settings.get(row.name, {})
+    return [*(given.get(name, "-") for name in _names_of(settings)), *_measured(row)]
+
+
+def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+
+
+def _measured(row: Row) -> tuple[str, str, str]:
+    moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
+    return str(row.niter), _number(row.loss), moved
 
 
 def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
@@ -77,6 +99,11 @@ def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict
         }
     names = differing(found)
     return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
+
+
+def on_collated(collated: Sequence[Path]) -> str:
+    """Say what became of collated files, "" where there are none."""
+    return f"{len(collated)} collated files were not used: each is the end of a different trial." if collated else ""
 
 
 def advice_on(rows: Sequence[Row]) -> str:
@@ -122,7 +149,8 @@ def _lowest(rows: Sequence[Row]) -> Row | None:
     return min((row for row in rows if not math.isnan(row.loss)), key=lambda row: row.loss, default=None)
 
 
-def _reason(row: Row) -> str:
+def reason(row: Row) -> str:
+    """Return why a run could not be analyzed, in a line and without its name."""
     first_line = printable(row.problem.splitlines()[0])
     return first_line.rpartition(f"{row.name}: ")[2] or first_line
 
@@ -140,7 +168,7 @@ def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str
     keys = [series.key for series in SERIES]
     writer = csv.writer(content, lineterminator="\n")
     fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
-    names = list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+    names = _names_of(settings)
     writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
     for row in sorted_rows(rows, sort):
         values: list[Any] = [row.loss, row.moved, *(row.changes.get(key, math.nan) for key in keys)]

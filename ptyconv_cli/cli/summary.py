@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.checkpoints.parents import short_name
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.refined import never_refined
@@ -22,7 +22,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def summary(analysis: RunAnalysis) -> str:
     """Return what was analyzed, and whether the engine's own record matches."""
-    return "\n".join([*_heading(analysis), *_live_record(analysis)])
+    return "\n".join(filter(None, [*_heading(analysis), record_words(analysis)]))
 
 
 def tables(analysis: RunAnalysis) -> str:
@@ -85,30 +85,20 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
 
 def heading(analysis: RunAnalysis) -> str:
     """Return the run's name, and its number of checkpoints and iterations, in a line."""
-    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
-    found = f": {len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
+    found = f": {checkpoints_words(analysis)}"
     return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
 
 
 def _heading(analysis: RunAnalysis) -> list[str]:
     known = f"{analysis.known} of {len(analysis.checkpoints)} checkpoints were in the cache (--fresh recomputes all)"
     loss = f", loss {analysis.engine.loss[-1][1]:.4g}" if analysis.engine.loss else ""
-    region = analysis.region
-    height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
-    in_unit, unit = analysis.results.unit_of_length
-    size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
-    boundaries = [
-        f"run boundary after {boundary.niter}: {boundary.what}"
-        + (" (not compared across)" if boundary.difference else "")
-        for boundary in analysis.boundaries
-    ]
     return [
         heading(analysis),
-        f"scanned region {height} × {width} px ({size}), computed on {analysis.device}{loss}",
+        f"scanned region {region_words(analysis)}, computed on {analysis.device}{loss}",
         *([known] if analysis.known else []),
         *(
             line
-            for boundary in boundaries
+            for boundary in boundaries_words(analysis)
             for line in textwrap.wrap(printable(boundary), WIDTH, subsequent_indent="  ")
         ),
     ]
@@ -166,14 +156,3 @@ def _row(values: list[float]) -> str:
         return f"{'':>9}{last:>10.3g}{'-':>12}"
     ratio = f"{last / first:.3g}" if first else "-"
     return f"{first:>9.3g}{last:>10.3g}{ratio:>12}  {sparkline(values)}"
-
-
-def _live_record(analysis: RunAnalysis) -> list[str]:
-    if not analysis.live_agreement:
-        return []
-    found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
-    if not found:
-        return ["Not compared with the engine's own record: its intervals or percentiles differ."]
-    largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
-    says = "Matches" if largest <= FAR else "Does not match"
-    return [f"{says} the engine's own record (largest relative difference {largest:.1e})."]

@@ -28,6 +28,12 @@ def unwrap(phase: Array, before: Array | None) -> Array:
     return xp.where(broken, middle, phase) if xp.any(broken) else phase
 
 
+@np.errstate(all="ignore")
+def unwrap_apart(phase: Array, other: Array) -> Array:
+    """Unwrap a phase, as `unwrap` does, by that of a snapshot from which it may also differ by a constant."""
+    return unwrap(phase, other + _circular_mean(phase - other))
+
+
 def _circular_mean(phase: Array) -> Array:
     xp = namespace(phase)
     sine, cosine = (xp.sum(xp.where(xp.isnan(part), 0, part)) for part in (xp.sin(phase), xp.cos(phase)))

@@ -1,6 +1,7 @@
 """The results of analyzing one run, and the part of them that figures are drawn from. Plain numbers."""
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 from ptyconv_cli.results.doublings import ANGSTROM
@@ -163,6 +164,11 @@ class RunAnalysis:
     warnings: list[str]
     parent_name: str = ""
     parent: Path | None = None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it: the verdict's sentence, the changes per doubling, and the dashboard."""
+        html: str = import_module("ptyconv_cli.page.notebook").html_of(self)  # loaded only where it is asked for
+        return html
 
     @property
     def convergence_iters(self) -> dict[str, Curve]:

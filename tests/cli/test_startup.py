@@ -10,7 +10,7 @@ from engines import ENGINES
 
 from ptyconv_cli.checkpoints.discovery import find_runs
 
-COMMANDS = {"analyze", "check", "listing", "pictures"}
+COMMANDS = {"analyze", "check", "listing", "pictures", "report_page"}
 
 REPORT_LOADED = """
 import sys
@@ -23,7 +23,7 @@ print("loaded:", *sys.modules)
 """
 
 
-HEAVY = {"torch", "h5py", "matplotlib", "matplotlib.pyplot"}
+HEAVY = {"torch", "h5py", "matplotlib", "matplotlib.pyplot", "jinja2"}
 
 
 def loaded_by(*arguments) -> set[str]:
@@ -51,6 +51,7 @@ def test_help_loads_nothing_heavy(arguments):
         (["maps", "--help"], "pictures"),
         (["check", "--help"], "check"),
         (["analyze", "--help"], "analyze"),
+        (["report", "--help"], "report_page"),
     ],
 )
 def test_only_the_command_that_is_asked_for_is_loaded(arguments, command):

@@ -14,6 +14,7 @@ import torchgen
 from brute_force import aligned_change
 from fake_gpu import Gpu
 from fake_models import large_on
+from frames import frames_in, seen_in
 from phantoms import atoms
 
 from ptyconv_cli.analysis.maps import maps_of_run
@@ -180,6 +181,21 @@ def test_phases_that_wrap_and_maps_are_the_cpus(analyzed_there):
         maps = maps_of_run(RUNS["phaser"], asked, percentile_range=(15, 85), device="cuda")
     on_cpu = maps_of_run(RUNS["phaser"], asked, percentile_range=(15, 85), device="cpu")
     assert np.allclose(maps.objects["objp"].change, on_cpu.objects["objp"].change, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["phaser", "sample"])
+def test_frames_to_look_at_are_the_cpus(name):
+    run_dir, gpu = RUNS.get(name, runs.SAMPLE), Gpu()
+    expected = seen_in(frames_in(run_dir))
+    with gpu.there():
+        found = seen_in(frames_in(run_dir), "cuda")
+    assert list(found) == list(expected)
+    for niter, (_, images) in found.items():
+        for kind, of_kind in images.items():
+            assert of_kind.keys() == expected[niter][1][kind].keys()
+            for layer, image in of_kind.items():
+                assert np.allclose(image, expected[niter][1][kind][layer], atol=2e-6), (niter, kind, layer)
+    assert gpu.peak > 0
 
 
 def test_an_analysis_gives_its_memory_back(analyzed_there):

@@ -40,3 +40,22 @@ def two_mode_run(folder: Path) -> Path:
             tensors["probe"] = (wave * (1 + 0.1 * k) + random.normal(0, noise, wave.shape)).astype(np.complex64)
             tensors["probe_pos_shifts"] = (random.normal(0, noise, corners.shape) + 0.1 * k).astype(np.float32)
     return folder
+
+
+def wide_run(folder: Path) -> Path:
+    """A run of an object (1, 2, 230, 290) with noise, of which pictures take some room."""
+    random = np.random.default_rng(7)
+    corners = np.stack(np.meshgrid(range(0, 210, 15), range(0, 270, 15), indexing="ij"), -1).reshape(-1, 2)
+    phase = 0.3 * atoms((1, 2, 230, 290), 4)
+    folder.mkdir(exist_ok=True)
+    for niter in (10, 20, 40, 80):
+        with h5py.File(folder / f"model_iter{niter:04d}.hdf5", "w") as file:
+            noise = random.normal(0, 1 / niter, phase.shape)
+            file["niter"] = niter
+            file["model_attributes/crop_pos"] = corners.astype(np.int32)
+            file["model_attributes/dx"] = np.float32(0.25)
+            file["optimizable_tensors/objp"] = (phase + noise).astype(np.float32)
+            file["optimizable_tensors/obja"] = (1 - phase / 5 + noise / 5).astype(np.float32)
+            file["optimizable_tensors/probe"] = (atoms((1, 16, 16), 3) + 0j).astype(np.complex64)
+            file["optimizable_tensors/probe_pos_shifts"] = random.normal(0, 0.1, corners.shape).astype(np.float32)
+    return folder

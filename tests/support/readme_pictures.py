@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import long_runs
+from browser import browser, missing
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from runs import ALL, ROOT, SAMPLE
@@ -12,6 +13,7 @@ from runs import ALL, ROOT, SAMPLE
 from ptyconv_cli import analyze_run, frc
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.cli.main import main as ptyconv
 from ptyconv_cli.pictures.comparison import draw_comparison
 from ptyconv_cli.pictures.comparison_panels import comparison
 from ptyconv_cli.pictures.dashboard import draw_dashboard
@@ -32,6 +34,9 @@ TOP = 0.385
 """How much of the height of a trajectory's picture its title and first row take."""
 
 OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.png", "comparison.png")
+PAGE, PAGE_HEIGHT = ROOT / "sample_data" / "report.png", 1378
+"""The picture of the page, which is drawn by a browser, with the fonts that are there; its height in px."""
+
 SHOWN = [
     *(ROOT / "sample_data" / name for name in OF_SAMPLE),
     ROOT / "docs" / "drifting.png",
@@ -91,7 +96,26 @@ def small(content: bytes, height: float) -> bytes:
     return smaller.getvalue()
 
 
+def page_picture(folder: Path) -> bytes:
+    """The upper part of the sample run's page, as Chromium shows it."""
+    page = folder / "report.html"
+    results = ["--results", str(folder / "results"), "-o", str(page), "--device", "cpu", "-q"]
+    ptyconv(["report", str(SAMPLE), *results], standalone_mode=False)
+    with browser() as chromium:
+        chromium.open(page, width=1060)
+        taken = chromium.picture(PAGE_HEIGHT)
+    with Image.open(BytesIO(taken)) as whole:
+        smaller = BytesIO()
+        whole.convert("RGB").save(smaller, "png", optimize=True)
+    return smaller.getvalue()
+
+
 def main() -> None:
+    if missing():
+        print(f"{PAGE.name} is left as it is: {missing()}")
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            PAGE.write_bytes(page_picture(Path(name)))
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name))
         for place in SHOWN:

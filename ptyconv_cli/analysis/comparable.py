@@ -1,0 +1,70 @@
+"""A run read for its pictures: which of its checkpoints can be compared, and how an object becomes an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
+from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
+from ptyconv_cli.results.run_analysis import LeftOut
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """The `parts` of a run, in each of which all checkpoints can be compared, and the `tensors` that they all have.
+
+    `folder` of the run; files `left_out`, to which may be added; `remarks` on the chain and the tensors.
+    """
+
+    folder: Path
+    tensors: tuple[str, ...]
+    parts: list[list[Header]]
+    left_out: list[LeftOut]
+    remarks: list[str]
+
+    def notices(self, known: Sequence[LeftOut] = ()) -> list[str]:
+        """Return the remarks, and which files were left out but for those that are `known` already, for the user."""
+        said = {(Path(file.file).name, file.niter) for file in known}
+        new = [file for file in self.left_out if (Path(file.file).name, file.niter) not in said]
+        return [*self.remarks, *(f"{file.file} was left out: {file.reason}." for file in new)]
+
+
+def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str) -> Comparable:
+    """Read the headers of a run; parameters and errors as of `analysis.run.analyze_run`."""
+    runs = read_chain(run_dir, asked, chain)
+    tensors, remarks = tensors_of(runs, asked)
+    runs = on_one_axis(runs)
+    headers = [header for run in runs for header in run.headers]
+    left_out = [file for run in runs for file in run.left_out]
+    check_that_enough_are_left(run_dir, headers, asked.every, left_out)
+    parts, _ = comparable_parts(headers, tensors)
+    return Comparable(runs[-1].folder, tensors, parts, left_out, remarks)
+
+
+def flattened(image: np.ndarray) -> np.ndarray:
+    """Return an image (y, x) less the plane that fits best to what is finite of it."""
+    if np.isfinite(image.sum()):
+        return _flattened_whole(image)
+    y, x = np.indices(image.shape)
+    plane = np.stack([np.ones_like(image), y, x], -1)
+    known = np.isfinite(image)
+    if not known.any():
+        return image
+    factors = np.linalg.lstsq(plane[known], image[known], rcond=None)[0]
+    flat: np.ndarray = image - plane @ factors
+    return flat
+
+
+def _flattened_whole(image: np.ndarray) -> np.ndarray:
+    """As `flattened`, of a finite image: there a constant and the coordinates from the middle are orthogonal."""
+    flat: np.ndarray = image - image.mean()
+    for axis in (0, 1):
+        size = image.shape[axis]
+        along = np.arange(size) - (size - 1) / 2
+        square = float(along @ along)
+        if square:
+            slope = along * float(along @ flat.mean(1 - axis)) / square
+            flat -= np.expand_dims(slope, 1 - axis)
+    return flat

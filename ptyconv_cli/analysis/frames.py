@@ -1,0 +1,333 @@
+"""A run, checkpoint by checkpoint, to look at: images of object and probe, and their aligned differences."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ptyconv_cli.analysis.comparable import Comparable, flattened, read_comparable
+from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.checkpoints.headers import Header, leave_out
+from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
+from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.arrays import Array, namespace, on_host
+from ptyconv_cli.metrics.device import to_device, too_much_for
+from ptyconv_cli.metrics.phase import unwrap, unwrap_apart
+from ptyconv_cli.metrics.snapshot import Snapshot, intensity, snapshot_of
+from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.series import OF_OBJECT
+from ptyconv_cli.verdict.segments import half_of
+
+MOST = 40
+"""Checkpoints that are shown at most."""
+
+MOST_SLICES, MOST_MODES = 24, 8
+"""Slices of the object, and modes of the probe, that are shown one by one at most."""
+
+SAMPLES = 3
+"""Checkpoints that say which contrast suits all."""
+
+TRIES = 40
+"""Times as many places as there are to be checkpoints on the logarithmic axis, at most."""
+
+
+class Layer(NamedTuple):
+    """What an image is of: a tensor (`obja`, `objp`, `probe`), or the slice or mode of that `number`, from 1."""
+
+    tensor: str
+    number: int | None = None
+
+
+IMAGE, LAST, HALF = KINDS = ("image", "last", "half")
+"""An image itself, and its aligned differences from the last one, and from the one at half of its iterations."""
+
+
+class Pictures(NamedTuple):
+    """Images (y, x) of one kind by layer.
+
+    Of `objp` the phase in rad, summed over the slices, of `obja` the amplitude, its mean over them, of several object
+    modes the mean; the phase less the plane that fits best. Of `probe` the intensity; the differences of its sum over
+    the modes are relative to the peak of the one that it is compared with.
+    """
+
+    kind: str
+    images: dict[Layer, np.ndarray]
+
+
+class Frame(NamedTuple):
+    """A checkpoint: its `pictures`, to be looked at before the next frame, and its scan `positions` (N, 2) in px.
+
+    `half`: the iteration that it is compared with as `HALF`, None where there is none; `shares`: of the probe's
+    intensity in each of its modes.
+    """
+
+    header: Header
+    half: int | None
+    pictures: Iterator[Pictures]
+    positions: np.ndarray | None
+    shares: list[float]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What there is to look at of a run: `chosen` checkpoints of each part in which all can be compared, in order."""
+
+    run: Comparable
+    chosen: list[list[Header]]
+    strict: bool
+
+    @property
+    def last(self) -> Header:
+        """The last checkpoint."""
+        return self.chosen[-1][-1]
+
+    @property
+    def niters(self) -> list[int]:
+        """The iterations of the chosen checkpoints."""
+        return [header.niter for part in self.chosen for header in part]
+
+    def slices(self) -> list[int]:
+        """Return the numbers of the slices that are shown one by one, none of a single one."""
+        return _some(
+            next((self.last.shapes[name][1] for name in OF_OBJECT if name in self.run.tensors), 1), MOST_SLICES
+        )
+
+    def modes(self) -> list[int]:
+        """Return the numbers of the probe's modes that are shown one by one, none of a single one."""
+        modes = self.last.shapes["probe"][0] if "probe" in self.run.tensors else 1
+        return list(range(1, min(modes, MOST_MODES) + 1)) if modes > 1 else []  # the first ones are the strongest
+
+    def samples(self, device: str) -> Iterator[Pictures]:
+        """Yield images of the last checkpoint, and of those at about half and a quarter of its iterations.
+
+        They say which contrast suits all. What cannot be read is passed over: `read` says so.
+        """
+        part, places = self.chosen[-1], [len(self.chosen[-1]) - 1]
+        niters = [header.niter for header in part]
+        while len(places) < SAMPLES and (half := half_of(niters, [0], places[-1])) is not None:
+            places.append(half)
+        later: Array | None = None
+        with self._reading(part, [part[place] for place in places], device) as reader:
+            for place in places:
+                now = reader.read(part[place])
+                if now:
+                    later = _continue(now, later)
+                    yield from self._pictures(now, None, None, device)
+                    reader.done_with([now])
+
+    def read(self, device: str) -> Iterator[Frame]:
+        """Yield the frames from the last to the first, on the way reading each checkpoint twice at most.
+
+        Checkpoints that cannot be read are left out, as `run.left_out` says then, or, if `strict`, raise
+        CheckpointError. Across the boundary of a part nothing is compared. Raises NoRoom where memory is short.
+        """
+        for part in reversed(self.chosen):
+            halves = _halves(part)
+            order = [header for k in reversed(range(len(part))) for header in (part[k], halves[k]) if header]
+            with self._reading(part, order, device) as reader:
+                yield from self._of_part(part, halves, reader, part is self.chosen[-1])
+
+    @contextmanager
+    def _reading(self, part: Sequence[Header], order: Sequence[Header], device: str) -> "Iterator[_Reader]":
+        """Read checkpoints of a part in this order."""
+        tensors = self.run.tensors
+        region = region_of_run(part[0], tensors)
+        check_memory(part[0], region, tensors)
+        check_voxels(part[0], region, tensors, device)
+        with Prefetch(order, tensors, region, turns=1) as reading:
+            yield _Reader(reading, device, self)
+
+    def _of_part(
+        self, part: Sequence[Header], halves: Sequence[Header | None], reader: "_Reader", is_last: bool
+    ) -> Iterator[Frame]:
+        last: _Read | None = None
+        later: Array | None = None
+        for header, half_header in zip(reversed(part), reversed(halves), strict=True):
+            now = reader.read(header)
+            if now:
+                later = _continue(now, later)
+            half = reader.read(half_header) if half_header else None
+            if not now:
+                continue
+            if half:
+                _continue(half, later)
+            last = last or (now if is_last else None)
+            pictures = self._pictures(now, last, half, reader.device)
+            positions = now.snapshot.values.get("probe_pos_shifts")
+            copied = None if positions is None else on_host(positions).copy()
+            yield Frame(header, half.header.niter if half else None, pictures, copied, now.shares())
+            reader.done_with([one for one in (now, half) if one and one is not last])
+
+    def _pictures(self, now: "_Read", last: "_Read | None", half: "_Read | None", device: str) -> Iterator[Pictures]:
+        compared = {IMAGE: now, LAST: last, HALF: half}
+        for name in [name for name in (*OF_OBJECT, "probe") if name in now.snapshot.values]:
+            for kind, other in compared.items():
+                if other is None:
+                    continue
+                with too_much_for(device), np.errstate(all="ignore"):  # what is not finite is shown as such
+                    if name == "probe":
+                        images = self._of_probe(now, other if kind != IMAGE else None)
+                    else:
+                        images = _of_object(name, now, other if kind != IMAGE else None, self.slices())
+                yield Pictures(kind, images)
+
+    def _of_probe(self, now: "_Read", other: "_Read | None") -> dict[Layer, np.ndarray]:
+        if other:
+            return {Layer("probe"): _probe_difference(now, other)}
+        modes = {Layer("probe", number): now.modes[number - 1] for number in self.modes() if number <= len(now.modes)}
+        return {Layer("probe"): on_host(now.snapshot.values["probe"]), **modes}
+
+
+def frames_of_run(run_dir: str | Path, asked: Selection, chain: Sequence[Path] | str = ()) -> Frames:
+    """Choose what to look at of a run: at most `MOST` checkpoints, evenly in log iteration, the first and the last too.
+
+    Parameters and errors as of `analysis.run.analyze_run`.
+    """
+    run = read_comparable(Path(run_dir), asked, chain)
+    chosen = set(spread([header.niter for part in run.parts for header in part]))
+    parts = [[header for header in part if header.niter in chosen] for part in run.parts]
+    return Frames(run, [part for part in parts if part], asked.strict)
+
+
+def spread(niters: Sequence[int], most: int = MOST) -> list[int]:
+    """Return at most so many of the iterations, in order, evenly in their logarithm, with the first and the last.
+
+    Where the early ones are too far apart for that, the later ones are closer.
+    """
+    if len(niters) <= most:
+        return list(niters)
+    logs = np.log(np.maximum(niters, 1))
+    best: list[int] = []
+    for places in range(most, TRIES * most):
+        targets = np.linspace(logs[0], logs[-1], places)
+        after = np.clip(np.searchsorted(logs, targets), 1, len(logs) - 1)
+        nearest = np.where(targets - logs[after - 1] < logs[after] - targets, after - 1, after)
+        found = sorted({0, *nearest.tolist(), len(niters) - 1})
+        if len(found) > most:
+            break
+        best = found
+    return [niters[k] for k in best]
+
+
+def displacements(now: np.ndarray, before: np.ndarray, dx: float) -> np.ndarray:
+    """Return where positions (N, 2) in px went, in Å, without what all of them did together."""
+    left, _ = align_positions(now, before, dx)
+    return dx * np.asarray(left, float)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A checkpoint that was read: its snapshot, the intensities of the probe's modes, and the memory they are in."""
+
+    header: Header
+    snapshot: Snapshot
+    modes: np.ndarray
+    memory: Arrays
+
+    def shares(self) -> list[float]:
+        """Return the share of the probe's intensity in each of its modes, NaN where there is no intensity."""
+        of_each = self.modes.sum((1, 2), dtype=float)
+        with np.errstate(all="ignore"):
+            return list((of_each / of_each.sum()).tolist())
+
+
+class _Reader:
+    """Reads checkpoints in the order in which they were asked for; those that are done with give their memory."""
+
+    def __init__(self, reading: Prefetch, device: str, frames: Frames) -> None:
+        self._reading, self.device, self._frames = reading, device, frames
+        self._free: list[Arrays] = []
+
+    def read(self, header: Header) -> _Read | None:
+        """Return the next checkpoint, None where it cannot be read."""
+        try:
+            memory = self._reading.next()
+        except CheckpointError as error:
+            if self._frames.strict:
+                raise
+            self._leave_out(header, error)
+            return None
+        finally:
+            self._reading.reuse(self._free.pop() if self._free else {})
+        probe = memory.get("probe")
+        modes = np.empty((0, 0, 0)) if probe is None else np.stack([intensity(mode[None]) for mode in probe])
+        with too_much_for(self.device), np.errstate(all="ignore"):
+            return _Read(header, snapshot_of(to_device(memory, self.device), header.dx), modes, memory)
+
+    def done_with(self, read: Sequence[_Read]) -> None:
+        """Let the memory of these be filled again."""
+        self._free += [one.memory for one in read]
+
+    def _leave_out(self, header: Header, error: CheckpointError) -> None:
+        file: LeftOut = replace(leave_out(header.source, error, newest=False), niter=header.niter)
+        if file not in self._frames.run.left_out:
+            self._frames.run.left_out.append(file)
+
+
+def _some(count: int, most: int) -> list[int]:
+    """Return the numbers from 1 to `count`, of very many only some; none where there is but one."""
+    if count < 2:
+        return []
+    return sorted({round(number) for number in np.linspace(1, count, min(count, most))})
+
+
+def _halves(part: Sequence[Header]) -> list[Header | None]:
+    """Return for each checkpoint the one at half of its iterations, None where there is none."""
+    niters = [header.niter for header in part]
+    places = [half_of(niters, [0], place) for place in range(len(part))]
+    return [None if place is None else part[place] for place in places]
+
+
+def _continue(now: _Read, later: Array | None) -> Array | None:
+    """Unwrap a phase that wraps by the one after it, in place, and return a copy for the one before it."""
+    phase = now.snapshot.values.get("objp")
+    if not now.header.phase_wraps or phase is None:
+        return None
+    known = unwrap(phase, None) if later is None else unwrap_apart(phase, later)
+    return namespace(known).asarray(known, copy=True)
+
+
+def _of_object(name: str, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
+    """Return a tensor of an object as images, or its aligned difference from another one; from itself it is 0."""
+    values = now.snapshot.values[name]
+    if other is None:
+        images = _images(name, on_host(values), slices)
+        # Offset and ramp of a phase are ambiguities; snapshots hold 1 - amplitude.
+        return {layer: flattened(image) if name == "objp" else 1 - image for layer, image in images.items()}
+    if now is other:
+        nothing = np.zeros(tuple(values.shape[-2:]), np.float32)
+        return {Layer(name, number): nothing for number in (None, *slices)}
+    residual, _ = align_object(name, values, other.snapshot.values[name], now.header.dx)
+    images = _images(name, on_host(residual.whole()).reshape(tuple(values.shape)), slices)
+    return images if name == "objp" else {layer: -image for layer, image in images.items()}
+
+
+def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
+    """Return values (omode, slice, y, x) of a tensor as images (y, x): of all slices, and of some one by one.
+
+    Of several object modes the mean; of the slices the sum of the phase, the mean of the amplitude.
+    """
+    count = values.shape[1]
+    whole = values.sum(1, dtype=float).mean(0) / (count if name == "obja" else 1)
+    found = {Layer(name): np.asarray(whole, np.float32)}
+    for number in slices:
+        if number <= count:  # of one object mode no copy
+            of_modes = values[:, number - 1]
+            found[Layer(name, number)] = of_modes[0] if len(of_modes) == 1 else of_modes.mean(0)
+    return found
+
+
+def _probe_difference(now: _Read, other: _Read) -> np.ndarray:
+    current, before = now.snapshot.values["probe"], other.snapshot.values["probe"]
+    if now is other:
+        return np.zeros(tuple(current.shape))
+    left, _ = align_probe(current, before, now.header.dx)
+    before = on_host(before).astype(float)
+    peak = before.max() / before.sum()
+    found: np.ndarray = np.asarray(on_host(left), float) / peak
+    return found

@@ -1,0 +1,108 @@
+"""The command `ptyconv report`: one HTML file with the answer, the pictures, and the reconstruction to look at."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.summary import warnings_text
+
+PAGE_NAME = "report.html"
+
+
+@click.command()
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
+@click.option("-o", "--output", type=PATH, help="The page: .html.  [default: report.html in the run's folder]")
+@click.option(
+    "--results",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the results of analyze, which are made first where they are not there.  [default: the run's own]",
+)
+@all_of(READING)
+@all_of(JUDGING)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def report(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    results: Path | None,
+    quiet: bool,
+    chain: str | None,
+    **reading: Any,
+) -> None:
+    """Write a page to send: one HTML file with the answer, the pictures, and the reconstruction, to look at iteration
+    by iteration.
+
+    The page needs nothing else, and no network: it opens from a mail, and is 15 MB at most. FOLDER and FILE are those
+    of analyze; what analyze would write is written first where it is not there, or out of date. Give the same options.
+    Where FOLDER has several runs, all of them are on one page, with a table that compares them.
+    """
+    from ptyconv_cli.checkpoints.discovery import no_checkpoint
+    from ptyconv_cli.cli.given import place_of, runs_at
+    from ptyconv_cli.errors import PtyconvError, SeveralRuns
+    from ptyconv_cli.results.files import check_writable, write_whole
+
+    run_dir, earlier = with_earlier(paths, chain)
+    if output and output.suffix.lower() not in (".html", ".htm"):
+        raise click.BadParameter(f"{output}: the name must end in .html", param_hint="-o")
+    found = runs_at(run_dir, reading["names"], results)
+    if not found.runs:
+        raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, reading['names'])}")
+    one = found.runs[0] if len(found.runs) == 1 else None
+    place = place_of(one or run_dir)
+    page = output or place / PAGE_NAME
+    if page.is_dir():
+        raise PtyconvError(f"{page}: cannot be written (a folder has that name); choose another place with -o")
+    check_writable(page.parent)
+    with _folder_for(results, place) as folder:
+        several, made = None, None
+        if one:
+            from ptyconv_cli.cli.run_report import report_run
+
+            try:
+                made = report_run(one, folder or place, {"chain": earlier, **reading}, quiet)
+            except SeveralRuns as error:
+                if error.folder != one:
+                    raise
+                several = error
+        if made is None:
+            if not isinstance(earlier, str) and earlier:
+                raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
+            from ptyconv_cli.cli.study_report import report_study
+
+            made = report_study(run_dir, found, folder, {"chain": earlier, **reading}, quiet, several)
+    write_whole({page: made.content})
+    if not quiet:
+        say(f"wrote {page} ({len(made.content) / 1e6:.2g} MB)")
+    if made.warnings:
+        say(("" if quiet else "\n") + warnings_text(made.warnings), err=True)
+    if made.failures:
+        say("\n" + "\n".join(f"Error: {failure}" for failure in made.failures), err=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _folder_for(results: Path | None, place: Path) -> Iterator[Path | None]:
+    """Yield the folder for the results, None for the runs' own: one that is gone afterwards where `place`, in which
+    those are, cannot be written to.
+    """
+    from ptyconv_cli.errors import PtyconvError
+    from ptyconv_cli.results.files import check_writable
+
+    if results:
+        check_writable(results)
+        yield results
+        return
+    try:
+        check_writable(place)
+    except PtyconvError:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
+    yield None

@@ -1,0 +1,130 @@
+"""`ptyconv report` of one run: has it analyzed, its maps drawn, its checkpoints made into pictures."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ptyconv_cli.analysis.frames import Frames, frames_of_run
+from ptyconv_cli.analysis.maps import maps_of_run
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.cli.console import progress_bar, say_verdict
+from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, analyze_into, explained
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.page.run_page import DASHBOARD, MAPS, TRAJECTORY, RunOnPage, run_on_page, run_page, with_viewer
+from ptyconv_cli.page.viewer import viewer_of
+from ptyconv_cli.results.run_analysis import RunAnalysis
+
+LARGEST = 15_000_000
+"""Bytes of a page at most: what mail takes."""
+
+BESIDE = 150_000
+"""Bytes of a page besides its runs."""
+
+OF_TEXT = 12_000
+"""Bytes for the text on a run; where there are fewer it has its answer alone."""
+
+WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
+"""Bytes from which on a run has its pictures, and its viewer."""
+
+
+class Made(NamedTuple):
+    """A page, what is to be warned of, and which runs failed."""
+
+    content: bytes
+    warnings: list[str]
+    failures: list[str]
+
+
+def report_run(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool) -> Made:
+    """Make the page of a run whose results are in `folder`; `options` as of `outputs.analyze_into`."""
+    with progress_bar("checkpoints", hidden=quiet) as progress:
+        analysis, _ = analyze_into(folder, run_dir, pictures=True, progress=progress, **options)
+    with progress_bar("pictures", hidden=quiet) as progress:
+        shown = shown_of(analysis, run_dir, folder, options, LARGEST - BESIDE, progress=progress)
+    if not quiet and analysis.verdict:
+        say_verdict(analysis.verdict)
+    return Made(run_page(shown), shown.warnings, [])
+
+
+def shown_of(
+    analysis: RunAnalysis,
+    run_dir: Path,
+    folder: Path,
+    options: dict[str, Any],
+    most: float,
+    *,
+    name: str = "",
+    place: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RunOnPage:
+    """Return what a page shows of a run that was analyzed, in no more than about `most` bytes.
+
+    Its results are in `folder`; `name` and `place`: what it is called on the page, and its number there. What cannot be
+    drawn or shown is a warning, but PtyconvError is raised for a file that cannot be read if the options are `strict`.
+    """
+    name = name or analysis.results.name
+    if most < WITH_PICTURES:
+        shown = replace(run_on_page(analysis, name, "", {}, 0, place), no_viewer=_no_room("pictures", run_dir))
+        return shown if most > OF_TEXT else replace(shown, table=None, warnings=[], facts=[])
+    asked = Selection(
+        options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
+    )
+    problems: list[str] = []
+    frames = _frames(run_dir, asked, options, problems)
+    pictures = _drawn(analysis, folder) | _maps(run_dir, asked, options, problems)
+    shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, most, place)
+    if most < WITH_VIEWER:
+        shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
+    elif frames:
+        left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
+        try:
+            viewer = viewer_of(frames, options["device"], left, progress)
+            shown = with_viewer(shown, viewer)
+            problems += [*filter(None, [viewer.notice]), *frames.run.notices(analysis.left_out)]
+        except PtyconvError as error:
+            if asked.strict:
+                raise
+            problems.append(_not_shown(error))
+    return replace(shown, warnings=list(dict.fromkeys([*shown.warnings, *problems])))
+
+
+def _frames(run_dir: Path, asked: Selection, options: dict[str, Any], problems: list[str]) -> Frames | None:
+    """Choose the checkpoints to be shown; where that is not possible any more, say so among the `problems`."""
+    try:
+        return frames_of_run(run_dir, asked, options["chain"])
+    except PtyconvError as error:
+        if asked.strict:
+            raise
+        problems.append(_not_shown(error))
+        return None
+
+
+def _not_shown(error: PtyconvError) -> str:
+    return f"The checkpoints cannot be shown: {error}."
+
+
+def _drawn(analysis: RunAnalysis, folder: Path) -> dict[str, bytes]:
+    """Return the pictures that the analysis has drawn; that one could not be drawn is among its warnings."""
+    there = {DASHBOARD: PICTURE_NAME, **({TRAJECTORY: TRAJECTORY_NAME} if analysis.trajectories else {})}
+    return {kind: (folder / name).read_bytes() for kind, name in there.items() if (folder / name).is_file()}
+
+
+def _maps(run_dir: Path, asked: Selection, options: dict[str, Any], problems: list[str]) -> dict[str, bytes]:
+    """Draw the maps; where there are none, say so among the `problems`."""
+    from ptyconv_cli.pictures.maps import draw_maps
+
+    settings = {name: options[name] for name in ("percentile_range", "chain", "device")}
+    try:
+        found = maps_of_run(run_dir, asked, **settings)
+        with explained(Path("maps")):
+            return {MAPS: draw_maps(found, "png")}
+    except PtyconvError as error:
+        if asked.strict:
+            raise
+        problems.append(f"There are no maps: {error}.")
+        return {}
+
+
+def _no_room(what: str, run_dir: Path) -> str:
+    return f"There is no room for {what} beside so many runs; the run's own page has them: ptyconv report {run_dir}"

@@ -1,0 +1,234 @@
+"""A run on a page: what it shows of one, in the words and numbers of its analysis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+from PIL import Image
+
+from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
+from ptyconv_cli.page.levels import data_uri, in_page
+from ptyconv_cli.page.templates import as_data, page
+from ptyconv_cli.page.viewer import Still, Viewer
+from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.text import few, rounded
+from ptyconv_cli.verdict.table import FORETOLD, TITLE, doublings_table
+
+DASHBOARD, TRAJECTORY, MAPS = "dashboard", "trajectory", "maps"
+
+ABOUT = {
+    DASHBOARD: (
+        "Changes between checkpoints",
+        "The loss, the change from each checkpoint to the next, and the learning rates, over the iterations.",
+        "Bold lines are aligned changes, faint ones raw.",
+    ),
+    TRAJECTORY: (
+        "Change per doubling, and distances between checkpoints",
+        "The change per doubling of the iterations with its tolerance and forecast, the distance of each checkpoint to "
+        "the last, and the distances between any two.",
+        "Flat towards the end: the run jitters about a point. Falling up to the end: it is still on its way.",
+    ),
+    MAPS: (
+        "Where it still changes",
+        "Maps of the aligned change between the last two checkpoints, of object, probe and scan positions.",
+        "Bright at the edges of the scanned region: little overlap of the probes there.",
+    ),
+}
+"""By picture: its title, what it shows, and how to read it."""
+
+OF_PICTURES = 0.3
+"""Share of a run's characters for the pictures that were drawn, which a PNG of them seldom takes."""
+
+
+OF_MARKUP = 6_000
+"""Bytes of a run's part of a page without its pictures, and without what files say."""
+
+
+class Drawn(NamedTuple):
+    """A drawn picture in the page: its address, size in px, and words."""
+
+    uri: str
+    width: int
+    height: int
+    title: str
+    alt: str
+    text: str
+
+
+class Table(NamedTuple):
+    """The changes per doubling, as `verdict.table` has them; `title` and `foretold` are its heads, the latter or ""."""
+
+    title: str
+    heads: list[str]
+    foretold: str
+    rows: Sequence[Any]
+
+
+class ViewerOnPage(NamedTuple):
+    """The viewer's content as the page holds it."""
+
+    json: Markup
+    stills: list[Still]
+
+
+@dataclass(frozen=True)
+class RunOnPage:
+    """What a page shows of a run: see the templates. `place`: its number on the page."""
+
+    place: int
+    name: str
+    about: str
+    verdict: Any
+    sentence: str
+    advice: str
+    table: Table | None
+    warnings: list[str]
+    pictures: list[Drawn]
+    facts: list[tuple[str, str]]
+    viewer: ViewerOnPage | None = None
+    viewer_text: str = ""
+    no_viewer: str = ""
+    problem: str = ""
+
+    @classmethod
+    def failed(cls, place: int, name: str, problem: str) -> "RunOnPage":
+        """Return what a page shows of a run that could not be analyzed."""
+        return cls(place, name, "", None, "", "", None, [], [], [], problem=problem)
+
+    @property
+    def state(self) -> str:
+        """The verdict's state, "" without one."""
+        return "broken" if self.problem else self.verdict.state if self.verdict else ""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of the page it takes."""
+        viewer = len(self.viewer.json) + sum(len(still.uri) for still in self.viewer.stills) if self.viewer else 0
+        words = sum(len(value) for _, value in self.facts) + sum(map(len, self.warnings)) + len(self.problem)
+        return OF_MARKUP + words + viewer + sum(len(picture.uri) for picture in self.pictures)
+
+
+def run_on_page(
+    analysis: RunAnalysis, name: str, engine: str, pictures: Mapping[str, bytes], most: float, place: int = 1
+) -> RunOnPage:
+    """Return what a page shows of a run, whose `pictures` (PNG, by name) take no more than so many characters.
+
+    `engine`: what wrote the files, "" where that is not known.
+    """
+    verdict = analysis.verdict
+    each = OF_PICTURES * most / max(len(pictures), 1)
+    return RunOnPage(
+        place=place,
+        name=name,
+        about=" · ".join(filter(None, [engine, checkpoints_words(analysis), region_words(analysis)])),
+        verdict=verdict,
+        sentence=_capital(verdict.sentence) if verdict else "",
+        advice=sentence(verdict.advice) if verdict else "",
+        table=_table(analysis),
+        warnings=analysis.warnings,
+        pictures=[found for kind, content in pictures.items() if (found := drawn(kind, content, each, name))],
+        facts=_facts(analysis, engine),
+    )
+
+
+def with_viewer(shown: RunOnPage, viewer: Viewer) -> RunOnPage:
+    """Return a run on a page with its viewer."""
+    if not viewer.data["views"] and not viewer.data["positions"]:
+        return replace(shown, no_viewer="No checkpoint holds anything finite to look at.")
+    data = ViewerOnPage(as_data(viewer.data), viewer.stills)
+    return replace(shown, viewer=data, viewer_text=_viewer_text(viewer.data))
+
+
+def run_page(shown: RunOnPage) -> bytes:
+    """Return the page of one run."""
+    return page("run.html", title=f"{shown.name}: {shown.state or 'convergence'}", shown=shown)
+
+
+def drawn(kind: str, content: bytes, most: float, name: str) -> Drawn | None:
+    """Return a picture in the page, in no more than about `most` characters, None where there is no room for it."""
+    stored = in_page(content, 0.75 * most)
+    if not stored:
+        return None
+    with Image.open(BytesIO(content)) as image:
+        width, height = image.size
+    title, alt, text = ABOUT[kind]
+    return Drawn(data_uri(stored), width, height, title, f"{name}: {alt}", text)
+
+
+def sentence(text: str) -> str:
+    """Return text, which may be broken into lines, as a sentence."""
+    return f"{_capital(' '.join(text.split()))}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _table(analysis: RunAnalysis) -> Table | None:
+    found = doublings_table(analysis.verdict) if analysis.verdict else None
+    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", found.rows) if found else None
+
+
+def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
+    files = analysis.checkpoints
+    loss = analysis.engine.loss
+    size = sum(one.size for one in {one.file: one for one in files}.values())
+    written = datetime.fromtimestamp(files[-1].modified / 1e9, timezone.utc)
+    tensors = list(files[-1].shapes.items())
+    found = [
+        ("Run", analysis.run_dir),
+        ("Written by", engine),
+        ("Files", f"{_span([one.file for one in files])}, {rounded(size / 1e6)} MB"),
+        ("Last one written", f"{written:%Y-%m-%d %H:%M} UTC"),
+        ("Left out", few(f"{file.file} ({file.reason})" for file in analysis.left_out)),
+        ("Shapes", ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in tensors)),
+        ("Scanned region", region_words(analysis)),
+        ("Pixel size", f"{rounded(analysis.dx, 4)} Å"),
+        ("Loss", f"{loss[-1][1]:.4g}" if loss else ""),
+        ("Settings", _settings(analysis)),
+        *(("", _capital(words)) for words in boundaries_words(analysis)),
+        ("Resumed from", analysis.parent_name),
+        ("Check", record_words(analysis)),
+    ]
+    return [(name or "Boundary", value) for name, value in found if value]
+
+
+def _span(files: Sequence[str]) -> str:
+    different = list(dict.fromkeys(files))
+    if len(different) == 1:
+        return different[0]
+    return f"{len(different)} files, {different[0]} to {different[-1]}"
+
+
+def _settings(analysis: RunAnalysis) -> str:
+    low, high = analysis.percentile_range
+    doublings = analysis.verdict.doublings if analysis.verdict else {}
+    tolerances = ", ".join(f"{key} {found.tolerance:.3g} {found.unit}" for key, found in doublings.items())
+    return "; ".join(
+        filter(
+            None,
+            [
+                f"tolerances: {tolerances}" if tolerances else "",
+                f"background below percentile {low:g}, foreground above {high:g}",
+                f"only multiples of {analysis.every} iterations" if analysis.every else "",
+                f"only {analysis.select}" if analysis.select else "",
+                f"computed on {analysis.device}",
+            ],
+        )
+    )
+
+
+def _viewer_text(data: Mapping[str, Any]) -> str:
+    """Say which checkpoints are shown, and how."""
+    shown, there = len(data["niters"]), data["checkpoints"]
+    which = f"All {shown} checkpoints" if shown == there else f"{shown} of {there} checkpoints, evenly in log iteration"
+    how = (
+        "The contrast is the same for all iterations; percentages beside a difference's scale are of the image's range."
+    )
+    reduced = (
+        "Pictures are averaged down to fit into the page; their size stands below them." if data["reduced"] else ""
+    )
+    return " ".join(filter(None, [f"{which}.", how, reduced]))
