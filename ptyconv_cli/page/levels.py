@@ -14,7 +14,7 @@ LARGEST = 1024
 """Pixels of a side of a picture at most."""
 
 
-OF_PNG = 0.45
+OF_PNG = 0.3
 """Bytes of a drawing, as a share of those as PNG, below which it hardly gets where nothing is lost."""
 
 LOSSLESS, LOSSY = 0.15, 0.02
@@ -123,7 +123,7 @@ def in_page(picture: bytes, most: float) -> bytes:
         return picture
     with Image.open(BytesIO(picture)) as image:
         drawn = image.convert("RGB")
-    for share, quality in ((1, None), (1, 75), (0.75, 70), (0.6, 60), (0.5, 50)):
+    for share, quality in ((1, None), (0.75, 70), (0.6, 60), (0.5, 50), (0.4, 45)):
         if quality is None and OF_PNG * len(picture) > most:  # which spares trying
             continue
         content = BytesIO()
