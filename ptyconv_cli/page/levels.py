@@ -14,6 +14,9 @@ LARGEST = 1024
 """Pixels of a side of a picture at most."""
 
 
+OF_PNG = 0.3
+"""Bytes of a drawing, as a share of those as PNG, below which it hardly gets where nothing is lost."""
+
 LOSSLESS, LOSSY = 0.15, 0.02
 """Bytes for a pixel below which pictures hardly get."""
 
@@ -120,7 +123,9 @@ def in_page(picture: bytes, most: float) -> bytes:
         return picture
     with Image.open(BytesIO(picture)) as image:
         drawn = image.convert("RGB")
-    for share, quality in ((1, None), (1, 80), (0.8, 75), (0.6, 60), (0.5, 50)):
+    for share, quality in ((1, None), (0.75, 70), (0.6, 60), (0.5, 50), (0.4, 45)):
+        if quality is None and OF_PNG * len(picture) > most:  # which spares trying
+            continue
         content = BytesIO()
         size = round(drawn.width * share), round(drawn.height * share)
         shown = drawn if share == 1 else drawn.resize(size, Image.Resampling.LANCZOS)
@@ -129,7 +134,7 @@ def in_page(picture: bytes, most: float) -> bytes:
         elif quality is None:
             shown.save(content, "webp", lossless=True, quality=40, method=3)
         else:
-            shown.save(content, "webp", quality=quality, method=4)
+            shown.save(content, "webp", quality=quality, method=2)
         if content.tell() <= most:
             return content.getvalue()
     return b""

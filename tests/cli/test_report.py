@@ -157,10 +157,17 @@ def test_wrong_names(ptyconv, tmp_path):
     assert names(tmp_path) == {"folder.html"}
 
 
-def test_a_study_is_on_one_page(ptyconv, tmp_path):
-    root = shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", tmp_path / "study")
-    result = ptyconv("report", root, "--device", "cpu")
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study with its page, and what was printed."""
+    root = shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", tmp_path_factory.mktemp("made") / "study")
+    result = CliRunner().invoke(main, ["report", str(root), "--device", "cpu"], catch_exceptions=False)
     assert result.exit_code == 0
+    return root, result
+
+
+def test_a_study_is_on_one_page(study):
+    root, result = study
     assert "too short to rank by convergence; lowest loss: t0003" in result.stdout
     page = root / "report.html"
     said, text = str(Text(page)), page.read_text()
@@ -200,8 +207,8 @@ def test_several_runs_in_one_folder(ptyconv, tmp_path):
 @pytest.mark.parametrize(
     ("most", "viewers", "pictures"), [(4_000_000, 4, 12), (550_000, 0, 12), (230_000, 0, 0), (190_000, 0, 0)]
 )
-def test_the_page_of_many_runs_is_not_too_large(ptyconv, tmp_path, monkeypatch, most, viewers, pictures):
-    root = shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", tmp_path / "study")
+def test_the_page_of_many_runs_is_not_too_large(study, ptyconv, tmp_path, monkeypatch, most, viewers, pictures):
+    root = shutil.copytree(study[0], tmp_path / "study")  # with the cache of the analysis
     for module in (run_report, study_report):
         monkeypatch.setattr(module, "LARGEST", most)
     assert ptyconv("report", root, "--device", "cpu", "-q").exit_code == 0
@@ -296,7 +303,7 @@ def test_ctrl_c_leaves_no_page(tmp_path):
     write_run(tmp_path / "run", list(range(1, 41)))
     script = (
         "import sys, time; import ptyconv_cli.page.strips as strips\n"
-        "def slow(*_): print('begun', flush=True); time.sleep(20)\n"
+        "def slow(*_): print('begun', flush=True); time.sleep(3)\n"
         "strips._made = slow\n"
         "from ptyconv_cli.cli.main import main; main()"
     )

@@ -8,8 +8,10 @@
     inferno: [[0, 0, 4], [31, 12, 72], [85, 15, 109], [136, 34, 106], [186, 54, 85], [227, 89, 51],
       [249, 140, 10], [249, 201, 50], [252, 255, 164]],
   };
-  const LIGHT = [[5, 48, 97], [33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43], [103, 0, 31]];
-  const DARK = [[178, 222, 255], [84, 170, 245], [38, 84, 130], [24, 27, 33], [140, 56, 44], [245, 112, 86], [255, 206, 190]];
+  const LIGHT = [[5, 48, 97], [33, 102, 172], [146, 197, 222], [247, 247, 247],
+    [244, 165, 130], [178, 24, 43], [103, 0, 31]];
+  const DARK = [[178, 222, 255], [84, 170, 245], [38, 84, 130], [24, 27, 33],
+    [140, 56, 44], [245, 112, 86], [255, 206, 190]];
   const PACE = 450, KEPT = 48, NARROW = 8;
   const isDark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -198,8 +200,8 @@
       const { control } = this;
       const isPositions = this.what === "positions";
       if (name === undefined || name === "what") {
-        const parts = this.views.map((view, k) => option(k, view.number ? view.of.split(" of ")[0] : view.of.split(", ")[0] || "whole"));
-        control.part.replaceChildren(...parts);
+        const parts = this.views.map(({ number: one, of }) => of.split(one ? " of " : ", ")[0] || "whole");
+        control.part.replaceChildren(...parts.map((part, k) => option(k, part)));
         this.shown("part", parts.length > 1);
         control.part.closest("label").querySelector("span").textContent = this.what === "probe" ? "Mode" : "Slice";
         if (!isPositions) control.colours.value = this.colours[this.what];
@@ -219,7 +221,8 @@
     fillScales() {
       const { view } = this;
       const chosen = this.scale[this.what] || view.scale;
-      this.control.scale.replaceChildren(...this.data.scales.map((share) => option(share, `± ${this.reach(share, view)}`)));
+      const scales = this.data.scales.map((share) => option(share, `± ${this.reach(share, view)}`));
+      this.control.scale.replaceChildren(...scales);
       this.control.scale.value = chosen;
     }
 
@@ -259,7 +262,7 @@
         ...Object.fromEntries(Object.entries(steps).map(([key, place]) => [key, () => this.go(place)])),
         " ": () => this.play(),
         f: () => this.flick(),
-      }[event.key];
+      }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       const itself = own && (own.type === "range" ? event.key in steps : own.tagName === "SELECT" || event.key === " ");
       if (!does || itself) return;
       event.preventDefault();
@@ -273,6 +276,7 @@
       control.now.textContent = `iteration ${niter}`;
       control.slider.setAttribute("aria-valuetext", `iteration ${niter}`);
       control.flicker.setAttribute("aria-pressed", String(this.flickers));
+      this.pane.left.classList.toggle("flickers", this.flickers && this.what !== "positions");
       if (this.what === "positions") {
         this.showPositions("left", "moved");
         this.showPositions("right", this.beside);
@@ -280,7 +284,6 @@
       }
       const { view, compared } = this;
       const place = this.flickers && compared >= 0 ? compared : at;
-      this.pane.left.classList.toggle("flickers", this.flickers);
       await Promise.all([
         this.showImage("left", view, place, turn),
         this.beside === "other" ? this.showImage("right", view, compared, turn) : this.showDifference(view, turn),
@@ -418,7 +421,8 @@
         context.beginPath();
         context.arc(px, py, 1.3 * context.lineWidth, 0, 7);
         context.fill();
-        if (moves && moves[k]) this.arrow(context, px, py, ...moves[k].map((move) => scale * found.stretch[kind] * move));
+        const move = moves && moves[k];
+        if (move) this.arrow(context, px, py, ...move.map((length) => scale * found.stretch[kind] * length));
       });
       const far = `RMS ${rms === null ? "not known" : lengthOf(rms, width)}`;
       const stretched = `arrows ${number(found.stretch[kind])} × as long as the displacement`;
