@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, all_of, where_to, with_earlier
+from ptyconv_cli.cli.options import CLUSTER, JUDGING, ONE_FOLDER, PATH, READING, all_of, where_to, with_earlier
 from ptyconv_cli.results.series import SERIES
 
 POLL = 5.0
@@ -128,7 +128,7 @@ def analyze(
     several = None
     if len(found.runs) == 1:
         if where:
-            say(f"{where} is for runs in several folders: {run_dir} has one, which is analyzed here\n", err=True)
+            say(ONE_FOLDER.format(where=where, folder=run_dir), err=True)
             where = None
         try:
             analyze_one(found.runs[0], output or place_of(found.runs[0]), options, detail)

@@ -172,6 +172,9 @@ class Where(NamedTuple):
         return "--workers" if self.address is None else "--dask"
 
 
+ONE_FOLDER = "{where} is for runs in several folders: {folder} has one, which is analyzed here\n"
+
+
 def where_to(address: str | None, workers: int | None) -> Where | None:
     """Return which workers were asked for, None for none; raise PtyconvError where Dask is not installed."""
     if address is None and workers is None:

@@ -43,16 +43,8 @@ def analyze_study(
     `where`: the cluster that they are analyzed on, None for this process.
     """
     check_writable(output or root)
-    units, of_units = units_of(root, found.runs, output), dict[int, list[Row]]()
-    with (
-        progress_bar("runs", hidden=quiet) as progress,
-        closing(_analyze_all(units, options, where, output or root)) as results,
-    ):
-        progress(0, len(units))
-        for number, of_one in results:
-            of_units[number] = of_one
-            progress(len(of_units), len(units))
-    rows = [row for number in range(len(units)) for row in of_units[number]]
+    units = units_of(root, found.runs, output)
+    rows = [row for of_one in analyze_units(units, options, where, output or root, quiet) for row in of_one]
     if several and all(row.problem for row in rows):
         raise several
     place, settings = (output or root) / TABLE_NAME, settings_of(rows, found.collated)
@@ -73,24 +65,65 @@ def analyze_study(
         say(advice_on(rows))
 
 
-def analyze_unit(unit: Unit, options: dict[str, Any]) -> list[Row]:
-    """Analyze a run of a study into its place; return its rows. `options` as of `outputs.analyze_into`."""
+def analyze_units(
+    units: Sequence[Unit],
+    options: dict[str, Any],
+    where: Where | None,
+    place: Path,
+    quiet: bool,
+    kept: dict[str, RunAnalysis] | None = None,
+) -> list[list[Row]]:
+    """Analyze runs into their places, here or on a cluster; return the rows of each, with a progress bar meanwhile.
+
+    `options` as of `outputs.analyze_into`; `place`: the folder that the results are below; `kept`: takes the analyses
+    that are made here, by name of the row.
+    """
+    of_units = dict[int, list[Row]]()
+    with (
+        progress_bar("runs", hidden=quiet) as progress,
+        closing(_analyze_all(units, options, where, place, kept)) as results,
+    ):
+        progress(0, len(units))
+        for number, of_one in results:
+            of_units[number] = of_one
+            progress(len(of_units), len(units))
+    return [of_units[number] for number in range(len(units))]
+
+
+def analyze_unit(unit: Unit, options: dict[str, Any], kept: dict[str, RunAnalysis] | None = None) -> list[Row]:
+    """Analyze a run of a study into its place; return its rows. Parameters as of `analyze_units`."""
 
     def analyze(one: Unit) -> RunAnalysis:
-        selected = {"select": one.select} if one.select else {}
-        return analyze_into(one.place, one.folder, **options | selected)[0]
+        analysis = analysis_of(one, options)
+        if kept is not None:
+            kept[one.name] = analysis
+        return analysis
 
     return rows_of(unit, analyze)
 
 
+def analysis_of(unit: Unit, options: dict[str, Any]) -> RunAnalysis:
+    """Analyze a run into its place, one of several in its folder if it is that."""
+    return analyze_into(unit.place, unit.folder, **options_of(unit, options))[0]
+
+
+def options_of(unit: Unit, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options for a run, which may be one of several in its folder."""
+    return options | {"select": unit.select} if unit.select else options
+
+
 def _analyze_all(
-    units: Sequence[Unit], options: dict[str, Any], where: Where | None, place: Path
+    units: Sequence[Unit],
+    options: dict[str, Any],
+    where: Where | None,
+    place: Path,
+    kept: dict[str, RunAnalysis] | None,
 ) -> Generator[tuple[int, list[Row]]]:
     """Analyze runs here, or on a cluster; yield the number of each and its rows as they are done."""
-    analyze = partial(analyze_unit, options=options)
     if where is None:
-        yield from enumerate(map(analyze, units))
+        yield from ((number, analyze_unit(unit, options, kept)) for number, unit in enumerate(units))
         return
+    analyze = partial(analyze_unit, options=options)
     from ptyconv_cli.cli.cluster import map_runs
     from ptyconv_cli.cli.on_worker import NotDone
 

@@ -108,6 +108,18 @@ def test_pictures_are_the_same(ptyconv, cluster, tmp_path):
     assert "a/trajectory.png" in expected
 
 
+def test_the_page_of_a_study_is_the_same(ptyconv, cluster, study, tmp_path):
+    page, options = tmp_path / "page.html", ("--results", tmp_path / "out", "--device", "cpu", "-t", "objp,probe")
+    expected = ptyconv("report", study, *options, "-o", page)
+    content = page.read_bytes()
+    shutil.rmtree(tmp_path / "out")
+    page.unlink()
+    result = ptyconv("report", study, *options, "-o", page, "--dask", cluster[0])
+    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, expected.stderr, 1)
+    assert page.read_bytes() == content
+    assert "mix/run_1" in content.decode()
+
+
 @pytest.mark.parametrize("first", ["here", "dask"])
 def test_a_second_time_only_what_is_new_is_done(ptyconv, cluster, study, first):
     address, watched = cluster
