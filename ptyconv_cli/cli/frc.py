@@ -13,7 +13,8 @@ from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, Frc, FrcPoint, angstrom, check_threshold, frc_json
+from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold
+from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, frc_json
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.text import listed, shortened, wrapped
 

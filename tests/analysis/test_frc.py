@@ -15,7 +15,7 @@ from ptyconv_cli import PtyconvError, analyze_run, frc
 from ptyconv_cli.analysis import frc_pairs
 from ptyconv_cli.analysis.frc_pictures import Pictures
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.results.frc import frc_json
+from ptyconv_cli.results.frc_file import frc_json
 
 PHASER, PTYCHODUS, CDTOOLS = (
     runs.DATA / "phaser" / "lsqml",
