@@ -28,6 +28,7 @@ class Fitting:
     def __init__(self, runs: Sequence[Path]) -> None:
         self._runs, self.warnings = runs, list[str]()
         self._near: Shift = (0.0, 0.0)
+        self._found: tuple[Image, Image, Overlap] | None = None
 
     def find_place(self, pairs: Iterable[tuple[Image, Image]]) -> None:
         """Find where the pictures of two runs lie on each other, by the first of the pairs on which it shows.
@@ -42,6 +43,7 @@ class Fitting:
             found = fit(now, other)
             if found and found.agreement > found.noise:
                 self._near = found.common.shift
+                self._found = now, other, found.common
                 self._warn(now, other, found)
                 return
             failed.append((now, other, found))
@@ -72,6 +74,8 @@ class Fitting:
         Where it is no more than noise has, they are left where they lie, for noise would find itself a place, as are
         pictures that are flat or hold NaN. Raises PtyconvError where the pictures are too small.
         """
+        if self._found and now is self._found[0] and other is self._found[1]:
+            return self._found[2]
         self._check_size(now, other)
         as_they_are = overlap(now, other, self._near)
         if as_they_are is None or not (_has_contrast(now) and _has_contrast(other)):

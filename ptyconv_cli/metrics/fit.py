@@ -210,12 +210,16 @@ def _maxima(values: Image) -> list[tuple[int, int]]:
     """Return where values (y, x) are larger than around, the largest first: those that come near it between pixels."""
     padded = np.pad(values, 1, constant_values=-np.inf)
     height, width = values.shape
-    beside = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-    places = np.argwhere(np.all([values >= other for other in beside], axis=0) & (values > 0))
+    is_highest = values > 0
+    for y, x in ((y, x) for y in range(3) for x in range(3)):
+        is_highest &= values >= padded[y : y + height, x : x + width]
+    places = np.argwhere(is_highest)
     if not len(places):
         return [(height // 2, width // 2)]
+    by_pixels = np.argsort(-values[is_highest], kind="stable")[: 4 * MOST_PLACES]  # in noise there are very many
+    places = places[by_pixels]
     heights = np.array([_height(padded, y + 1, x + 1) for y, x in places])
-    order = np.argsort(-heights)[:MOST_PLACES]
+    order = np.argsort(-heights, kind="stable")[:MOST_PLACES]
     return [(int(y), int(x)) for y, x in places[order[heights[order] >= NEARLY * heights.max()]]]
 
 
