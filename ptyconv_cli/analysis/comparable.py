@@ -1,10 +1,8 @@
-"""A run read for its pictures: which of its checkpoints can be compared, and how an object becomes an image."""
+"""A run read for its pictures: which of its checkpoints can be compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
@@ -41,30 +39,3 @@ def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str
     check_that_enough_are_left(run_dir, headers, asked.every, left_out)
     parts, _ = comparable_parts(headers, tensors)
     return Comparable(runs[-1].folder, tensors, parts, left_out, remarks)
-
-
-def flattened(image: np.ndarray) -> np.ndarray:
-    """Return an image (y, x) less the plane that fits best to what is finite of it."""
-    if np.isfinite(image.sum()):
-        return _flattened_whole(image)
-    y, x = np.indices(image.shape)
-    plane = np.stack([np.ones_like(image), y, x], -1)
-    known = np.isfinite(image)
-    if not known.any():
-        return image
-    factors = np.linalg.lstsq(plane[known], image[known], rcond=None)[0]
-    flat: np.ndarray = image - plane @ factors
-    return flat
-
-
-def _flattened_whole(image: np.ndarray) -> np.ndarray:
-    """As `flattened`, of a finite image: there a constant and the coordinates from the middle are orthogonal."""
-    flat: np.ndarray = image - image.mean()
-    for axis in (0, 1):
-        size = image.shape[axis]
-        along = np.arange(size) - (size - 1) / 2
-        square = float(along @ along)
-        if square:
-            slope = along * float(along @ flat.mean(1 - axis)) / square
-            flat -= np.expand_dims(slope, 1 - axis)
-    return flat

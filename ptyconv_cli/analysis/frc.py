@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from ptyconv_cli.analysis.frc_fitting import Fitting
-from ptyconv_cli.analysis.frc_pairs import Pair, doublings_of_run, left_out_text, pairs_of_two, worth_trying
+from ptyconv_cli.analysis.frc_pairs import Pair, Pairs, doublings_of_run, left_out_text, pairs_of_two, worth_trying
 from ptyconv_cli.analysis.frc_pictures import Pictures
 from ptyconv_cli.checkpoints.chain import AUTO, Selection
 from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.frc import Rings, below_from_the_start, crossing, ring_correlation, threshold_curve
+from ptyconv_cli.metrics.frc import Rings, crossing, ring_correlation, threshold_curve
 from ptyconv_cli.metrics.registration import Overlap
-from ptyconv_cli.results.frc import Frc, FrcPoint
+from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import check_whole_number
+from ptyconv_cli.results.text import few
 from ptyconv_cli.version import __version__
 
 
@@ -46,14 +47,7 @@ def frc(
     user, where runs cannot be read or compared: no doubling, no iteration in common, another pixel size, too little in
     common.
     """
-    if tensor not in OF_OBJECT:
-        raise ValueError(f"tensor must be one of {', '.join(OF_OBJECT)}; got {tensor!r}")
-    check_whole_number("slice_number", slice_number)
-    check_whole_number("every", every)
-    if isinstance(chain, str) and chain != AUTO:
-        raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
-    if chain and run_b is not None:
-        raise ValueError("chain is for one run")
+    _check(tensor, slice_number, every, chain, run_b)
     curve = threshold_curve(threshold)
     asked = Selection((tensor,), every, select, strict, names=check_pattern(names))
     with one_look():
@@ -62,31 +56,68 @@ def frc(
             found = doublings_of_run(Path(run_a), asked, earlier)
         else:
             found = pairs_of_two(Path(run_a), Path(run_b), asked)
-    pictures, fitting = Pictures(tensor, slice_number, strict), Fitting(found.runs)
-    if run_b is not None:
-        fitting.find_place(filter(None, map(pictures.try_pair, worth_trying(found.pairs))))
-    read = pictures.of_one(found.pairs) if run_b is None else pictures.of_two(found.pairs)
-    points = []
-    for pair, now, other in read:
-        points.append(_point(pair, fitting.common(now, other), curve))
-        progress(len(points), len(found.pairs))
-    left_out = [left_out_text(file) for file in pictures.left_out]
-    if not points:
-        raise PtyconvError(f"{run_a}: no two checkpoints that belong together can be read; {left_out[0]}")
-    if not any(point.finite for point in points):
-        raise PtyconvError(f"{run_a}: {tensor} holds NaN or infinity in each checkpoint that is compared")
+    last = found.pairs[-1].now.header
+    points, warnings = _compared(found, Pictures(tensor, slice_number, strict), curve, progress)
     return Frc(
         runs=[str(run.resolve()) for run in found.runs],
         names=_names(found.runs),
         tensor=tensor,
-        slices=found.pairs[-1].now.header.shapes[tensor][1],
+        slices=last.shapes[tensor][1],
         slice_number=slice_number,
         threshold=str(threshold),
-        dx=found.pairs[-1].now.header.dx,
+        dx=last.dx,
         points=points,
-        warnings=[*found.warnings, *left_out, *fitting.warnings, *_on_nan(points)],
+        warnings=[*found.warnings, *warnings],
         ptyconv_version=__version__,
     )
+
+
+def _check(
+    tensor: str,
+    slice_number: int | None,
+    every: int | None,
+    chain: Sequence[str | Path] | str,
+    run_b: str | Path | None,
+) -> None:
+    """Raise ValueError for settings that are not allowed."""
+    if tensor not in OF_OBJECT:
+        raise ValueError(f"tensor must be one of {', '.join(OF_OBJECT)}; got {tensor!r}")
+    check_whole_number("slice_number", slice_number)
+    check_whole_number("every", every)
+    if isinstance(chain, str) and chain != AUTO:
+        raise ValueError(f"chain must be a list of folders, or {AUTO!r}; got {chain!r}")
+    if chain and run_b is not None:
+        raise ValueError("chain is for one run")
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def _compared(
+    found: Pairs, pictures: Pictures, curve: Callable[[Rings], Rings], progress: Callable[[int, int], None]
+) -> tuple[list[FrcPoint], list[str]]:
+    """Compare the pictures of pairs; return warnings, too. Raises PtyconvError where no pair can be compared."""
+    called, fitting = " and ".join(map(str, found.runs)), Fitting(found.runs)
+    if len(found.runs) == 2:
+        fitting.find_place(filter(None, map(pictures.try_pair, worth_trying(found.pairs))))
+        read = pictures.of_two(found.pairs)
+    else:
+        read = pictures.of_one(found.pairs)
+    points, apart = [], []
+    for pair, now, other in read:
+        common = fitting.common(now, other)
+        if common:
+            points.append(_point(pair, common, curve))
+        else:
+            apart.append(pair.now.header.niter)
+        progress(len(points) + len(apart), len(found.pairs))
+    warnings = [*(left_out_text(file) for file in pictures.left_out), *fitting.warnings]
+    if apart:
+        warnings.append(f"Not compared, because too little is in common there: iterations {few(map(str, apart))}.")
+    nothing = [str(point.niter) for point in points if not point.finite]
+    if nothing:
+        warnings.append(f"No correlation at iterations {few(nothing)}: {NOTHING_TO_SEE}.")
+    if not any(point.finite for point in points):
+        raise PtyconvError(f"{called}: no pair of checkpoints can be compared. {' '.join(warnings)}")
+    return points, warnings
 
 
 def _point(pair: Pair, common: Overlap, curve: Callable[[Rings], Rings]) -> FrcPoint:
@@ -104,17 +135,11 @@ def _point(pair: Pair, common: Overlap, curve: Callable[[Rings], Rings]) -> FrcP
         frc=rings.values.tolist(),
         threshold=threshold.tolist(),
         resolution=None if crossed is None else 1 / (min(crossed, len(threshold)) * ring_width),
-        coarse=below_from_the_start(rings.values, threshold),
         area=float(known.mean()) if known.size else math.nan,
         correlation=common.correlation,
         shift=(dx * common.shift[0], dx * common.shift[1]),
         overlap=(height, width),
     )
-
-
-def _on_nan(points: Sequence[FrcPoint]) -> list[str]:
-    broken = [str(point.niter) for point in points if not point.finite]
-    return [f"No correlation at iteration {', '.join(broken)}: a picture holds NaN or infinity."] if broken else []
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -1,17 +1,22 @@
 """Lays the pictures that are compared by Fourier ring correlation on each other."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.metrics.fit import Fit, fit, is_seen
 from ptyconv_cli.metrics.image import Image
 from ptyconv_cli.metrics.orientation import better_orientation
-from ptyconv_cli.metrics.registration import FEWEST, Fit, Overlap, Shift, fit, overlap, register
+from ptyconv_cli.metrics.registration import FEWEST, Overlap, Shift, overlap, register
 
-WELL = 0.8
-"""Up to this mean ring correlation it is tried whether a picture fits better turned or mirrored."""
+DOUBTFUL = 3.0
+"""Up to this multiple of what noise would give it is tried whether a picture fits better turned or mirrored."""
+
+TRIED = 3
+"""How many pairs of pictures are tried at most, to see where two runs lie on each other."""
 
 
 class Fitting:
@@ -27,55 +32,69 @@ class Fitting:
     def find_place(self, pairs: Iterable[tuple[Image, Image]]) -> None:
         """Find where the pictures of two runs lie on each other, by the first of the pairs on which it shows.
 
-        Raises PtyconvError where noise would fit as well on all of them, or they have too little in common.
+        Raises PtyconvError where noise would fit as well on all that are tried, or the pictures are too small.
         """
-        first: tuple[Image, Image, Fit] | None = None
+        failed: list[tuple[Image, Image, Fit | None]] = []
         for now, other in pairs:
-            if not _finite(now, other):
+            if not (_has_contrast(now) and _has_contrast(other)):
                 continue
+            self._check_size(now, other)
             found = fit(now, other)
-            if found is None:
-                raise self._too_small(now, other)
-            if found.agreement > found.noise:
+            if found and found.agreement > found.noise:
                 self._near = found.common.shift
-                better = better_orientation(now, other) if found.agreement < WELL else None
-                if better:
-                    self.warnings.append(
-                        f"The ring correlation is only {found.agreement:.2f} on average. {_hint(better)}"
-                    )
+                self._warn(now, other, found)
                 return
-            first = first or (now, other, found)
-        if first:
-            now, other, found = first
+            failed.append((now, other, found))
+            if len(failed) == TRIED:
+                break
+        if failed:
+            now, other, found = failed[0]
+            values = f": {found.agreement:.2f}, of noise up to {found.noise:.2f}" if found else ""
             raise PtyconvError(
-                f"{self._called}: nothing in common is seen: the ring correlation is {found.agreement:.2f} on average, "
-                f"and that of noise up to {found.noise:.2f}. {_hint(better_orientation(now, other))}"
+                f"{self._called}: nothing in common is seen: the mean ring correlation is not above that of noise"
+                f"{values}. {_hint(better_orientation(now, other))}"
             )
 
-    def common(self, now: Image, other: Image) -> Overlap:
-        """Return what two pictures have in common, the other one shifted; raise PtyconvError where that is too little.
+    def _warn(self, now: Image, other: Image, found: Fit) -> None:
+        better = better_orientation(now, other) if found.agreement < DOUBTFUL * found.noise else None
+        if better:
+            self.warnings.append(f"The mean ring correlation is only {found.agreement:.2f}. {_hint(better)}")
+        if found.rival:
+            away = math.dist(found.rival, found.common.shift)
+            self.warnings.append(
+                f"The second one fits as well {away:.0f} px away, as in a crystal: which place is right is not known. "
+                "The one that needs the smallest shift is taken."
+            )
 
-        Of pictures that hold NaN, as they are: so will be what comes of them.
+    def common(self, now: Image, other: Image) -> Overlap | None:
+        """Return what two pictures have in common, the other one shifted; None where that is too little.
+
+        Where it is no more than noise has, they are left where they lie, for noise would find itself a place, as are
+        pictures that are flat or hold NaN. Raises PtyconvError where the pictures are too small.
         """
-        found = register(now, other, self._near) if _finite(now, other) else overlap(now, other, self._near)
-        if found is None:
-            raise self._too_small(now, other)
-        return found
+        self._check_size(now, other)
+        as_they_are = overlap(now, other, self._near)
+        if as_they_are is None or not (_has_contrast(now) and _has_contrast(other)):
+            return as_they_are
+        found = register(now, other, self._near)
+        return found if found and is_seen(found) else as_they_are
 
     @property
     def _called(self) -> str:
         return " and ".join(map(str, self._runs))
 
-    def _too_small(self, now: Image, other: Image) -> PtyconvError:
-        sizes = [f"{image.shape[0]} × {image.shape[1]}" for image in (now, other)][: len(self._runs)]
-        return PtyconvError(
-            f"{self._called}: too small for rings: {FEWEST} px a side are needed in common, and the scanned region "
-            f"is {' and '.join(sizes)} px"
-        )
+    def _check_size(self, now: Image, other: Image) -> None:
+        if min(*now.shape, *other.shape) < FEWEST:
+            sizes = [f"{image.shape[0]} × {image.shape[1]}" for image in (now, other)][: len(self._runs)]
+            raise PtyconvError(
+                f"{self._called}: too small for rings: the scanned region is {' and '.join(sizes)} px, and {FEWEST} px "
+                "a side are needed"
+            )
 
 
-def _finite(*images: Image) -> bool:
-    return all(bool(np.isfinite(image).all()) for image in images)
+def _has_contrast(image: Image) -> bool:
+    """Say whether a picture is finite, and not flat."""
+    return bool(np.isfinite(image).all()) and float(np.ptp(image)) > 0
 
 
 def _hint(better: tuple[str, float] | None) -> str:

@@ -1,6 +1,7 @@
 """Which checkpoints are compared by Fourier ring correlation. See docs/frc.md."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,8 @@ NEAREST = 0.05
 SAME_PIXEL = 1e-3
 """By which share two pixel sizes may differ that count as equal."""
 
-MOST = 64
-"""Doublings of one run at most: of more every second, fourth ... is shown."""
+MOST, MEMORY = 64, 2e9
+"""Doublings of one run at most, and bytes of their pictures: of more every second, fourth ... is shown."""
 
 
 class Shown(NamedTuple):
@@ -77,8 +78,8 @@ def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | 
             f"{run_dir}: no checkpoint has about twice the iterations of another, since the settings last changed: "
             f"iterations {first}"
         )
-    step = 1
-    while len(found) > MOST * step:
+    step, picture = 1, math.prod(found[-1].now.region.shape_in(found[-1].now.header.shapes[asked.wanted[0]])[-2:])
+    while len(found) > min(MOST, max(MEMORY / (4 * picture), 1)) * step:
         step *= 2
     return Pairs([run_dir], found[::-step][::-1], _warnings(runs))
 
@@ -99,7 +100,8 @@ def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
         raise PtyconvError(
             f"{run_a} and {run_b}: have no iteration in common, within {NEAREST:.0%}: iterations {listed}"
         )
-    if any(_same_file(pair) for pair in pairs):
+    pairs = [pair for pair in pairs if not _same_file(pair)]
+    if not pairs:
         raise PtyconvError(f"{run_a} and {run_b}: are the same run; compare two, or give one for its doublings")
     fitting = [pair for pair in pairs if abs(pair.now.header.dx / pair.other.header.dx - 1) <= SAME_PIXEL]
     if not fitting:
@@ -113,12 +115,13 @@ def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
     return Pairs([run_a, run_b], fitting, list(dict.fromkeys([*warnings, *warnings_b])))
 
 
-def worth_trying(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the last pair, one in the middle and the first: on one of them it shows where two runs lie on each other.
+def worth_trying(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """Yield pairs in the order in which to try where two runs lie on each other.
 
-    There is most to see in the last one, unless noise has taken over.
+    The last one first, in which there is most to see, unless noise has taken over; then the middle and the first one.
     """
-    return [pairs[k] for k in dict.fromkeys((len(pairs) - 1, (len(pairs) - 1) // 2, 0))]
+    first = dict.fromkeys((len(pairs) - 1, (len(pairs) - 1) // 2, 0))
+    yield from (pairs[k] for k in dict.fromkeys([*first, *range(len(pairs))]))
 
 
 def _is_single(path: Path) -> bool:

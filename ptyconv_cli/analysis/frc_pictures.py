@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptyconv_cli.analysis.frc_pairs import Pair, Shown
 from ptyconv_cli.analysis.parts import check_memory
 from ptyconv_cli.checkpoints.headers import Header, leave_out
@@ -13,6 +16,12 @@ from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.image import Image, object_picture
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
+
+MOST_TRIED = 6
+"""Pictures that are kept of pairs that were tried."""
+
+RUNS = 2
+"""That are read at a time."""
 
 
 class Pictures:
@@ -29,6 +38,8 @@ class Pictures:
             if shown.header.source not in self._tried:
                 self._tried[shown.header.source] = next(self._read([shown]))
         now, other = (self._tried[shown.header.source] for shown in pair)
+        while len(self._tried) > MOST_TRIED:
+            del self._tried[next(iter(self._tried))]
         return None if now is None or other is None else (now, other)
 
     def of_one(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
@@ -36,14 +47,15 @@ class Pictures:
         last_use = {shown.header.source: number for number, pair in enumerate(pairs) for shown in pair}
         ordered = sorted({shown.header.source: shown for pair in pairs for shown in pair}.items(), key=_niter)
         pictures = self._pictures([shown for _, shown in ordered])
-        waiting, known = iter(ordered), dict[Source, Image | None]()
+        waiting, known = iter(ordered), dict[Source, NDArray[np.float32] | None]()
         for number, pair in enumerate(pairs):
             while pair.now.header.source not in known:
                 source, _ = next(waiting)
-                known[source] = next(pictures)
+                image = next(pictures)
+                known[source] = None if image is None else image.astype(np.float32)  # many are kept
             now, other = known[pair.now.header.source], known[pair.other.header.source]
             if now is not None and other is not None:
-                yield pair, now, other
+                yield pair, now.astype(np.float64), other.astype(np.float64)
             known = {source: image for source, image in known.items() if last_use[source] > number}
 
     def of_two(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
@@ -64,7 +76,10 @@ class Pictures:
             yield self._tried.pop(one.header.source) if known else next(read)
 
     def _read(self, shown: Sequence[Shown]) -> Iterator[Image | None]:
-        for region, group in groupby(shown, key=lambda one: one.region):
+        def memory(one: Shown) -> tuple[Region, tuple[int, ...]]:
+            return one.region, one.header.shapes[self._tensor]
+
+        for (region, _), group in groupby(shown, key=memory):  # what is read into must be alike
             headers = [one.header for one in group]
             for header in headers:
                 self._check(header, region)
@@ -73,7 +88,7 @@ class Pictures:
                     yield self._next(reading, header)
 
     def _check(self, header: Header, region: Region) -> None:
-        check_memory(header, region, (self._tensor,))
+        check_memory(header, region, (self._tensor,), RUNS)
         slices = header.shapes[self._tensor][1]
         if self._slice is not None and self._slice > slices:
             raise PtyconvError(f"{header.path}: has no slice {self._slice}: its object has {slices}")
@@ -84,7 +99,8 @@ class Pictures:
         except CheckpointError as error:
             if self._strict:
                 raise
-            self.left_out.append(replace(leave_out(header.source, error, newest=False), niter=header.niter))
+            left_out = replace(leave_out(header.source, error, newest=False), niter=header.niter)
+            self.left_out += [] if left_out in self.left_out else [left_out]
             reading.reuse({})
             return None
         wraps = header.phase_wraps and self._tensor == "objp"

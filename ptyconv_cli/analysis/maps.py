@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.comparable import flattened, read_comparable
+from ptyconv_cli.analysis.comparable import read_comparable
 from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, leave_out
@@ -18,6 +18,7 @@ from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu, to_device, too_much_for
+from ptyconv_cli.metrics.image import flattened
 from ptyconv_cli.metrics.phase import unwrap
 from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
 from ptyconv_cli.results.region import Region

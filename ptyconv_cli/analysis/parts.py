@@ -217,18 +217,18 @@ def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: 
             )
 
 
-def check_memory(first: Header, region: Region, tensors: Iterable[str]) -> None:
-    """Raise PtyconvError where this machine has less memory than reading will need."""
+def check_memory(first: Header, region: Region, tensors: Sequence[str], runs: int = 1) -> None:
+    """Raise PtyconvError where this machine has less memory than reading so many runs at a time will need."""
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
         for name in tensors
     }
-    needed = TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())
+    needed = runs * TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())
     if not hasattr(os, "sysconf"):  # Windows doesn't tell
         return
     held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > held:
         raise PtyconvError(
-            f"{first.path.parent}: {TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this machine "
-            f"has {held / 1e9:.3g} GB; choose fewer tensors (-t)"
+            f"{first.path.parent}: {runs * TURNS} checkpoints at a time need {needed / 1e9:.3g} GB of memory; this "
+            f"machine has {held / 1e9:.3g} GB{'; choose fewer tensors (-t)' if len(tensors) > 1 else ''}"
         )

@@ -13,14 +13,18 @@ from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, Frc, FrcPoint, angstrom, check_threshold, frc_json
+from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold
+from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, frc_json
 from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.text import listed, wrapped
+from ptyconv_cli.results.text import listed, shortened, wrapped
 
 ROWS = 8
 """The most iterations in the table that is printed."""
 
 COLUMNS = 80
+
+LONGEST = 24
+"""Characters of a run's name."""
 
 
 @click.command()
@@ -122,7 +126,8 @@ def _write(found: Frc, folder: Path, picture: bool) -> tuple[list[Path], list[st
 
             write_whole({place: draw_frc(found, "png")})
     except PtyconvError as error:
-        return written, [f"{error}. The numbers were written all the same."]
+        old = "; the one there is of an earlier run" if place.is_file() else ""
+        return written, [f"{error}{old}. The numbers were written all the same."]
     return [*written, place], []
 
 
@@ -135,7 +140,8 @@ def _summary(found: Frc) -> str:
     size = f"{height} × {width} px ({height * found.dx:.3g} × {width * found.dx:.3g} Å)"
     shift = ", ".join(f"{part + 0:.2f}" for part in np.round(found.points[-1].shift, 2))
     beside = f", shifted by ({shift}) Å" if found.of_two else ""
-    lines = [f"{listed(found.names)}: {count}, {up_to}", f"{found.shows}, {size} compared{beside}"]
+    names = listed([shortened(name, LONGEST) for name in found.names])
+    lines = [f"{names}: {count}, {up_to}", f"{found.shows}, {size} compared{beside}"]
     return "\n".join(line for text in lines for line in wrapped(text, COLUMNS))
 
 
@@ -155,7 +161,7 @@ def _table(found: Frc) -> list[str]:
 def _down_to(point: FrcPoint) -> str:
     if not point.finite or point.resolution is None:
         return "-"
-    return angstrom(point.resolution) + (" (pixel limit)" if point.all_stayed else "")
+    return angstrom(point.resolution) + (" (pixel limit)" if point.is_down_to_limit else "")
 
 
 def _few(points: Sequence[FrcPoint]) -> list[FrcPoint]:

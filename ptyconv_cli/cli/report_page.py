@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.options import CLUSTER, JUDGING, ONE_FOLDER, PATH, READING, all_of, where_to, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 
 PAGE_NAME = "report.html"
@@ -27,11 +27,14 @@ PAGE_NAME = "report.html"
 )
 @all_of(READING)
 @all_of(JUDGING)
+@all_of(CLUSTER)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def report(
     paths: tuple[Path, ...],
     output: Path | None,
     results: Path | None,
+    address: str | None,
+    workers: int | None,
     quiet: bool,
     chain: str | None,
     **reading: Any,
@@ -49,6 +52,7 @@ def report(
     from ptyconv_cli.results.files import check_writable, write_whole
 
     run_dir, earlier = with_earlier(paths, chain)
+    where = where_to(address, workers)
     if output and output.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter(f"{output}: the name must end in .html", param_hint="-o")
     found = runs_at(run_dir, reading["names"], results)
@@ -63,6 +67,9 @@ def report(
     with _folder_for(results, place) as folder:
         several, made = None, None
         if one:
+            if where:
+                say(ONE_FOLDER.format(where=where, folder=run_dir), err=True)
+                where = None
             from ptyconv_cli.cli.run_report import report_run
 
             try:
@@ -76,7 +83,7 @@ def report(
                 raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
             from ptyconv_cli.cli.study_report import report_study
 
-            made = report_study(run_dir, found, folder, {"chain": earlier, **reading}, quiet, several)
+            made = report_study(run_dir, found, folder, {"chain": earlier, **reading}, quiet, several, where)
     write_whole({page: made.content})
     if not quiet:
         say(f"wrote {page} ({len(made.content) / 1e6:.2g} MB)")

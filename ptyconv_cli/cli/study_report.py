@@ -5,11 +5,12 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.study import Unit, analyze_all, sorted_rows, units_of
+from ptyconv_cli.analysis.study import Row, Unit, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say
-from ptyconv_cli.cli.outputs import analyze_into
+from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.run_report import BESIDE, LARGEST, WITH_VIEWER, Made, shown_of
+from ptyconv_cli.cli.study import analysis_of, analyze_units, options_of
 from ptyconv_cli.cli.study_table import (
     LEGEND,
     advice_on,
@@ -33,24 +34,18 @@ def report_study(
     options: dict[str, Any],
     quiet: bool,
     several: SeveralRuns | None,
+    where: Where | None = None,
 ) -> Made:
     """Make the page of the runs `found` below a folder, whose results are below `output`, or in their own folders.
 
-    `several`: that the one folder found holds several runs, which is raised where none of them can be analyzed.
+    `several`: that the one folder found holds several runs, which is raised where none of them can be analyzed;
+    `where`: the cluster that they are analyzed on, None for this process.
     """
-    analyzed: dict[str, tuple[Unit, RunAnalysis]] = {}
-
-    def analyze_unit(unit: Unit) -> RunAnalysis:
-        analysis, _ = analyze_into(unit.place, unit.folder, pictures=True, **_of_unit(options, unit))
-        analyzed[unit.name] = unit, analysis
-        return analysis
-
-    units = units_of(root, found.runs, output)
-    with progress_bar("runs", hidden=quiet) as progress:
-        rows = []
-        for number, of_unit in enumerate(analyze_all(units, analyze_unit), 1):
-            rows += of_unit
-            progress(number, len(units))
+    units, analyses = units_of(root, found.runs, output), dict[str, RunAnalysis]()
+    options = options | {"pictures": True}
+    of_units = analyze_units(units, options, where, output or root, quiet, analyses)
+    rows = [row for of_one in of_units for row in of_one]
+    by_name = {one.name: one for unit, of_one in zip(units, of_units, strict=True) for one in _parts(unit, of_one)}
     if several and all(row.problem for row in rows):
         raise several
     rows = sorted_rows(rows, "name")
@@ -62,10 +57,11 @@ def report_study(
             if row.problem:
                 shown.append(RunOnPage.failed(number, names[row.name], row.problem))
                 continue
-            unit, analysis = analyzed[row.name]
+            unit = by_name[row.name]
+            analysis = analyses.get(row.name) or analysis_of(unit, options)  # which a worker left in the cache
             share = left / (len(rows) - number + 1) if equal >= WITH_VIEWER else equal  # all of them, or none
             of_one = shown_of(
-                analysis, unit.folder, unit.place, _of_unit(options, unit), share, name=names[row.name], place=number
+                analysis, unit.folder, unit.place, options_of(unit, options), share, name=names[row.name], place=number
             )
             shown.append(of_one)
             left -= of_one.size
@@ -92,5 +88,6 @@ def _short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: str(Path(name).relative_to(common)) for name in names}
 
 
-def _of_unit(options: dict[str, Any], unit: Unit) -> dict[str, Any]:
-    return options | {"select": unit.select} if unit.select else options
+def _parts(unit: Unit, rows: Sequence[Row]) -> list[Unit]:
+    """Return what the rows of a folder are of: its run, or the several that it turned out to hold."""
+    return [unit] if rows[0].name == unit.name else unit.parts(len(rows))

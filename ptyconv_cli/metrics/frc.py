@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.results.frc import HALF_BIT, ONE_BIT, check_threshold
+from ptyconv_cli.results.frc import COARSEST, HALF_BIT, ONE_BIT, check_threshold
 
 Rings = NDArray[np.float64]
 """A number a ring, from the first one beside frequency 0 up to Nyquist's."""
@@ -94,23 +94,17 @@ CURVES = {ONE_BIT: one_bit, HALF_BIT: half_bit}
 def crossing(values: Rings, threshold: Rings) -> float | None:
     """Return where, in rings, the correlation first falls below the threshold; infinity where it never does.
 
-    The first rings, of few pixels, may lie below it: that is no crossing. None where the correlation is nowhere above.
+    From the last of the `COARSEST` rings on that is not below it: None where all of these are.
     """
     above = values - threshold
-    is_above = above >= 0
-    begin = int(is_above.argmax())
-    if not is_above[begin]:
+    coarse = np.flatnonzero(above[:COARSEST] >= 0)
+    if not coarse.size:
         return None
-    below = np.flatnonzero(~is_above[begin:])
+    begin = int(coarse[-1])
+    below = np.flatnonzero(~(above[begin:] >= 0))
     if not below.size:
         return math.inf
     first = begin + int(below[0])
     before, after = above[first - 1], above[first]
     part = before / (before - after) if np.isfinite(after) else 0.0
     return float(first + part)  # the ring before it is number `first`, for they count from 1
-
-
-def below_from_the_start(values: Rings, threshold: Rings) -> int:
-    """Return how many rings, from the first on, lie below the threshold."""
-    above = values >= threshold
-    return int(above.argmax()) if above.any() else len(values)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
+from ptyconv_cli.metrics.fit import Fit, fit
 from ptyconv_cli.metrics.image import Image, binned
-from ptyconv_cli.metrics.registration import Fit, fit
 
 TURNED: dict[str, Callable[[Image], Image]] = {
     "": lambda image: image,
@@ -22,8 +22,8 @@ TURNED: dict[str, Callable[[Image], Image]] = {
 LARGEST = 256
 """Pixels a side at most of the pictures that are turned: of larger ones, coarser pictures will do."""
 
-CLEARLY, HALF = 0.1, 0.5
-"""A better fit has a ring correlation larger by so much, or its correlation lacks only such a share of that to 1."""
+LACKING = 0.5
+"""A fit is better where the correlation lacks only such a share of what it lacks to 1 as the picture is."""
 
 
 def better_orientation(one: Image, other: Image) -> tuple[str, float] | None:
@@ -43,6 +43,6 @@ def better_orientation(one: Image, other: Image) -> tuple[str, float] | None:
         return None
     how, best = max(found.items(), key=lambda one: one[1].agreement)
     as_it_is = found[""]
-    is_better = best.agreement > as_it_is.agreement + CLEARLY
-    is_better |= 1 - best.common.correlation < HALF * (1 - as_it_is.common.correlation)
-    return (how, best.agreement) if is_better and best.agreement > best.noise else None
+    clearly = best.agreement > as_it_is.agreement + best.noise
+    much_closer = 1 - best.common.correlation < LACKING * (1 - as_it_is.common.correlation)
+    return (how, best.agreement) if (clearly or much_closer) and best.agreement > best.noise else None

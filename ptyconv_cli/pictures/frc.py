@@ -23,11 +23,15 @@ HALVES = "Of each iteration and the one at half of it. High: what is there at ha
 
 RUNS = "Of two runs at the same iteration. Falling: what they find from then on is not reproducible."
 
+ONE_PICTURE = "Of one picture and each iteration of a run."
+
+PAIR = "Of two pictures."
+
 
 @the_same_for_everyone
 def draw_frc(frc: Frc, file_format: str) -> bytes:
     """Return the picture in `file_format` (png, pdf or svg): the curves; resolution and area over the iterations."""
-    lines = [" ".join(frc.answer), RUNS if frc.of_two else HALVES]
+    lines = [" ".join(frc.answer), _caption(frc)]
     above = titles_height(WIDTH, lines) + 0.55
     height = above + PANELS
     figure = Figure(figsize=(WIDTH, height), dpi=120)
@@ -41,6 +45,12 @@ def draw_frc(frc: Frc, file_format: str) -> bytes:
     _draw_resolution(resolution, frc)
     _draw_alike(alike, frc)
     return picture(figure, file_format)
+
+
+def _caption(frc: Frc) -> str:
+    if len(frc.points) == 1:
+        return PAIR if frc.of_two else HALVES
+    return (ONE_PICTURE if frc.reference else RUNS) if frc.of_two else HALVES
 
 
 def _some(points: Sequence[FrcPoint]) -> list[FrcPoint]:
@@ -70,17 +80,17 @@ def _draw_curves(figure: Figure, axes: Axes, frc: Frc) -> None:
     lowest = min(0.0, *(min(filter(math.isfinite, point.frc), default=0.0) for point in points))
     axes.set(xlim=(0, longest.frequencies[-1]), ylim=(max(lowest, -1) - 0.02, 1.02), ylabel="ring correlation")
     axes.grid(alpha=0.25)
-    _label_lengths(axes, longest.frequencies[-1])
+    _label_lengths(axes, longest.frequencies[0] * 0.999, longest.frequencies[-1])
     if last > first:
         _colour_bar(figure, axes, first, last)
 
 
-def _label_lengths(axes: Axes, highest: float) -> None:
+def _label_lengths(axes: Axes, lowest: float, highest: float) -> None:
     """Label the axis with the detail in Å below, and with the frequency in 1/Å above."""
     above = axes.secondary_xaxis("top")
     above.set_xlabel("spatial frequency (1/Å)")
     above.xaxis.set_major_formatter(ShortNumbers())
-    lengths = [length for length in _round_lengths(1 / highest) if 1 / length <= highest * 1.001]
+    lengths = [length for length in _round_lengths(1 / highest) if lowest <= 1 / length <= highest * 1.001]
     axes.set_xticks([1 / length for length in lengths], [f"{length:g}" for length in lengths])
     axes.set_xlabel("detail (Å)")
 
@@ -157,7 +167,7 @@ def _draw_alike(axes: Axes, frc: Frc) -> None:
             axes.plot([best.niter], [value], "o", markersize=9, fillstyle="none", color=colour)
     set_linear(axes)
     axes.legend(
-        fontsize=9, loc="best", title="ring: best" if frc.of_two and len(niters) > 1 else None, title_fontsize=8
+        fontsize=9, loc="best", title="circle: best" if frc.of_two and len(niters) > 1 else None, title_fontsize=8
     )
     axes.set_xlabel("iteration")
     _over_iterations(axes, frc)
@@ -168,5 +178,8 @@ def _over_iterations(axes: Axes, frc: Frc) -> None:
     if len(niters) > 1:
         beside = 0.03 * (niters[-1] - niters[0])
         axes.set_xlim(niters[0] - beside, niters[-1] + beside)
-    axes.xaxis.set_major_locator(iteration_ticks())
+    if len(niters) == 1:
+        axes.set_xticks(niters)
+    else:
+        axes.xaxis.set_major_locator(iteration_ticks())
     axes.grid(alpha=0.25)

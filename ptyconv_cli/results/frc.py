@@ -1,21 +1,20 @@
-"""What Fourier ring correlations over the iterations say, and `frc.json`, which holds them. See docs/frc.md."""
+"""Fourier ring correlations over the iterations, and what they say. See docs/frc.md."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.files import read_json
+from ptyconv_cli.results.text import listed
 
-FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
-KIND, FORMAT = "frc", 1
+NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
+"""Why there is no correlation."""
 
 WORSE = 1.25
 """How many times their least disagreement two runs have when they count as less alike than they were."""
 
+
+COARSEST = 3
+"""Rings, from the first on, that have so few pixels that they may lie below a threshold by chance."""
 
 ONE_BIT, HALF_BIT = "one-bit", "half-bit"
 """The thresholds that depend on how many Fourier pixels a ring has; others are numbers."""
@@ -43,9 +42,8 @@ class FrcPoint:
     `niter`: the iteration of the (later) picture, `other`: that of the one before, or of the other run's. `frc`,
     `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `resolution` in Å:
     where the correlation first falls below the threshold; where it never does, the `limit`, the last ring's; None where
-    it is nowhere above. `coarse`: how many rings, from the first on, lie below it all the same. `area`: the mean over
-    the rings; `correlation`: Pearson's, of the pictures. `shift` (y, x) in Å that was taken from the other picture;
-    `overlap` (y, x) in px.
+    even the coarsest rings lie below. `area`: the mean over the rings; `correlation`: Pearson's, of the pictures.
+    `shift` (y, x) in Å that was taken from the other picture; `overlap` (y, x) in px.
     """
 
     niter: int
@@ -54,7 +52,6 @@ class FrcPoint:
     frc: list[float]
     threshold: list[float]
     resolution: float | None
-    coarse: int
     area: float
     correlation: float
     shift: tuple[float, float]
@@ -71,14 +68,26 @@ class FrcPoint:
         return 1 / self.frequencies[-1]
 
     @property
-    def all_stayed(self) -> bool:
+    def is_down_to_limit(self) -> bool:
         """Whether the correlation is above the threshold down to the limit."""
         return self.resolution is not None and self.resolution <= self.limit
 
     @property
+    def coarse_below(self) -> list[float]:
+        """The sizes in Å of the coarsest rings that lie below the threshold, though one of the next is above."""
+        below = [not one >= least for one, least in zip(self.frc[:COARSEST], self.threshold, strict=False)]
+        last_above = max((ring for ring, so in enumerate(below) if not so), default=0)
+        return [1 / self.frequencies[ring] for ring in range(last_above) if below[ring]]
+
+    @property
     def finite(self) -> bool:
-        """Whether there is a correlation at all: not where a picture holds NaN."""
+        """Whether there is a correlation at all: not where a picture holds NaN, or is flat."""
         return math.isfinite(self.area) and math.isfinite(self.correlation)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is of two different pictures, and not of what two runs began with."""
+        return self.finite and min(self.niter, self.other) > 0 and min(self.area, self.correlation) < 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,12 @@ class Frc:
         return self._best(lambda point: point.correlation)
 
     def _best(self, key: Callable[[FrcPoint], float]) -> FrcPoint | None:
-        return max((point for point in self.points if point.finite), key=key, default=None)
+        return max(self.that_say_something, key=key, default=None)
+
+    @property
+    def that_say_something(self) -> list[FrcPoint]:
+        """The points without what two runs began with, and without NaN."""
+        return [point for point in self.points if point.says_something]
 
     @property
     def answer(self) -> list[str]:
@@ -142,7 +156,7 @@ def detail(point: FrcPoint) -> str:
     """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
     if point.resolution is None:
         return "none"
-    return angstrom(point.resolution) + (", the pixels' limit" if point.all_stayed else "")
+    return angstrom(point.resolution) + (", the pixels' limit" if point.is_down_to_limit else "")
 
 
 def angstrom(value: float) -> str:
@@ -150,54 +164,59 @@ def angstrom(value: float) -> str:
     return f"{value:#.2g} Å" if value < 9.95 else f"{value:.3g} Å"
 
 
-def _on_coarse(frc: Frc, point: FrcPoint) -> list[str]:
-    """Say of which coarse detail the rings are below the threshold, though finer ones are above."""
-    if not point.coarse or point.resolution is None:
-        return []
-    return [f"Detail coarser than {angstrom(1 / point.frequencies[point.coarse])} is below the threshold."]
+def _on_coarse(point: FrcPoint) -> list[str]:
+    """Say which coarse detail is below the threshold, though finer detail is above."""
+    sizes = [angstrom(size) for size in point.coarse_below]
+    return [f"Coarse detail, of {listed(sizes)}, is below the threshold."] if sizes else []
 
 
 def _answer_of_one(frc: Frc) -> list[str]:
     last = frc.points[-1]
     interval = f"rom iteration {last.other} to {last.niter}"
     if not last.finite:
-        return [f"F{interval} nothing can be said: a picture holds NaN."]
+        return [f"F{interval} nothing can be said: {NOTHING_TO_SEE}."]
     if last.resolution is None:
         found = f"F{interval} no detail stayed ({frc.threshold})."
-    elif last.all_stayed:
+    elif last.is_down_to_limit:
         found = f"F{interval} all detail stayed, down to {angstrom(last.limit)}, the pixels' limit ({frc.threshold})."
     else:
         found = f"F{interval} detail down to {detail(last)} stayed ({frc.threshold})."
     before = next((point for point in frc.points if point.niter == last.other and point.finite), None)
     beside = [f"The doubling before, from {before.other} to {before.niter}: {detail(before)}."] if before else []
-    return [found, *_on_coarse(frc, last), *beside]
+    return [found, *_on_coarse(last), *beside]
 
 
 def _answer_of_two(frc: Frc) -> list[str]:
     best, alike, last = frc.best_by_area, frc.best_by_correlation, frc.points[-1]
     if best is None or alike is None:
-        return ["Nothing can be said: the pictures hold NaN."]
+        same = any(point.finite for point in frc.points)
+        return ["The pictures are the same." if same else f"Nothing can be said: {NOTHING_TO_SEE}."]
     if len(frc.points) == 1:
         down_to = f"agree down to {detail(last)}" if last.resolution else "agree in no detail"
-        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(frc, last)]
+        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(last)]
     which = f"iteration {best.niter}"
     if alike.niter != best.niter:
         which = f"iteration {best.niter} by ring correlation, {alike.niter} by that of the pictures"
     who = f"{frc.names[0]} agrees best with {frc.reference}" if frc.reference else "The two runs agree best"
     found = [f"{who} at {which}: {_how_alike(best)}."]
     if not last.finite:
-        return [*found, f"At the last, {last.niter}, a picture holds NaN."]
+        return [*found, f"At the last, {last.niter}: {NOTHING_TO_SEE}."]
     if not is_worse(last, best, alike):
         if last.niter in (best.niter, alike.niter):
-            return [*found, *_on_coarse(frc, last)]
+            return [*found, *_on_coarse(last)]
         return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
-    times = (1 - last.correlation) / (1 - alike.correlation) if alike.correlation < 1 else math.inf
-    grew = f", and differ {times:.2g} times as much" if times < math.inf else ""
-    return [
-        *found,
-        f"At the last, {last.niter}, they agree less: {_how_alike(last)}{grew}.",
-        *([] if frc.reference else [f"What came after iteration {max(best.niter, alike.niter)} is not reproducible."]),
-    ]
+    times = (1 - last.correlation) / (1 - alike.correlation)
+    found += [f"At the last, {last.niter}, they agree less: {_how_alike(last)}, and differ {times:.2g} times as much."]
+    if frc.reference:
+        return found
+    peak = max(best.niter, alike.niter)
+    if peak == frc.that_say_something[0].niter:
+        return [
+            *found,
+            "They agree less from the first pair on, and pictures with little in them yet are alike: from which "
+            "iteration on it is not reproducible cannot be said.",
+        ]
+    return [*found, f"What came after iteration {peak} is not reproducible."]
 
 
 def _how_alike(point: FrcPoint) -> str:
@@ -208,112 +227,3 @@ def is_worse(last: FrcPoint, best: FrcPoint, alike: FrcPoint) -> bool:
     """Say whether two runs disagree clearly more at the last point than at their best, by area and by correlation."""
     by_area = 1 - last.area > WORSE * (1 - best.area)
     return by_area and 1 - last.correlation > WORSE * (1 - alike.correlation)
-
-
-def frc_json(frc: Frc) -> bytes:
-    """Return `frc.json`; null where a number is not finite."""
-    best, alike = frc.best_by_area, frc.best_by_correlation
-    content = {
-        "format": FORMAT,
-        "kind": KIND,
-        "ptyconv_version": frc.ptyconv_version,
-        "runs": frc.runs,
-        "names": frc.names,
-        "tensor": frc.tensor,
-        "slices": frc.slices,
-        "slice": frc.slice_number,
-        "threshold": frc.threshold,
-        "dx_angstrom": frc.dx,
-        "points": [_point(point) for point in frc.points],
-        "best_by_area": best and best.niter,
-        "best_by_correlation": alike and alike.niter,
-        "answer": frc.answer,
-        "warnings": frc.warnings,
-    }
-    return (json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
-
-
-def _point(point: FrcPoint) -> dict[str, Any]:
-    return {
-        "niter": point.niter,
-        "other": point.other,
-        "resolution_angstrom": point.resolution,
-        "down_to_pixels": point.all_stayed,
-        "coarse_rings_below": point.coarse,
-        "area": _finite(point.area),
-        "correlation": _finite(point.correlation),
-        "shift_angstrom": [_finite(part) for part in point.shift],
-        "overlap_px": list(point.overlap),
-        "ring_width_per_angstrom": point.ring_width,
-        "frc": [_finite(value) for value in point.frc],
-        "threshold": [_finite(value) for value in point.threshold],
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def holds_frc(path: Path) -> bool:
-    """Say whether a file is one that `frc_json` made, of whatever version."""
-    try:
-        content = read_json(path)
-    except PtyconvError:
-        return False
-    return isinstance(content, dict) and content.get("kind") == KIND
-
-
-def read_frc(path: Path) -> Frc:
-    """Read a `frc.json`; raise PtyconvError where it is none."""
-    content = read_json(path)
-    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-        raise PtyconvError(f"{path}: was written by another version of ptyconv; run ptyconv frc again")
-    try:
-        return _from_content(content)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise PtyconvError(
-            f"{path}: holds no ring correlations of ptyconv ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _from_content(content: dict[str, Any]) -> Frc:
-    points = [_read_point(found) for found in content["points"]]
-    if not points or not all(point.frc and len(point.frc) == len(point.threshold) for point in points):
-        raise ValueError("no rings")
-    number = content["slice"]
-    return Frc(
-        runs=[str(run) for run in content["runs"]],
-        names=[str(name) for name in content["names"]],
-        tensor={name: name for name in CALLED}[content["tensor"]],
-        slices=int(content["slices"]),
-        slice_number=None if number is None else int(number),
-        threshold=check_threshold(content["threshold"]),
-        dx=float(content["dx_angstrom"]),
-        points=points,
-        warnings=[str(warning) for warning in content["warnings"]],
-        ptyconv_version=str(content["ptyconv_version"]),
-    )
-
-
-def _read_point(found: dict[str, Any]) -> FrcPoint:
-    (y, x), (height, width) = found["shift_angstrom"], found["overlap_px"]
-    resolution, ring_width = found["resolution_angstrom"], float(found["ring_width_per_angstrom"])
-    if not 0 < ring_width < math.inf:
-        raise ValueError(f"a ring is {ring_width} wide")
-    return FrcPoint(
-        niter=int(found["niter"]),
-        other=int(found["other"]),
-        ring_width=ring_width,
-        frc=[_number(value) for value in found["frc"]],
-        threshold=[_number(value) for value in found["threshold"]],
-        resolution=None if resolution is None else float(resolution),
-        coarse=int(found["coarse_rings_below"]),
-        area=_number(found["area"]),
-        correlation=_number(found["correlation"]),
-        shift=(_number(y), _number(x)),
-        overlap=(int(height), int(width)),
-    )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

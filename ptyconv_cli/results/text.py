@@ -66,8 +66,9 @@ def listed(parts: Sequence[str]) -> str:
 
 def wrapped(text: str, columns: int) -> list[str]:
     """Return text in lines that are at most so wide, none of which begins with the unit of the number before."""
-    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times)\b|%)", "\N{NO-BREAK SPACE}", text)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, columns)]
+    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm)\b|%)", "\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(kept, columns, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def length_unit(longest: float) -> tuple[float, str]:

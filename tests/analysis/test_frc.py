@@ -1,5 +1,6 @@
 """Fourier ring correlation over the iterations: of files as engines write them."""
 
+import json
 import math
 import shutil
 
@@ -12,12 +13,16 @@ import runs
 
 from ptyconv_cli import PtyconvError, analyze_run, frc
 from ptyconv_cli.analysis import frc_pairs
+from ptyconv_cli.analysis.frc_pictures import Pictures
+from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.results.frc_file import frc_json
 
 PHASER, PTYCHODUS, CDTOOLS = (
     runs.DATA / "phaser" / "lsqml",
     runs.DATA / "engines" / "ptychodus",
     runs.DATA / "engines" / "cdtools",
 )
+GRADIENT = runs.DATA / "phaser" / "gradient"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def test_the_doublings_of_a_run_are_those_of_the_verdict(pair):
     doublings = [(one.niter, one.since) for one in analysis.verdict.doublings["objp"].points]
     assert [(point.niter, point.other) for point in found.points] == doublings
     last = found.points[-1]
-    assert (last.niter, last.other, last.all_stayed) == (400, 200, True)
+    assert (last.niter, last.other, last.is_down_to_limit) == (400, 200, True)
     assert last.limit == pytest.approx(19 * found.dx / 9)  # 9 rings in 19 px
     assert found.answer[0] == (
         "From iteration 200 to 400 all detail stayed, down to 1.1 Å, the pixels' limit (one-bit)."
@@ -108,7 +113,7 @@ def test_the_resolution_is_where_noise_takes_over(tmp_path):
     assert np.all(np.abs(np.array(point.frc) - expected) < 4 / np.sqrt(pixels))
     crossed = np.flatnonzero(expected < np.array(point.threshold))[0] + 1
     assert point.resolution == pytest.approx(64 * 0.25 / crossed, rel=0.1)
-    assert not point.all_stayed
+    assert not point.is_down_to_limit
     fine = frc(run, threshold="half-bit").points[0].resolution
     assert frc(run, threshold=0.143).points[0].resolution < fine < point.resolution
 
@@ -178,8 +183,9 @@ def test_a_mirrored_run_is_refused_with_a_hint(tmp_path):
 def test_runs_of_different_engines():
     found = frc(PHASER, PTYCHODUS)
     assert [(point.niter, point.other) for point in found.points] == [(8, 8)]
+    assert "px away, as in a crystal" in found.warnings[0]
     assert found.points[0].correlation == pytest.approx(0.86, abs=0.02)
-    assert found.points[0].shift[1] == pytest.approx(-2.8, abs=0.1)  # the object begins elsewhere
+    assert np.divide(found.points[0].shift, found.dx) == pytest.approx((-0.39, -7.96), abs=0.1)  # it begins elsewhere
 
 
 def test_another_orientation_of_another_engine_is_noticed():
@@ -201,7 +207,7 @@ def test_a_lattice_fits_in_another_orientation_too_but_not_as_well(tmp_path):
         for seed, (name, image) in enumerate({"a": lattice, "b": lattice.T[::-1]}.items())
     )
     found = frc(*(next(run.glob("*.hdf5")) for run in (one, other)))
-    assert "The ring correlation is only 0." in found.warnings[0]
+    assert "The mean ring correlation is only 0." in found.warnings[0]
     assert "The second one fits better rotated by" in found.warnings[0]
 
 
@@ -296,18 +302,17 @@ def test_nan_is_said(tmp_path):
     run = invented.write_run(tmp_path / "run", {10: image, 20: image, 40: broken})
     found = frc(run)
     assert math.isnan(found.points[-1].area)
-    assert found.warnings == ["No correlation at iteration 40: a picture holds NaN or infinity."]
-    assert found.answer == ["From iteration 20 to 40 nothing can be said: a picture holds NaN."]
+    assert found.warnings == ["No correlation at iterations 40: a picture holds NaN or infinity, or is flat."]
+    assert found.answer == ["From iteration 20 to 40 nothing can be said: a picture holds NaN or infinity, or is flat."]
     other = invented.write_run(tmp_path / "other", {10: image, 20: image, 40: image})
     of_two = frc(run, other)
-    assert of_two.answer[-1] == "At the last, 40, a picture holds NaN."
-    assert of_two.best_by_area.niter == 10
-    with pytest.raises(PtyconvError, match="objp holds NaN or infinity in each checkpoint that is compared"):
+    assert of_two.answer == ["The pictures are the same."]
+    with pytest.raises(PtyconvError, match=r"no pair of checkpoints can be compared. .* NaN or infinity, or is flat"):
         frc(invented.write_run(tmp_path / "all", {10: broken, 20: broken}))
 
 
 def test_what_is_too_small_or_has_no_doubling(tmp_path):
-    with pytest.raises(PtyconvError, match=r"too small for rings: 16 px a side are needed .* 15 × 19 px$"):
+    with pytest.raises(PtyconvError, match=r"too small for rings: .* 15 × 19 px, and 16 px a side"):
         frc(runs.SAMPLE)
     image = invented.scene((20, 20))[None]
     run = invented.write_run(tmp_path / "run", {10: image, 12: image, 15: image})
@@ -329,3 +334,121 @@ def test_what_is_too_small_or_has_no_doubling(tmp_path):
 def test_settings_that_are_not_allowed(settings, message):
     with pytest.raises(ValueError, match=message):
         frc(runs.SAMPLE, **settings)
+
+
+def test_engines_that_change_the_sampling():
+    """Parts of a run with the same region of objects of different shapes."""
+    run = runs.DATA / "phaser" / "epie_resize"
+    found = frc(run)
+    assert all(point.finite for point in found.points)
+    assert {point.niter for point in frc(run, GRADIENT).points} <= {2, 4, 6, 8, 10, 12, 14}
+
+
+def test_different_numbers_of_slices(tmp_path):
+    image = invented.scene((24, 28))
+    one = invented.write_run(tmp_path / "a", dict.fromkeys((10, 20), image[None]))
+    other = invented.write_run(tmp_path / "b", {n: np.stack([image / n] * 2) for n in (10, 20)})
+    found = frc(one, other)
+    assert [point.area for point in found.points] == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_one_pair_of_noise_does_not_cost_the_others(tmp_path):
+    """Also at 16 px a side, where no shift of a pixel leaves enough."""
+    random, image = np.random.default_rng(1), invented.scene((16, 16))
+    folders = []
+    for name in ("a", "b"):
+        images = {n: (image + 0.05 * random.normal(size=(16, 16)))[None] for n in (10, 20, 40)}
+        images[80] = random.normal(size=(1, 16, 16))
+        folders.append(invented.write_run(tmp_path / name, images))
+    assert len(frc(folders[0]).points) == 3
+    found = frc(*folders)
+    assert [point.niter for point in found.points] == [10, 20, 40, 80]
+    assert min(point.correlation for point in found.points[:3]) > 0.9
+    assert found.points[-1].shift == (0, 0) or found.points[-1].correlation < 0.5
+
+
+def test_noise_has_no_correlation_though_it_is_registered(tmp_path):
+    random, areas = np.random.default_rng(2), []
+    for number in range(20):
+        images = {n: random.normal(size=(1, 32, 32)) for n in (10, 20)}
+        areas.append(frc(invented.write_run(tmp_path / f"{number}", images)).points[0].area)
+    assert abs(np.mean(areas)) < 3 * np.std(areas) / np.sqrt(len(areas))
+
+
+def test_runs_that_are_shifted_and_begin_and_end_with_nothing(tmp_path):
+    """NaN in the last, the middle and the first pair: the place is found by another one."""
+    nothing = np.full((1, 30, 34), np.nan)
+    one, other = (
+        invented.write_run(
+            tmp_path / name,
+            {n: nothing if n in (10, 30, 50) else invented.scene((30, 34), corner)[None] for n in range(10, 60, 10)},
+        )
+        for name, corner in (("a", (0, 0)), ("b", (-5, 6)))
+    )
+    found = frc(one, other)
+    assert [point.finite for point in found.points] == [False, True, False, True, False]
+    assert np.divide(found.points[1].shift, found.dx) == pytest.approx((5, -6), abs=0.05)
+    assert found.points[1].area > 0.99
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinity_and_flat_pictures_are_no_correlation(tmp_path):
+    image = invented.scene((20, 22))[None]
+    infinite = image.copy()
+    infinite[0, 3, 3] = np.inf
+    run = invented.write_run(tmp_path / "run", {1: 0 * image, 2: image, 4: image, 8: infinite})
+    found = frc(run)
+    assert [point.finite for point in found.points] == [False, True, False]
+    assert found.warnings == ["No correlation at iterations 2, 8: a picture holds NaN or infinity, or is flat."]
+    assert json.loads(frc_json(found))["points"][0]["area"] is None
+
+
+def test_a_run_and_one_of_its_own_checkpoints(pair):
+    found = frc(pair[0], pair[0] / "model_iter0400.hdf5", every=100)
+    assert [point.niter for point in found.points] == [100, 200, 300]
+    assert found.reference == "model_iter0400.hdf5"
+
+
+def test_a_crystal_that_fits_a_period_away_as_well(tmp_path):
+    """The nearest place is taken, and it is said; where atoms differ, the place is known, however far it is."""
+    y, x = np.indices((40, 44))
+
+    def crystal(corner, vary):
+        strengths = 1 + vary * np.random.default_rng(5).normal(size=(9, 9))
+        found = np.zeros((40, 44))
+        for a, b in np.ndindex(9, 9):
+            middle = 8.3 * a - 10 - corner[0], 8.3 * b - 10 - corner[1]
+            found += strengths[a, b] * np.exp(-((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / 6)
+        return found
+
+    def found(vary, name):
+        folders = [
+            invented.write_run(tmp_path / f"{name}{number}", {10: noisy(crystal(corner, vary), number, 0.05)})
+            for number, corner in enumerate([(0, 0), (-8.8, 0.2)])
+        ]
+        return frc(*(next(run.glob("*.hdf5")) for run in folders))
+
+    same, different = found(0, "same"), found(0.2, "different")
+    assert np.divide(same.points[0].shift, same.dx) == pytest.approx((0.5, -0.2), abs=0.05)
+    assert "as in a crystal: which place is right is not known" in same.warnings[0]
+    assert np.divide(different.points[0].shift, different.dx) == pytest.approx((8.8, -0.2), abs=0.05)
+    assert different.warnings == []
+
+
+def test_pictures_are_forgotten_after_their_use(tmp_path):
+    """Those of a long run would not fit into memory."""
+    images = {n: invented.scene((20, 20), seed=n)[None] for n in range(1, 33)}
+    run = invented.write_run(tmp_path / "run", images)
+    pairs = frc_pairs.doublings_of_run(run, Selection(("objp",), None, None, False), ()).pairs
+    reader = Pictures("objp", None, False).of_one(pairs)
+    next(reader)
+    for pair, _, _ in reader:
+        known = reader.gi_frame.f_locals["known"]
+        assert all(source.niter >= pair.other.header.niter for source in known)
+
+
+def test_memory_is_asked_for_first(tmp_path, monkeypatch):
+    run = invented.write_run(tmp_path / "run", {n: invented.scene((20, 20))[None] for n in (10, 20)})
+    monkeypatch.setattr("os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 1000)
+    with pytest.raises(PtyconvError, match=r"6 checkpoints at a time need .* GB of memory; this machine has 1e-06 GB$"):
+        frc(run)

@@ -17,8 +17,8 @@ def two_runs(tmp_path):
     random, folders = np.random.default_rng(1), []
     for name in ("first", "second"):
         images = {
-            niter: invented.scene((20, 24))[None] + niter / 200 * random.normal(size=(1, 20, 24))
-            for niter in (10, 20, 40, 80)
+            niter: invented.scene((20, 24))[None] + noise * random.normal(size=(1, 20, 24))
+            for niter, noise in ((10, 0.1), (20, 0.05), (40, 0.2), (80, 0.4))
         }
         folders.append(invented.write_run(tmp_path / name, images))
     return folders
@@ -44,8 +44,8 @@ def test_of_two_runs(ptyconv, two_runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     result = ptyconv("frc", *two_runs)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "The two runs agree best at iteration 10: " in result.stdout
-    assert "What came after iteration 10 is not reproducible." in result.stdout
+    assert "The two runs agree best at iteration 20: " in result.stdout
+    assert "What came after iteration 20 is not reproducible." in result.stdout
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["frc.json", "frc.png"]
     assert not list(two_runs[0].glob("frc*"))
 
@@ -94,6 +94,9 @@ def test_what_is_wrong_is_said_and_nothing_written(ptyconv, two_runs, tmp_path):
         assert says in result.stderr
         assert result.stdout == ""
     assert not out.exists()
+    (tmp_path / "file").write_text("")
+    result = ptyconv("frc", *two_runs, "-o", tmp_path / "file")
+    assert (result.exit_code, "cannot write there; choose another folder with -o" in result.stderr) == (1, True)
 
 
 def test_a_warning_names_what_was_left_out(ptyconv, two_runs, tmp_path):

@@ -1,12 +1,10 @@
 """What ring correlations say, in words, and the file that holds them."""
 
-import math
 from dataclasses import replace
 
 import pytest
 
-from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, frc_json, holds_frc, read_frc
+from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, is_worse
 
 POINT = FrcPoint(
     niter=400,
@@ -15,7 +13,6 @@ POINT = FrcPoint(
     frc=[0.99, 0.9, 0.5, 0.2],
     threshold=[0.8, 0.6, 0.5, 0.45],
     resolution=1 / 0.3,
-    coarse=0,
     area=0.6475,
     correlation=0.97,
     shift=(0.01, -0.02),
@@ -28,25 +25,11 @@ def of(*points, runs=1, **changed):
     return Frc([f"/data/{name}" for name in names], names, "objp", 3, None, "one-bit", 0.5, list(points), **changed)
 
 
-def test_it_is_read_as_it_was_written(tmp_path):
-    broken = replace(POINT, niter=800, frc=[math.nan] * 4, area=math.nan, correlation=math.nan, resolution=None)
-    written = of(POINT, broken, runs=2, warnings=["a < b"], ptyconv_version="0.1")
-    (tmp_path / "frc.json").write_bytes(frc_json(written))
-    found = read_frc(tmp_path / "frc.json")
-    assert repr(found) == repr(written)  # NaN is no equal of itself
-    assert holds_frc(tmp_path / "frc.json")
-    (tmp_path / "other.json").write_text('{"format": 5}')
-    assert not holds_frc(tmp_path / "other.json")
-    assert not holds_frc(tmp_path / "gone.json")
-    with pytest.raises(PtyconvError, match="written by another version of ptyconv"):
-        read_frc(tmp_path / "other.json")
-
-
 def test_frequencies_and_the_limit():
     assert POINT.frequencies == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert POINT.limit == pytest.approx(2.5)
-    assert not POINT.all_stayed
-    assert replace(POINT, resolution=POINT.limit).all_stayed
+    assert not POINT.is_down_to_limit
+    assert replace(POINT, resolution=POINT.limit).is_down_to_limit
 
 
 def test_lengths():
@@ -66,25 +49,27 @@ def test_the_answer_of_one_run():
     assert of(replace(POINT, resolution=POINT.limit)).answer == [
         "From iteration 200 to 400 all detail stayed, down to 2.5 Å, the pixels' limit (one-bit)."
     ]
-    assert of(replace(POINT, resolution=None, coarse=4)).answer == [
-        "From iteration 200 to 400 no detail stayed (one-bit)."
+    assert of(replace(POINT, resolution=None)).answer == ["From iteration 200 to 400 no detail stayed (one-bit)."]
+    dip = replace(POINT, frc=[0.5, 0.5, 0.9, 0.2])
+    assert of(dip).answer[1:] == ["Coarse detail, of 10 Å and 5.0 Å, is below the threshold."]
+    assert of(replace(dip, frc=[0.99, 0.5, 0.9, 0.2])).answer[1:] == [
+        "Coarse detail, of 5.0 Å, is below the threshold."
     ]
-    assert of(replace(POINT, coarse=1)).answer[1:] == ["Detail coarser than 5.0 Å is below the threshold."]
 
 
 def test_the_answer_of_two_runs():
-    early, late = (
+    first, early, late = (
         replace(POINT, niter=niter, other=niter, area=area, correlation=correlation)
-        for niter, area, correlation in ((30, 0.8, 0.99), (300, 0.6, 0.95))
+        for niter, area, correlation in ((20, 0.7, 0.98), (30, 0.8, 0.99), (300, 0.6, 0.95))
     )
-    assert of(early, late, runs=2).answer == [
+    assert of(first, early, late, runs=2).answer == [
         "The two runs agree best at iteration 30: mean ring correlation 0.800, correlation of the pictures 0.990.",
         "At the last, 300, they agree less: mean ring correlation 0.600, correlation of the pictures 0.950, and "
         "differ 5 times as much.",
         "What came after iteration 30 is not reproducible.",
     ]
     hardly = replace(late, area=0.79, correlation=0.989)
-    assert of(early, hardly, runs=2).answer[1:] == [
+    assert of(first, early, hardly, runs=2).answer[1:] == [
         "At the last, 300, they agree about as well: mean ring correlation 0.790, correlation of the pictures 0.989."
     ]
     assert of(late, replace(early, niter=400, other=400), runs=2).answer == [
@@ -93,6 +78,21 @@ def test_the_answer_of_two_runs():
     assert of(early, runs=2).answer == [
         "The two agree down to 3.3 Å (one-bit): mean ring correlation 0.800, correlation of the pictures 0.990."
     ]
+    same = replace(early, niter=0, other=0, area=1.0, correlation=1.0)
+    assert of(same, replace(same, niter=10, other=10), early, late, runs=2).answer[-1] == (
+        "They agree less from the first pair on, and pictures with little in them yet are alike: from which iteration "
+        "on it is not reproducible cannot be said."
+    )
+    assert of(replace(same, niter=10, other=10), runs=2).answer == ["The pictures are the same."]
     against = [replace(early, other=900), replace(late, other=900)]
     assert of(*against, runs=2).answer[0].startswith("one agrees best with other at iteration 30: ")
     assert "reproducible" not in " ".join(of(*against, runs=2).answer)
+
+
+@pytest.mark.parametrize(
+    ("area", "correlation", "worse"),
+    [(0.6, 0.95, True), (0.79, 0.95, False), (0.6, 0.989, False), (0.76, 0.9878, False), (0.74, 0.987, True)],
+)
+def test_worse_is_a_quarter_more_of_what_is_lacking_by_both_measures(area, correlation, worse):
+    best = replace(POINT, area=0.8, correlation=0.99)
+    assert is_worse(replace(POINT, area=area, correlation=correlation), best, best) is worse
