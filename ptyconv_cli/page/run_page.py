@@ -169,7 +169,11 @@ def _capital(text: str) -> str:
 
 def _table(analysis: RunAnalysis) -> Table | None:
     found = doublings_table(analysis.verdict) if analysis.verdict else None
-    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", found.rows) if found else None
+    if not found:
+        return None
+    space = "\N{NO-BREAK SPACE}"  # on a phone, a forecast's line is broken before its range
+    rows = [row._replace(foretold=row.foretold.replace(" to ", f"{space}to{space}")) for row in found.rows]
+    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", rows)
 
 
 def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
