@@ -12,7 +12,6 @@ NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
 WORSE = 1.25
 """How many times their least disagreement two runs have when they count as less alike than they were."""
 
-
 COARSEST = 3
 """Rings, from the first on, that have so few pixels that they may lie below a threshold by chance."""
 
