@@ -33,20 +33,20 @@ def positions_data(parts: Sequence[Sequence[Frame]], most: int = MOST) -> dict[s
     if not frames or frames[-1].positions is None:
         return None
     at = {frame.header.niter: frame for frame in frames}
-    count = len(frames[-1].positions)
-    every = math.ceil(count / most)
     found: dict[str, list[Pairs | None]] = {kind: [] for kind in KINDS}
     rms: dict[str, list[float | None]] = {kind: [] for kind in KINDS}
+    places: list[np.ndarray] = []
     for part in parts:
         last = frames[-1] if part is parts[-1] else None
+        some = _some(_places(part[0]), most)
+        places.append(_places(part[0])[some])
         for frame in part:
             for kind, other in zip(KINDS, (part[0], last, at.get(frame.half or -1)), strict=True):
                 moved = _moved(frame, other) if other else None
-                found[kind].append(None if moved is None else _pairs(moved[::every]))
+                found[kind].append(None if moved is None else _pairs(moved[some]))
                 rms[kind].append(None if moved is None else _rms(moved))
-    places = [_places(part[0])[::every] for part in parts]
     return {
-        "all": count,
+        "all": len(frames[-1].positions),
         "shown": len(places[-1]),
         "part": [number for number, part in enumerate(parts) for _ in part],
         "places": [_pairs(of_part) for of_part in places],
@@ -60,6 +60,16 @@ def _places(frame: Frame) -> np.ndarray:
     header = frame.header
     found: np.ndarray = header.dx * (header.crop_pos + np.array(header.probe_shape) // 2)
     return found
+
+
+def _some(places: np.ndarray, most: int) -> np.ndarray:
+    """Return which of the positions (N, 2) are shown: all, or of more than `most` one in each cell of a grid."""
+    if len(places) <= most:
+        return np.arange(len(places))
+    side = max(math.isqrt(most), 1)
+    low, extent = places.min(0), np.maximum(np.ptp(places, axis=0), 1e-9)
+    row, column = np.minimum((places - low) / extent * side, side - 1).astype(int).T
+    return np.sort(np.unique(row * side + column, return_index=True)[1])
 
 
 def _moved(frame: Frame, other: Frame) -> np.ndarray:

@@ -14,7 +14,7 @@ from ptyconv_cli.page.levels import data_uri, in_page
 from ptyconv_cli.page.templates import as_data, page
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import few, rounded
+from ptyconv_cli.results.text import few, rounded, with_units_kept
 from ptyconv_cli.verdict.table import FORETOLD, TITLE, doublings_table
 
 DASHBOARD, TRAJECTORY, MAPS = "dashboard", "trajectory", "maps"
@@ -125,7 +125,7 @@ def run_on_page(
         name=name,
         about=" · ".join(filter(None, [engine, checkpoints_words(analysis), region_words(analysis)])),
         verdict=verdict,
-        sentence=_capital(verdict.sentence) if verdict else "",
+        sentence=with_units_kept(_capital(verdict.sentence)) if verdict else "",
         advice=sentence(verdict.advice) if verdict else "",
         table=_table(analysis),
         warnings=analysis.warnings,
@@ -160,7 +160,7 @@ def drawn(kind: str, content: bytes, most: float, name: str) -> Drawn | None:
 
 def sentence(text: str) -> str:
     """Return text, which may be broken into lines, as a sentence."""
-    return f"{_capital(' '.join(text.split()))}."
+    return with_units_kept(f"{_capital(' '.join(text.split()))}.")
 
 
 def _capital(text: str) -> str:
@@ -169,7 +169,11 @@ def _capital(text: str) -> str:
 
 def _table(analysis: RunAnalysis) -> Table | None:
     found = doublings_table(analysis.verdict) if analysis.verdict else None
-    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", found.rows) if found else None
+    if not found:
+        return None
+    space = "\N{NO-BREAK SPACE}"  # on a phone, a forecast's line is broken before its range
+    rows = [row._replace(foretold=row.foretold.replace(" to ", f"{space}to{space}")) for row in found.rows]
+    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", rows)
 
 
 def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:

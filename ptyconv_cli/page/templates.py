@@ -30,7 +30,11 @@ def _environment() -> Environment:
 
 def _finalized(value: Any) -> Any:
     """Return what is put into a page: text without control characters, or halves of letters that UTF-8 has not."""
-    return printable(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        printable(value, keep="\n\N{NO-BREAK SPACE}")
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def page(template: str, **content: Any) -> bytes:

@@ -66,9 +66,13 @@ def listed(parts: Sequence[str]) -> str:
 
 def wrapped(text: str, columns: int) -> list[str]:
     """Return text in lines that are at most so wide, none of which begins with the unit of the number before."""
-    kept = re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm)\b|%)", "\N{NO-BREAK SPACE}", text)
-    lines = textwrap.wrap(kept, columns, break_on_hyphens=False)
+    lines = textwrap.wrap(with_units_kept(text), columns, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def with_units_kept(text: str) -> str:
+    """Return text in which no line is broken between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm)\b|%)", "\N{NO-BREAK SPACE}", text)
 
 
 def length_unit(longest: float) -> tuple[float, str]:

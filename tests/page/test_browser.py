@@ -245,6 +245,6 @@ def test_a_study_opens_the_run_that_is_asked_for(chromium, pages):
 def test_without_scripts_the_answer_and_pictures_are_there(chromium, pages):
     chromium.open(pages["sample"], scripts=False)
     page = chromium.driver.page_source
-    assert "From iteration 60 to 120 the object phase changed by 6 %" in page
+    assert "From iteration 60 to 120 the object phase changed by 6&nbsp;% of" in page
     assert np.frombuffer(chromium.picture(), np.uint8).size > 10_000
     chromium.open(pages["sample"])  # with them again

@@ -13,9 +13,11 @@ from ptyconv_cli import analyze_run
 
 def test_the_sentence_the_table_and_the_dashboard(analysis):
     html = analysis._repr_html_()
-    assert "From iteration 60 to 120 the object phase changed by 6 % of the object&#39;s contrast" in html
+    assert (
+        "From iteration 60 to 120 the object phase changed by 6\N{NO-BREAK SPACE}% of the object&#39;s contrast" in html
+    )
     for number in ("0.66", "0.92", "6 (3 to 12)"):
-        assert f"<td>{number}</td>" in html
+        assert f"<td>{number}</td>" in html.replace("\N{NO-BREAK SPACE}", " ")
     (picture,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     content = b64decode(picture)
     assert content.startswith(b"\x89PNG")

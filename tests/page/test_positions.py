@@ -28,9 +28,17 @@ def test_they_are_those_of_the_maps():
 
 
 def test_of_many_only_some():
-    data = positions_data(frames_of(runs.SAMPLE), 50)
-    assert (data["all"], data["shown"]) == (120, 40)
-    assert {len(of_one) for kind in ("moved", "last") for of_one in data[kind]} == {40}
+    """Spread evenly, and each with its own displacement."""
+    data, whole = (positions_data(frames_of(runs.SAMPLE), most) for most in (30, 300))
+    assert data["all"] == 120
+    assert 20 <= data["shown"] <= 30
+    assert {len(of_one) for kind in ("moved", "last") for of_one in data[kind]} == {data["shown"]}
+    moved_at = dict(zip(map(tuple, whole["places"][0]), whole["moved"][-1], strict=True))
+    for place, moved in zip(data["places"][0], data["moved"][-1], strict=True):
+        assert moved == moved_at[tuple(place)]
+    (x, y), (all_x, all_y) = (np.array(one["places"][0]).T for one in (data, whole))
+    assert np.ptp(x) > 0.7 * np.ptp(all_x)
+    assert np.ptp(y) > 0.7 * np.ptp(all_y)
 
 
 def test_across_a_boundary_nothing_is_compared():

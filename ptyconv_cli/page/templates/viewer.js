@@ -20,7 +20,7 @@
   function number(value) {
     if (value === 0) return "0";
     const size = Math.abs(value);
-    const text = size >= 9999.5 || size < 0.0005 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+    const text = size >= 999.5 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
     return text.replace("-", "−");
   }
 
