@@ -1,7 +1,7 @@
-"""Analyzes the runs of a study one after the other, and compares their results. See docs/runs.md."""
+"""Analyzes the runs of a study, and compares their results. See docs/runs.md."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,17 +14,21 @@ from ptyconv_cli.results.series import OF_OBJECT
 
 @dataclass(frozen=True)
 class Unit:
-    """One run of a study: `name`, `folder`, `select` (its number if that holds several), and `place` of its results."""
+    """One run of a study: `name`, `folder`, `select` (its number if that holds several), and `place` of its results.
+
+    `inside`: the places of other runs right inside that one.
+    """
 
     name: str
     folder: Path
     select: str | None
     place: Path
+    inside: tuple[Path, ...] = ()
 
-    def parts(self, count: int, taken: Collection[Path]) -> list["Unit"]:
-        """Return the `count` runs that the folder turned out to hold; no result goes to a place that is `taken`."""
+    def parts(self, count: int) -> list["Unit"]:
+        """Return the `count` runs that the folder turned out to hold; no result goes to the place of another run."""
         called = "run"
-        while any(self.place / f"{called}{number}" in taken for number in range(1, count + 1)):
+        while any(self.place / f"{called}{number}" in self.inside for number in range(1, count + 1)):
             called += "_"
         return [
             Unit(f"{self.name}/{called}{number}", self.folder, str(number), self.place / f"{called}{number}")
@@ -65,31 +69,28 @@ class Row:
 
 def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit]:
     """Return the runs found below `root`; their results go into their folders, or into the same ones below `output`."""
-    units = []
-    for run in runs:
-        name = run.relative_to(root)
-        units.append(
-            Unit(str(name) if name.parts else root.absolute().name, run, None, output / name if output else run)
-        )
-    return units
+    places = {run: output / run.relative_to(root) if output else run for run in runs}
+    inside = dict[Path, list[Path]]()
+    for place in places.values():
+        inside.setdefault(place.parent, []).append(place)
+    return [Unit(_name(run, root), run, None, place, tuple(inside.get(place, ()))) for run, place in places.items()]
 
 
-def analyze_all(
-    units: Sequence[Unit],
-    analyze: Callable[[Unit], RunAnalysis],
-) -> Iterator[list[Row]]:
-    """Analyze runs with `analyze`, which writes their results; yield the rows of each unit, in order.
+def _name(run: Path, root: Path) -> str:
+    below = run.relative_to(root)
+    return str(below) if below.parts else root.absolute().name
 
-    A run that cannot be analyzed gives a row with a problem, and the rest is analyzed all the same. A folder that holds
-    several runs gives a row for each.
+
+def rows_of(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> list[Row]:
+    """Analyze a run with `analyze`, which writes its results; return its rows.
+
+    A run that cannot be analyzed gives a row with a problem, and a folder that holds several runs a row for each.
     """
-    places = [unit.place for unit in units]
-    for unit in units:
-        try:
-            yield [_row(unit, analyze)]
-        except SeveralRuns as several:
-            rows = [_row(part, analyze) for part in unit.parts(several.count, places)]
-            yield [replace(rows[0], note=several.listing), *rows[1:]]
+    try:
+        return [_row(unit, analyze)]
+    except SeveralRuns as several:
+        rows = [_row(part, analyze) for part in unit.parts(several.count)]
+        return [replace(rows[0], note=several.listing), *rows[1:]]
 
 
 def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:

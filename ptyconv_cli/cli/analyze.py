@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
+from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, all_of, where_to, with_earlier
 from ptyconv_cli.results.series import SERIES
 
 POLL = 5.0
@@ -58,6 +58,7 @@ SORTS = ("name", "loss", *(series.key for series in SERIES))
     metavar="SECONDS",
     help="With --follow: wait this long between two looks at the folder.  [default: 5]",
 )
+@all_of(CLUSTER)
 @click.option("--fresh", is_flag=True, help="Recompute everything; ignore cached results.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the tables of changes and of the ambiguities removed, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
@@ -71,6 +72,8 @@ def analyze(
     until: str | None,
     idle: float | None,
     poll: float | None,
+    address: str | None,
+    workers: int | None,
     fresh: bool,
     verbose: bool,
     quiet: bool,
@@ -99,14 +102,17 @@ def analyze(
     a table, also written to convergence_study.csv, compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
+    from ptyconv_cli.cli.console import say
     from ptyconv_cli.cli.given import place_of, runs_at
     from ptyconv_cli.cli.one_run import Detail, analyze_one
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
     run_dir, earlier = with_earlier(paths, chain)
     options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, "pictures": not no_plot, **reading}
-    detail = Detail(quiet, verbose)
+    detail, where = Detail(quiet, verbose), where_to(address, workers)
     if follow:
+        if where:
+            raise click.UsageError(f"{where} is for several runs, and --follow follows one")
         if until and no_aligned:
             raise click.UsageError("--until converged needs the aligned changes: do not give --no-aligned")
         from ptyconv_cli.cli.running_job import follow_job
@@ -121,6 +127,8 @@ def analyze(
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
     several = None
     if len(found.runs) == 1:
+        if where:
+            say(f"{where} is for several runs: {run_dir} holds one, which is analyzed here\n", err=True)
         try:
             analyze_one(found.runs[0], output or place_of(found.runs[0]), options, detail)
             return
@@ -132,4 +140,4 @@ def analyze(
         raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
     from ptyconv_cli.cli.study import analyze_study
 
-    analyze_study(run_dir, found, output, options, sort, quiet, several)
+    analyze_study(run_dir, found, output, options, sort, quiet, several, where)

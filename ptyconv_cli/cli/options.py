@@ -1,13 +1,15 @@
 """Options that several commands share, and the checks of their values."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
 from ptyconv_cli.checkpoints.naming import check_pattern
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
@@ -135,6 +137,46 @@ JUDGING = (
     ),
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
+
+
+CLUSTER = (
+    click.option(
+        "--dask",
+        "address",
+        metavar="ADDRESS",
+        help="Have the runs of a study analyzed by the workers of the Dask scheduler at this address, such as "
+        "tcp://node01:8786.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Have the runs of a study analyzed by N processes on this machine.",
+    ),
+)
+"""Options of every command that works on many runs, by the names of `where_to`'s parameters."""
+
+
+class Where(NamedTuple):
+    """The workers that do many runs: those of the Dask scheduler at an `address`, or so many `workers` here."""
+
+    address: str | None
+    workers: int | None
+
+    def __str__(self) -> str:
+        return "--dask" if self.address else "--workers"
+
+
+def where_to(address: str | None, workers: int | None) -> Where | None:
+    """Return which workers were asked for, None for none; raise PtyconvError where Dask is not installed."""
+    if address is None and workers is None:
+        return None
+    if address is not None and workers is not None:
+        raise click.UsageError("give either --dask or --workers")
+    where = Where(address, workers)
+    if find_spec("distributed") is None:  # which is not loaded by that
+        raise PtyconvError(f"{where} needs Dask: pip install 'ptyconv[dask]'")
+    return where
 
 
 def with_earlier(paths: tuple[Path, ...], chain: str | None) -> tuple[Path, Sequence[Path] | str]:

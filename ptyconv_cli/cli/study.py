@@ -1,16 +1,20 @@
 """`ptyconv analyze` of many runs: each into its own folder, and a table that compares them."""
 
 import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.study import Row, Unit, analyze_all, units_of
+from ptyconv_cli.analysis.study import Row, Unit, rows_of, units_of
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured
+from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.study_table import TABLE_NAME, advice_on, settings_of, shared_warnings, table, table_csv
 from ptyconv_cli.cli.summary import warnings_text
-from ptyconv_cli.errors import SeveralRuns
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
@@ -23,23 +27,23 @@ def analyze_study(
     sort: str,
     quiet: bool,
     several: SeveralRuns | None,
+    where: Where | None = None,
 ) -> None:
     """Analyze the runs `found` below a folder and compare them in a table.
 
-    `several`: that the one folder found holds several runs, which is raised where none of them can be analyzed.
+    `several`: that the one folder found holds several runs, which is raised where none of them can be analyzed;
+    `where`: the cluster that they are analyzed on, None for this process.
     """
     check_writable(output or root)
-
-    def analyze_unit(unit: Unit) -> RunAnalysis:
-        selected = {"select": unit.select} if unit.select else {}
-        return analyze_into(unit.place, unit.folder, **options | selected)[0]
-
-    units = units_of(root, found.runs, output)
-    with progress_bar("runs", hidden=quiet) as progress:
-        rows = []
-        for number, of_unit in enumerate(analyze_all(units, analyze_unit), 1):
-            rows += of_unit
-            progress(number, len(units))
+    units, of_units = units_of(root, found.runs, output), dict[int, list[Row]]()
+    with (
+        progress_bar("runs", hidden=quiet) as progress,
+        closing(_analyze_all(units, options, where, output or root)) as results,
+    ):
+        for number, of_one in results:
+            of_units[number] = of_one
+            progress(len(of_units), len(units))
+    rows = [row for number in range(len(units)) for row in of_units[number]]
     if several and all(row.problem for row in rows):
         raise several
     place, settings = (output or root) / TABLE_NAME, settings_of(rows, found.collated)
@@ -58,6 +62,31 @@ def analyze_study(
     if not quiet and not all(row.problem for row in rows):
         say("")
         say(advice_on(rows))
+
+
+def analyze_unit(unit: Unit, options: dict[str, Any]) -> list[Row]:
+    """Analyze a run of a study into its place; return its rows. `options` as of `outputs.analyze_into`."""
+
+    def analyze(one: Unit) -> RunAnalysis:
+        selected = {"select": one.select} if one.select else {}
+        return analyze_into(one.place, one.folder, **options | selected)[0]
+
+    return rows_of(unit, analyze)
+
+
+def _analyze_all(
+    units: Sequence[Unit], options: dict[str, Any], where: Where | None, place: Path
+) -> Generator[tuple[int, list[Row]]]:
+    """Analyze runs here, or on a cluster; yield the number of each and its rows as they are done."""
+    analyze = partial(analyze_unit, options=options)
+    if where is None:
+        yield from enumerate(map(analyze, units))
+        return
+    from ptyconv_cli.cli.cluster import map_runs
+
+    for number, found in map_runs(analyze, units, where, place):
+        unit = units[number]
+        yield number, [Row(unit.name, unit.place, str(found))] if isinstance(found, PtyconvError) else found
 
 
 def _complain(problems: list[str], rows: list[Row]) -> None:

@@ -1,0 +1,252 @@
+"""Hands out many runs to the workers of Dask. Only here is that used. See docs/runs.md."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+import uuid
+import warnings
+from asyncio import CancelledError, TimeoutError
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+from multiprocessing import resource_tracker
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from distributed import Client, Future, LocalCluster, rpc
+from distributed.scheduler import KilledWorker
+
+from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.on_worker import (
+    AnyRun,
+    Died,
+    Expected,
+    NotThere,
+    Result,
+    Run,
+    complaint,
+    versions,
+    work_on,
+)
+from ptyconv_cli.cli.options import Where
+from ptyconv_cli.errors import PtyconvError
+
+LOCKS_NAME = ".ptyconv-dask"
+"""The folder, beside the table of all runs, through which the workers know of each other; it is gone at the end."""
+
+ANSWERS = 5.0
+"""Seconds that a scheduler has to answer at first."""
+
+LOOK = 1.0
+"""Seconds between two looks whether there are any workers."""
+
+HANDED_OUT = 1000
+"""Runs that the scheduler knows of at a time; it needs a millisecond for each."""
+
+NOISY = ("distributed", "tornado", "asyncio", "bokeh")
+
+
+def map_runs(
+    function: Callable[[AnyRun], Result], runs: Sequence[AnyRun], where: Where, place: Path
+) -> Iterator[tuple[int, Result | PtyconvError]]:
+    """Have workers call `function` with each run; yield the run's number and the result as they come, in any order.
+
+    `function` and its results travel, so they must be small, and known by name on the workers. Instead of a result
+    there is a Died where a run's workers died, a NotThere where its folder is gone. A run whose worker died is begun
+    again by another. `place`: the folder, shared by all, below which results are written; it is made if need be. Where
+    workers are waited for, standard error says so.
+
+    When the iterator is closed, or interrupted, what has not begun is dropped. Raises PtyconvError where the scheduler
+    cannot be reached, or goes away, and where a worker cannot be used; and what `function` raises.
+    """
+    relative = not all(path.is_absolute() for run in runs for path in (run.folder, run.place))
+    with _marked(place.absolute()) as marker, _silenced():
+        expected = Expected(versions(), marker, Path.cwd() if relative else None)
+        with _connected(where) as client:
+            _wait_for_worker(client)
+            _check_all(client, expected)
+            yield from _results(client, partial(work_on, function, expected), runs)
+
+
+@contextmanager
+def _marked(place: Path) -> Iterator[Path]:
+    """Make a file by which workers show that they see the same folder, and remove it in the end."""
+    folder, made = place / LOCKS_NAME, not place.exists()
+    marker = folder / uuid.uuid4().hex
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        yield marker
+    finally:
+        with suppress(OSError):
+            marker.unlink(missing_ok=True)
+            folder.rmdir()  # unless a worker still has a lock there
+            if made:
+                place.rmdir()  # unless anything was written
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep what Dask logs, and warns of, to itself: what matters is said in other words."""
+    for name in [*NOISY, *(name for name in logging.root.manager.loggerDict if name.startswith(NOISY))]:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="distributed")
+        yield
+
+
+@contextmanager
+def _connected(where: Where) -> Iterator[Client]:
+    """Yield a client of the scheduler that was asked for, or of one with workers on this machine."""
+    if where.address is None:
+        with _local(where.workers or 1) as address, _client(address) as client:
+            yield client
+        return
+    _check_answers(where.address)
+    with _client(where.address) as client:
+        yield client
+
+
+@contextmanager
+def _local(count: int) -> Iterator[str]:
+    """Yield the address of a scheduler in this process with `count` workers on this machine."""
+    with _no_ctrl_c_for_children():
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,  # a single process has none either
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster:
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def _no_ctrl_c_for_children() -> Iterator[None]:
+    """Have processes and threads that are started in the block not be told of a Ctrl-C, which waits until its end."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # it would undo that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=ANSWERS, set_as_default=False)
+    except Exception as error:  # of many kinds, according to what answers there
+        raise PtyconvError(_no_scheduler(address, error)) from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=ANSWERS)
+
+
+def _check_answers(address: str) -> None:
+    """Raise PtyconvError where no scheduler answers at an address: a client would leave threads behind that try on."""
+
+    async def ask() -> Any:
+        async with rpc(address, timeout=ANSWERS) as scheduler:
+            return await asyncio.wait_for(scheduler.identity(), ANSWERS)
+
+    try:
+        kind = asyncio.run(ask())["type"]
+    except Exception as error:  # as in `_client`
+        raise PtyconvError(_no_scheduler(address, error)) from error
+    if kind != "Scheduler":
+        raise PtyconvError(f"{address}: is the address of a {kind.lower()} of Dask; give that of its scheduler")
+
+
+def _no_scheduler(address: str, error: Exception) -> str:
+    reason = " ".join(str(error or type(error).__name__).split())
+    return f"{address}: no scheduler of Dask answers there ({reason}); start one with: dask scheduler"
+
+
+def _wait_for_worker(client: Client) -> None:
+    """Wait until the scheduler has a worker, and say so."""
+    waiting = False
+    while not _has_workers(client):
+        if not waiting:
+            say(f"\nwaiting for a worker of the scheduler at {client.scheduler.address}", err=True)
+        waiting = True
+        time.sleep(LOOK)
+
+
+def _has_workers(client: Client) -> bool:
+    try:
+        return bool(client.nthreads())
+    except Exception as error:  # of the connection, of many kinds
+        raise PtyconvError(_gone(client)) from error
+
+
+def _gone(client: Client) -> str:
+    return (
+        f"{client.scheduler.address}: the scheduler has gone away. What was done is kept: the same command goes on "
+        "from there"
+    )
+
+
+def _check_all(client: Client, expected: Expected) -> None:
+    """Raise PtyconvError where a worker cannot do the work; those that come later look themselves."""
+    for address, found in client.run(complaint, expected, on_error="return").items():
+        if isinstance(found, Exception):
+            raise PtyconvError(f"the worker at {address} lacks this version of ptyconv ({found}): install it there")
+        if found:
+            raise PtyconvError(found)
+
+
+def _results(
+    client: Client, task: Callable[[AnyRun], Result], runs: Sequence[AnyRun]
+) -> Iterator[tuple[int, Result | PtyconvError]]:
+    """Yield the results of a task, with the number of the run, as they come."""
+    done: SimpleQueue[Future] = SimpleQueue()
+    numbers: dict[Future, int] = {}
+    coming = iter(enumerate(runs))
+
+    def hand_out(count: int) -> None:
+        for number, run in islice(coming, count):
+            future = client.submit(task, run, pure=False)
+            numbers[future] = number
+            future.add_done_callback(done.put)
+
+    hand_out(HANDED_OUT)
+    while numbers:
+        try:
+            future = done.get(timeout=LOOK)
+            result = _result(client, future, runs[numbers[future]])
+        except Empty:
+            _wait_for_worker(client)
+            continue
+        except TimeoutError:
+            future.add_done_callback(done.put)  # its worker died, and with that the result
+            continue
+        yield numbers.pop(future), result
+        hand_out(1)
+
+
+def _result(client: Client, future: Future, run: Run) -> Any:
+    try:
+        return future.result(timeout=ANSWERS)
+    except KilledWorker:
+        return Died(run.folder)
+    except (Died, NotThere) as error:
+        return error
+    except CancelledError as error:
+        raise PtyconvError(_gone(client)) from error
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("ptyconv_cli"):
+            raise
+        raise PtyconvError(f"a worker lacks this version of ptyconv ({error}): install it there") from error

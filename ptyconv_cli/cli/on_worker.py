@@ -1,0 +1,199 @@
+"""What a worker of Dask does with one run of many. Dask itself is not loaded here: `cluster` hands the runs out."""
+
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol, TypeVar
+
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.version import __version__
+
+if sys.platform != "win32":
+    import fcntl
+
+PACKAGES = ("numpy", "torch", "matplotlib")
+"""What numbers and pictures depend on, beside ptyconv itself."""
+
+MOST_STARTS = 3
+"""A run whose worker died is done again, twice."""
+
+PATIENCE = 3600.0
+"""Seconds to wait for another process that writes the results of the same run."""
+
+POLL = 0.2
+"""Seconds between two tries to be the only one who writes the results of a run."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A process has one working directory, and draws one picture at a time, however many threads its worker has."""
+
+Result = TypeVar("Result")
+
+
+class Run(Protocol):
+    """One of many runs: what is read is in `folder`, which may be a file, what is written below `place`."""
+
+    @property
+    def folder(self) -> Path:
+        """What is read."""
+
+    @property
+    def place(self) -> Path:
+        """Where results are written."""
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+class Expected(NamedTuple):
+    """What a worker must have in common with the process that hands out the runs.
+
+    `versions` of ptyconv and `PACKAGES`; `marker`: a file that only that process's file system has, in a folder for
+    locks; `directory`: the working directory that paths are relative to, None where they are not.
+    """
+
+    versions: Mapping[str, str]
+    marker: Path
+    directory: Path | None
+
+
+class Unfit(PtyconvError):
+    """A worker cannot do the work; the message names it, and says why."""
+
+
+class NotThere(PtyconvError):
+    """A worker sees no such run folder."""
+
+
+class Died(PtyconvError):
+    """The workers that had begun with a run died, so often that it is not begun again."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder}: not analyzed: {MOST_STARTS} workers that had begun with it died, for want of memory perhaps"
+        )
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return Died, (self.folder,)
+
+
+def versions() -> dict[str, str]:
+    """Return what `Expected.versions` are here; for torch without the build, which says for what device it is."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to load
+
+    found = {"ptyconv": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package).partition("+")[0]
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found
+
+
+def complaint(expected: Expected) -> str:
+    """Say why the worker that this runs in cannot do the work, "" where it can."""
+    here, why = versions(), ""
+    for package, version in expected.versions.items():
+        if here[package] != version:
+            why = why or f"has {package} {here[package]}, not {version} as here: install the same versions there"
+    for path in (expected.directory, expected.marker.parent.parent, expected.marker):
+        if path and not path.exists():
+            why = why or f"does not see {path}: all workers must share the file system that the runs are on"
+    return why and f"{_called()} {why}"
+
+
+def _called() -> str:
+    """Return what this worker is called in a message."""
+    return f"the worker on {platform.node()} (process {os.getpid()})"
+
+
+def work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyRun) -> Result:
+    """Return what `function` does with a run, whose results no other worker writes meanwhile.
+
+    Raises Unfit where this worker cannot do it, NotThere where it sees no such folder, Died where the workers that did
+    it before have died, and whatever `function` raises.
+    """
+    with _ONE_AT_A_TIME:
+        if why := complaint(expected):
+            raise Unfit(why)
+        with _in_directory(expected.directory):
+            if not run.folder.exists():
+                raise NotThere(f"{_called()} does not see {run.folder.absolute()}")
+            with _alone(expected.marker.parent / _digest(run.place), expected.marker.name) as starts:
+                if starts > MOST_STARTS:
+                    raise Died(run.folder)
+                return function(run)
+
+
+def _digest(place: Path) -> str:
+    return sha256(os.fsencode(place.absolute())).hexdigest()[:32]
+
+
+@contextmanager
+def _in_directory(directory: Path | None) -> Iterator[None]:
+    """Work in a directory, for relative paths are to be in messages and caches as they were given."""
+    before = Path.cwd() if directory else None
+    try:
+        if directory:
+            os.chdir(directory)
+        yield
+    finally:
+        if before:
+            os.chdir(before)
+
+
+@contextmanager
+def _alone(path: Path, study: str) -> Iterator[int]:
+    """Be the only process that writes the results of a run; yield how often that was begun in this `study`, now too.
+
+    What was begun and not ended is in the lock file, which a process that is killed leaves behind, unlocked.
+    """
+    with _locked(path):
+        last, _, count = path.read_text().partition(" ") if path.exists() else ("", "", "")
+        starts = 1 + (int(count) if last == study and count.isdigit() else 0)
+        path.write_text(f"{study} {starts}")
+        try:
+            yield starts
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a file, which is made if need be, against other processes, on all machines if the file system can do that.
+
+    Where it cannot, and on Windows, nothing is locked: two workers would write the same bytes, in the same way.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    while True:
+        with path.open("ab") as file:
+            _wait_for(file, path)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    yield
+                    return
+            # Who had locked it has removed it.
+
+
+def _wait_for(file: IO[bytes], path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise PtyconvError(f"{path}: another process has kept this locked for an hour") from error
+            time.sleep(POLL)
+        except OSError:  # there are no locks on this file system
+            return
