@@ -44,6 +44,8 @@ HOMES = {
         "metrics/percentiles_gpu.py",
         "checkpoints/formats/pt.py",
     },
+    "distributed": {"cli/cluster.py"},
+    "dask": {"cli/cluster.py"},
     "zarr": {"checkpoints/formats/zarr_tree.py"},
 }
 """Where a package may be imported; elsewhere it would slow down what does without it."""

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import pickle
 import signal
 import sys
 import time
 import uuid
 import warnings
-from asyncio import CancelledError, TimeoutError
+from asyncio import TimeoutError
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -69,7 +71,7 @@ def map_runs(
         with _connected(where) as client:
             _wait_for_worker(client)
             _check_all(client, expected)
-            yield from _results(client, partial(work_on, function, expected), runs)
+            yield from _results(client, partial(work_on, function, expected), runs, f"ptyconv-{marker.name}")
 
 
 @contextmanager
@@ -176,13 +178,13 @@ def _no_scheduler(address: str, error: Exception) -> str:
 
 
 def _wait_for_worker(client: Client) -> None:
-    """Wait until the scheduler has a worker, and say so."""
-    waiting = False
+    """Wait until the scheduler has a worker; if that takes a while, say so."""
+    looks = 0
     while not _has_workers(client):
-        if not waiting:
-            say(f"\nwaiting for a worker of the scheduler at {client.scheduler.address}", err=True)
-        waiting = True
         time.sleep(LOOK)
+        looks += 1
+        if looks == round(ANSWERS / LOOK):
+            say(f"\nwaiting for a worker of the scheduler at {client.scheduler.address}", err=True)
 
 
 def _has_workers(client: Client) -> bool:
@@ -208,17 +210,31 @@ def _check_all(client: Client, expected: Expected) -> None:
             raise PtyconvError(found)
 
 
+class _Called:
+    """What is a call of a function when it is unpickled.
+
+    It travels as bytes: a worker that lacks the function fails then like any task, instead of dying of the message, and
+    the scheduler need not know it.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
+        self._function, self._arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, ...]]:
+        return self._function, self._arguments
+
+
 def _results(
-    client: Client, task: Callable[[AnyRun], Result], runs: Sequence[AnyRun]
+    client: Client, task: Callable[[AnyRun], Result], runs: Sequence[AnyRun], key: str
 ) -> Iterator[tuple[int, Result | PtyconvError]]:
-    """Yield the results of a task, with the number of the run, as they come."""
+    """Yield the results of a task, with the number of the run, as they come; `key`: the beginning of Dask's keys."""
     done: SimpleQueue[Future] = SimpleQueue()
     numbers: dict[Future, int] = {}
     coming = iter(enumerate(runs))
 
     def hand_out(count: int) -> None:
         for number, run in islice(coming, count):
-            future = client.submit(task, run, pure=False)
+            future = client.submit(pickle.loads, pickle.dumps(_Called(task, run)), key=f"{key}-{number}")
             numbers[future] = number
             future.add_done_callback(done.put)
 

@@ -5,6 +5,7 @@ import platform
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -117,18 +118,28 @@ def work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyRu
     """Return what `function` does with a run, whose results no other worker writes meanwhile.
 
     Raises Unfit where this worker cannot do it, NotThere where it sees no such folder, Died where the workers that did
-    it before have died, and whatever `function` raises.
+    it before have died, what `function` raises if that is a PtyconvError, else a RuntimeError.
     """
-    with _ONE_AT_A_TIME:
-        if why := complaint(expected):
-            raise Unfit(why)
-        with _in_directory(expected.directory):
-            if not run.folder.exists():
-                raise NotThere(f"{_called()} does not see {run.folder.absolute()}")
-            with _alone(expected.marker.parent / _digest(run.place), expected.marker.name) as starts:
-                if starts > MOST_STARTS:
-                    raise Died(run.folder)
-                return function(run)
+    try:
+        with _ONE_AT_A_TIME:
+            return _work_on(function, expected, run)
+    except PtyconvError:
+        raise
+    except Exception as error:  # as a text, for not all of it can travel
+        text = "".join(traceback.format_exception(error))
+    raise RuntimeError(f"{_called()} stumbled over {run.folder}:\n{text}")
+
+
+def _work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyRun) -> Result:
+    if why := complaint(expected):
+        raise Unfit(why)
+    with _in_directory(expected.directory):
+        if not run.folder.exists():
+            raise NotThere(f"{_called()} does not see {run.folder.absolute()}")
+        with _alone(expected.marker.parent / _digest(run.place), expected.marker.name) as starts:
+            if starts > MOST_STARTS:
+                raise Died(run.folder)
+            return function(run)
 
 
 def _digest(place: Path) -> str:

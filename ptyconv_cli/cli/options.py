@@ -164,7 +164,7 @@ class Where(NamedTuple):
     workers: int | None
 
     def __str__(self) -> str:
-        return "--dask" if self.address else "--workers"
+        return "--workers" if self.address is None else "--dask"
 
 
 def where_to(address: str | None, workers: int | None) -> Where | None:

@@ -86,7 +86,12 @@ def _analyze_all(
 
     for number, found in map_runs(analyze, units, where, place):
         unit = units[number]
-        yield number, [Row(unit.name, unit.place, str(found))] if isinstance(found, PtyconvError) else found
+        if not isinstance(found, PtyconvError):
+            yield number, found
+        elif unit.folder.exists():
+            yield number, [Row(unit.name, unit.place, str(found))]
+        else:  # it was removed meanwhile, which is said as it is without workers
+            yield number, analyze(unit)
 
 
 def _complain(problems: list[str], rows: list[Row]) -> None:
