@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import dask
 from distributed import Client, Future, LocalCluster, rpc
 from distributed.scheduler import KilledWorker
 
@@ -106,7 +107,7 @@ def _silenced() -> Iterator[None]:
 def _connected(where: Where) -> Iterator[Client]:
     """Yield a client of the scheduler that was asked for, or of one with workers on this machine."""
     if where.address is None:
-        with _local(where.workers or 1) as address, _client(address) as client:
+        with local(where.workers or 1) as address, _client(address) as client:
             yield client
         return
     _check_answers(where.address)
@@ -115,9 +116,9 @@ def _connected(where: Where) -> Iterator[Client]:
 
 
 @contextmanager
-def _local(count: int) -> Iterator[str]:
+def local(count: int) -> Iterator[str]:
     """Yield the address of a scheduler in this process with `count` workers on this machine."""
-    with _no_ctrl_c_for_children():
+    with _no_ctrl_c_for_children(), dask.config.set({"distributed.worker.profile.enabled": False}):
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeVar
@@ -84,6 +85,7 @@ class Died(PtyconvError):
         return Died, (self.folder,)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return what `Expected.versions` are here; for torch without the build, which says for what device it is."""
     from importlib.metadata import PackageNotFoundError, version  # slow to load

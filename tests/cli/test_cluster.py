@@ -1,0 +1,371 @@
+"""The runs of a study on a real cluster: a scheduler and two workers, each a process of its own on this machine.
+
+What they give must be what one process gives, to the last byte.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import pytest
+import runs
+from dask_processes import PATIENCE, Watched, scheduler, wait_until, worker
+from outputs import rows_of
+from processes import started
+from toy import write_run
+
+QUICK = ("--no-plot", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a scheduler that has two workers, and the folder through which they are watched."""
+    folder = tmp_path_factory.mktemp("cluster")
+    watched = Watched(folder / "watched")
+    with scheduler(folder) as (address, _), worker(address, watched), worker(address, watched):
+        yield address, watched
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A scheduler without workers, its process, and the folder through which workers that a test adds are watched."""
+    with scheduler(tmp_path) as (address, process):
+        yield address, process, Watched(tmp_path / "watched")
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Runs below a folder: two that are whole, one with a damaged file, one too short, and one folder with two runs."""
+    root = tmp_path / "study"
+    for name, niters in {"a": [2, 4, 6], "b": [2, 4, 6, 8], "damaged": [2, 4, 6], "short": [2]}.items():
+        (root / name).mkdir(parents=True)
+        write_run(root / name, niters)
+    (root / "damaged" / "model_iter0004.hdf5").write_bytes(b"no checkpoint")
+    shutil.copytree(runs.DATA / "resume" / "mixed_in_one_folder", root / "mix")
+    shutil.copytree(runs.DATA / "resume" / "first", root / "mix" / "run1")
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells files that were written again; those of the cache aside."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".ptyconv" not in path.parts)
+    return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+def remove_results(root: Path, inputs: set[str]) -> None:
+    for path in root.rglob("*"):
+        if path.is_file() and str(path.relative_to(root)) not in inputs:
+            path.unlink()
+
+
+@pytest.mark.parametrize("given", ["relative", "absolute", "elsewhere"])
+def test_all_is_as_one_process_makes_it(ptyconv, cluster, study, monkeypatch, given):
+    address, _ = cluster
+    monkeypatch.chdir(study.parent)
+    root = study if given == "absolute" else "study"
+    options = (*QUICK, "--sort", "loss", *(("-o", "out") if given == "elsewhere" else ()))
+    inputs = set(contents(study))
+    expected = ptyconv("analyze", root, *options)
+    written = contents(study.parent)
+    shutil.rmtree("out", ignore_errors=True)
+    remove_results(study, inputs)
+    result = ptyconv("analyze", root, "--dask", address, *options)
+    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, expected.stderr, 1)
+    assert contents(study.parent) == written
+    assert len(rows_of(Path("out" if given == "elsewhere" else "study") / "convergence_study.csv")) == 7
+    assert not list(study.parent.rglob(".ptyconv-dask"))
+
+
+def test_pictures_are_the_same(ptyconv, cluster, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(runs.SAMPLE, tmp_path / "study" / name)
+    ptyconv("analyze", tmp_path / "study", "-o", tmp_path / "out", "-t", "probe", "--device", "cpu")
+    expected = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    options = ("--dask", cluster[0], "-t", "probe", "--device", "cpu")
+    assert ptyconv("analyze", tmp_path / "study", "-o", tmp_path / "out", *options).exit_code == 0
+    assert contents(tmp_path / "out") == expected
+    assert "a/trajectory.png" in expected
+
+
+@pytest.mark.parametrize("first", ["here", "dask"])
+def test_a_second_time_only_what_is_new_is_done(ptyconv, cluster, study, first):
+    address, watched = cluster
+    on_cluster = ("--dask", address)
+    ptyconv("analyze", study, *QUICK, *(on_cluster if first == "dask" else ()))
+    before, opened = stamps(study), len(watched.opened())
+    assert ptyconv("analyze", study, *QUICK, *on_cluster).exit_code == 1
+    again = {str(Path(path).relative_to(study)) for path in watched.opened()[opened:]}
+    again = {name for name in again if not name.startswith("mix/model")}  # whose runs are told apart anew
+    assert again <= {"damaged/model_iter0004.hdf5", "short/model_iter0002.hdf5"}
+    before["convergence_study.csv"] = stamps(study)["convergence_study.csv"]
+    assert stamps(study) == before
+    write_run(study / "b", [2, 4, 6, 8, 10])
+    for niter in (2, 4, 6, 8):
+        os.utime(study / "b" / f"model_iter{niter:04d}.hdf5", (1e9, 1e9))
+    ptyconv("analyze", study, *QUICK, *on_cluster)
+    changed = {name for name, stamp in stamps(study).items() if before.get(name) != stamp and "hdf5" not in name}
+    assert {str(Path(name).parent) for name in changed - {"convergence_study.csv"}} == {"b"}
+
+
+def test_one_run_is_analyzed_here(ptyconv, tmp_path, cluster):
+    write_run(tmp_path / "run", [2, 4, 6])
+    result = ptyconv("analyze", tmp_path / "run", "--dask", cluster[0], *QUICK)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        f"--dask is for several runs: {tmp_path / 'run'} holds one, which is analyzed here\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:1", "no scheduler of Dask answers there"),
+        ("gopher://127.0.0.1:1", "unknown address scheme 'gopher'"),
+        ("cluster", "missing port number in address 'cluster'"),
+        ("", "no scheduler of Dask answers there"),
+    ],
+)
+def test_a_wrong_address_is_said(ptyconv, study, address, said):
+    before = contents(study)
+    result = ptyconv("analyze", study, "--dask", address, *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {address}: no scheduler of Dask answers there (")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert contents(study) == before
+    assert not (study / ".ptyconv-dask").exists()
+
+
+def test_the_address_of_a_worker_is_said(ptyconv, study, cluster):
+    address = worker_of(cluster[0])
+    result = ptyconv("analyze", study, "--dask", address, *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {address}: is the address of a worker of Dask; give that of its scheduler\n"
+
+
+def worker_of(address: str) -> str:
+    code = f"from distributed import Client\nwith Client({address!r}) as client: print(next(iter(client.nthreads())))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("option", [("--dask", "tcp://127.0.0.1:1"), ("--workers", "2")])
+def test_without_the_extra_it_is_said_how_to_get_it(ptyconv, study, monkeypatch, option):
+    monkeypatch.setattr("ptyconv_cli.cli.options.find_spec", lambda name: None)
+    result = ptyconv("analyze", study, *option)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {option[0]} needs Dask: pip install 'ptyconv[dask]'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dask", "a", "--workers", "2"), "give either --dask or --workers"),
+        (("--workers", "0"), "0 is not in the range x>=1"),
+        (("--workers", "2", "--follow"), "--workers is for several runs, and --follow follows one"),
+    ],
+)
+def test_wrong_usage(ptyconv, study, options, said):
+    result = ptyconv("analyze", study, *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def analyzing(study: Path, *options: object, **environment: str):
+    """Start an analysis in a process of its own, which is the first of a group, as a shell starts it."""
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", study, *QUICK, *options]
+    return started(command, stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, **environment})
+
+
+@pytest.mark.long
+def test_a_run_whose_worker_is_killed_is_done_again(ptyconv, alone, study):
+    expected = ptyconv("analyze", study, *QUICK)
+    address, _, watched = alone
+    watched.hold("b")
+    with worker(address, watched), worker(address, watched), analyzing(study, "--fresh", "--dask", address) as process:
+        os.kill(watched.wait_for("b"), signal.SIGKILL)
+        watched.wait_for("b", 2)
+        watched.let_go("b")
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+    assert len(watched.begun("b")) == 2
+
+
+@pytest.mark.long
+def test_a_run_is_done_again_twice_at_most(ptyconv, alone, study):
+    address, _, watched = alone
+    inputs = contents(study)
+    watched.hold("b")
+    with (
+        worker(address, watched, nanny=True),
+        worker(address, watched, nanny=True),
+        analyzing(study, "--dask", address) as process,
+    ):
+        for count in (1, 2, 3):
+            os.kill(watched.wait_for("b", count), signal.SIGKILL)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert f"Error: {study / 'b'}: not analyzed: 3 workers that had begun with it died" in err
+    assert len(watched.begun("b")) == 3
+    assert "b" in out
+    rows = {row["run"]: row["problem"] for row in rows_of(study / "convergence_study.csv")}
+    assert "died" in rows["b"]
+    assert rows["a"] == rows["damaged"] == rows["mix/run1"] == ""
+    assert {name for name in contents(study) if name.startswith("b/")} == {name for name in inputs if name[:2] == "b/"}
+    assert not (study / ".ptyconv-dask").exists()
+
+
+def who_has_open(path: Path) -> set[str]:
+    """The processes that have a file open (Linux)."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if link.readlink() == path:
+                found.add(link.parts[2])
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_worker_that_was_only_thought_lost_does_not_write_with_another(ptyconv, tmp_path, study):
+    expected = ptyconv("analyze", study, *QUICK)
+    written = contents(study)
+    watched = Watched(tmp_path / "watched")
+    watched.hold("b")
+    with (
+        scheduler(tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="5s") as (address, _),
+        worker(address, watched),
+        worker(address, watched),
+        analyzing(study, "--fresh", "--dask", address) as process,
+    ):
+        first = watched.wait_for("b")
+        os.kill(first, signal.SIGSTOP)
+        wait_until(lambda: "Remove worker" in (tmp_path / "scheduler.log").read_text())
+        locks = study / ".ptyconv-dask"
+        wait_until(lambda: any(len(who_has_open(path)) == 2 for path in locks.iterdir()), "the second worker")
+        assert watched.begun("b") == [first]
+        os.kill(first, signal.SIGCONT)
+        watched.let_go("b")
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+    assert contents(study) == written
+
+
+@pytest.mark.long
+def test_a_scheduler_that_goes_away_is_said(alone, study):
+    address, scheduler_process, watched = alone
+    watched.hold("b")
+    with worker(address, watched), worker(address, watched), analyzing(study, "--dask", address) as process:
+        watched.wait_for("b")
+        scheduler_process.kill()
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert out == ""
+    gone = "the scheduler has gone away. What was done is kept: the same command goes on from there"
+    assert err == f"Error: {address}: {gone}\n"
+    assert (study / "a" / "convergence_report.json").exists()
+
+
+@pytest.mark.long
+def test_workers_are_waited_for(ptyconv, alone, study):
+    expected = ptyconv("analyze", study, *QUICK)
+    address, _, watched = alone
+    watched.hold("b")
+    with analyzing(study, "--fresh", "--dask", address) as process:
+        waiting = f"waiting for a worker of the scheduler at {address}\n"
+        assert [process.stderr.readline() for _ in range(2)] == ["\n", waiting]
+        with worker(address, watched) as first:
+            watched.wait_for("b")
+            first.kill()
+            assert [process.stderr.readline() for _ in range(2)] == ["\n", waiting], "so also when they have gone"
+        watched.let_go("b")
+        with worker(address, watched):
+            assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+
+
+OTHER_VERSION = """
+import importlib.metadata as metadata
+metadata.version = (lambda version: lambda name: "1.0" if name == "{}" else version(name))(metadata.version)
+"""
+
+OTHER_FILES = """
+from pathlib import Path
+Path.exists = (lambda exists: lambda self: ".ptyconv-dask" not in self.parts and exists(self))(Path.exists)
+"""
+
+SPOILT = {
+    "from ptyconv_cli.cli import on_worker\non_worker.__version__ = '0.0.9'": "has ptyconv 0.0.9, not ",
+    OTHER_VERSION.format("torch"): "has torch 1.0, not ",
+    OTHER_VERSION.format("numpy"): "has numpy 1.0, not ",
+    "import sys\nsys.modules['ptyconv_cli.cli.on_worker'] = None": "lacks this version of ptyconv (",
+    OTHER_FILES: "does not see ",
+}
+"""What workers run first, and what is then said of them."""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["there at first", "late"])
+@pytest.mark.parametrize("preload", SPOILT, ids=["ptyconv", "torch", "numpy", "none", "other files"])
+@pytest.mark.long
+def test_a_worker_that_cannot_be_used_is_said(alone, study, preload, late):
+    address, _, watched = alone
+    if late:
+        for name in ("a", "b"):
+            watched.hold(name)
+    with (
+        worker(address, watched),
+        worker(address, watched, preload="" if late else preload) as other,
+        analyzing(study, "--dask", address) as process,
+    ):
+        if late:
+            for name in ("a", "b"):
+                watched.wait_for(name)
+            other.kill()
+        with worker(address, watched, preload=preload) if late else nullcontext():
+            out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err.startswith("Error: the worker ") or late
+    assert SPOILT[preload] in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("option", ["--dask", "--workers"])
+@pytest.mark.long
+def test_ctrl_c_keeps_what_is_done(alone, study, option):
+    address, _, watched = alone
+    for name in ("b", "damaged"):
+        watched.hold(name)
+    preload = {**watched.environment(), "DASK_DISTRIBUTED__WORKER__PRELOAD": str(watched.preload)}
+    with (
+        worker(address, watched),
+        worker(address, watched),
+        analyzing(study, option, address if option == "--dask" else "2", **preload) as process,
+    ):
+        for name in ("b", "damaged"):
+            watched.wait_for(name)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert (out, err) == ("", "\ninterrupted\n")
+    assert (study / "a" / "convergence_report.json").exists()
+    for name in ("b", "damaged", "mix", "short"):
+        assert not (study / name / "convergence_report.json").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["module", "script"])
+def test_workers_on_this_machine(ptyconv, study, command):
+    expected = ptyconv("analyze", study, *QUICK)
+    written = contents(study)
+    script = [Path(sys.executable).parent / "ptyconv"] if command == "script" else [sys.executable, "-m", "ptyconv_cli"]
+    result = subprocess.run(
+        [*script, "analyze", study, *QUICK, "--fresh", "--workers", "2"], capture_output=True, text=True, check=False
+    )
+    assert (result.stdout, result.stderr, result.returncode) == (expected.stdout, expected.stderr, 1)
+    assert contents(study) == written
