@@ -113,6 +113,15 @@ def test_so_also_of_a_run_that_is_found_below_a_folder(tmp_path, monkeypatch, op
     assert not HEAVY & modules_of("analyze", "root", "--device", "cpu", *options)
 
 
+def test_dask_is_loaded_only_where_it_is_asked_for(tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(ENGINES / "ptychodus", tmp_path / name)
+    loaded = modules_of("analyze", tmp_path, "--device", "cpu", "--no-plot")
+    assert not {"dask", "distributed", "tornado", "ptyconv_cli.cli.cluster", "ptyconv_cli.cli.on_worker"} & loaded
+    loaded = modules_of("analyze", tmp_path / "a", "--device", "cpu", "--no-plot", "--workers", "2")
+    assert "distributed" not in loaded, "one run is analyzed here"
+
+
 def test_so_also_of_several_runs(tmp_path, monkeypatch):
     for name in ("ptychodus", "pear/S0001"):
         shutil.copytree(ENGINES / name, tmp_path / "root" / name)

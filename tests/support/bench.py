@@ -1,11 +1,12 @@
 """What an analysis costs beside reading the same bytes, the straightforward way, and PtyRAD's monitor: `make bench`.
 
     python tests/support/bench.py [--large] [--slices N] [--size PX] [--checkpoints N] [--rounds N]
-                                  [--scaling FEW MANY] [--json FILE]
+                                  [--scaling FEW MANY] [--runs N] [--json FILE]
 
 Makes a synthetic run (seeded, in a temporary folder), lets every way work on it in turn, several rounds, and takes
 medians, so that ratios hold on a noisy machine. Files are in the page cache. `--large` is an object of
-(1, 20, 1200, 1200) with a scan of 256 × 256. At the end, how the cost grows with the number of checkpoints.
+(1, 20, 1200, 1200) with a scan of 256 × 256. At the end, how the cost grows with the number of checkpoints, and how
+much sooner two workers are done with many runs.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import many_runs
 import numpy as np
 import scaling
 import torch
@@ -322,6 +324,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scaling", type=int, nargs=2, default=(scaling.FEW, scaling.MANY), metavar=("FEW", "MANY"))
+    parser.add_argument("--runs", type=int, default=many_runs.RUNS)
     parser.add_argument("--json", type=Path, default=Path("bench_output/bench.json"))
     options = parser.parse_args()
     slices, size, scan = (20, 1200, 256) if options.large else (options.slices, options.size, 64)
@@ -369,6 +372,7 @@ def main() -> None:
     )
     print(f"\nwrote {options.json}")
     scaling.main(*options.scaling)
+    many_runs.main(options.runs, options.rounds)
 
 
 if __name__ == "__main__":
