@@ -26,12 +26,12 @@ from distributed.scheduler import KilledWorker
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.on_worker import (
     AnyRun,
-    Died,
     Expected,
-    NotThere,
+    NotDone,
     Result,
     Run,
     complaint,
+    died,
     versions,
     work_on,
 )
@@ -55,22 +55,22 @@ NOISY = ("distributed", "tornado", "asyncio", "bokeh")
 
 def map_runs(
     function: Callable[[AnyRun], Result], runs: Sequence[AnyRun], where: Where, place: Path
-) -> Iterator[tuple[int, Result | PtyconvError]]:
+) -> Iterator[tuple[int, Result | NotDone]]:
     """Have workers call `function` with each run; yield the run's number and the result as they come, in any order.
 
-    `function` and its results travel, so they must be small, and known by name on the workers. Instead of a result
-    there is a Died where a run's workers died, a NotThere where its folder is gone. A run whose worker died is begun
-    again by another. `place`: the folder, shared by all, below which results are written; it is made if need be. Where
-    workers are waited for, standard error says so.
+    `function` and its results travel, so they must be small, and known by name on the workers. A run whose worker died
+    is begun again by another, twice at most. Where a run could not be done, there is a NotDone instead of its result.
+    `place`: the folder, shared by all, below which results are written; it is made if need be. Where workers are waited
+    for, standard error says so.
 
     When the iterator is closed, or interrupted, what has not begun is dropped. Raises PtyconvError where the scheduler
     cannot be reached, or goes away, and where a worker cannot be used; and what `function` raises.
     """
     relative = not all(path.is_absolute() for run in runs for path in (run.folder, run.place))
-    with _marked(place.absolute()) as marker, _silenced():
-        expected = Expected(versions(), marker, Path.cwd() if relative else None)
-        with _connected(where) as client:
-            _wait_for_worker(client)
+    with _silenced(), _connected(where) as client:
+        _wait_for_worker(client)
+        with _marked(place.absolute()) as marker:
+            expected = Expected(versions(), marker, Path.cwd() if relative else None)
             _check_all(client, expected)
             yield from _results(client, partial(work_on, function, expected), runs, f"ptyconv-{marker.name}")
 
@@ -118,16 +118,16 @@ def _connected(where: Where) -> Iterator[Client]:
 @contextmanager
 def local(count: int) -> Iterator[str]:
     """Yield the address of a scheduler in this process with `count` workers on this machine."""
+    options = {
+        **{"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"},
+        **{"dashboard_address": None, "silence_logs": logging.CRITICAL},
+        "memory_limit": 0,  # a single process has none either
+    }
     with _no_ctrl_c_for_children(), dask.config.set({"distributed.worker.profile.enabled": False}):
-        cluster = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit=0,  # a single process has none either
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(**options)
+        except Exception as error:  # of many kinds, as a process or a socket cannot be had
+            raise PtyconvError(f"--workers {count}: the processes cannot be started ({_reason(error)})") from error
     with cluster:
         yield cluster.scheduler_address
 
@@ -174,8 +174,11 @@ def _check_answers(address: str) -> None:
 
 
 def _no_scheduler(address: str, error: Exception) -> str:
-    reason = " ".join(str(error or type(error).__name__).split())
-    return f"{address}: no scheduler of Dask answers there ({reason}); start one with: dask scheduler"
+    return f"{address}: no scheduler of Dask answers there ({_reason(error)}); start one with: dask scheduler"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((str(error) or type(error).__name__).split())
 
 
 def _wait_for_worker(client: Client) -> None:
@@ -205,9 +208,9 @@ def _gone(client: Client) -> str:
 def _check_all(client: Client, expected: Expected) -> None:
     """Raise PtyconvError where a worker cannot do the work; those that come later look themselves."""
     for address, found in client.run(complaint, expected, on_error="return").items():
-        if isinstance(found, Exception):
+        if isinstance(found, (ImportError, AttributeError)):
             raise PtyconvError(f"the worker at {address} lacks this version of ptyconv ({found}): install it there")
-        if found:
+        if isinstance(found, str) and found:  # else it died, or is to show later what is wrong with it
             raise PtyconvError(found)
 
 
@@ -227,7 +230,7 @@ class _Called:
 
 def _results(
     client: Client, task: Callable[[AnyRun], Result], runs: Sequence[AnyRun], key: str
-) -> Iterator[tuple[int, Result | PtyconvError]]:
+) -> Iterator[tuple[int, Result | NotDone]]:
     """Yield the results of a task, with the number of the run, as they come; `key`: the beginning of Dask's keys."""
     done: SimpleQueue[Future] = SimpleQueue()
     numbers: dict[Future, int] = {}
@@ -257,13 +260,13 @@ def _results(
 def _result(client: Client, future: Future, run: Run) -> Any:
     try:
         return future.result(timeout=ANSWERS)
+    except TimeoutError:  # which is an OSError
+        raise
     except KilledWorker:
-        return Died(run.folder)
-    except (Died, NotThere) as error:
+        return died(run)
+    except NotDone as error:
         return error
-    except CancelledError as error:
+    except (CancelledError, OSError) as error:  # OSError is of the connection
         raise PtyconvError(_gone(client)) from error
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("ptyconv_cli"):
-            raise
+    except (ImportError, AttributeError) as error:  # of unpickling: others come as a RuntimeError
         raise PtyconvError(f"a worker lacks this version of ptyconv ({error}): install it there") from error

@@ -68,21 +68,13 @@ class Unfit(PtyconvError):
     """A worker cannot do the work; the message names it, and says why."""
 
 
-class NotThere(PtyconvError):
-    """A worker sees no such run folder."""
+class NotDone(PtyconvError):
+    """A worker could not even begin with a run; the message says why."""
 
 
-class Died(PtyconvError):
-    """The workers that had begun with a run died, so often that it is not begun again."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"{folder}: not analyzed: {MOST_STARTS} workers that had begun with it died, for want of memory perhaps"
-        )
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[type, tuple[Path]]:
-        return Died, (self.folder,)
+def died(run: Run) -> NotDone:
+    """Return the error that says that the workers died that had begun with a run, so often that it is given up."""
+    return NotDone(f"{run.folder}: given up after {MOST_STARTS} workers died of it; did they have enough memory?")
 
 
 @cache
@@ -106,9 +98,16 @@ def complaint(expected: Expected) -> str:
         if here[package] != version:
             why = why or f"has {package} {here[package]}, not {version} as here: install the same versions there"
     for path in (expected.directory, expected.marker.parent.parent, expected.marker):
-        if path and not path.exists():
+        if path and not _sees(path):
             why = why or f"does not see {path}: all workers must share the file system that the runs are on"
     return why and f"{_called()} {why}"
+
+
+def _sees(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder above it may not be looked into
+        return False
 
 
 def _called() -> str:
@@ -119,14 +118,16 @@ def _called() -> str:
 def work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyRun) -> Result:
     """Return what `function` does with a run, whose results no other worker writes meanwhile.
 
-    Raises Unfit where this worker cannot do it, NotThere where it sees no such folder, Died where the workers that did
-    it before have died, what `function` raises if that is a PtyconvError, else a RuntimeError.
+    Raises Unfit where this worker can do none, NotDone where it cannot begin with this one, what `function` raises if
+    that is a PtyconvError, else a RuntimeError.
     """
     try:
         with _ONE_AT_A_TIME:
             return _work_on(function, expected, run)
     except PtyconvError:
         raise
+    except OSError as error:
+        raise NotDone(f"{_called()} cannot work on {run.folder} ({error})") from error
     except Exception as error:  # as a text, for not all of it can travel
         text = "".join(traceback.format_exception(error))
     raise RuntimeError(f"{_called()} stumbled over {run.folder}:\n{text}")
@@ -136,11 +137,11 @@ def _work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyR
     if why := complaint(expected):
         raise Unfit(why)
     with _in_directory(expected.directory):
-        if not run.folder.exists():
-            raise NotThere(f"{_called()} does not see {run.folder.absolute()}")
+        if not _sees(run.folder):
+            raise NotDone(f"{_called()} does not see {run.folder.absolute()}")
         with _alone(expected.marker.parent / _digest(run.place), expected.marker.name) as starts:
             if starts > MOST_STARTS:
-                raise Died(run.folder)
+                raise died(run)
             return function(run)
 
 
@@ -189,11 +190,12 @@ def _locked(path: Path) -> Iterator[None]:
     while True:
         with path.open("ab") as file:
             _wait_for(file, path)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    yield
-                    return
-            # Who had locked it has removed it.
+            same = False
+            with suppress(FileNotFoundError):  # who had locked it has removed it
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            if same:
+                yield
+                return
 
 
 def _wait_for(file: IO[bytes], path: Path) -> None:
@@ -206,7 +208,7 @@ def _wait_for(file: IO[bytes], path: Path) -> None:
             return
         except BlockingIOError as error:
             if time.monotonic() > until:
-                raise PtyconvError(f"{path}: another process has kept this locked for an hour") from error
+                raise NotDone(f"{path}: another process has kept this locked for an hour") from error
             time.sleep(POLL)
         except OSError:  # there are no locks on this file system
             return

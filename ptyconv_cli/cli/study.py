@@ -14,7 +14,7 @@ from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.study_table import TABLE_NAME, advice_on, settings_of, shared_warnings, table, table_csv
 from ptyconv_cli.cli.summary import warnings_text
-from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.errors import SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
@@ -83,10 +83,11 @@ def _analyze_all(
         yield from enumerate(map(analyze, units))
         return
     from ptyconv_cli.cli.cluster import map_runs
+    from ptyconv_cli.cli.on_worker import NotDone
 
     for number, found in map_runs(analyze, units, where, place):
         unit = units[number]
-        if not isinstance(found, PtyconvError):
+        if not isinstance(found, NotDone):
             yield number, found
         elif unit.folder.exists():
             yield number, [Row(unit.name, unit.place, str(found))]

@@ -6,8 +6,10 @@ What they give must be what one process gives, to the last byte.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from dask_processes import PATIENCE, Watched, scheduler, wait_until, worker
 from outputs import rows_of
 from processes import started
 from toy import write_run
+
+from ptyconv_cli.cli.on_worker import NotDone
 
 QUICK = ("--no-plot", "--device", "cpu")
 
@@ -145,6 +149,44 @@ def test_a_wrong_address_is_said(ptyconv, study, address, said):
     assert not (study / ".ptyconv-dask").exists()
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "another program"])
+def test_what_is_no_scheduler_is_said(ptyconv, study, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        answering = threading.Thread(target=answer_all, args=(server, answer), daemon=True)
+        answering.start()
+        result = ptyconv("analyze", study, "--dask", address, *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {address}: no scheduler of Dask answers there (")
+    assert result.stderr.count("\n") == 1
+
+
+def answer_all(server: socket.socket, answer: bytes) -> None:
+    connections = []
+    with suppress(OSError):  # it was closed
+        while True:
+            connections.append(server.accept()[0])
+            connections[-1].sendall(answer)
+
+
+def test_a_run_that_could_not_be_begun_is_a_row_with_a_problem(ptyconv, study, monkeypatch):
+    """But for one that is gone: that is said as it is without workers."""
+
+    def map_runs(function, units, *_):
+        for number, unit in enumerate(units):
+            if unit.name == "b":
+                shutil.rmtree(unit.folder)
+            yield number, NotDone("said by a worker") if unit.name in ("a", "b") else function(unit)
+
+    monkeypatch.setattr("ptyconv_cli.cli.cluster.map_runs", map_runs)
+    result = ptyconv("analyze", study, "--workers", "2", *QUICK)
+    assert result.exit_code == 1
+    problems = {row["run"]: row["problem"] for row in rows_of(study / "convergence_study.csv")}
+    assert problems["a"] == "said by a worker"
+    assert problems["b"] == f"{study / 'b'}: there is no such file or folder"
+    assert problems["damaged"] == ""
+
+
 def test_the_address_of_a_worker_is_said(ptyconv, study, cluster):
     address = worker_of(cluster[0])
     result = ptyconv("analyze", study, "--dask", address, *QUICK)
@@ -212,7 +254,7 @@ def test_a_run_is_done_again_twice_at_most(ptyconv, alone, study):
             os.kill(watched.wait_for("b", count), signal.SIGKILL)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert f"Error: {study / 'b'}: not analyzed: 3 workers that had begun with it died" in err
+    assert f"Error: {study / 'b'}: given up after 3 workers died of it" in err
     assert len(watched.begun("b")) == 3
     assert "b" in out
     rows = {row["run"]: row["problem"] for row in rows_of(study / "convergence_study.csv")}
