@@ -208,9 +208,9 @@ def _gone(client: Client) -> str:
 def _check_all(client: Client, expected: Expected) -> None:
     """Raise PtyconvError where a worker cannot do the work; those that come later look themselves."""
     for address, found in client.run(complaint, expected, on_error="return").items():
-        if isinstance(found, (ImportError, AttributeError)):
+        if isinstance(found, Exception) and not isinstance(found, (OSError, TimeoutError)):
             raise PtyconvError(f"the worker at {address} lacks this version of ptyconv ({found}): install it there")
-        if isinstance(found, str) and found:  # else it died, or is to show later what is wrong with it
+        if isinstance(found, str) and found:  # else it died meanwhile
             raise PtyconvError(found)
 
 

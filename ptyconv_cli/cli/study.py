@@ -40,6 +40,7 @@ def analyze_study(
         progress_bar("runs", hidden=quiet) as progress,
         closing(_analyze_all(units, options, where, output or root)) as results,
     ):
+        progress(0, len(units))
         for number, of_one in results:
             of_units[number] = of_one
             progress(len(of_units), len(units))

@@ -42,6 +42,12 @@ def alone(tmp_path):
 
 
 @pytest.fixture
+def impatient(monkeypatch):
+    """Wait less long for what does not come."""
+    monkeypatch.setattr("ptyconv_cli.cli.cluster.ANSWERS", 0.5)
+
+
+@pytest.fixture
 def study(tmp_path):
     """Runs below a folder: two that are whole, one with a damaged file, one too short, and one folder with two runs."""
     root = tmp_path / "study"
@@ -138,7 +144,7 @@ def test_one_run_is_analyzed_here(ptyconv, tmp_path, cluster):
         ("", "no scheduler of Dask answers there"),
     ],
 )
-def test_a_wrong_address_is_said(ptyconv, study, address, said):
+def test_a_wrong_address_is_said(ptyconv, study, impatient, address, said):
     before = contents(study)
     result = ptyconv("analyze", study, "--dask", address, *QUICK)
     assert result.exit_code == 1
@@ -150,7 +156,7 @@ def test_a_wrong_address_is_said(ptyconv, study, address, said):
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "another program"])
-def test_what_is_no_scheduler_is_said(ptyconv, study, answer):
+def test_what_is_no_scheduler_is_said(ptyconv, study, impatient, answer):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         answering = threading.Thread(target=answer_all, args=(server, answer), daemon=True)
