@@ -128,7 +128,8 @@ def analyze(
     several = None
     if len(found.runs) == 1:
         if where:
-            say(f"{where} is for several runs: {run_dir} holds one, which is analyzed here\n", err=True)
+            say(f"{where} is for runs in several folders: {run_dir} has one, which is analyzed here\n", err=True)
+            where = None
         try:
             analyze_one(found.runs[0], output or place_of(found.runs[0]), options, detail)
             return

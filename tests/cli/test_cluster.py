@@ -126,13 +126,26 @@ def test_a_second_time_only_what_is_new_is_done(ptyconv, cluster, study, first):
     assert {str(Path(name).parent) for name in changed - {"convergence_study.csv"}} == {"b"}
 
 
-def test_one_run_is_analyzed_here(ptyconv, tmp_path, cluster):
-    write_run(tmp_path / "run", [2, 4, 6])
-    result = ptyconv("analyze", tmp_path / "run", "--dask", cluster[0], *QUICK)
-    assert result.exit_code == 0
-    assert result.stderr.startswith(
-        f"--dask is for several runs: {tmp_path / 'run'} holds one, which is analyzed here\n"
-    )
+@pytest.mark.parametrize("name", ["first", "mixed_in_one_folder"])
+def test_one_folder_is_analyzed_here(ptyconv, tmp_path, cluster, name):
+    given = runs.DATA / "resume" / name
+    result = ptyconv("analyze", given, "-o", tmp_path / "out", "--dask", cluster[0], *QUICK)
+    shutil.rmtree(tmp_path / "out")
+    expected = ptyconv("analyze", given, "-o", tmp_path / "out", *QUICK)
+    said = f"--dask is for runs in several folders: {given} has one, which is analyzed here\n\n"
+    assert (result.stdout, result.stderr) == (expected.stdout, said + expected.stderr)
+
+
+@pytest.mark.long
+def test_auto_is_the_device_that_the_worker_has(alone, study):
+    address, _, watched = alone
+    other = """
+from ptyconv_cli.analysis import parts
+parts.choose_device = lambda name: ("cpu", f"the worker made cpu of {name}.")
+"""
+    with worker(address, watched, preload=other), analyzing(study, "--device", "auto", "--dask", address) as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert "the worker made cpu of auto." in err
 
 
 @pytest.mark.parametrize(
@@ -311,13 +324,13 @@ def test_a_scheduler_that_goes_away_is_said(alone, study):
     watched.hold("b")
     with worker(address, watched), worker(address, watched), analyzing(study, "--dask", address) as process:
         watched.wait_for("b")
+        wait_until((study / "a" / "convergence_report.json").exists, "the results of another run")
         scheduler_process.kill()
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert out == ""
     gone = "the scheduler has gone away. What was done is kept: the same command goes on from there"
     assert err == f"Error: {address}: {gone}\n"
-    assert (study / "a" / "convergence_report.json").exists()
 
 
 @pytest.mark.long
