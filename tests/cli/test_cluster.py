@@ -12,7 +12,9 @@ import sys
 import threading
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from random import Random
 
+import psutil
 import pytest
 import runs
 from dask_processes import PATIENCE, Watched, scheduler, wait_until, worker
@@ -257,6 +259,37 @@ def test_a_run_whose_worker_is_killed_is_done_again(ptyconv, alone, study):
         watched.let_go("b")
         assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
     assert len(watched.begun("b")) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_results_are_whole_whenever_workers_are_killed(ptyconv, alone, tmp_path, seed):
+    address, _, watched = alone
+    root = tmp_path / "study"
+    for number in range(8):
+        shutil.copytree(runs.SAMPLE, root / f"t{number}")
+    options = ("--no-plot", "--device", "cpu", "-t", "probe")
+    expected = ptyconv("analyze", root, *options)
+    written = results_in(root)
+    random = Random(seed)
+    with (
+        worker(address, watched, nanny=True) as one,
+        worker(address, watched, nanny=True) as other,
+        analyzing(root, "--fresh", "-t", "probe", "--dask", address) as process,
+    ):
+        for nanny in (one, other):  # so that no run is begun more than three times
+            until = len(watched.opened()) + random.randint(1, 20)
+            wait_until(lambda until=until: len(watched.opened()) > until)
+            for child in psutil.Process(nanny.pid).children():
+                child.kill()
+            assert results_in(root) == written
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+    assert results_in(root) == written
+
+
+def results_in(root: Path) -> dict[str, bytes]:
+    """The results of all runs, without what is hidden."""
+    return {name: content for name, content in contents(root).items() if "/." not in f"/{name}" and "hdf5" not in name}
 
 
 @pytest.mark.long
