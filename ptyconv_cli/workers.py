@@ -5,10 +5,29 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=True)
+"""Whether this process has the cores of the machine for itself."""
+
+
+@contextmanager
+def cores_shared() -> Iterator[None]:
+    """Within the block, compute in one thread: other processes like this one have the other cores."""
+    token = _ALONE.set(False)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def at_once(threads: int) -> int:
+    """Return in how many threads to compute where there is work for so many."""
+    return threads if _ALONE.get() else 1
 
 
 @contextmanager

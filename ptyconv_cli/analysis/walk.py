@@ -25,7 +25,7 @@ from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
-from ptyconv_cli.workers import Workers, result_of
+from ptyconv_cli.workers import Workers, at_once, result_of
 
 Progress = Callable[[int, int], None]
 
@@ -102,7 +102,7 @@ def walk(
     """
     steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
     options = settings.percentile_range, settings.aligned
-    workers = Workers(2 if device == "cpu" else 1)  # one tensor keeps a GPU busy
+    workers = Workers(at_once(2) if device == "cpu" else 1)  # one tensor keeps a GPU busy
     with workers, too_much_for(device):
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, Protocol, TypeVar
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.version import __version__
+from ptyconv_cli.workers import cores_shared
 
 if sys.platform != "win32":
     import fcntl
@@ -122,7 +123,7 @@ def work_on(function: Callable[[AnyRun], Result], expected: Expected, run: AnyRu
     that is a PtyconvError, else a RuntimeError.
     """
     try:
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, cores_shared():
             return _work_on(function, expected, run)
     except PtyconvError:
         raise

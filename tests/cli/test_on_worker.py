@@ -14,6 +14,7 @@ import pytest
 from ptyconv_cli.cli import on_worker
 from ptyconv_cli.cli.on_worker import Expected, NotDone, Unfit, work_on
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.workers import at_once
 
 HOLD = """
 import sys, time
@@ -47,6 +48,12 @@ def expected(tmp_path):
 def test_the_result_comes_back_and_nothing_is_left(run, expected):
     assert work_on(lambda run: run.folder.name, expected, run) == "run"
     assert list(expected.marker.parent.iterdir()) == [expected.marker]
+
+
+def test_a_worker_computes_in_one_thread_as_there_are_others(run, expected):
+    assert at_once(2) == 2
+    assert work_on(lambda run: at_once(2), expected, run) == 1
+    assert at_once(2) == 2
 
 
 @pytest.mark.parametrize("package", ["ptyconv", "numpy", "torch", "matplotlib"])
