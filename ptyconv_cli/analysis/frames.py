@@ -76,11 +76,18 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Frames:
-    """What there is to look at of a run: `chosen` checkpoints of each part in which all can be compared, in order."""
+    """What there is to look at of a run: `chosen` checkpoints of each part in which all can be compared, in order.
+
+    `begins`: the iterations after which segments begin, from which halves count; `most_slices` and `most_modes` that
+    are shown one by one.
+    """
 
     run: Comparable
     chosen: list[list[Header]]
     strict: bool
+    begins: Sequence[int] = (0,)
+    most_slices: int = MOST_SLICES
+    most_modes: int = MOST_MODES
 
     @property
     def last(self) -> Header:
@@ -94,14 +101,13 @@ class Frames:
 
     def slices(self) -> list[int]:
         """Return the numbers of the slices that are shown one by one, none of a single one."""
-        return _some(
-            next((self.last.shapes[name][1] for name in OF_OBJECT if name in self.run.tensors), 1), MOST_SLICES
-        )
+        slices = next((self.last.shapes[name][1] for name in OF_OBJECT if name in self.run.tensors), 1)
+        return _some(slices, self.most_slices)
 
     def modes(self) -> list[int]:
         """Return the numbers of the probe's modes that are shown one by one, none of a single one."""
         modes = self.last.shapes["probe"][0] if "probe" in self.run.tensors else 1
-        return list(range(1, min(modes, MOST_MODES) + 1)) if modes > 1 else []  # the first ones are the strongest
+        return list(range(1, min(modes, self.most_modes) + 1)) if modes > 1 else []  # the first ones are the strongest
 
     def samples(self, device: str) -> Iterator[Pictures]:
         """Yield images of the last checkpoint, and of those at about half and a quarter of its iterations.
@@ -110,7 +116,7 @@ class Frames:
         """
         part, places = self.chosen[-1], [len(self.chosen[-1]) - 1]
         niters = [header.niter for header in part]
-        while len(places) < SAMPLES and (half := half_of(niters, [0], places[-1])) is not None:
+        while len(places) < SAMPLES and (half := half_of(niters, self.begins, places[-1])) is not None:
             places.append(half)
         later: Array | None = None
         with self._reading(part, [part[place] for place in places], device) as reader:
@@ -128,7 +134,7 @@ class Frames:
         CheckpointError. Across the boundary of a part nothing is compared. Raises NoRoom where memory is short.
         """
         for part in reversed(self.chosen):
-            halves = _halves(part)
+            halves = _halves(part, self.begins)
             order = [header for k in reversed(range(len(part))) for header in (part[k], halves[k]) if header]
             with self._reading(part, order, device) as reader:
                 yield from self._of_part(part, halves, reader, part is self.chosen[-1])
@@ -184,24 +190,44 @@ class Frames:
         return {Layer("probe"): on_host(now.snapshot.values["probe"]), **modes}
 
 
-def frames_of_run(run_dir: str | Path, asked: Selection, chain: Sequence[Path] | str = ()) -> Frames:
-    """Choose what to look at of a run: at most `MOST` checkpoints, evenly in log iteration, the first and the last too.
+def frames_of_run(
+    run_dir: str | Path,
+    asked: Selection,
+    chain: Sequence[Path] | str = (),
+    begins: Sequence[int] = (0,),
+    most: int = MOST,
+) -> Frames:
+    """Choose what to look at of a run: so many checkpoints at most, evenly in log iteration, with first and last.
 
-    Parameters and errors as of `analysis.run.analyze_run`.
+    `begins` as of `Frames`; other parameters and errors as of `analysis.run.analyze_run`.
     """
     run = read_comparable(Path(run_dir), asked, chain)
-    chosen = set(spread([header.niter for part in run.parts for header in part]))
+    niters = [header.niter for part in run.parts for header in part]
+    chosen = set(spread(niters, most, doublings_before_the_last(niters, begins)))
     parts = [[header for header in part if header.niter in chosen] for part in run.parts]
-    return Frames(run, [part for part in parts if part], asked.strict)
+    return Frames(run, [part for part in parts if part], asked.strict, begins)
 
 
-def spread(niters: Sequence[int], most: int = MOST) -> list[int]:
+def doublings_before_the_last(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
+    """Return the iteration at half of the last one, the one at half of that, and so on."""
+    found: list[int] = []
+    place: int | None = len(niters) - 1
+    while (place := half_of(niters, begins, place)) is not None:
+        found.append(niters[place])
+    return found
+
+
+def spread(niters: Sequence[int], most: int = MOST, also: Sequence[int] = ()) -> list[int]:
     """Return at most so many of the iterations, in order, evenly in their logarithm, with the first and the last.
 
-    Where the early ones are too far apart for that, the later ones are closer.
+    And, as far as there is room for both, those that are `also` wanted. Where the early ones are too far apart for
+    that, the later ones are closer.
     """
     if len(niters) <= most:
         return list(niters)
+    if also:
+        also = also[: most // 2]
+        return sorted({*also, *spread(niters, most - len(also))})
     logs = np.log(np.maximum(niters, 1))
     best: list[int] = []
     for places in range(most, TRIES * most):
@@ -272,15 +298,15 @@ class _Reader:
 
 def _some(count: int, most: int) -> list[int]:
     """Return the numbers from 1 to `count`, of very many only some; none where there is but one."""
-    if count < 2:
+    if min(count, most) < 2:
         return []
     return sorted({round(number) for number in np.linspace(1, count, min(count, most))})
 
 
-def _halves(part: Sequence[Header]) -> list[Header | None]:
-    """Return for each checkpoint the one at half of its iterations, None where there is none."""
+def _halves(part: Sequence[Header], begins: Sequence[int]) -> list[Header | None]:
+    """Return for each checkpoint the one at half of its iterations since a segment began, None where there is none."""
     niters = [header.niter for header in part]
-    places = [half_of(niters, [0], place) for place in range(len(part))]
+    places = [half_of(niters, begins, place) for place in range(len(part))]
     return [None if place is None else part[place] for place in places]
 
 

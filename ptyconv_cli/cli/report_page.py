@@ -48,6 +48,7 @@ def report(
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
     from ptyconv_cli.cli.given import place_of, runs_at
+    from ptyconv_cli.cli.run_report import LARGEST
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
     from ptyconv_cli.results.files import check_writable, write_whole
 
@@ -84,6 +85,8 @@ def report(
             from ptyconv_cli.cli.study_report import report_study
 
             made = report_study(run_dir, found, folder, {"chain": earlier, **reading}, quiet, several, where)
+    if len(made.content) > LARGEST:
+        raise PtyconvError(f"{run_dir}: holds too many runs for a page of {LARGEST / 1e6:.0f} MB; give a folder below")
     write_whole({page: made.content})
     if not quiet:
         say(f"wrote {page} ({len(made.content) / 1e6:.2g} MB)")

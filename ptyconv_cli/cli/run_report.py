@@ -12,8 +12,10 @@ from ptyconv_cli.cli.console import progress_bar, say_verdict
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, analyze_into, explained
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.page.run_page import DASHBOARD, MAPS, TRAJECTORY, RunOnPage, run_on_page, run_page, with_viewer
-from ptyconv_cli.page.viewer import viewer_of
+from ptyconv_cli.page.viewer import checkpoints_in, viewer_of
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.verdict.segments import segment_begins
 
 LARGEST = 15_000_000
 """Bytes of a page at most: what mail takes."""
@@ -23,6 +25,9 @@ BESIDE = 150_000
 
 OF_TEXT = 12_000
 """Bytes for the text on a run; where there are fewer it has its answer alone."""
+
+FEWEST = 8
+"""Checkpoints that a viewer shows at least, of a run that has so many."""
 
 WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
 """Bytes from which on a run has its pictures, and its viewer."""
@@ -71,16 +76,20 @@ def shown_of(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
     problems: list[str] = []
-    frames = _frames(run_dir, asked, options, problems)
     pictures = _drawn(analysis, folder) | _maps(run_dir, asked, options, problems)
+    shown = run_on_page(analysis, name, "", pictures, most, place)
+    left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
+    checkpoints = checkpoints_in(left, [series.tensor for series in SERIES if series.key in analysis.points])
+    frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
     shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, most, place)
-    if most < WITH_VIEWER:
+    if most < WITH_VIEWER or checkpoints < min(FEWEST, len(analysis.checkpoints)):
         shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
     elif frames:
-        left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
         try:
             viewer = viewer_of(frames, options["device"], left, progress)
-            shown = with_viewer(shown, viewer)
+            with_it = with_viewer(shown, viewer)
+            fits = with_it.size <= most
+            shown = with_it if fits else replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
             problems += [*filter(None, [viewer.notice]), *frames.run.notices(analysis.left_out)]
         except PtyconvError as error:
             if asked.strict:
@@ -89,10 +98,22 @@ def shown_of(
     return replace(shown, warnings=list(dict.fromkeys([*shown.warnings, *problems])))
 
 
-def _frames(run_dir: Path, asked: Selection, options: dict[str, Any], problems: list[str]) -> Frames | None:
-    """Choose the checkpoints to be shown; where that is not possible any more, say so among the `problems`."""
+def _frames(
+    run_dir: Path,
+    asked: Selection,
+    options: dict[str, Any],
+    analysis: RunAnalysis,
+    most: int,
+    problems: list[str],
+) -> Frames | None:
+    """Choose the checkpoints to be shown; where that is not possible any more, say so among the `problems`.
+
+    What is compared over a doubling is what the verdict compares.
+    """
+    boundaries = [boundary.niter for boundary in analysis.boundaries]
+    begins = segment_begins("objp", analysis.engine, boundaries)
     try:
-        return frames_of_run(run_dir, asked, options["chain"])
+        return frames_of_run(run_dir, asked, options["chain"], begins, max(most, 2))
     except PtyconvError as error:
         if asked.strict:
             raise

@@ -1,6 +1,8 @@
 """`ptyconv report` of several runs: all of them on one page, with the table that compares them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from os.path import commonpath
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def report_study(
                 continue
             unit = by_name[row.name]
             analysis = analyses.get(row.name) or analysis_of(unit, options)  # which a worker left in the cache
-            share = left / (len(rows) - number + 1) if equal >= WITH_VIEWER else equal  # all of them, or none
+            share = left / (len(rows) - number + 1) if equal >= WITH_VIEWER else equal
             of_one = shown_of(
                 analysis, unit.folder, unit.place, options_of(unit, options), share, name=names[row.name], place=number
             )
@@ -78,7 +80,10 @@ def report_study(
         say(advice)
     title = root.absolute().name or str(root)
     notices = [*filter(None, [on_collated(found.collated)]), *found.problems]
-    content = study_page(title, heads(settings), table, LEGEND, sentence(advice), shown, notices)
+    made_of = partial(study_page, title, heads(settings), table, LEGEND, sentence(advice))
+    content = made_of(shown, notices)
+    if len(content) > LARGEST:
+        content = made_of([replace(one, viewer=None, pictures=[], table=None, facts=[]) for one in shown], notices)
     return Made(content, [*found.problems, *shared_warnings(rows)], [row.problem for row in rows if row.problem])
 
 

@@ -17,6 +17,9 @@ KINDS = ("moved", "last", "half")
 USUAL = 95
 """Percentile of the displacements whose arrow reaches from one of the shown positions to the next."""
 
+STILL = 1e-6
+"""Share of the distance between positions up to which they did not move: that is rounding."""
+
 Pairs = list[list[float] | None]
 """(x, y) in Å by position, None where it is not finite."""
 
@@ -94,13 +97,10 @@ def _pairs(values: np.ndarray) -> Pairs:
 def _stretch(moves: Sequence[Pairs | None], places: np.ndarray) -> float:
     """Return how many times as long as they are displacements are drawn: a 1, 2 or 5 and zeros.
 
-    The same for all iterations, by the last ones, of which there are some: those to the last one itself are 0.
+    The same for all iterations, so that those of the one that moved most reach from one shown position to the next.
     """
     area = float(np.ptp(places[:, 0]) * np.ptp(places[:, 1]))
     apart = math.sqrt(area / len(places)) if area else float(np.ptp(places) or 1)
-    for of_frame in reversed(moves):
-        far = [math.hypot(*pair) for pair in of_frame or [] if pair]
-        usual = float(np.percentile(far, USUAL)) if far else 0.0
-        if usual > 0:
-            return round_length(apart / usual)
-    return 1.0
+    far = [[math.hypot(*pair) for pair in of_frame or [] if pair] for of_frame in moves]
+    usual = max((float(np.percentile(of_frame, USUAL)) for of_frame in far if of_frame), default=0.0)
+    return round_length(apart / usual) if usual > STILL * apart else 1.0

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ptyconv_cli.page.positions import MOST, positions_data
 from ptyconv_cli.page.room import Group, Pictures, shared_out
 from ptyconv_cli.page.strips import Choice, Strip, fit_together
 from ptyconv_cli.pictures.map_marks import BRIGHTEST
+from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.workers import Workers
 
 Progress = Callable[[int, int], None]
@@ -33,6 +34,12 @@ ENOUGH_PIXELS = 1 << 17
 
 OF_PAIR = 16
 """Characters of a displacement."""
+
+OF_PICTURE = 950
+"""Characters that the smallest picture takes in a page."""
+
+OF_POSITIONS, OF_WHOLES = 0.1, 0.5
+"""Shares of a viewer for displacements, and at most for the smallest pictures of the whole object and probe."""
 
 AS_TEXT = 4 / 3
 """Characters that a byte of a picture takes in a page."""
@@ -75,10 +82,17 @@ class _View:
     doubling: float = math.nan
 
 
-def viewer_of(frames: Frames, device: str, most: float, progress: Progress = lambda done, total: None) -> Viewer:
-    """Make the viewer of a run, whose pictures take no more than about `most` characters of a page.
+def checkpoints_in(most: float, tensors: Sequence[str]) -> int:
+    """Return how many checkpoints a viewer of so many characters can show at most, of a run that has these tensors."""
+    kinds = len(KINDS) * sum(name in NAMES for name in tensors)
+    return min(MOST_CHECKPOINTS, int(OF_WHOLES * most / (max(kinds, 1) * OF_PICTURE)))
 
-    `device` and `progress` as of `analysis.run.analyze_run`. Raises what `Frames.read` does.
+
+def viewer_of(frames: Frames, device: str, most: float, progress: Progress = lambda done, total: None) -> Viewer:
+    """Make the viewer of a run, which takes no more than about `most` characters of a page.
+
+    Of slices and modes, as many are shown one by one as there is room for. `device` and `progress` as of
+    `analysis.run.analyze_run`. Raises what `Frames.read` does.
     """
     on, notice = choose_device(device)
     found, failed = or_on_cpu(partial(_viewer, frames, most, progress), on)
@@ -87,8 +101,9 @@ def viewer_of(frames: Frames, device: str, most: float, progress: Progress = lam
 
 def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tuple[dict[str, Any], list[Still]]:
     seen: list[Frame] = []
+    frames, of_pictures = _with_room(frames, most), (1 - OF_POSITIONS) * most / AS_TEXT
     with Workers(2) as workers:
-        views = _views(frames, most / AS_TEXT)
+        views = _views(frames, of_pictures)
         for _, images in frames.samples(device):
             for layer, image in images.items():
                 _widen(views[layer], layer, image)
@@ -104,7 +119,7 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
                         views[layer].strips[kind].finish()  # the next pictures take their memory
             seen.append(frame._replace(pictures=iter(())))
             progress(len(seen), len(frames.niters))
-    fit_together(_strips(views), most / AS_TEXT)
+    fit_together(_strips(views), of_pictures - _size_of_stills(views))
     at = {frame.header.niter: frame for frame in reversed(seen)}
     parts = [[at[header.niter] for header in part if header.niter in at] for part in frames.chosen]
     seen = [frame for part in parts for frame in part]
@@ -122,6 +137,24 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
         "positions": positions_data([part for part in parts if part], _arrows(most)),
     }
     return data, [_still(layer, view, frames) for layer, view in shown.items() if layer.number is None]
+
+
+def _with_room(frames: Frames, most: float) -> Frames:
+    """Return what to look at with no more single slices and modes than there is room for: half of it for each."""
+    checkpoints, tensors = max(len(frames.niters), 1), frames.run.tensors
+    rest = (1 - OF_POSITIONS) * most / OF_PICTURE - checkpoints * len(KINDS) * sum(name in NAMES for name in tensors)
+    of_slice = checkpoints * len(KINDS) * max(sum(name in OF_OBJECT for name in tensors), 1)
+    return replace(
+        frames,
+        most_slices=min(frames.most_slices, int(rest / 2 / of_slice)),
+        most_modes=min(frames.most_modes, int(rest / 2 / checkpoints)),
+    )
+
+
+def _size_of_stills(views: dict[Layer, _View]) -> int:
+    """Return the bytes of the last pictures, which are in the page twice."""
+    strips = [view.strips[IMAGE].pictures for layer, view in views.items() if layer.number is None]
+    return sum(len(pictures[max(pictures)]) for pictures in strips if pictures)
 
 
 def _views(frames: Frames, most: float) -> dict[Layer, _View]:
@@ -247,7 +280,7 @@ def _shares(mode: int, seen: Sequence[Frame]) -> list[float | None]:
 
 def _arrows(most: float) -> int:
     """Return of how many positions displacements are written down, so that they take a tenth of `most` characters."""
-    return int(min(max(most / (10 * MOST_CHECKPOINTS * len(KINDS) * OF_PAIR), 20), MOST))
+    return int(min(max(OF_POSITIONS * most / (MOST_CHECKPOINTS * len(KINDS) * OF_PAIR), 20), MOST))
 
 
 def _scale(share: float) -> float:

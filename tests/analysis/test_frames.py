@@ -12,9 +12,22 @@ from maps import damaged, planted_run
 from phantoms import two_mode_run
 from toy import write_run
 
-from ptyconv_cli import PtyconvError
-from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, MOST, MOST_SLICES, Layer, displacements, spread
+from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.analysis.frames import (
+    HALF,
+    IMAGE,
+    LAST,
+    MOST,
+    MOST_SLICES,
+    Layer,
+    displacements,
+    doublings_before_the_last,
+    frames_of_run,
+    spread,
+)
+from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.verdict.segments import segment_begins
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +111,27 @@ def test_checkpoints_are_spread_evenly_in_log_iteration(last):
     assert len(found) > 0.9 * MOST
     late = np.diff(np.log([niter for niter in found if niter >= last / 4]))
     assert late.max() < 1.5 * late.min() + 1 / (last / 4)
+
+
+@pytest.mark.parametrize("niters", [range(1, 1001), range(1, 401), range(10, 1001, 10), [*range(1, 100), 512]])
+def test_the_doublings_up_to_the_last_are_among_them(niters):
+    """Those that the verdict goes by, which are compared."""
+    niters = list(niters)
+    wanted = doublings_before_the_last(niters, [0])
+    assert wanted[:2] == ([niters[-1] // 2, niters[-1] // 4] if 512 not in niters[-1:] else [])
+    found = spread(niters, also=wanted)
+    assert {*wanted, niters[0], niters[-1]} <= set(found)
+    assert 0.75 * MOST < len(found) <= MOST
+
+
+def test_the_doubling_is_that_of_the_verdict_also_after_a_run_was_resumed():
+    run = runs.DATA / "resume" / "resumed"
+    analysis = analyze_run(run, chain="auto", device="cpu")
+    begins = segment_begins("objp", analysis.engine, [boundary.niter for boundary in analysis.boundaries])
+    frames = frames_of_run(run, Selection(None, None, None, False), "auto", begins)
+    frame = next(iter(frames.read("cpu")))
+    last = analysis.verdict.doublings["objp"].points[-1]
+    assert (frame.header.niter, frame.half) == (last.niter, last.since) == (18, 14)
 
 
 @pytest.mark.parametrize("niters", [[5], [5, 10], list(range(0, 40)), [0, *range(1000, 1100)]])

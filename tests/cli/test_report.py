@@ -302,7 +302,7 @@ def test_ctrl_c_leaves_no_page(tmp_path):
     write_run(tmp_path / "run", list(range(1, 41)))
     script = (
         "import sys, time; import ptyconv_cli.page.strips as strips\n"
-        "def slow(*_): print('begun', flush=True); time.sleep(1)\n"
+        "def slow(*_): sys.stdout.write('begun\\n'); sys.stdout.flush(); time.sleep(1)\n"
         "strips._made = slow\n"
         "from ptyconv_cli.cli.main import main; main()"
     )

@@ -70,3 +70,20 @@ def test_arrows_reach_to_the_next_position(tmp_path):
 
     data = positions_data(frames_of(planted_run(tmp_path / "run", plant)))
     assert data["stretch"]["moved"] == 500  # 0.75 Å apart, moved by 0.00125 Å
+
+
+def test_arrows_are_as_long_as_they_may_be_where_most_moved():
+    """Not where next to nothing did, as late at a rate that goes to 0: the early ones would cross the whole page."""
+    data = positions_data(frames_of(runs.ALL["cosine_lr"]))
+    (places,) = data["places"]
+    apart = np.sqrt(np.prod(np.ptp(places, axis=0)) / len(places))
+    for kind in ("moved", "last", "half"):
+        far = [np.percentile(np.hypot(*np.transpose(of_frame)), 95) for of_frame in data[kind] if of_frame]
+        assert 0.3 * apart < data["stretch"][kind] * max(far) < 1.6 * apart
+
+
+def test_rounding_is_no_displacement(tmp_path):
+    def plant(tensors):
+        tensors["probe_pos_shifts"][::2] += (1e-9, 0)
+
+    assert positions_data(frames_of(planted_run(tmp_path / "run", plant)))["stretch"]["moved"] == 1

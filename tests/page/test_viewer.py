@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import runs
 from frames import frames_in, seen_in
+from frc import write_run as write_objects
 from maps import damaged
 from phantoms import two_mode_run, wide_run
 
-from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, Layer
+from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, Layer, frames_of_run
+from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.page.levels import decoded
-from ptyconv_cli.page.viewer import SCALES, viewer_of
+from ptyconv_cli.page.viewer import SCALES, checkpoints_in, viewer_of
+from ptyconv_cli.results.series import TENSORS
 
 
 def viewer_in(run_dir, most=1e7, **asked):
@@ -123,8 +126,24 @@ def test_it_fits(tmp_path, most):
     ]
     assert 0.2 * most < sum(map(len, addresses)) < 1.05 * most
     assert viewer.data["reduced"]
+    if most < 100_000:  # there is no room for single slices
+        assert not any(view["number"] for view in viewer.data["views"] if view["tensor"] != "probe")
+        return
     whole, of_slice = (levels_of(view_of(viewer, "objp", number)[IMAGE]["pictures"][-1]).size for number in (None, 2))
     assert whole > 1.2 * of_slice
+
+
+@pytest.mark.parametrize("most", [200_000, 700_000, 2_500_000])
+def test_also_many_noisy_slices_of_many_checkpoints_fit(tmp_path, most):
+    """The smallest pictures take some bytes each, and there may be thousands: then fewer are shown."""
+    random = np.random.default_rng(1)
+    objects = {niter: random.normal(size=(24, 40, 40)).astype(np.float32) for niter in range(1, 41)}
+    run_dir = write_objects(tmp_path / "run", objects)
+    frames = frames_of_run(run_dir, Selection(None, None, None, False), most=checkpoints_in(most, TENSORS))
+    viewer = viewer_of(frames, "cpu", most)
+    assert len(json.dumps(viewer.data)) + sum(len(still.uri) for still in viewer.stills) < most
+    assert 8 <= len(viewer.data["niters"]) <= 40
+    assert viewer.data["niters"][-1] == 40
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_there(tmp_path):
