@@ -9,6 +9,7 @@ import time
 import uuid
 import warnings
 from asyncio import TimeoutError
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -20,16 +21,17 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import dask
-from distributed import Client, Future, LocalCluster, rpc
+from distributed import Client, Future, LocalCluster, Security, rpc
 from distributed.scheduler import KilledWorker
 
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.on_worker import (
+    MOST_STARTS,
     AnyRun,
     Expected,
     NotDone,
     Result,
-    Run,
+    begun,
     complaint,
     died,
     versions,
@@ -46,6 +48,12 @@ ANSWERS = 5.0
 
 LOOK = 1.0
 """Seconds between two looks whether there are any workers."""
+
+BORN_AGAIN = 30.0
+"""Seconds in which a process of `--workers` that died must have been started again."""
+
+MOST_LOST = 20
+"""How often a run is handed out again that waited for a worker which died of another."""
 
 HANDED_OUT = 1000
 """Runs that the scheduler knows of at a time; it needs a millisecond for each."""
@@ -68,11 +76,12 @@ def map_runs(
     """
     relative = not all(path.is_absolute() for run in runs for path in (run.folder, run.place))
     with _silenced(), _connected(where) as client:
-        _wait_for_worker(client)
+        waiting = partial(_wait_for_worker, client, where)
+        waiting()
         with _marked(place.absolute()) as marker:
             expected = Expected(versions(), marker, Path.cwd() if relative else None)
             _check_all(client, expected)
-            yield from _results(client, partial(work_on, function, expected), runs, f"ptyconv-{marker.name}")
+            yield from _results(client, partial(work_on, function, expected), runs, expected, waiting)
 
 
 @contextmanager
@@ -81,8 +90,7 @@ def _marked(place: Path) -> Iterator[Path]:
     folder, made = place / LOCKS_NAME, not place.exists()
     marker = folder / uuid.uuid4().hex
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        _make(marker)
         yield marker
     finally:
         with suppress(OSError):
@@ -90,6 +98,16 @@ def _marked(place: Path) -> Iterator[Path]:
             folder.rmdir()  # unless a worker still has a lock there
             if made:
                 place.rmdir()  # unless anything was written
+
+
+def _make(marker: Path) -> None:
+    """Make an empty file in a folder, which another process may remove as soon as it is empty."""
+    for _ in range(MOST_LOST):
+        with suppress(FileNotFoundError):
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+            return
+    raise PtyconvError(f"{marker.parent}: is removed again and again")
 
 
 @contextmanager
@@ -162,8 +180,9 @@ def _check_answers(address: str) -> None:
     """Raise PtyconvError where no scheduler answers at an address: a client would leave threads behind that try on."""
 
     async def ask() -> Any:
-        async with rpc(address, timeout=ANSWERS) as scheduler:
-            return await asyncio.wait_for(scheduler.identity(), ANSWERS)
+        security = Security().get_connection_args("client")  # as Dask is set up, with TLS for example
+        async with rpc(address, timeout=ANSWERS, connection_args=security) as scheduler:
+            return await asyncio.wait_for(scheduler.identity(), 2 * ANSWERS)
 
     try:
         kind = asyncio.run(ask())["type"]
@@ -181,13 +200,18 @@ def _reason(error: Exception) -> str:
     return " ".join((str(error) or type(error).__name__).split())
 
 
-def _wait_for_worker(client: Client) -> None:
-    """Wait until the scheduler has a worker; if that takes a while, say so."""
+def _wait_for_worker(client: Client, where: Where) -> None:
+    """Wait until the scheduler has a worker; if that takes a while, say so.
+
+    Raises PtyconvError where that is a process on this machine, and it is not started again.
+    """
     looks = 0
     while not _has_workers(client):
         time.sleep(LOOK)
         looks += 1
-        if looks == round(ANSWERS / LOOK):
+        if where.address is None and looks * LOOK > BORN_AGAIN:
+            raise PtyconvError(f"{where} {where.workers}: the processes died, and do not start again; is there memory?")
+        if where.address is not None and looks == round(ANSWERS / LOOK):
             say(f"\nwaiting for a worker of the scheduler at {client.scheduler.address}", err=True)
 
 
@@ -229,26 +253,45 @@ class _Called:
 
 
 def _results(
-    client: Client, task: Callable[[AnyRun], Result], runs: Sequence[AnyRun], key: str
+    client: Client,
+    task: Callable[[AnyRun], Result],
+    runs: Sequence[AnyRun],
+    expected: Expected,
+    waiting: Callable[[], None],
 ) -> Iterator[tuple[int, Result | NotDone]]:
-    """Yield the results of a task, with the number of the run, as they come; `key`: the beginning of Dask's keys."""
+    """Yield the results of a task, with the number of the run, as they come; `waiting` waits for a worker."""
     done: SimpleQueue[Future] = SimpleQueue()
     numbers: dict[Future, int] = {}
-    coming = iter(enumerate(runs))
+    lost: Counter[int] = Counter()
+    coming = iter(range(len(runs)))
+
+    def submit(number: int) -> None:
+        call = pickle.dumps(_Called(task, runs[number]))
+        key = f"ptyconv-{expected.marker.name}-{number}-{lost[number]}"
+        future = client.submit(pickle.loads, call, key=key)
+        numbers[future] = number
+        future.add_done_callback(done.put)
 
     def hand_out(count: int) -> None:
-        for number, run in islice(coming, count):
-            future = client.submit(pickle.loads, pickle.dumps(_Called(task, run)), key=f"{key}-{number}")
-            numbers[future] = number
-            future.add_done_callback(done.put)
+        for number in islice(coming, count):
+            submit(number)
 
     hand_out(HANDED_OUT)
     while numbers:
         try:
             future = done.get(timeout=LOOK)
-            result = _result(client, future, runs[numbers[future]])
+            result = _result(client, future)
         except Empty:
-            _wait_for_worker(client)
+            waiting()
+            continue
+        except KilledWorker:  # Dask counts also those that died of another run while this one waited for them
+            number = numbers.pop(future)
+            lost[number] += 1
+            if begun(expected, runs[number]) >= MOST_STARTS or lost[number] > MOST_LOST:
+                yield number, died(runs[number])
+                hand_out(1)
+            else:
+                submit(number)
             continue
         except TimeoutError:
             future.add_done_callback(done.put)  # its worker died, and with that the result
@@ -257,13 +300,11 @@ def _results(
         hand_out(1)
 
 
-def _result(client: Client, future: Future, run: Run) -> Any:
+def _result(client: Client, future: Future) -> Any:
     try:
         return future.result(timeout=ANSWERS)
     except TimeoutError:  # which is an OSError
         raise
-    except KilledWorker:
-        return died(run)
     except NotDone as error:
         return error
     except (CancelledError, OSError) as error:  # OSError is of the connection

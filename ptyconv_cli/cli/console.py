@@ -50,6 +50,8 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
+            if not done:
+                bar.render_progress()  # which an update by 0 does not do
 
         yield progress
 

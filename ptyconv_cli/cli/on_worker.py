@@ -32,6 +32,9 @@ PATIENCE = 3600.0
 POLL = 0.2
 """Seconds between two tries to be the only one who writes the results of a run."""
 
+LOOKS = 5
+"""How often a path is looked for that does not seem to be there."""
+
 _ONE_AT_A_TIME = threading.Lock()
 """A process has one working directory, and draws one picture at a time, however many threads its worker has."""
 
@@ -78,6 +81,11 @@ def died(run: Run) -> NotDone:
     return NotDone(f"{run.folder}: given up after {MOST_STARTS} workers died of it; did they have enough memory?")
 
 
+def begun(expected: Expected, run: Run) -> int:
+    """Return how often workers have begun with a run that they did not end."""
+    return _starts(expected.marker.parent / _digest(run.place), expected.marker.name)
+
+
 @cache
 def versions() -> dict[str, str]:
     """Return what `Expected.versions` are here; for torch without the build, which says for what device it is."""
@@ -105,10 +113,13 @@ def complaint(expected: Expected) -> str:
 
 
 def _sees(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a folder above it may not be looked into
-        return False
+    """Say whether a path is there; a network mount is asked again before it is said that it is not."""
+    for _ in range(LOOKS):
+        with suppress(OSError):  # a folder above it may not be looked into
+            if path.exists():
+                return True
+        time.sleep(POLL)
+    return False
 
 
 def _called() -> str:
@@ -170,13 +181,23 @@ def _alone(path: Path, study: str) -> Iterator[int]:
     What was begun and not ended is in the lock file, which a process that is killed leaves behind, unlocked.
     """
     with _locked(path):
-        last, _, count = path.read_text().partition(" ") if path.exists() else ("", "", "")
-        starts = 1 + (int(count) if last == study and count.isdigit() else 0)
+        starts = 1 + _starts(path, study)
         path.write_text(f"{study} {starts}")
         try:
             yield starts
         finally:
             path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()  # where who handed out the runs has gone, and no other worker has a lock there
+
+
+def _starts(path: Path, study: str) -> int:
+    """Return how often a run was begun in this `study`, by its lock file."""
+    try:
+        last, _, count = path.read_text().partition(" ")
+    except OSError:
+        return 0
+    return int(count) if last == study and count.isdigit() else 0
 
 
 @contextmanager

@@ -172,6 +172,8 @@ class Where(NamedTuple):
         return "--workers" if self.address is None else "--dask"
 
 
+DASK = "pip install 'ptyconv[dask]'"
+
 ONE_FOLDER = "{where} is for runs in several folders: {folder} has one, which is analyzed here\n"
 
 
@@ -183,7 +185,7 @@ def where_to(address: str | None, workers: int | None) -> Where | None:
         raise click.UsageError("give either --dask or --workers")
     where = Where(address, workers)
     if find_spec("distributed") is None:  # which is not loaded by that
-        raise PtyconvError(f"{where} needs Dask: pip install 'ptyconv[dask]'")
+        raise PtyconvError(f"{where} needs Dask: {DASK}")
     return where
 
 

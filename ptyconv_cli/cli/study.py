@@ -10,7 +10,7 @@ from typing import Any
 from ptyconv_cli.analysis.study import Row, Unit, rows_of, units_of
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured
-from ptyconv_cli.cli.options import Where
+from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.study_table import (
     TABLE_NAME,
@@ -22,7 +22,7 @@ from ptyconv_cli.cli.study_table import (
     table_csv,
 )
 from ptyconv_cli.cli.summary import warnings_text
-from ptyconv_cli.errors import SeveralRuns
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
@@ -124,7 +124,10 @@ def _analyze_all(
         yield from ((number, analyze_unit(unit, options, kept)) for number, unit in enumerate(units))
         return
     analyze = partial(analyze_unit, options=options)
-    from ptyconv_cli.cli.cluster import map_runs
+    try:
+        from ptyconv_cli.cli.cluster import map_runs
+    except ModuleNotFoundError as error:
+        raise PtyconvError(f"{where} needs Dask, of which {error.name} is missing: {DASK}") from error
     from ptyconv_cli.cli.on_worker import NotDone
 
     for number, found in map_runs(analyze, units, where, place):

@@ -14,6 +14,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from random import Random
 
+import killing
 import psutil
 import pytest
 import runs
@@ -22,7 +23,9 @@ from outputs import rows_of
 from processes import started
 from toy import write_run
 
+from ptyconv_cli.cli.cluster import map_runs
 from ptyconv_cli.cli.on_worker import NotDone
+from ptyconv_cli.cli.options import Where
 
 QUICK = ("--no-plot", "--device", "cpu")
 
@@ -326,6 +329,31 @@ def test_a_run_is_done_again_twice_at_most(ptyconv, alone, study):
     assert rows["a"] == rows["damaged"] == rows["mix/run1"] == ""
     assert {name for name in contents(study) if name.startswith("b/")} == {name for name in inputs if name[:2] == "b/"}
     assert not (study / ".ptyconv-dask").exists()
+
+
+@pytest.mark.long
+def test_runs_that_wait_for_a_worker_which_dies_are_not_given_up(tmp_path, monkeypatch):
+    """Dask counts each death against all that the worker was to do next."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(killing.__file__).parent))
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION", "inf")
+    jobs = []
+    for number in range(5):
+        for kind in ("kills", "innocent"):
+            place = tmp_path / "study" / f"{kind}{number}"
+            place.mkdir(parents=True)
+            jobs.append(killing.Job(place, place))
+    watched = Watched(tmp_path / "watched")
+    with (
+        scheduler(tmp_path) as (address, _),
+        worker(address, watched, nanny=True),
+        worker(address, watched, nanny=True),
+    ):
+        found = dict(map_runs(killing.work, jobs, Where(address, None), tmp_path / "study"))
+    for number, job in enumerate(jobs):
+        if job.folder.name.startswith("kills"):
+            assert f"{job.folder}: given up after 3 workers died of it" in str(found[number])
+        else:
+            assert found[number] == job.folder.name
 
 
 def who_has_open(path: Path) -> set[str]:
