@@ -159,6 +159,8 @@ def _places(one: Image, other: Image) -> list[Shift]:
     if binning == 1:
         return coarse
     place = binning * coarse[0][0], binning * coarse[0][1]
+    if len(coarse) == 1:
+        return [place]
     cut = _middle(one, other, place, largest=max(one.shape))
     return [place] if cut is None else [place, *_places_around(cut)]
 
