@@ -3,13 +3,14 @@
 import re
 import shutil
 
+import brute_force
 import h5py
 import numpy as np
 import pytest
 import runs
 from browser import browser, needs_a_browser
 from click.testing import CliRunner
-from maps import maps_in
+from maps import maps_in, planted_run
 from phantoms import two_mode_run
 from selenium.webdriver.common.keys import Keys
 
@@ -126,14 +127,130 @@ def test_the_difference_at_the_last_iteration_is_blank(chromium, pages):
     assert chromium.text("[data-pane=right] .title") == "Iteration 60 − iteration 120"
 
 
-def test_the_difference_is_the_number_that_the_scale_says(chromium, pages):
-    """The brightest red is where brute force has the largest difference, and none is beyond it."""
+LIGHT = [(5, 48, 97), (33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43), (103, 0, 31)]
+"""The colours of differences from the most negative to the most positive: ColorBrewer's RdBu, from its blue end."""
+
+
+def colours_of(shares):
+    """The colours of differences, which are given as shares of what the scale reaches to."""
+    return np.stack([np.interp(shares, np.linspace(-1, 1, 7), channel) for channel in np.transpose(LIGHT)], -1)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.03])
+def test_the_difference_is_that_of_brute_force_through_the_colours(chromium, pages, scale):
+    now, before = (runs.stored(runs.SAMPLE / f"model_iter{niter:04d}.hdf5")[0] for niter in (30, 120))
+    difference = brute_force.residual(*brute_force.difference("objp", now["objp"], before["objp"])).sum(1).mean(0)
     chromium.open(pages["sample"])
-    chromium.choose("scale", 1)
-    (low, high) = chromium.text("[data-pane=right] .low"), chromium.text("[data-pane=right] .high")
-    top = float(re.match(r"[\d.]+", high)[0])
-    assert low.startswith(f"−{top}")
-    assert top == pytest.approx(float(chromium.text("[data-pane=left] .high").split()[0]) + 0.0635, rel=0.02)
+    chromium.choose("beside", "last")
+    chromium.choose("slider", 2)
+    chromium.choose("scale", scale)
+    low, high = (chromium.text(f"[data-pane=right] .{end}") for end in ("low", "high"))
+    reach = float(re.match(r"[\d.]+", high)[0])
+    assert low.startswith(f"−{reach:g}")
+    assert high == f"{reach:g} rad"
+    phase_low, phase_high = (
+        float(chromium.text(f"[data-pane=left] .{end}").split()[0].replace("−", "-")) for end in ("low", "high")
+    )
+    assert reach == pytest.approx(scale * (phase_high - phase_low), rel=0.01)
+    shown = np.reshape(chromium.pixels("right"), (*difference.shape, 3))
+    # A picture's levels are the roots of the share of the whole range: half a level is that much of the scale.
+    half_a_level = (np.sqrt(np.abs(difference) * scale / reach) / 127 + 1 / (4 * 127**2)) / scale
+    shares = difference / reach
+    expected = colours_of(shares)
+    near = np.max([np.abs(colours_of(shares + sign * half_a_level) - expected) for sign in (-1, 1)], axis=0)
+    assert (np.abs(shown - expected) <= near + 4).all()
+    signs = np.sign(shown[..., 0] - shown[..., 2])
+    far = np.abs(shares) > 0.1
+    assert far.sum() > 20
+    assert (signs[far] == np.sign(difference)[far]).all()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_scale_bar_is_as_long_as_it_says(chromium, pages, width):
+    tensors, dx = runs.stored(runs.SAMPLE / "model_iter0120.hdf5")
+    whole = {"objp": dx * tensors["objp"].shape[-1], "probe": dx * tensors["probe"].shape[-1]}
+    chromium.open(pages["sample"], width)
+    for what, extent in whole.items():
+        chromium.choose("what", what)
+        for side in ("left", "right"):
+            length = float(chromium.text(f"[data-pane={side}] .length").removesuffix(" Å"))
+            assert share_of_the_stage(chromium, side) == pytest.approx(length / extent, rel=0.01)
+
+
+def test_the_scale_bar_of_positions_is_as_long_as_it_says(chromium, planted):
+    """The dots are its measure: the first and the last of a row are 27 px, or 6.75 Å, apart."""
+    for side in ("left", "right"):
+        length = float(chromium.text(f"[data-pane={side}] .length").removesuffix(" Å"))
+        canvas = canvas_of(chromium, side)
+        assert share_of_the_stage(chromium, side) == pytest.approx(
+            length * canvas.scale / canvas.red.shape[1], rel=0.01
+        )
+
+
+def share_of_the_stage(chromium, side):
+    """How much of a picture's width its scale bar takes."""
+    return chromium.do(
+        "const pane = document.querySelector(`[data-pane=${arguments[0]}]`);"
+        "const [bar, stage] = ['.bar', '.stage'].map((one) => pane.querySelector(one).getBoundingClientRect().width);"
+        "return bar / stage",
+        side,
+    )
+
+
+MOVE = np.array([0.03, 0.015])
+"""By how many px (y, x) some of the positions of `planted` moved, or 0.0075 Å and 0.00375 Å."""
+
+
+@pytest.fixture
+def planted(chromium, tmp_path):
+    """The page of a run whose positions lie on a grid, 8 rows of 10, of which five in the middle moved down and right."""
+
+    def plant(tensors):
+        tensors["probe_pos_shifts"][4:50:11] += MOVE
+
+    page = report(planted_run(tmp_path / "run", plant), tmp_path / "page.html")
+    chromium.open(page)
+    chromium.choose("what", "positions")
+
+
+class Canvas:
+    """What is drawn of `planted`: the red of its pixels, and where the positions are in it.
+
+    The grid is 6.75 Å wide, 9 steps of 0.75 Å, with 6 % of that beside it.
+    """
+
+    def __init__(self, red):
+        self.red = red
+        self.scale = red.shape[1] / (6.75 * 1.12)
+        self.step = 0.75 * self.scale
+        self.first = np.full(2, 0.06 * 6.75 * self.scale)
+        rows, columns = np.nonzero(red < 200)
+        assert columns.min() == pytest.approx(self.first[1], abs=8)
+        assert columns.max() == pytest.approx(self.first[1] + 9 * self.step, abs=8)
+        assert rows.min() == pytest.approx(self.first[0], abs=8)
+
+
+def canvas_of(chromium, side):
+    width = chromium.do(f"return document.querySelector('[data-pane={side}] canvas.image').width")
+    return Canvas(np.reshape(chromium.pixels(side), (-1, width, 3))[..., 0].astype(int))
+
+
+def test_an_arrow_points_where_its_position_went(chromium, planted):
+    stretch = float(re.search(r"arrows ([\d.]+) × as long", chromium.text("[data-pane=left] .notes"))[1])
+    canvas = canvas_of(chromium, "left")
+    place = canvas.first + canvas.step * np.array([3, 7])
+    arrow = canvas.scale * stretch * 0.25 * (1 - 5 / 80) * MOVE  # without what all did together
+    length = np.hypot(*arrow)
+    assert 15 < length < 0.8 * canvas.step
+    ink = np.argwhere(canvas.red < 60) - place
+    ink = ink[np.hypot(*ink.T) < 0.8 * canvas.step]  # the others have short ones
+    along, across = ink @ arrow / length, ink @ np.array([arrow[1], -arrow[0]]) / length
+    assert along.max() == pytest.approx(length, abs=3)
+    assert along.min() > -3
+    head = np.abs(across) > 3
+    assert set(np.sign(across[head])) == {-1, 1}
+    assert along[head].min() > 0.3 * length
+    assert along[head].max() < length - 3
 
 
 @pytest.mark.parametrize("what", ["obja", "probe", "positions"])
