@@ -12,6 +12,7 @@ from browser import browser, needs_a_browser
 from click.testing import CliRunner
 from maps import maps_in, planted_run
 from phantoms import two_mode_run
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from ptyconv_cli.cli.main import main
@@ -124,7 +125,7 @@ def test_the_difference_at_the_last_iteration_is_blank(chromium, pages):
     assert "the last checkpoint itself" in chromium.text("[data-pane=right]")
     chromium.choose("slider", 5)
     assert len(set(map(tuple, chromium.pixels("right")))) > 10
-    assert chromium.text("[data-pane=right] .title") == "Iteration 60 − iteration 120"
+    assert chromium.text("[data-pane=right] .title") == "Object phase: iteration 60 − iteration 120"
 
 
 LIGHT = [(5, 48, 97), (33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43), (103, 0, 31)]
@@ -203,7 +204,7 @@ MOVE = np.array([0.03, 0.015])
 
 @pytest.fixture
 def planted(chromium, tmp_path):
-    """The page of a run whose positions lie on a grid, 8 rows of 10, of which five in the middle moved down and right."""
+    """The page of a run whose positions lie on a grid, 8 rows of 10, five of which moved down and right."""
 
     def plant(tensors):
         tensors["probe_pos_shifts"][4:50:11] += MOVE
@@ -279,8 +280,37 @@ def test_slices_and_modes(chromium, pages):
     assert chromium.text("[data-pane=right] .title").startswith("Probe intensity, iteration")
 
 
+def look_at(chromium, selector):
+    """Scroll to an element, so that it is in the middle of the window."""
+    chromium.do("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+
+
+def test_keys_of_the_page_stay_its_own(chromium, pages):
+    """While the viewer is only partly in sight, and where a scrolled table or picture has the focus."""
+    chromium.open(pages["sample"])
+    chromium.do("scrollTo(0, document.querySelector('.viewer').getBoundingClientRect().top - innerHeight + 100)")
+    chromium.press(Keys.HOME)
+    assert chromium.text("output") == "iteration 120"
+    assert chromium.do("return scrollY") == 0
+    chromium.do("scrollTo(0, document.querySelector('.viewer').getBoundingClientRect().top - innerHeight + 100)")
+    chromium.press(Keys.SPACE)
+    assert chromium.text("[name=play]") == "Play"
+    assert chromium.do("return scrollY") > 100
+    look_at(chromium, ".panes")
+    ActionChains(chromium.driver).key_down(Keys.SHIFT).send_keys(Keys.SPACE).key_up(Keys.SHIFT).perform()
+    assert chromium.text("[name=play]") == "Play"
+    look_at(chromium, ".panes")
+    chromium.do("const one = document.querySelector('.wide'); one.tabIndex = 0; one.focus({preventScroll: true})")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 120"
+    chromium.do("document.activeElement.blur()")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 110"
+
+
 def test_the_keys(chromium, pages):
     chromium.open(pages["sample"])
+    look_at(chromium, ".panes")
     for key, niter in ((Keys.ARROW_LEFT, 110), (Keys.ARROW_LEFT, 100), (Keys.ARROW_RIGHT, 110), (Keys.HOME, 10)):
         chromium.press(key)
         assert chromium.text("output") == f"iteration {niter}"
@@ -309,6 +339,42 @@ def test_two_iterations_side_by_side(chromium, pages):
     assert chromium.pixels("left") == beside
 
 
+def test_what_is_compared_is_what_the_control_says(chromium, pages):
+    """A mode has no differences, and positions cannot be beside others: what was chosen comes back with what has it."""
+    chromium.open(pages["two_mode"])
+
+    def said():
+        return chromium.do(
+            "const one = document.querySelector('[name=beside]');"
+            "return [one.value, [...one.options].filter((one) => !one.disabled).map((one) => one.value)]"
+        )
+
+    chromium.choose("what", "probe")
+    assert said() == ["half", ["half", "last", "other"]]
+    chromium.choose("part", 1)
+    assert said() == ["other", ["other"]]
+    chromium.choose("part", 0)
+    assert said() == ["half", ["half", "last", "other"]]
+    chromium.choose("beside", "other")
+    chromium.choose("what", "positions")
+    assert said() == ["last", ["half", "last"]]
+
+
+def test_what_a_screen_reader_is_told(chromium, pages):
+    chromium.open(pages["sample"])
+    label = "return document.querySelector(`[data-pane=${arguments[0]}] canvas.image`).ariaLabel"
+    scale = chromium.text("[data-pane=right] .high")
+    assert chromium.do(label, "right") == (
+        "Object phase: iteration 120 − iteration 60. sum of 2 slices, aligned difference, "
+        f"colours from −{scale.split()[0]} rad to {scale}"
+    )
+    assert chromium.do(label, "left").startswith("Object phase, iteration 120. sum of 2 slices, colours from −")
+    chromium.open(pages["study"])
+    names = chromium.do("return [...document.querySelectorAll('.viewer')].map((one) => one.ariaLabel)")
+    assert len(set(names)) == len(names) > 1
+    assert chromium.do("return [...document.querySelectorAll('section')].every((one) => one.ariaLabel)")
+
+
 def test_colours(chromium, pages):
     chromium.open(pages["sample"])
     assert all(red == green == blue for red, green, blue in chromium.pixels("left"))
@@ -323,6 +389,99 @@ def test_across_a_boundary_it_is_said_that_nothing_is_compared(chromium, pages):
     assert "across a run boundary" in chromium.text("[data-pane=right] .none")
     chromium.choose("slider", 5)
     assert chromium.text("[data-pane=right] .none") == ""
+
+
+def page_with(tmp_path, plant):
+    return report(planted_run(tmp_path / "run", plant), tmp_path / "page.html")
+
+
+def test_a_probe_without_intensity_is_not_finite(chromium, tmp_path):
+    """Though there is no boundary that it could be compared across."""
+
+    def plant(tensors):
+        tensors["probe"][...] = 0
+
+    chromium.open(page_with(tmp_path, plant))
+    chromium.choose("what", "probe")
+    assert chromium.text("[data-pane=right] .none") == "no difference is finite"
+
+
+def test_a_position_that_is_not_finite_is_named(chromium, tmp_path):
+    def plant(tensors):
+        tensors["probe_pos_shifts"][7] = np.nan
+
+    chromium.open(page_with(tmp_path, plant))
+    chromium.choose("what", "positions")
+    said = "80 positions · a position is NaN or infinite: nothing can be aligned"
+    assert chromium.text("[data-pane=left] .notes") == said
+
+
+def test_a_constant_object_has_no_scale_and_huge_values_an_exponent(chromium, tmp_path):
+    run_dir = planted_run(tmp_path / "run", lambda tensors: None)
+    for path in run_dir.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["optimizable_tensors/objp"][...] = 0
+            file["optimizable_tensors/obja"][...] *= 1e30
+    chromium.open(report(run_dir, tmp_path / "page.html"))
+    hidden = "return [document.querySelector('[name=scale]').closest('label').hidden,"
+    hidden += "document.querySelector('[data-pane=right] .legend').hidden]"
+    assert chromium.do(hidden) == [True, True]
+    chromium.choose("what", "obja")
+    assert chromium.do(hidden) == [False, False]
+    for selector in ("[data-pane=left] .low", "[data-pane=left] .high", "[data-pane=right] .high"):
+        assert re.match(r"−?\d\.\d\de\d\d$", chromium.text(selector))
+
+
+def test_a_checkpoint_is_not_said_to_move_from_itself(chromium, pages):
+    chromium.open(pages["sample"])
+    assert "flickers" in chromium.text(".keys")
+    chromium.choose("what", "positions")
+    assert "flickers" not in chromium.text(".keys")
+    chromium.choose("beside", "last")
+    assert chromium.text("[data-pane=right] .title") == "Scan positions, iteration 120"
+    assert chromium.text("[data-pane=right] .notes") == "120 positions · this is the last checkpoint itself"
+    chromium.choose("slider", 0)
+    assert chromium.text("[data-pane=left] .notes") == "120 positions · this is the first checkpoint itself"
+
+
+@pytest.mark.parametrize("name", ["sample", "two_mode"])
+def test_on_a_phone_nothing_is_cut(chromium, pages, name):
+    """The table of doublings, and what is chosen in controls."""
+    chromium.open(pages[name], 400)
+    assert chromium.do(
+        "return [...document.querySelectorAll('.wide:has(.doublings)')].map((one) => one.className)"
+    ) == ["wide"]
+    cut = (
+        "const context = new OffscreenCanvas(1, 1).getContext('2d');"
+        "return [...document.querySelectorAll('select')].filter((one) => one.offsetParent).filter((one) => {"
+        "  const style = getComputedStyle(one); context.font = style.font;"
+        "  const room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 20;"
+        "  return context.measureText(one.selectedOptions[0].text).width > room;"
+        "}).map((one) => one.name)"
+    )
+    for what in ("objp", "obja", "probe"):
+        chromium.choose("what", what)
+        for beside in ("half", "last", "other"):
+            chromium.choose("beside", beside)
+            assert chromium.do(cut) == []
+
+
+def test_on_a_phone_the_slider_is_beside_the_picture(chromium, pages):
+    chromium.open(pages["sample"], 400)
+    look_at(chromium, "[data-pane=left] .stage")
+    bottom = chromium.do("return document.querySelector('[name=slider]').getBoundingClientRect().bottom")
+    assert 0 < bottom < 900
+    assert chromium.do("return getComputedStyle(document.querySelector('.panes')).touchAction") == "pan-y pinch-zoom"
+
+
+@pytest.mark.parametrize(("width", "is_cut"), [(1280, False), (400, True)])
+def test_a_table_of_runs_that_is_cut_says_so(chromium, pages, width, is_cut):
+    chromium.open(pages["study"], width)
+    hint = "return getComputedStyle(document.querySelector('.wide:has(.runs) + .legend-text'), '::before').content"
+    assert chromium.do(hint) == ('"Swipe the table sideways. "' if is_cut else "none")
+    heads = chromium.do("return [...document.querySelectorAll('.runs thead th')].map((one) => one.textContent)")
+    assert heads[:5] == ["run", "verdict", "at", "loss", "moved"]
+    assert len(heads) > 5
 
 
 def test_names_and_what_files_say_are_text(chromium, pages):
@@ -357,6 +516,31 @@ def test_a_study_opens_the_run_that_is_asked_for(chromium, pages):
     first = chromium.pixels("left", "#run-3")
     chromium.choose("slider", 0, "#run-3")
     assert chromium.pixels("left", "#run-3") != first
+
+
+def test_a_run_that_was_folded_is_opened_again_and_does_not_play(chromium, pages):
+    chromium.open(pages["study"])
+    run = "document.querySelector('#run-3')"
+    for _ in range(2):
+        chromium.do("document.querySelectorAll('table.runs a')[2].click()")
+        chromium.wait()
+        assert chromium.do(f"return {run}.open")
+        chromium.do(f"{run}.querySelector('[name=play]').click()")
+        assert chromium.do(f"return {run}.querySelector('[name=play]').textContent") == "Pause"
+        chromium.do(f"{run}.open = false")
+        chromium.wait()
+        assert chromium.do(f"return {run}.querySelector('[name=play]').textContent") == "Play"
+
+
+def test_an_address_that_means_nothing_does_no_harm(chromium, pages):
+    chromium.open(pages["sample"])
+    chromium.driver.get("about:blank")
+    chromium.driver.get(f"{pages['sample'].as_uri()}#%")
+    chromium.wait()
+    assert chromium.messages() == []
+    look_at(chromium, ".panes")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 110"
 
 
 def test_without_scripts_the_answer_and_pictures_are_there(chromium, pages):
