@@ -106,7 +106,10 @@ def _folder_for(results: Path | None, place: Path) -> Iterator[Path | None]:
     from ptyconv_cli.results.files import check_writable
 
     if results:
-        check_writable(results)
+        try:
+            check_writable(results)
+        except PtyconvError as error:
+            raise PtyconvError(f"{results}: cannot write there; choose another folder with --results") from error
         yield results
         return
     try:

@@ -61,14 +61,17 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
 
 
 def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return what is above the columns of a table on a page, which has room for all settings that differ."""
-    return ["run", "verdict", *_names_of(settings), *MEASURED]
+    """Return what is above the columns of a table on a page, which has room for all settings that differ.
+
+    They come last: on a phone, where the table is cut, what was measured is in sight.
+    """
+    return ["run", "verdict", *MEASURED, *_names_of(settings)]
 
 
 def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the columns of a run that could be analyzed, after its name and its verdict."""
     given = settings.get(row.name, {})
-    return [*(given.get(name, "-") for name in _names_of(settings)), *_measured(row)]
+    return [*_measured(row), *(given.get(name, "-") for name in _names_of(settings))]
 
 
 def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:

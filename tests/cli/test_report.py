@@ -171,7 +171,7 @@ def test_a_study_is_on_one_page(study):
     page = root / "report.html"
     said, text = str(Text(page)), page.read_text()
     assert "Too short to rank by convergence; lowest loss: t0003." in said
-    assert "run verdict oplr C10 at loss moved" in said
+    assert "run verdict at loss moved oplr C10" in said
     for number in range(1, 5):
         assert f'<a href="#run-{number}">t000{number - 1}_full' in text
         assert f'<details class="run" id="run-{number}">' in text

@@ -3,14 +3,16 @@
 import re
 import shutil
 
+import brute_force
 import h5py
 import numpy as np
 import pytest
 import runs
 from browser import browser, needs_a_browser
 from click.testing import CliRunner
-from maps import maps_in
+from maps import maps_in, planted_run
 from phantoms import two_mode_run
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from ptyconv_cli.cli.main import main
@@ -123,17 +125,133 @@ def test_the_difference_at_the_last_iteration_is_blank(chromium, pages):
     assert "the last checkpoint itself" in chromium.text("[data-pane=right]")
     chromium.choose("slider", 5)
     assert len(set(map(tuple, chromium.pixels("right")))) > 10
-    assert chromium.text("[data-pane=right] .title") == "Iteration 60 − iteration 120"
+    assert chromium.text("[data-pane=right] .title") == "Object phase: iteration 60 − iteration 120"
 
 
-def test_the_difference_is_the_number_that_the_scale_says(chromium, pages):
-    """The brightest red is where brute force has the largest difference, and none is beyond it."""
+LIGHT = [(5, 48, 97), (33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43), (103, 0, 31)]
+"""The colours of differences from the most negative to the most positive: ColorBrewer's RdBu, from its blue end."""
+
+
+def colours_of(shares):
+    """The colours of differences, which are given as shares of what the scale reaches to."""
+    return np.stack([np.interp(shares, np.linspace(-1, 1, 7), channel) for channel in np.transpose(LIGHT)], -1)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.03])
+def test_the_difference_is_that_of_brute_force_through_the_colours(chromium, pages, scale):
+    now, before = (runs.stored(runs.SAMPLE / f"model_iter{niter:04d}.hdf5")[0] for niter in (30, 120))
+    difference = brute_force.residual(*brute_force.difference("objp", now["objp"], before["objp"])).sum(1).mean(0)
     chromium.open(pages["sample"])
-    chromium.choose("scale", 1)
-    (low, high) = chromium.text("[data-pane=right] .low"), chromium.text("[data-pane=right] .high")
-    top = float(re.match(r"[\d.]+", high)[0])
-    assert low.startswith(f"−{top}")
-    assert top == pytest.approx(float(chromium.text("[data-pane=left] .high").split()[0]) + 0.0635, rel=0.02)
+    chromium.choose("beside", "last")
+    chromium.choose("slider", 2)
+    chromium.choose("scale", scale)
+    low, high = (chromium.text(f"[data-pane=right] .{end}") for end in ("low", "high"))
+    reach = float(re.match(r"[\d.]+", high)[0])
+    assert low.startswith(f"−{reach:g}")
+    assert high == f"{reach:g} rad"
+    phase_low, phase_high = (
+        float(chromium.text(f"[data-pane=left] .{end}").split()[0].replace("−", "-")) for end in ("low", "high")
+    )
+    assert reach == pytest.approx(scale * (phase_high - phase_low), rel=0.01)
+    shown = np.reshape(chromium.pixels("right"), (*difference.shape, 3))
+    # A picture's levels are the roots of the share of the whole range: half a level is that much of the scale.
+    half_a_level = (np.sqrt(np.abs(difference) * scale / reach) / 127 + 1 / (4 * 127**2)) / scale
+    shares = difference / reach
+    expected = colours_of(shares)
+    near = np.max([np.abs(colours_of(shares + sign * half_a_level) - expected) for sign in (-1, 1)], axis=0)
+    assert (np.abs(shown - expected) <= near + 4).all()
+    signs = np.sign(shown[..., 0] - shown[..., 2])
+    far = np.abs(shares) > 0.1
+    assert far.sum() > 20
+    assert (signs[far] == np.sign(difference)[far]).all()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_scale_bar_is_as_long_as_it_says(chromium, pages, width):
+    tensors, dx = runs.stored(runs.SAMPLE / "model_iter0120.hdf5")
+    whole = {"objp": dx * tensors["objp"].shape[-1], "probe": dx * tensors["probe"].shape[-1]}
+    chromium.open(pages["sample"], width)
+    for what, extent in whole.items():
+        chromium.choose("what", what)
+        for side in ("left", "right"):
+            length = float(chromium.text(f"[data-pane={side}] .length").removesuffix(" Å"))
+            assert share_of_the_stage(chromium, side) == pytest.approx(length / extent, rel=0.01)
+
+
+def test_the_scale_bar_of_positions_is_as_long_as_it_says(chromium, planted):
+    """The dots are its measure: the first and the last of a row are 27 px, or 6.75 Å, apart."""
+    for side in ("left", "right"):
+        length = float(chromium.text(f"[data-pane={side}] .length").removesuffix(" Å"))
+        canvas = canvas_of(chromium, side)
+        assert share_of_the_stage(chromium, side) == pytest.approx(
+            length * canvas.scale / canvas.red.shape[1], rel=0.01
+        )
+
+
+def share_of_the_stage(chromium, side):
+    """How much of a picture's width its scale bar takes."""
+    return chromium.do(
+        "const pane = document.querySelector(`[data-pane=${arguments[0]}]`);"
+        "const [bar, stage] = ['.bar', '.stage'].map((one) => pane.querySelector(one).getBoundingClientRect().width);"
+        "return bar / stage",
+        side,
+    )
+
+
+MOVE = np.array([0.03, 0.015])
+"""By how many px (y, x) some of the positions of `planted` moved, or 0.0075 Å and 0.00375 Å."""
+
+
+@pytest.fixture
+def planted(chromium, tmp_path):
+    """The page of a run whose positions lie on a grid, 8 rows of 10, five of which moved down and right."""
+
+    def plant(tensors):
+        tensors["probe_pos_shifts"][4:50:11] += MOVE
+
+    page = report(planted_run(tmp_path / "run", plant), tmp_path / "page.html")
+    chromium.open(page)
+    chromium.choose("what", "positions")
+
+
+class Canvas:
+    """What is drawn of `planted`: the red of its pixels, and where the positions are in it.
+
+    The grid is 6.75 Å wide, 9 steps of 0.75 Å, with 6 % of that beside it.
+    """
+
+    def __init__(self, red):
+        self.red = red
+        self.scale = red.shape[1] / (6.75 * 1.12)
+        self.step = 0.75 * self.scale
+        self.first = np.full(2, 0.06 * 6.75 * self.scale)
+        rows, columns = np.nonzero(red < 200)
+        assert columns.min() == pytest.approx(self.first[1], abs=8)
+        assert columns.max() == pytest.approx(self.first[1] + 9 * self.step, abs=8)
+        assert rows.min() == pytest.approx(self.first[0], abs=8)
+
+
+def canvas_of(chromium, side):
+    width = chromium.do(f"return document.querySelector('[data-pane={side}] canvas.image').width")
+    return Canvas(np.reshape(chromium.pixels(side), (-1, width, 3))[..., 0].astype(int))
+
+
+def test_an_arrow_points_where_its_position_went(chromium, planted):
+    stretch = float(re.search(r"arrows ([\d.]+) × as long", chromium.text("[data-pane=left] .notes"))[1])
+    canvas = canvas_of(chromium, "left")
+    place = canvas.first + canvas.step * np.array([3, 7])
+    arrow = canvas.scale * stretch * 0.25 * (1 - 5 / 80) * MOVE  # without what all did together
+    length = np.hypot(*arrow)
+    assert 15 < length < 0.8 * canvas.step
+    ink = np.argwhere(canvas.red < 60) - place
+    ink = ink[np.hypot(*ink.T) < 0.8 * canvas.step]  # the others have short ones
+    along, across = ink @ arrow / length, ink @ np.array([arrow[1], -arrow[0]]) / length
+    assert along.max() == pytest.approx(length, abs=3)
+    assert along.min() > -3
+    head = np.abs(across) > 3
+    assert set(np.sign(across[head])) == {-1, 1}
+    assert along[head].min() > 0.3 * length
+    assert along[head].max() < length - 3
 
 
 @pytest.mark.parametrize("what", ["obja", "probe", "positions"])
@@ -162,8 +280,37 @@ def test_slices_and_modes(chromium, pages):
     assert chromium.text("[data-pane=right] .title").startswith("Probe intensity, iteration")
 
 
+def look_at(chromium, selector):
+    """Scroll to an element, so that it is in the middle of the window."""
+    chromium.do("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+
+
+def test_keys_of_the_page_stay_its_own(chromium, pages):
+    """While the viewer is only partly in sight, and where a scrolled table or picture has the focus."""
+    chromium.open(pages["sample"])
+    chromium.do("scrollTo(0, document.querySelector('.viewer').getBoundingClientRect().top - innerHeight + 100)")
+    chromium.press(Keys.HOME)
+    assert chromium.text("output") == "iteration 120"
+    assert chromium.do("return scrollY") == 0
+    chromium.do("scrollTo(0, document.querySelector('.viewer').getBoundingClientRect().top - innerHeight + 100)")
+    chromium.press(Keys.SPACE)
+    assert chromium.text("[name=play]") == "Play"
+    assert chromium.do("return scrollY") > 100
+    look_at(chromium, ".panes")
+    ActionChains(chromium.driver).key_down(Keys.SHIFT).send_keys(Keys.SPACE).key_up(Keys.SHIFT).perform()
+    assert chromium.text("[name=play]") == "Play"
+    look_at(chromium, ".panes")
+    chromium.do("const one = document.querySelector('.wide'); one.tabIndex = 0; one.focus({preventScroll: true})")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 120"
+    chromium.do("document.activeElement.blur()")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 110"
+
+
 def test_the_keys(chromium, pages):
     chromium.open(pages["sample"])
+    look_at(chromium, ".panes")
     for key, niter in ((Keys.ARROW_LEFT, 110), (Keys.ARROW_LEFT, 100), (Keys.ARROW_RIGHT, 110), (Keys.HOME, 10)):
         chromium.press(key)
         assert chromium.text("output") == f"iteration {niter}"
@@ -192,6 +339,42 @@ def test_two_iterations_side_by_side(chromium, pages):
     assert chromium.pixels("left") == beside
 
 
+def test_what_is_compared_is_what_the_control_says(chromium, pages):
+    """A mode has no differences, and positions cannot be beside others: what was chosen comes back with what has it."""
+    chromium.open(pages["two_mode"])
+
+    def said():
+        return chromium.do(
+            "const one = document.querySelector('[name=beside]');"
+            "return [one.value, [...one.options].filter((one) => !one.disabled).map((one) => one.value)]"
+        )
+
+    chromium.choose("what", "probe")
+    assert said() == ["half", ["half", "last", "other"]]
+    chromium.choose("part", 1)
+    assert said() == ["other", ["other"]]
+    chromium.choose("part", 0)
+    assert said() == ["half", ["half", "last", "other"]]
+    chromium.choose("beside", "other")
+    chromium.choose("what", "positions")
+    assert said() == ["last", ["half", "last"]]
+
+
+def test_what_a_screen_reader_is_told(chromium, pages):
+    chromium.open(pages["sample"])
+    label = "return document.querySelector(`[data-pane=${arguments[0]}] canvas.image`).ariaLabel"
+    scale = chromium.text("[data-pane=right] .high")
+    assert chromium.do(label, "right") == (
+        "Object phase: iteration 120 − iteration 60. sum of 2 slices, aligned difference, "
+        f"colours from −{scale.split()[0]} rad to {scale}"
+    )
+    assert chromium.do(label, "left").startswith("Object phase, iteration 120. sum of 2 slices, colours from −")
+    chromium.open(pages["study"])
+    names = chromium.do("return [...document.querySelectorAll('.viewer')].map((one) => one.ariaLabel)")
+    assert len(set(names)) == len(names) > 1
+    assert chromium.do("return [...document.querySelectorAll('section')].every((one) => one.ariaLabel)")
+
+
 def test_colours(chromium, pages):
     chromium.open(pages["sample"])
     assert all(red == green == blue for red, green, blue in chromium.pixels("left"))
@@ -206,6 +389,99 @@ def test_across_a_boundary_it_is_said_that_nothing_is_compared(chromium, pages):
     assert "across a run boundary" in chromium.text("[data-pane=right] .none")
     chromium.choose("slider", 5)
     assert chromium.text("[data-pane=right] .none") == ""
+
+
+def page_with(tmp_path, plant):
+    return report(planted_run(tmp_path / "run", plant), tmp_path / "page.html")
+
+
+def test_a_probe_without_intensity_is_not_finite(chromium, tmp_path):
+    """Though there is no boundary that it could be compared across."""
+
+    def plant(tensors):
+        tensors["probe"][...] = 0
+
+    chromium.open(page_with(tmp_path, plant))
+    chromium.choose("what", "probe")
+    assert chromium.text("[data-pane=right] .none") == "no difference is finite"
+
+
+def test_a_position_that_is_not_finite_is_named(chromium, tmp_path):
+    def plant(tensors):
+        tensors["probe_pos_shifts"][7] = np.nan
+
+    chromium.open(page_with(tmp_path, plant))
+    chromium.choose("what", "positions")
+    said = "80 positions · a position is NaN or infinite: nothing can be aligned"
+    assert chromium.text("[data-pane=left] .notes") == said
+
+
+def test_a_constant_object_has_no_scale_and_huge_values_an_exponent(chromium, tmp_path):
+    run_dir = planted_run(tmp_path / "run", lambda tensors: None)
+    for path in run_dir.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["optimizable_tensors/objp"][...] = 0
+            file["optimizable_tensors/obja"][...] *= 1e30
+    chromium.open(report(run_dir, tmp_path / "page.html"))
+    hidden = "return [document.querySelector('[name=scale]').closest('label').hidden,"
+    hidden += "document.querySelector('[data-pane=right] .legend').hidden]"
+    assert chromium.do(hidden) == [True, True]
+    chromium.choose("what", "obja")
+    assert chromium.do(hidden) == [False, False]
+    for selector in ("[data-pane=left] .low", "[data-pane=left] .high", "[data-pane=right] .high"):
+        assert re.match(r"−?\d\.\d\de\d\d$", chromium.text(selector))
+
+
+def test_a_checkpoint_is_not_said_to_move_from_itself(chromium, pages):
+    chromium.open(pages["sample"])
+    assert "flickers" in chromium.text(".keys")
+    chromium.choose("what", "positions")
+    assert "flickers" not in chromium.text(".keys")
+    chromium.choose("beside", "last")
+    assert chromium.text("[data-pane=right] .title") == "Scan positions, iteration 120"
+    assert chromium.text("[data-pane=right] .notes") == "120 positions · this is the last checkpoint itself"
+    chromium.choose("slider", 0)
+    assert chromium.text("[data-pane=left] .notes") == "120 positions · this is the first checkpoint itself"
+
+
+@pytest.mark.parametrize("name", ["sample", "two_mode"])
+def test_on_a_phone_nothing_is_cut(chromium, pages, name):
+    """The table of doublings, and what is chosen in controls."""
+    chromium.open(pages[name], 400)
+    assert chromium.do(
+        "return [...document.querySelectorAll('.wide:has(.doublings)')].map((one) => one.className)"
+    ) == ["wide"]
+    cut = (
+        "const context = new OffscreenCanvas(1, 1).getContext('2d');"
+        "return [...document.querySelectorAll('select')].filter((one) => one.offsetParent).filter((one) => {"
+        "  const style = getComputedStyle(one); context.font = style.font;"
+        "  const room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 20;"
+        "  return context.measureText(one.selectedOptions[0].text).width > room;"
+        "}).map((one) => one.name)"
+    )
+    for what in ("objp", "obja", "probe"):
+        chromium.choose("what", what)
+        for beside in ("half", "last", "other"):
+            chromium.choose("beside", beside)
+            assert chromium.do(cut) == []
+
+
+def test_on_a_phone_the_slider_is_beside_the_picture(chromium, pages):
+    chromium.open(pages["sample"], 400)
+    look_at(chromium, "[data-pane=left] .stage")
+    bottom = chromium.do("return document.querySelector('[name=slider]').getBoundingClientRect().bottom")
+    assert 0 < bottom < 900
+    assert chromium.do("return getComputedStyle(document.querySelector('.panes')).touchAction") == "pan-y pinch-zoom"
+
+
+@pytest.mark.parametrize(("width", "is_cut"), [(1280, False), (400, True)])
+def test_a_table_of_runs_that_is_cut_says_so(chromium, pages, width, is_cut):
+    chromium.open(pages["study"], width)
+    hint = "return getComputedStyle(document.querySelector('.wide:has(.runs) + .legend-text'), '::before').content"
+    assert chromium.do(hint) == ('"Swipe the table sideways. "' if is_cut else "none")
+    heads = chromium.do("return [...document.querySelectorAll('.runs thead th')].map((one) => one.textContent)")
+    assert heads[:5] == ["run", "verdict", "at", "loss", "moved"]
+    assert len(heads) > 5
 
 
 def test_names_and_what_files_say_are_text(chromium, pages):
@@ -240,6 +516,31 @@ def test_a_study_opens_the_run_that_is_asked_for(chromium, pages):
     first = chromium.pixels("left", "#run-3")
     chromium.choose("slider", 0, "#run-3")
     assert chromium.pixels("left", "#run-3") != first
+
+
+def test_a_run_that_was_folded_is_opened_again_and_does_not_play(chromium, pages):
+    chromium.open(pages["study"])
+    run = "document.querySelector('#run-3')"
+    for _ in range(2):
+        chromium.do("document.querySelectorAll('table.runs a')[2].click()")
+        chromium.wait()
+        assert chromium.do(f"return {run}.open")
+        chromium.do(f"{run}.querySelector('[name=play]').click()")
+        assert chromium.do(f"return {run}.querySelector('[name=play]').textContent") == "Pause"
+        chromium.do(f"{run}.open = false")
+        chromium.wait()
+        assert chromium.do(f"return {run}.querySelector('[name=play]').textContent") == "Play"
+
+
+def test_an_address_that_means_nothing_does_no_harm(chromium, pages):
+    chromium.open(pages["sample"])
+    chromium.driver.get("about:blank")
+    chromium.driver.get(f"{pages['sample'].as_uri()}#%")
+    chromium.wait()
+    assert chromium.messages() == []
+    look_at(chromium, ".panes")
+    chromium.press(Keys.ARROW_LEFT)
+    assert chromium.text("output") == "iteration 110"
 
 
 def test_without_scripts_the_answer_and_pictures_are_there(chromium, pages):

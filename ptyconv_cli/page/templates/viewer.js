@@ -20,13 +20,14 @@
   function number(value) {
     if (value === 0) return "0";
     const size = Math.abs(value);
-    const text = size >= 999.5 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
-    return text.replace("-", "−");
+    const text = size >= 999_999.5 ? value.toExponential(2).replace("+", "")
+      : size >= 999.5 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+    return text.replaceAll("-", "−");
   }
 
   // A limit of a window, with so many decimals that the window's width has three digits.
   function limit(value, { low, high }) {
-    if (!(high > low) || high - low < 1e-6) return number(value);
+    if (!(high > low) || high - low < 1e-6 || Math.max(-low, high) >= 999_999.5) return number(value);
     return value.toFixed(clamp(2 - Math.floor(Math.log10(high - low)), 0, 9)).replace("-", "−");
   }
 
@@ -141,7 +142,7 @@
       if (data.positions) control.what.append(option("positions", "Scan positions"));
       data.niters.forEach((niter, k) => control.other.append(option(k, `iteration ${niter}`)));
       control.other.value = 0;
-      if (!data.halves[this.at]) control.beside.value = "other";
+      this.wished = data.halves[this.at] ? "half" : "other";
       control.slider.max = this.at;
       control.slider.value = this.at;
       const [first, last] = this.section.querySelectorAll(".ends span");
@@ -164,7 +165,7 @@
         began = event.touches.length === 1 ? event.touches[0].clientX : null;
       }, { passive: true });
       this.section.querySelector(".panes").addEventListener("touchend", (event) => {
-        const far = began === null ? 0 : event.changedTouches[0].clientX - began;
+        const far = began === null || visualViewport.scale > 1 ? 0 : event.changedTouches[0].clientX - began;
         if (Math.abs(far) > 40) this.go(this.at + (far < 0 ? 1 : -1));
       }, { passive: true });
       isDark.addEventListener("change", () => this.show());
@@ -183,10 +184,15 @@
       return this.views[Number(this.control.part.value)] || this.views[0];
     }
 
-    // What is beside the image: its difference from the last or from half, or another iteration.
+    // Say whether a view can be compared in a way: not all have differences, and positions have nothing else.
+    has(way) {
+      return this.what === "positions" ? way !== "other" : way === "other" || Boolean(this.view[way]);
+    }
+
+    // What is beside the image, as was wished where there is that: its difference from the last or from half, or
+    // another iteration.
     get beside() {
-      if (this.what === "positions") return this.control.beside.value === "half" ? "half" : "last";
-      return this.view[this.control.beside.value] ? this.control.beside.value : "other";
+      return this.has(this.wished) ? this.wished : this.what === "positions" ? "last" : "other";
     }
 
     // The place of the iteration that is compared, -1 where there is none.
@@ -206,15 +212,18 @@
         control.part.closest("label").querySelector("span").textContent = this.what === "probe" ? "Mode" : "Slice";
         if (!isPositions) control.colours.value = this.colours[this.what];
       }
+      if (name === "beside") this.wished = control.beside.value;
+      for (const one of control.beside.options) one.disabled = !this.has(one.value);
+      control.beside.value = this.beside;
       if (name === "colours") this.colours[this.what] = control.colours.value;
       if (name === "scale") this.scale[this.what] = Number(control.scale.value);
       if (!isPositions && name !== "scale") this.fillScales();
       const differs = !isPositions && this.beside !== "other";
       this.shown("other", !isPositions && this.beside === "other");
       this.shown("colours", !isPositions);
-      this.shown("scale", differs);
-      control.beside.querySelector("[value=other]").disabled = isPositions;
+      this.shown("scale", differs && this.view.top > 0);
       control.flicker.hidden = isPositions;
+      this.section.querySelector(".flickering").hidden = isPositions;
       this.show();
     }
 
@@ -246,7 +255,6 @@
       clearInterval(this.timer);
       this.timer = on ? setInterval(() => this.go((this.at + 1) % this.data.niters.length), PACE) : 0;
       this.control.play.textContent = on ? "Pause" : "Play";
-      this.control.play.setAttribute("aria-pressed", String(on));
     }
 
     flick() {
@@ -255,16 +263,24 @@
       this.show();
     }
 
+    get isLookedAt() {
+      const { top, bottom } = this.section.getBoundingClientRect();
+      return this.section.contains(document.activeElement) || (top < innerHeight / 2 && bottom > innerHeight / 2);
+    }
+
     key(event) {
       const steps = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, Home: 0, End: this.data.niters.length - 1 };
-      const own = event.target instanceof Element && event.target.closest("input, select, button, summary, a");
+      const own = event.target instanceof Element && event.target.closest("input, select, button, summary, a, .wide");
       const does = {
         ...Object.fromEntries(Object.entries(steps).map(([key, place]) => [key, () => this.go(place)])),
         " ": () => this.play(),
         f: () => this.flick(),
       }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-      const itself = own && (own.type === "range" ? event.key in steps : own.tagName === "SELECT" || event.key === " ");
-      if (!does || itself) return;
+      const isScrolled = own && (own.type === "range" || own.classList.contains("wide"));
+      const itself = own && (own.tagName === "SELECT" || (isScrolled && event.key in steps)
+        || (own.type !== "range" && event.key === " "));
+      const scrolls = [" ", "Home", "End"].includes(event.key);  // the page, unless the viewer is what is looked at
+      if (!does || itself || (scrolls && !this.isLookedAt)) return;
       event.preventDefault();
       does();
     }
@@ -309,13 +325,14 @@
       const niter = data.niters[at];
       const { pictures, unknown } = view[beside];
       const scale = Number(this.control.scale.value);
+      const reach = this.reach(scale, view).split(" (")[0];
       const isSame = compared === at;
-      const missing = view.image.unknown[at] || (compared >= 0 && view.image.unknown[compared]);
+      const missing = unknown[at] || view.image.unknown[at] || (compared >= 0 && view.image.unknown[compared]);
       await this.put("right", view, at, pictures[at], ofDifferences(scale, data), turn, {
-        title: compared < 0 ? "Difference" : `Iteration ${niter} − iteration ${data.niters[compared]}`,
-        notes: [isSame ? "this is the last checkpoint itself" : "aligned difference", this.missing(unknown[at])],
-        low: `−${this.reach(scale, view).split(" (")[0].replace(" of the peak", "")}`,
-        high: this.reach(scale, view).split(" (")[0],
+        title: `${view.name}: ${compared < 0 ? "difference" : `iteration ${niter} − iteration ${data.niters[compared]}`}`,
+        notes: [view.of, isSame ? "this is the last checkpoint itself" : "aligned difference", this.missing(unknown[at])],
+        low: `−${reach.replace(" of the peak", "")}`,
+        high: view.top > 0 ? reach : "",
         none: compared < 0 ? `no checkpoint near half of iteration ${niter}`
           : missing ? "no difference is finite" : "across a run boundary nothing can be compared",
       });
@@ -332,12 +349,14 @@
       const canvas = pane.querySelector("canvas.image");
       const [width, height] = view.sizes[place] || view.sizes[view.sizes.length - 1];
       this.frame(pane, width, height);
-      const scaled = levels && levels.width < width ? `shown at ${levels.width} × ${levels.height} px` : "";
+      const scaled = levels && levels.width < width ? `shown at ${levels.height} × ${levels.width} px` : "";
       canvas.classList.toggle("whole", Boolean(levels) && levels.width >= width);
       if (levels) paint(canvas, levels, colours);
       pane.classList.remove("plain");
       this.caption(pane, words.title, levels ? [...words.notes, scaled] : [], levels ? "" : words.none);
-      canvas.setAttribute("aria-label", `${words.title}. ${words.notes.filter(Boolean).join(", ")}`);
+      const colouring = words.high && `colours from ${words.low} to ${words.high}`;
+      const said = levels ? [...words.notes, colouring].filter(Boolean).join(", ") : words.none;
+      canvas.setAttribute("aria-label", `${words.title}. ${said}`);
       this.legend(pane, colours, levels ? words.low : "", levels ? words.high : "");
       this.bar(pane, width * this.data.dx[place]);
     }
@@ -396,7 +415,8 @@
       const some = found.shown < found.all ? `${found.shown} of ${found.all} positions` : `${found.all} positions`;
       const none = moves ? "" : kind === "half" ? `no checkpoint near half of iteration ${niter}`
         : "across a run boundary nothing can be compared";
-      const title = moves ? `Scan positions, iteration ${from} to ${niter}` : "Scan positions";
+      const title = !moves ? "Scan positions" : from === niter ? `Scan positions, iteration ${niter}`
+        : `Scan positions, iteration ${from} to ${niter}`;
       const [x, y] = [0, 1].map((axis) => places.filter(Boolean).map((place) => place[axis]));
       const beside = 0.06 * Math.max(Math.max(...x) - Math.min(...x), Math.max(...y) - Math.min(...y), 1);
       const [left, top] = [Math.min(...x) - beside, Math.min(...y) - beside];
@@ -424,10 +444,13 @@
         const move = moves && moves[k];
         if (move) this.arrow(context, px, py, ...move.map((length) => scale * found.stretch[kind] * length));
       });
-      const far = `RMS ${rms === null ? "not known" : lengthOf(rms, width)}`;
-      const stretched = `arrows ${number(found.stretch[kind])} × as long as the displacement`;
-      this.caption(pane, title, moves ? [some, far, stretched] : [some], none);
-      canvas.setAttribute("aria-label", `${title}: ${some}, drawn as arrows. ${far}`);
+      const itself = kind === "last" ? "this is the last checkpoint itself"
+        : `this is the first checkpoint itself${part ? ", after a run boundary" : ""}`;
+      const notes = !moves ? [some] : from === niter ? [some, itself]
+        : rms === null ? [some, "a position is NaN or infinite: nothing can be aligned"]
+          : [some, `RMS ${lengthOf(rms, width)}`, `arrows ${number(found.stretch[kind])} × as long as the displacement`];
+      this.caption(pane, title, notes, none);
+      canvas.setAttribute("aria-label", `${title}. ${[...notes, none].filter(Boolean).join(", ")}`);
       this.legend(pane, [], "", "");
       this.bar(pane, width);
       this.section.dataset.shown = `positions ${niter}`;
@@ -462,22 +485,38 @@
     return height > 0 && top < innerHeight && bottom > 0;
   }
 
-  function openTarget() {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  // Unfolds the run that is asked for.
+  function unfold(address) {
+    const target = document.getElementById(address.slice(1));
     if (target && target.tagName === "DETAILS") target.open = true;
   }
 
+  // Says by a class that what scrolls sideways does not fit.
+  const fits = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    target.classList.toggle("cut", target.scrollWidth > target.clientWidth);
+  }));
+
   const sections = [...document.querySelectorAll(".viewer")];
-  document.addEventListener("toggle", (event) => {
-    if (event.target.open) event.target.querySelectorAll(".viewer").forEach(start);
+  document.addEventListener("toggle", ({ target }) => {
+    const within = [...target.querySelectorAll(".viewer")];
+    if (target.open) within.forEach(start);
+    else within.forEach((section) => section.viewer && section.viewer.play(false));
   }, true);
-  sections.filter((section) => !section.closest("details:not([open])")).forEach(start);
-  addEventListener("hashchange", openTarget);
-  openTarget();
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const viewers = sections.map((section) => section.viewer).filter((viewer) => viewer && isInSight(viewer));
     const viewer = viewers.includes(Viewer.latest) ? Viewer.latest : viewers[0];
     if (viewer) viewer.key(event);
   });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("table.runs a");
+    if (link) unfold(link.hash);  // a second time, too, when the page's address stays as it is
+  });
+  addEventListener("hashchange", () => unfold(location.hash));
+  visualViewport.addEventListener("resize", () => {
+    document.documentElement.classList.toggle("zoomed", visualViewport.scale > 1);
+  });
+  document.querySelectorAll(".wide").forEach((one) => fits.observe(one));
+  sections.filter((section) => !section.closest("details:not([open])")).forEach(start);
+  unfold(location.hash);
 })();
