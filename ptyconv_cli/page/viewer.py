@@ -306,4 +306,4 @@ def _still(layer: Layer, view: _View, frames: Frames) -> Still:
     title = f"{NAMES[layer.tensor]} at iteration {niter}"
     what = _of(layer, frames.last)
     width, height = view.sizes[niter]
-    return Still(data_uri(picture[niter]), title, f"{title}{f', {what}' if what else ''}, {width} × {height} px")
+    return Still(data_uri(picture[niter]), title, f"{title}{f', {what}' if what else ''}, {height} × {width} px")
