@@ -30,6 +30,12 @@ NAME_WIDTH = 25
 
 INDENTED = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
+MANY = 50
+"""Runs from which on the files between the first and the last of each are not opened."""
+
+NOT_OPENED = """Of so many runs only the first and the last file of each were opened.
+List a run alone to have all of its files looked into."""
+
 MOST_PROBLEMS = 3
 """Problems of a run that are printed one by one."""
 
@@ -51,16 +57,16 @@ class Listed:
     problems: list[str] = field(default_factory=list)
 
 
-def list_folder(root: Path, folder: Path, names_like: str | None = None) -> list[Listed]:
+def list_folder(root: Path, folder: Path, names_like: str | None = None, by_names: bool = False) -> list[Listed]:
     """Return the run in a folder below `root`, or the several that it holds, in the order of `--select`.
 
-    Headers are read only of the first and the last file, iterations of all. Files of another run in between are found
-    only by `analyze`.
+    Headers are read only of the first and the last file, iterations of all; if `by_names`, these are those of their
+    names, where they have usual ones. Files of another run in between are found only by `analyze`.
     """
     name = str(folder.relative_to(root)) if folder != root else root.absolute().name
     paths, unrecognised = find_checkpoints(folder, names_like)
     problems = [not_recognised_text(unrecognised)] if unrecognised else []
-    return _list_files(name, paths, problems)
+    return _list_files(name, paths, problems, by_names)
 
 
 def list_file(file: Path, names_like: str | None = None) -> list[Listed]:
@@ -75,8 +81,8 @@ def list_file(file: Path, names_like: str | None = None) -> list[Listed]:
         return _list_files(file.name, [file], [])
 
 
-def _list_files(name: str, paths: list[Path], problems: list[str]) -> list[Listed]:
-    """Return the run, or the runs, of which files are; `problems` with others."""
+def _list_files(name: str, paths: list[Path], problems: list[str], by_names: bool = False) -> list[Listed]:
+    """Return the run, or the runs, of which files are; `problems` with others; `by_names` as of `list_folder`."""
     sources = sorted((source for path in paths for source in snapshots_in(path)), key=lambda source: source.niter or 0)
     first = _first_readable(sources, problems)
     after_it = sources[sources.index(first[0].source) + 1 :] if first else []
@@ -95,6 +101,9 @@ def _list_files(name: str, paths: list[Path], problems: list[str]) -> list[Liste
     unread = {problem.partition(":")[0] for problem in problems}
     for source in sources:
         if source in niters or source.path.name in unread:
+            continue
+        if by_names and source.niter is not None:
+            niters[source] = source.niter
             continue
         try:
             niters[source] = _iteration(source)
@@ -227,5 +236,8 @@ def list_runs(path: Path, names: str | None) -> None:
         found = find_runs(path, names)
         if not found.runs and not found.collated:
             raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
-        listed = [run for folder in found.runs for run in list_folder(path, folder, names)]
+        many = len(found.runs) > MANY
+        listed = [run for folder in found.runs for run in list_folder(path, folder, names, by_names=many)]
     say("\n".join(listing(found, path, listed)))
+    if len(found.runs) > MANY:
+        say(f"\n{NOT_OPENED}")

@@ -8,6 +8,8 @@ import sys
 import pytest
 from toy import write_run
 
+from ptyconv_cli.cli.listing import NOT_OPENED
+
 FEW, MANY = 100, 200
 
 COUNTED = """
@@ -41,10 +43,10 @@ print(json.dumps(counts))
 """
 
 
-def study_of(root, count):
-    """Runs of two checkpoints each, which are links to the same files."""
+def study_of(root, count, niters=(2, 4)):
+    """Runs of some checkpoints each, which are links to the same files."""
     root.mkdir(parents=True)
-    write_run(root.parent / "one", [2, 4])
+    write_run(root.parent / "one", list(niters))
     for number in range(count):
         folder = root / f"t{number:04d}"
         folder.mkdir(parents=True)
@@ -75,3 +77,24 @@ def test_each_run_costs_as_much_as_any_other(tmp_path, command, most):
         assert many[kind] - few[kind] <= (MANY - FEW) * count, kind
         assert few[kind] <= FEW * count + 5, kind
     assert few["listings"] > FEW
+
+
+@pytest.mark.parametrize("command", ["ls", "analyze"])
+def test_it_costs_no_more_where_runs_have_many_checkpoints(tmp_path, command):
+    few = counts_of(command, study_of(tmp_path / "few" / "study", FEW))
+    long = counts_of(command, study_of(tmp_path / "long" / "study", FEW, range(1, 13)))
+    assert long == few
+
+
+def test_what_was_not_opened_is_said(ptyconv, tmp_path, monkeypatch):
+    monkeypatch.setattr("ptyconv_cli.cli.listing.MANY", 2)
+    root = study_of(tmp_path / "study", 3, (2, 4, 6))
+    (root / "t0001" / "model_iter0004.hdf5").unlink()
+    (root / "t0001" / "model_iter0004.hdf5").write_bytes(b"no checkpoint")
+    result = ptyconv("ls", root)
+    assert result.output.endswith(f"\n{NOT_OPENED}\n")
+    assert "no checkpoint" not in result.output
+    assert result.output.count("2 to 6") == 3
+    alone = ptyconv("ls", root / "t0001").output
+    assert "model_iter0004.hdf5" in alone
+    assert NOT_OPENED not in alone
