@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints.chain import AUTO, Selection
 from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.frc import Rings, crossing, ring_correlation, threshold_curve
+from ptyconv_cli.metrics.frc import Rings, crossing, threshold_curve
 from ptyconv_cli.metrics.registration import Overlap
 from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
 from ptyconv_cli.results.series import OF_OBJECT
@@ -122,7 +122,7 @@ def _compared(
 
 def _point(pair: Pair, common: Overlap, curve: Callable[[Rings], Rings]) -> FrcPoint:
     height, width = common.one.shape
-    rings = ring_correlation(*common.transforms, width)
+    rings = common.rings
     threshold = curve(rings.pixels)
     dx = pair.now.header.dx
     ring_width = 1 / (min(height, width) * dx)

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.metrics.frc import ring_correlation
 from ptyconv_cli.metrics.image import Image, binned, flattened, window
-from ptyconv_cli.metrics.registration import FEWEST, REACH, Overlap, Shift, register, surface
+from ptyconv_cli.metrics.registration import FEWEST, REACH, Cut, Overlap, Shift, cut, register, surface
 
 COARSE = 512
 """Pixels a side at most of the pictures in which places are searched for first, and are compared."""
@@ -90,7 +89,7 @@ def _agreement(common: Overlap, trials: int) -> tuple[float, float]:
 
     Of noise, the correlation in each ring has an error of 1 / √pixels.
     """
-    rings = ring_correlation(*common.transforms, common.one.shape[1])
+    rings = common.rings
     known = np.isfinite(rings.values)
     weights = np.sqrt(rings.pixels[known])
     if not weights.size:
@@ -117,38 +116,21 @@ def _distance(place: _Likelihood) -> float:
 
 def _likelihood(one: Image, other: Image, near: Shift) -> _Likelihood:
     """Return how well two pictures fit near a place, to a fraction of a pixel; of large ones by their middle part."""
-    cut = _middle(one, other, near)
-    if cut is None:
+    middle = cut(one, other, near, COARSE)
+    if middle is None:
         return _Likelihood(near)
-    common = register(cut.one, cut.other, (near[0] - cut.whole[0], near[1] - cut.whole[1]))
+    (y, x), whole = near, middle.whole
+    common = register(middle.one, middle.other, (y - whole[0], x - whole[1]))
     if common is None or not common.correlation > 0:
         return _Likelihood(near)
-    shift = cut.whole[0] + common.shift[0], cut.whole[1] + common.shift[1]
-    a_pixel = -math.log1p(-(min(common.correlation, 1 - 1e-12) ** 2))
-    return _Likelihood(shift, cut.pixels, a_pixel, DOUBT / math.sqrt(cut.one.size))
+    shift = whole[0] + common.shift[0], whole[1] + common.shift[1]
+    a_pixel = float(_unlikely(np.array(common.correlation)))
+    return _Likelihood(shift, middle.pixels, a_pixel, DOUBT / math.sqrt(middle.one.size))
 
 
-class _Cut(NamedTuple):
-    """A part of two pictures that shows the same at a shift of `whole` pixels, out of the `pixels` in common."""
-
-    one: Image
-    other: Image
-    whole: Shift
-    pixels: float
-
-
-def _middle(one: Image, other: Image, shift: Shift, largest: int = COARSE) -> _Cut | None:
-    """Return the middle of what two pictures have in common, so many pixels a side at most; None where too little."""
-    whole, cuts, sizes = [round(part) for part in shift], [], []
-    for size, size_other, part in zip(one.shape, other.shape, whole, strict=True):
-        begin, end = max(0, -part), min(size, size_other - part)
-        beside = max(end - begin - largest, 0) // 2
-        cuts.append((slice(begin + beside, end - beside), slice(begin + beside + part, end - beside + part)))
-        sizes.append(end - begin)
-    if min(sizes) < FEWEST:
-        return None
-    (y, y_other), (x, x_other) = cuts
-    return _Cut(one[y, x], other[y_other, x_other], (float(whole[0]), float(whole[1])), float(math.prod(sizes)))
+def _unlikely(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, for each of the pixels in common, how unlikely it is that noise has this correlation, 0 below 0."""
+    return np.asarray(-np.log1p(-(np.clip(correlation, 0, 1 - 1e-12) ** 2)))
 
 
 def _places(one: Image, other: Image) -> list[Shift]:
@@ -161,24 +143,24 @@ def _places(one: Image, other: Image) -> list[Shift]:
     place = binning * coarse[0][0], binning * coarse[0][1]
     if len(coarse) == 1:
         return [place]
-    cut = _middle(one, other, place, largest=max(one.shape))
-    return [place] if cut is None else [place, *_places_around(cut)]
+    there = cut(one, other, place)
+    return [place] if there is None else [place, *_places_around(there)]
 
 
-def _places_around(cut: _Cut) -> list[Shift]:
+def _places_around(there: Cut) -> list[Shift]:
     """Return the places at which large pictures may fit best, of all those around one that was found in coarser ones.
 
     In coarser pictures, the places at which a lattice fits are not told apart.
     """
-    common = Overlap(flattened(cut.one), flattened(cut.other), (0.0, 0.0))
-    height, width = (size // 2 - 1 for size in cut.one.shape)
-    values = surface(common, height, width) / _own_surface(cut.one.shape, height, width)
+    common = Overlap(flattened(there.one), flattened(there.other), (0.0, 0.0))
+    height, width = (size // 2 - 1 for size in there.one.shape)
+    values = surface(common, height, width) / _own_surface(there.one.shape, height, width)
     y, x = np.arange(-height, height + 1), np.arange(-width, width + 1)
-    in_common = np.multiply.outer(cut.one.shape[0] - abs(y), cut.one.shape[1] - abs(x))
-    found = np.clip(values / math.sqrt(common.one.var() * common.other.var() or 1.0), 0, 1 - 1e-12)
+    in_common = np.multiply.outer(there.one.shape[0] - abs(y), there.one.shape[1] - abs(x))
+    found = values / math.sqrt(common.one.var() * common.other.var() or 1.0)
     return [
-        (cut.whole[0] + float(y[at_y]), cut.whole[1] + float(x[at_x]))
-        for at_y, at_x in _maxima(-in_common * np.log1p(-(found**2)))
+        (there.whole[0] + float(y[at_y]), there.whole[1] + float(x[at_x]))
+        for at_y, at_x in _maxima(in_common * _unlikely(found))
     ]
 
 
@@ -204,8 +186,7 @@ def search(one: Image, other: Image, fewest: int = FEWEST) -> list[Shift]:
         for size, size_other in zip(one.shape, other.shape, strict=True)
     ]
     common, found = _correlations(one, other, shifts, together[np.ix_(*shifts)])
-    unlikely = np.where(found > 0, -common * np.log1p(-(np.minimum(found, 1 - 1e-12) ** 2)), 0)
-    return [(float(shifts[0][y]), float(shifts[1][x])) for y, x in _maxima(unlikely)]
+    return [(float(shifts[0][y]), float(shifts[1][x])) for y, x in _maxima(common * _unlikely(found))]
 
 
 def _maxima(values: Image) -> list[tuple[int, int]]:

@@ -24,27 +24,32 @@ class RingCorrelation(NamedTuple):
     pixels: Rings
 
 
-@lru_cache(maxsize=8)
-def _rings(height: int, width: int) -> tuple[NDArray[np.int64], Rings]:
-    """Return the ring that each pixel of half a Fourier transform is in, and how many pixels of the whole it has.
+class _Half(NamedTuple):
+    """By pixel of half a Fourier transform: the `ring` that it is in, and how often it stands in the whole (`counted`).
 
     A ring is as wide as a Fourier pixel along the shorter side. Beyond Nyquist's frequency along that side, and at
     frequency 0, is ring 0.
     """
+
+    ring: NDArray[np.int64]
+    counted: NDArray[np.float64]
+
+    def sums(self, values: NDArray[np.float64]) -> Rings:
+        """Return the sums of values (y, x) over the rings of the whole transform."""
+        return np.asarray(np.bincount(self.ring, (self.counted * values).ravel())[1:], np.float64)
+
+
+@lru_cache(maxsize=8)
+def _half(height: int, width: int) -> _Half:
     shorter = min(height, width)
     y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     ring = np.rint(shorter * np.hypot(y, x)).astype(np.int64)
     ring[ring > shorter // 2] = 0
-    return ring.ravel(), np.bincount(ring.ravel(), _counted(height, width).ravel())[1:].astype(np.float64)
-
-
-def _counted(height: int, width: int) -> NDArray[np.float64]:
-    """Return how often each pixel of half a Fourier transform stands in the whole."""
-    counted = np.full((height, width // 2 + 1), 2.0)
+    counted = np.full(ring.shape, 2.0)
     counted[:, 0] = 1
     if width % 2 == 0:
         counted[:, -1] = 1
-    return counted
+    return _Half(ring.ravel(), counted)
 
 
 def ring_correlation(one: NDArray[np.complex128], other: NDArray[np.complex128], width: int) -> RingCorrelation:
@@ -52,16 +57,11 @@ def ring_correlation(one: NDArray[np.complex128], other: NDArray[np.complex128],
 
     NaN where a ring of one has nothing in it.
     """
-    height = len(one)
-    ring, pixels = _rings(height, width)
-    counted = _counted(height, width)
-    together, of_one, of_other = (
-        np.bincount(ring, (counted * product).ravel())[1:]
-        for product in (one.real * other.real + one.imag * other.imag, _square(one), _square(other))
-    )
+    half = _half(len(one), width)
+    together = half.sums(one.real * other.real + one.imag * other.imag)
     with np.errstate(all="ignore"):
-        values = together / np.sqrt(of_one * of_other)
-    return RingCorrelation(values, pixels)
+        values = together / np.sqrt(half.sums(_square(one)) * half.sums(_square(other)))
+    return RingCorrelation(values, half.sums(np.ones(one.shape)))
 
 
 def _square(values: NDArray[np.complex128]) -> NDArray[np.float64]:

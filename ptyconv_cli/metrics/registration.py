@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptyconv_cli.metrics.frc import RingCorrelation, ring_correlation
 from ptyconv_cli.metrics.image import Image, correlation, flattened, moved_by, transform
 
 FEWEST = 16
@@ -46,23 +48,48 @@ class Overlap:
         """Half the Fourier transforms of both under a window, the second one moved by the rest."""
         return transform(self.one), transform(self.other, self.rest)
 
-    @property
+    @cached_property
+    def rings(self) -> RingCorrelation:
+        """The correlation of both ring by ring."""
+        return ring_correlation(*self.transforms, self.one.shape[1])
+
+    @cached_property
     def correlation(self) -> float:
         """Pearson's correlation of both, the second one moved by the rest."""
         return correlation(self.one, moved_by(self.other, self.rest))
 
 
-def overlap(one: Image, other: Image, shift: Shift) -> Overlap | None:
-    """Return what two pictures have in common at a shift, None where that is fewer than `FEWEST` pixels a side."""
-    whole = [round(part) for part in shift]
-    cuts, cuts_other = [], []
-    for size, size_other, part in zip(one.shape, other.shape, whole, strict=True):
+class Cut(NamedTuple):
+    """The parts of two pictures that show the same at a shift of `whole` pixels, out of the `pixels` in common."""
+
+    one: Image
+    other: Image
+    whole: Shift
+    pixels: float
+
+
+def cut(one: Image, other: Image, shift: Shift, largest: float = math.inf) -> Cut | None:
+    """Return what two pictures have in common at a shift, to whole pixels; of more than so many a side the middle.
+
+    None where that is fewer than `FEWEST` pixels a side.
+    """
+    cuts, cuts_other, pixels = [], [], 1.0
+    for size, size_other, part in zip(one.shape, other.shape, map(round, shift), strict=True):
         begin, end = max(0, -part), min(size, size_other - part)
         if end - begin < FEWEST:
             return None
-        cuts.append(slice(begin, end))
-        cuts_other.append(slice(begin + part, end + part))
-    return Overlap(flattened(one[tuple(cuts)]), flattened(other[tuple(cuts_other)]), shift)
+        beside = int(max(end - begin - largest, 0)) // 2
+        cuts.append(slice(begin + beside, end - beside))
+        cuts_other.append(slice(begin + beside + part, end - beside + part))
+        pixels *= end - begin
+    y, x = shift
+    return Cut(one[tuple(cuts)], other[tuple(cuts_other)], (float(round(y)), float(round(x))), pixels)
+
+
+def overlap(one: Image, other: Image, shift: Shift) -> Overlap | None:
+    """Return what two pictures have in common at a shift, None where that is fewer than `FEWEST` pixels a side."""
+    common = cut(one, other, shift)
+    return Overlap(flattened(common.one), flattened(common.other), shift) if common else None
 
 
 def register(one: Image, other: Image, near: Shift, reach: float = REACH) -> Overlap | None:
