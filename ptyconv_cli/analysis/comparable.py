@@ -26,7 +26,12 @@ class Comparable:
         """Return the remarks, and which files were left out but for those that are `known` already, for the user."""
         said = {(Path(file.file).name, file.niter) for file in known}
         new = [file for file in self.left_out if (Path(file.file).name, file.niter) not in said]
-        return [*self.remarks, *(f"{file.file} was left out: {file.reason}." for file in new)]
+        return [*self.remarks, *map(left_out_text, new)]
+
+
+def left_out_text(file: LeftOut) -> str:
+    """Return the warning that a file was left out."""
+    return f"{file.file} was left out: {file.reason}."
 
 
 def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str) -> Comparable:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from ptyconv_cli.analysis.comparable import Comparable, read_comparable
 from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.checkpoints.headers import Header, leave_out
+from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
@@ -20,7 +20,6 @@ from ptyconv_cli.metrics.device import to_device, too_much_for
 from ptyconv_cli.metrics.image import flattened
 from ptyconv_cli.metrics.phase import unwrap, unwrap_apart
 from ptyconv_cli.metrics.snapshot import Snapshot, intensity, snapshot_of
-from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.verdict.segments import half_of
 
@@ -277,7 +276,7 @@ class _Reader:
         except CheckpointError as error:
             if self._frames.strict:
                 raise
-            self._leave_out(header, error)
+            put_aside(header, error, self._frames.run.left_out)
             return None
         finally:
             self._reading.reuse(self._free.pop() if self._free else {})
@@ -289,11 +288,6 @@ class _Reader:
     def done_with(self, read: Sequence[_Read]) -> None:
         """Let the memory of these be filled again."""
         self._free += [one.memory for one in read]
-
-    def _leave_out(self, header: Header, error: CheckpointError) -> None:
-        file: LeftOut = replace(leave_out(header.source, error, newest=False), niter=header.niter)
-        if file not in self._frames.run.left_out:
-            self._frames.run.left_out.append(file)
 
 
 def _some(count: int, most: int) -> list[int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ptyconv_cli.analysis.comparable import left_out_text
 from ptyconv_cli.analysis.frc_fitting import Fitting
-from ptyconv_cli.analysis.frc_pairs import Pair, Pairs, doublings_of_run, left_out_text, pairs_of_two, worth_trying
+from ptyconv_cli.analysis.frc_pairs import Pair, Pairs, doublings_of_run, pairs_of_two, worth_trying
 from ptyconv_cli.analysis.frc_pictures import Pictures
 from ptyconv_cli.checkpoints.chain import AUTO, Selection
 from ptyconv_cli.checkpoints.fingerprint import one_look

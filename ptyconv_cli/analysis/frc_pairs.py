@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ptyconv_cli.analysis.comparable import left_out_text
 from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.chain import (
     Run,
@@ -20,7 +21,6 @@ from ptyconv_cli.checkpoints.parents import is_file
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.verdict.segments import half_of, segment_begins
 
 NEAREST = 0.05
@@ -161,8 +161,3 @@ def _nearest(of_a: Sequence[Shown], of_b: Sequence[Shown]) -> list[Pair]:
 def _warnings(runs: Sequence[Run]) -> list[str]:
     remarks = [remark for run in runs for remark in run.remarks]
     return [*remarks, *(left_out_text(file) for run in runs for file in run.left_out)]
-
-
-def left_out_text(file: LeftOut) -> str:
-    """Return the warning that a file was left out."""
-    return f"{file.file} was left out: {file.reason}."

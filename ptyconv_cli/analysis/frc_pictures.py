@@ -1,7 +1,6 @@
 """Reads the pictures that are compared by Fourier ring correlation, a few at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from ptyconv_cli.analysis.frc_pairs import Pair, Shown
 from ptyconv_cli.analysis.parts import check_memory
-from ptyconv_cli.checkpoints.headers import Header, leave_out
+from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.opening import Source
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -99,8 +98,7 @@ class Pictures:
         except CheckpointError as error:
             if self._strict:
                 raise
-            left_out = replace(leave_out(header.source, error, newest=False), niter=header.niter)
-            self.left_out += [] if left_out in self.left_out else [left_out]
+            put_aside(header, error, self.left_out)
             reading.reuse({})
             return None
         wraps = header.phase_wraps and self._tensor == "objp"

@@ -12,7 +12,7 @@ import numpy as np
 from ptyconv_cli.analysis.comparable import read_comparable
 from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.checkpoints.headers import Header, leave_out
+from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
@@ -184,8 +184,7 @@ class _Reading:
                 except CheckpointError as error:
                     if self._strict:
                         raise
-                    left_out = replace(leave_out(header.source, error, newest=False), niter=header.niter)
-                    self._left_out += [] if left_out in self._left_out else [left_out]
+                    put_aside(header, error, self._left_out)
                     return None
         before, now = found
         if pair[0].phase_wraps and "objp" in tensors:

@@ -251,6 +251,12 @@ def leave_out(source: Source, error: CheckpointError, newest: bool) -> LeftOut:
     return LeftOut(source.path.name + which, reason, source.niter)
 
 
+def put_aside(header: Header, error: CheckpointError, left_out: list[LeftOut]) -> None:
+    """Add a checkpoint whose tensors could not be read to those that are left out, unless it is among them already."""
+    file = replace(leave_out(header.source, error, newest=False), niter=header.niter)
+    left_out += [] if file in left_out else [file]
+
+
 def check_that_enough_are_left(
     run_dir: Path, headers: Sequence[Header], every: int | None, left_out: list[LeftOut]
 ) -> None:

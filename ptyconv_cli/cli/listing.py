@@ -231,7 +231,7 @@ def list_runs(path: Path, names: str | None) -> None:
     PATH is a folder, by default the current one, or a file.
     """
     if is_one_file(path):
-        found, listed = Found(), list_file(path, names)
+        found, many, listed = Found(), False, list_file(path, names)
     else:
         found = find_runs(path, names)
         if not found.runs and not found.collated:
@@ -239,5 +239,5 @@ def list_runs(path: Path, names: str | None) -> None:
         many = len(found.runs) > MANY
         listed = [run for folder in found.runs for run in list_folder(path, folder, names, by_names=many)]
     say("\n".join(listing(found, path, listed)))
-    if len(found.runs) > MANY:
+    if many:
         say(f"\n{NOT_OPENED}")

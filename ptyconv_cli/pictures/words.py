@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.verdict.table import verdict_line
 
 NAMES = {
     "obja": "object amplitude",
@@ -35,7 +36,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def verdict_words(results: Results) -> str:
     """Return the verdict in its sentence, "" where there is none."""
-    return f"{results.verdict.state}: {results.verdict.sentence}" if results.verdict else ""
+    return verdict_line(results.verdict) if results.verdict else ""
 
 
 def since_words(results: Results) -> str:

@@ -1,7 +1,8 @@
-"""Writes files whole or not at all, and reads JSON."""
+"""Writes files whole or not at all; JSON, and numbers in it."""
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,13 @@ def read_json(path: Path) -> Any:
         raise PtyconvError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise PtyconvError(f"{path}: is not JSON ({error})") from error
+
+
+def or_null(value: float) -> float | None:
+    """Return a number as JSON has it, null where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def or_nan(value: float | None) -> float:
+    """Return a number of JSON, NaN for null."""
+    return math.nan if value is None else float(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.files import read_json
+from ptyconv_cli.results.files import or_nan, or_null, read_json
 from ptyconv_cli.results.frc import CALLED, Frc, FrcPoint, check_threshold
 
 FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
@@ -44,18 +44,14 @@ def _point(point: FrcPoint) -> dict[str, Any]:
         "other": point.other,
         "resolution_angstrom": point.resolution,
         "down_to_pixels": point.is_down_to_limit,
-        "area": _finite(point.area),
-        "correlation": _finite(point.correlation),
-        "shift_angstrom": [_finite(part) for part in point.shift],
+        "area": or_null(point.area),
+        "correlation": or_null(point.correlation),
+        "shift_angstrom": [or_null(part) for part in point.shift],
         "overlap_px": list(point.overlap),
         "ring_width_per_angstrom": point.ring_width,
-        "frc": [_finite(value) for value in point.frc],
-        "threshold": [_finite(value) for value in point.threshold],
+        "frc": [or_null(value) for value in point.frc],
+        "threshold": [or_null(value) for value in point.threshold],
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def holds_frc(path: Path) -> bool:
@@ -108,7 +104,7 @@ def _from_content(content: dict[str, Any]) -> Frc:
 def _read_point(found: dict[str, Any]) -> FrcPoint:
     (y, x), (height, width) = found["shift_angstrom"], found["overlap_px"]
     resolution, ring_width = found["resolution_angstrom"], float(found["ring_width_per_angstrom"])
-    values, threshold = ([_number(value) for value in found[key]] for key in ("frc", "threshold"))
+    values, threshold = ([or_nan(value) for value in found[key]] for key in ("frc", "threshold"))
     if not 0 < ring_width < math.inf or (resolution is not None and not 0 < float(resolution) < math.inf):
         raise ValueError("the width of a ring, or a resolution, is no length")
     if not values or len(values) != len(threshold) or any(abs(value) > 1 + 1e-9 for value in values):
@@ -120,12 +116,8 @@ def _read_point(found: dict[str, Any]) -> FrcPoint:
         frc=values,
         threshold=threshold,
         resolution=None if resolution is None else float(resolution),
-        area=_number(found["area"]),
-        correlation=_number(found["correlation"]),
-        shift=(_number(y), _number(x)),
+        area=or_nan(found["area"]),
+        correlation=or_nan(found["correlation"]),
+        shift=(or_nan(y), or_nan(x)),
         overlap=(int(height), int(width)),
     )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

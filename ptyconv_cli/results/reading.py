@@ -7,7 +7,7 @@ from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.doublings import QUANTITY, Doubling, Doublings, Forecast, Quietest
-from ptyconv_cli.results.files import read_json
+from ptyconv_cli.results.files import or_nan, read_json
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.results.run_analysis import Results, RunBoundary
@@ -51,7 +51,7 @@ def _from_report(content: dict[str, Any]) -> Results:
         },
         verdict=_verdict(content),
         shapes=_shapes(content["checkpoints"]),
-        dx=_number(content["dx_angstrom"]),
+        dx=or_nan(content["dx_angstrom"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         boundaries=[
             RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["boundaries"]
@@ -116,24 +116,24 @@ def _verdict(content: dict[str, Any]) -> RunVerdict | None:
 
 def _doublings(found: dict[str, Any]) -> Doublings:
     points = [
-        Doubling(_whole(p["niter"]), _whole(p["since"]), _number(p["distance"]), _number(p["relative"]))
+        Doubling(_whole(p["niter"]), _whole(p["since"]), or_nan(p["distance"]), or_nan(p["relative"]))
         for p in found["points"]
     ]
     _curve([[point.niter, 0] for point in points])  # ValueError unless they rise
     quietest, forecast = found["quietest"], found["forecast"]
     return Doublings(
         unit=str(found["unit"]),
-        contrast=_number(found["contrast"]),
-        tolerance=_number(found["tolerance"]),
+        contrast=or_nan(found["contrast"]),
+        tolerance=or_nan(found["tolerance"]),
         points=points,
         state=str(found["state"]),
         since=None if found["since"] is None else _whole(found["since"]),
-        quietest=quietest and Quietest(_whole(quietest["niter"]), _number(quietest["relative"])),
+        quietest=quietest and Quietest(_whole(quietest["niter"]), or_nan(quietest["relative"])),
         forecast=forecast
-        and Forecast(_whole(forecast["niter"]), *(_number(forecast[key]) for key in ("relative", "low", "high"))),
+        and Forecast(_whole(forecast["niter"]), *(or_nan(forecast[key]) for key in ("relative", "low", "high"))),
         reaches=None if found["reaches"] is None else _whole(found["reaches"]),
-        size=None if found["size"] is None else _number(found["size"]),
-        growth=_number(found["growth"]),
+        size=None if found["size"] is None else or_nan(found["size"]),
+        growth=or_nan(found["growth"]),
         reason=str(found["reason"]),
     )
 
@@ -141,7 +141,7 @@ def _doublings(found: dict[str, Any]) -> Doublings:
 def _triangle(rows: list[list[float | None]], count: int) -> Triangle:
     if [len(row) for row in rows] != list(range(count)):
         raise ValueError("the distances are not those of each checkpoint from all before it")
-    distances = [[_number(distance) for distance in row] for row in rows]
+    distances = [[or_nan(distance) for distance in row] for row in rows]
     if any(not 0 <= distance <= FARTHEST for row in distances for distance in row if not math.isnan(distance)):
         raise ValueError("a distance is not a number of a size that can be drawn")
     return distances
@@ -149,14 +149,14 @@ def _triangle(rows: list[list[float | None]], count: int) -> Triangle:
 
 def _curve(pairs: list[list[Any]]) -> Curve:
     """Read pairs of JSON; ValueError unless the iterations are whole numbers that rise."""
-    curve = [(_whole(niter), _number(value)) for niter, value in pairs]
+    curve = [(_whole(niter), or_nan(value)) for niter, value in pairs]
     if any(one >= other for (one, _), (other, _) in pairwise(curve)):
         raise ValueError("the iterations don't rise")
     return curve
 
 
 def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> Point:
-    point = Point(_whole(niter), None if since is None else _whole(since), _number(value), voxels)
+    point = Point(_whole(niter), None if since is None else _whole(since), or_nan(value), voxels)
     if point.since is not None and point.since >= point.niter:
         raise ValueError(f"a change from iteration {point.since} to {point.niter}")
     return point
@@ -166,7 +166,3 @@ def _whole(niter: Any) -> int:
     if not isinstance(niter, int):
         raise ValueError(f"{niter!r} is no iteration")
     return niter
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from ptyconv_cli.results.doublings import Forecast, Quietest
+from ptyconv_cli.results.files import or_null
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.pieces import Pieces
 from ptyconv_cli.results.run_analysis import CheckpointInfo, RemovedAmbiguities, RunAnalysis
@@ -37,7 +38,7 @@ def changes_json(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
     `pieces`: of what was written before of the same run, which grows.
     """
     content = {
-        key: _Listed(f"changes {key}", points, lambda point: [point.niter, _finite(point.value)])
+        key: _Listed(f"changes {key}", points, lambda point: [point.niter, or_null(point.value)])
         for key, points in analysis.points.items()
     }
     return _dump(content, pieces or Pieces())
@@ -117,7 +118,7 @@ def _all_series(name: str, points: dict[str, list[Point]]) -> dict[str, Any]:
 
 
 def _point(point: Point) -> dict[str, Any]:
-    return {**vars(point), "value": _finite(point.value)}
+    return {**vars(point), "value": or_null(point.value)}
 
 
 def _removed(at: tuple[int, RemovedAmbiguities]) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def _trajectory(tensor: str, found: Trajectory) -> dict[str, Any]:
         return {
             "to_last": _pairs(found.to_last(distances)),
             "drift_ratio": _curve(f"drift {tensor} {name}", distances.drift_ratio),
-            "distances": [[_finite(_rounded(distance)) for distance in of_one] for of_one in distances.between],
+            "distances": [[or_null(_rounded(distance)) for distance in of_one] for of_one in distances.between],
         }
 
     return {
@@ -184,7 +185,7 @@ def _all_finite(numbers: Any) -> Any:
         return {key: _all_finite(number) for key, number in numbers.items()}
     if isinstance(numbers, list | tuple):
         return [_all_finite(number) for number in numbers]
-    return _finite(numbers) if isinstance(numbers, float) else numbers
+    return or_null(numbers) if isinstance(numbers, float) else numbers
 
 
 def _pairs(curve: Curve) -> list[list[Any]]:
@@ -193,7 +194,7 @@ def _pairs(curve: Curve) -> list[list[Any]]:
 
 def _pair(pair: tuple[int, float]) -> list[Any]:
     niter, value = pair
-    return [niter, _finite(value)]
+    return [niter, or_null(value)]
 
 
 def _curve(name: str, curve: Curve) -> _Listed:
@@ -202,10 +203,6 @@ def _curve(name: str, curve: Curve) -> _Listed:
 
 def _curves(name: str, curves: dict[str, Curve]) -> dict[str, _Listed]:
     return {key: _curve(f"{name} {key}", curve) for key, curve in curves.items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _dump(content: Any, pieces: Pieces) -> bytes:
