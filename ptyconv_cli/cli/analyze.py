@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.options import CLUSTER, JUDGING, ONE_FOLDER, PATH, READING, all_of, where_to, with_earlier
+from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
 from ptyconv_cli.results.series import SERIES
 
 POLL = 5.0
@@ -102,8 +102,7 @@ def analyze(
     a table, also written to convergence_study.csv, compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
-    from ptyconv_cli.cli.console import say
-    from ptyconv_cli.cli.given import place_of, runs_at
+    from ptyconv_cli.cli.given import one_or_several, place_of, runs_at
     from ptyconv_cli.cli.one_run import Detail, analyze_one
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
@@ -125,20 +124,13 @@ def analyze(
     found = runs_at(run_dir, names, output, fresh)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, names)}")
-    several = None
-    if len(found.runs) == 1:
-        if where:
-            say(ONE_FOLDER.format(where=where, folder=run_dir), err=True)
-            where = None
-        try:
-            analyze_one(found.runs[0], output or place_of(found.runs[0]), options, detail)
-            return
-        except SeveralRuns as error:
-            if error.folder != found.runs[0]:
-                raise
-            several = error
-    if not isinstance(earlier, str) and earlier:
-        raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
-    from ptyconv_cli.cli.study import analyze_study
 
-    analyze_study(run_dir, found, output, options, sort, quiet, several, where)
+    def of_one(run: Path) -> None:
+        analyze_one(run, output or place_of(run), options, detail)
+
+    def of_several(several: SeveralRuns | None, where: Where | None) -> None:
+        from ptyconv_cli.cli.study import analyze_study
+
+        analyze_study(run_dir, found, output, options, sort, quiet, several, where)
+
+    one_or_several(run_dir, found, earlier, where, of_one, of_several)

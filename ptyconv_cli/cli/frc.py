@@ -1,6 +1,5 @@
 """The command `ptyconv frc`: down to which detail a run, or two runs, agree, over the iterations."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold
+from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold, some_of
 from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, frc_json
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.text import listed, shortened, wrapped
@@ -147,7 +146,7 @@ def _summary(found: Frc) -> str:
 
 def _table(found: Frc) -> list[str]:
     rows = [("iterations", "detail down to", "mean ring correlation", "correlation")]
-    for point in _few(found.points):
+    for point in some_of(found.points, ROWS):
         which = f"{point.niter}"
         if not found.of_two:
             which = f"{point.other} → {point.niter}"
@@ -162,11 +161,3 @@ def _down_to(point: FrcPoint) -> str:
     if not point.finite or point.resolution is None:
         return "-"
     return angstrom(point.resolution) + (" (pixel limit)" if point.is_down_to_limit else "")
-
-
-def _few(points: Sequence[FrcPoint]) -> list[FrcPoint]:
-    """Return some points, spread evenly over the logarithm of the iteration, the first and the last among them."""
-    first, last = max(points[0].niter, 1), max(points[-1].niter, 1)
-    wanted = [first * (last / first) ** (k / (ROWS - 1)) for k in range(ROWS)]
-    nearest = [min(points, key=lambda point: abs(point.niter - niter)) for niter in wanted]
-    return sorted({point.niter: point for point in [*nearest, points[-1]]}.values(), key=lambda point: point.niter)

@@ -1,12 +1,20 @@
 """The runs that a command is given: as a file, as the folder of one, or as a folder above them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import click
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.readers import counts_as_file, is_one_file
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.options import ONE_FOLDER, Where
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
+
+Result = TypeVar("Result")
 
 
 def runs_at(path: Path, names: str | None, output: Path | None = None, fresh: bool = False) -> Found:
@@ -34,6 +42,35 @@ def only_run(path: Path, names: str | None, output: Path | None = None) -> Path:
     if len(found.runs) == 1:
         return found.runs[0]
     raise PtyconvError(f"{path}: {no_checkpoint(found, path, names)}")
+
+
+def one_or_several(
+    given: Path,
+    found: Found,
+    earlier: Sequence[Path] | str,
+    where: Where | None,
+    of_one: Callable[[Path], Result],
+    of_several: Callable[[SeveralRuns | None, Where | None], Result],
+) -> Result:
+    """Return what is done with the one run that was found, or with several, as when its folder turns out to hold some.
+
+    `earlier`: the runs before it, and `where`: the workers for several, as they were asked for. What is done with
+    several gets the error that the one folder holds them, None where there are more folders.
+    """
+    several = None
+    if len(found.runs) == 1:
+        if where:
+            say(ONE_FOLDER.format(where=where, folder=given), err=True)
+            where = None
+        try:
+            return of_one(found.runs[0])
+        except SeveralRuns as error:
+            if error.folder != found.runs[0]:
+                raise
+            several = error
+    if not isinstance(earlier, str) and earlier:
+        raise click.UsageError(f"--chain FIRST is for one run, but {given} holds several; use --chain auto")
+    return of_several(several, where)
 
 
 def place_of(run: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import CLUSTER, JUDGING, ONE_FOLDER, PATH, READING, all_of, where_to, with_earlier
+from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 
 PAGE_NAME = "report.html"
@@ -47,8 +47,8 @@ def report(
     Where FOLDER has several runs, all of them are on one page, with a table that compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
-    from ptyconv_cli.cli.given import place_of, runs_at
-    from ptyconv_cli.cli.run_report import LARGEST
+    from ptyconv_cli.cli.given import one_or_several, place_of, runs_at
+    from ptyconv_cli.cli.run_report import LARGEST, Made, report_run
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
     from ptyconv_cli.results.files import check_writable, write_whole
 
@@ -66,25 +66,17 @@ def report(
         raise PtyconvError(f"{page}: cannot be written (a folder has that name); choose another place with -o")
     check_writable(page.parent)
     with _folder_for(results, place) as folder:
-        several, made = None, None
-        if one:
-            if where:
-                say(ONE_FOLDER.format(where=where, folder=run_dir), err=True)
-                where = None
-            from ptyconv_cli.cli.run_report import report_run
+        options = {"chain": earlier, **reading}
 
-            try:
-                made = report_run(one, folder or place, {"chain": earlier, **reading}, quiet)
-            except SeveralRuns as error:
-                if error.folder != one:
-                    raise
-                several = error
-        if made is None:
-            if not isinstance(earlier, str) and earlier:
-                raise click.UsageError(f"--chain FIRST is for one run, but {run_dir} holds several; use --chain auto")
+        def of_one(run: Path) -> Made:
+            return report_run(run, folder or place, options, quiet)
+
+        def of_several(several: SeveralRuns | None, where: Where | None) -> Made:
             from ptyconv_cli.cli.study_report import report_study
 
-            made = report_study(run_dir, found, folder, {"chain": earlier, **reading}, quiet, several, where)
+            return report_study(run_dir, found, folder, options, quiet, several, where)
+
+        made = one_or_several(run_dir, found, earlier, where, of_one, of_several)
     if len(made.content) > LARGEST:
         raise PtyconvError(f"{run_dir}: holds too many runs for a page of {LARGEST / 1e6:.0f} MB; give a folder below")
     write_whole({page: made.content})

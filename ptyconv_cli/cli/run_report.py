@@ -11,7 +11,16 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.cli.console import progress_bar, say_verdict
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, analyze_into, explained
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.page.run_page import DASHBOARD, MAPS, TRAJECTORY, RunOnPage, run_on_page, run_page, with_viewer
+from ptyconv_cli.page.run_page import (
+    DASHBOARD,
+    MAPS,
+    TRAJECTORY,
+    RunOnPage,
+    all_drawn,
+    run_on_page,
+    run_page,
+    with_viewer,
+)
 from ptyconv_cli.page.viewer import checkpoints_in, viewer_of
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import SERIES
@@ -70,18 +79,17 @@ def shown_of(
     """
     name = name or analysis.results.name
     if most < WITH_PICTURES:
-        shown = replace(run_on_page(analysis, name, "", {}, 0, place), no_viewer=_no_room("pictures", run_dir))
+        shown = replace(run_on_page(analysis, name, place=place), no_viewer=_no_room("pictures", run_dir))
         return shown if most > OF_TEXT else replace(shown, table=None, warnings=[], facts=[])
     asked = Selection(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
     problems: list[str] = []
-    pictures = _drawn(analysis, folder) | _maps(run_dir, asked, options, problems)
-    shown = run_on_page(analysis, name, "", pictures, most, place)
-    left = most - OF_TEXT - sum(len(picture.uri) for picture in shown.pictures)
+    pictures = all_drawn(_drawn(analysis, folder) | _maps(run_dir, asked, options, problems), most, name)
+    left = most - OF_TEXT - sum(len(picture.uri) for picture in pictures)
     checkpoints = checkpoints_in(left, [series.tensor for series in SERIES if series.key in analysis.points])
     frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
-    shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, most, place)
+    shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, place)
     if most < WITH_VIEWER or checkpoints < min(FEWEST, len(analysis.checkpoints)):
         shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
     elif frames:

@@ -38,12 +38,7 @@ SETTINGS = (
 
 def averaged(values: np.ndarray, side: int) -> np.ndarray:
     """Return an image (y, x), averaged down where a side is longer than `side` px; what is NaN stays NaN."""
-    height, width = values.shape
-    share = side / max(height, width)
-    if share >= 1:
-        return np.asarray(values, np.float32)
-    size = max(round(width * share), 1), max(round(height * share), 1)
-    return np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BOX))
+    return _reduced(np.asarray(values, np.float32), side / max(values.shape))
 
 
 def levels_in(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -66,13 +61,19 @@ def encoded(levels: np.ndarray, quality: int | None) -> bytes:
 
     Where all are the same, none is lost whatever the quality: no difference must look like none.
     """
+    exactly = quality is None or levels.min() == levels.max()
+    return _stored(Image.fromarray(levels), None if exactly else quality)
+
+
+def _stored(image: Image.Image, quality: int | None) -> bytes:
+    """Return an image as a file: WebP of a quality, exactly if that is None, or PNG where there is no WebP."""
     content = BytesIO()
     if not features.check("webp"):
-        Image.fromarray(levels).save(content, "png", optimize=True)
-    elif quality is None or levels.min() == levels.max():
-        Image.fromarray(levels).convert("RGB").save(content, "webp", lossless=True, quality=40, method=3)
+        image.save(content, "png", optimize=True)
+    elif quality is None:
+        image.convert("RGB").save(content, "webp", lossless=True, quality=40, method=3)
     else:
-        Image.fromarray(levels).convert("RGB").save(content, "webp", quality=quality, method=2)
+        image.convert("RGB").save(content, "webp", quality=quality, method=2)
     return content.getvalue()
 
 
@@ -126,15 +127,9 @@ def in_page(picture: bytes, most: float) -> bytes:
     for share, quality in ((1, None), (0.75, 70), (0.6, 60), (0.5, 50), (0.4, 45)):
         if quality is None and OF_PNG * len(picture) > most:  # which spares trying
             continue
-        content = BytesIO()
         size = round(drawn.width * share), round(drawn.height * share)
         shown = drawn if share == 1 else drawn.resize(size, Image.Resampling.LANCZOS)
-        if not features.check("webp"):
-            shown.quantize(64).save(content, "png", optimize=True)
-        elif quality is None:
-            shown.save(content, "webp", lossless=True, quality=40, method=3)
-        else:
-            shown.save(content, "webp", quality=quality, method=2)
-        if content.tell() <= most:
-            return content.getvalue()
+        content = _stored(shown if features.check("webp") else shown.quantize(64), quality)
+        if len(content) <= most:
+            return content
     return b""

@@ -14,5 +14,5 @@ def html_of(analysis: RunAnalysis) -> str:
     """Return an analysis as HTML that is whole in itself."""
     name = analysis.results.name
     dashboard = draw_dashboard(analysis.results, PlotOptions(), "png")
-    shown = run_on_page(analysis, name, "", {}, MOST)
+    shown = run_on_page(analysis, name)
     return part("notebook.html", shown=shown, picture=drawn(DASHBOARD, dashboard, MOST, name))

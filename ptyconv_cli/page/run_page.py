@@ -112,14 +112,10 @@ class RunOnPage:
 
 
 def run_on_page(
-    analysis: RunAnalysis, name: str, engine: str, pictures: Mapping[str, bytes], most: float, place: int = 1
+    analysis: RunAnalysis, name: str, engine: str = "", pictures: Sequence[Drawn] = (), place: int = 1
 ) -> RunOnPage:
-    """Return what a page shows of a run, whose `pictures` (PNG, by name) take no more than so many characters.
-
-    `engine`: what wrote the files, "" where that is not known.
-    """
+    """Return what a page shows of a run; `engine`: what wrote the files, "" where that is not known."""
     verdict = analysis.verdict
-    each = OF_PICTURES * most / max(len(pictures), 1)
     return RunOnPage(
         place=place,
         name=name,
@@ -129,7 +125,7 @@ def run_on_page(
         advice=sentence(verdict.advice) if verdict else "",
         table=_table(analysis),
         warnings=analysis.warnings,
-        pictures=[found for kind, content in pictures.items() if (found := drawn(kind, content, each, name))],
+        pictures=list(pictures),
         facts=_facts(analysis, engine),
     )
 
@@ -145,6 +141,12 @@ def with_viewer(shown: RunOnPage, viewer: Viewer) -> RunOnPage:
 def run_page(shown: RunOnPage) -> bytes:
     """Return the page of one run."""
     return page("run.html", title=f"{shown.name}: {shown.state or 'convergence'}", shown=shown)
+
+
+def all_drawn(pictures: Mapping[str, bytes], most: float, name: str) -> list[Drawn]:
+    """Return pictures (PNG, by name) in the page, as far as there is room among so many characters for the run."""
+    each = OF_PICTURES * most / max(len(pictures), 1)
+    return [found for kind, content in pictures.items() if (found := drawn(kind, content, each, name))]
 
 
 def drawn(kind: str, content: bytes, most: float, name: str) -> Drawn | None:

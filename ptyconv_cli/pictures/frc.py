@@ -1,7 +1,6 @@
 """The picture of Fourier ring correlations over the iterations."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from ptyconv_cli.pictures.drawing import FEW, STYLES, picture, write_instead
 from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, MaxNLocator, colormaps, the_same_for_everyone
 from ptyconv_cli.pictures.ticks import ShortNumbers, iteration_ticks, set_linear
 from ptyconv_cli.pictures.titles import titles_height, write_titles
-from ptyconv_cli.results.frc import Frc, FrcPoint
+from ptyconv_cli.results.frc import Frc, some_of
 
 WIDTH, PANELS = 11.0, 5.3
 """Inches of the picture's width, and of the height of its panels with their labels."""
@@ -53,19 +52,10 @@ def _caption(frc: Frc) -> str:
     return (ONE_PICTURE if frc.reference else RUNS) if frc.of_two else HALVES
 
 
-def _some(points: Sequence[FrcPoint]) -> list[FrcPoint]:
-    """Return the points whose curves are drawn, the first and the last among them."""
-    if len(points) <= MOST_CURVES:
-        return list(points)
-    first, last = max(points[0].niter, 1), points[-1].niter
-    wanted = np.geomspace(first, last, MOST_CURVES)
-    chosen = {min(range(len(points)), key=lambda k: abs(points[k].niter - niter)) for niter in wanted}
-    return [points[k] for k in sorted({0, *chosen, len(points) - 1})]
-
-
 def _draw_curves(figure: Figure, axes: Axes, frc: Frc) -> None:
     """Draw the correlation over the frequency, a curve for each iteration, and the threshold."""
-    points = [point for point in _some(frc.points) if point.finite]
+    shown = frc.points if len(frc.points) <= MOST_CURVES else some_of(frc.points, MOST_CURVES)
+    points = [point for point in shown if point.finite]
     if not points:
         write_instead(axes, "no picture is finite")
         return

@@ -1,7 +1,7 @@
 """Fourier ring correlations over the iterations, and what they say. See docs/frc.md."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ptyconv_cli.results.text import listed
@@ -149,6 +149,14 @@ class Frc:
     def answer(self) -> list[str]:
         """The answer, in sentences."""
         return _answer_of_two(self) if self.of_two else _answer_of_one(self)
+
+
+def some_of(points: Sequence[FrcPoint], most: int) -> list[FrcPoint]:
+    """Return some points, spread evenly over the logarithm of the iteration, the first and the last among them."""
+    first, last = max(points[0].niter, 1), max(points[-1].niter, 1)
+    wanted = [first * (last / first) ** (k / (most - 1)) for k in range(most)]
+    nearest = [min(points, key=lambda point: abs(point.niter - niter)) for niter in wanted]
+    return sorted({point.niter: point for point in [*nearest, points[-1]]}.values(), key=lambda point: point.niter)
 
 
 def detail(point: FrcPoint) -> str:

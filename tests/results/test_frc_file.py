@@ -5,28 +5,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from frc import POINT, of
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.frc import Frc, FrcPoint
 from ptyconv_cli.results.frc_file import frc_json, holds_frc, read_frc
-
-POINT = FrcPoint(
-    niter=400,
-    other=200,
-    ring_width=0.1,
-    frc=[0.99, 0.9, 0.5, 0.2],
-    threshold=[0.8, 0.6, 0.5, 0.45],
-    resolution=1 / 0.3,
-    area=0.6475,
-    correlation=0.97,
-    shift=(0.01, -0.02),
-    overlap=(40, 42),
-)
-
-
-def of(*points, runs=1, **changed):
-    names = ["one", "other"][:runs]
-    return Frc([f"/data/{name}" for name in names], names, "objp", 3, None, "one-bit", 0.5, list(points), **changed)
 
 
 def test_it_is_read_as_it_was_written(tmp_path):

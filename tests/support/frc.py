@@ -1,10 +1,12 @@
-"""Runs whose objects are given, for the tests of Fourier ring correlation."""
+"""Runs whose objects are given, and correlations, for the tests of Fourier ring correlation."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from ptyconv_cli.results.frc import Frc, FrcPoint
 
 
 def write_run(folder: Path, objects: Mapping[int, np.ndarray], dx: float = 0.25, margin: int = 3) -> Path:
@@ -39,3 +41,22 @@ def scene(shape: tuple[int, int], corner: tuple[float, float] = (0.0, 0.0), seed
     for middle_y, middle_x in random.uniform(-30, 120, (500, 2)):
         found += random.uniform(0.3, 1) * np.exp(-((y - middle_y) ** 2 + (x - middle_x) ** 2) / (2 * 1.6**2))
     return found
+
+
+POINT = FrcPoint(
+    niter=400,
+    other=200,
+    ring_width=0.1,
+    frc=[0.99, 0.9, 0.5, 0.2],
+    threshold=[0.8, 0.6, 0.5, 0.45],
+    resolution=1 / 0.3,
+    area=0.6475,
+    correlation=0.97,
+    shift=(0.01, -0.02),
+    overlap=(40, 42),
+)
+
+
+def of(*points, runs=1, **changed):
+    names = ["one", "other"][:runs]
+    return Frc([f"/data/{name}" for name in names], names, "objp", 3, None, "one-bit", 0.5, list(points), **changed)
