@@ -33,6 +33,12 @@ def _impatient(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def _80_columns(monkeypatch):
+    """Print as on a terminal of 80 columns, however wide that is in which the tests are run."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture(autouse=True)
 def _ctrl_c():
     """Let Ctrl-C interrupt, here and in processes that a test starts: a shell's background jobs have it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

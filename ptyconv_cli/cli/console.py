@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 import click
 
@@ -30,7 +31,7 @@ def say_verdict(verdict: RunVerdict) -> None:
 
 def say_coloured(line: str, state: str) -> None:
     """Print a line in the colour of a state."""
-    plain = False if os.environ.get("NO_COLOR") else None  # else click colours on terminals only
+    plain = False if os.environ.get("NO_COLOR") or _is_dumb() else None  # else click colours on terminals only
     click.echo(click.style(printable(line), fg=COLOURS.get(state)), color=plain)
 
 
@@ -39,10 +40,19 @@ def say(text: str, err: bool = False) -> None:
     click.echo(printable(text, keep="\n"), err=err)
 
 
+def can_redraw(stream: TextIO | None) -> bool:
+    """Say whether lines can be drawn over: on a terminal that can move its cursor; a closed stream is None."""
+    return bool(stream and stream.isatty()) and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
+
+
 @contextmanager
 def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to call with the numbers done and in all, which shows them on a terminal only."""
-    if hidden or not (sys.stderr and sys.stderr.isatty()):
+    if hidden or not can_redraw(sys.stderr):
         yield lambda done, total: None
         return
     with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:

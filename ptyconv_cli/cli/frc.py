@@ -9,18 +9,17 @@ import numpy as np
 from ptyconv_cli.cli.console import progress_bar, say
 from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_earlier
 from ptyconv_cli.cli.outputs import explained
-from ptyconv_cli.cli.summary import warnings_text
+from ptyconv_cli.cli.summary import warnings_text, wrote_text
+from ptyconv_cli.cli.verdict_lines import left_out
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold, some_of
 from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, frc_json
 from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.text import listed, shortened, wrapped
+from ptyconv_cli.results.text import listed, shortened, text_width, wrapped
 
 ROWS = 8
 """The most iterations in the table that is printed."""
-
-COLUMNS = 80
 
 LONGEST = 24
 """Characters of a run's name."""
@@ -104,9 +103,9 @@ def frc(
     written, problems = _write(found, folder, not no_plot)
     if not quiet:
         say(_summary(found))
-        say(f"wrote {written[0]}" + (f", {written[1].name}" if len(written) > 1 else ""))
+        say(wrote_text(written))
         say("\n" + "\n".join(_table(found)) + "\n")
-        say("\n".join(line for sentence in found.answer for line in wrapped(sentence, COLUMNS)))
+        say("\n".join(line for sentence in found.answer for line in wrapped(sentence, text_width())))
     warnings = [*found.warnings, *problems]
     if warnings:
         say(("" if quiet else "\n") + warnings_text(warnings), err=True)
@@ -141,7 +140,7 @@ def _summary(found: Frc) -> str:
     beside = f", shifted by ({shift}) Å" if found.of_two else ""
     names = listed([shortened(name, LONGEST) for name in found.names])
     lines = [f"{names}: {count}, {up_to}", f"{found.shows}, {size} compared{beside}"]
-    return "\n".join(line for text in lines for line in wrapped(text, COLUMNS))
+    return "\n".join(line for text in lines for line in wrapped(text, text_width()))
 
 
 def _table(found: Frc) -> list[str]:
@@ -154,7 +153,9 @@ def _table(found: Frc) -> list[str]:
             which = f"{point.niter} and {point.other}"
         rows.append((which, _down_to(point), f"{point.area:.3f}", f"{point.correlation:.4f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    shown = sum(sum(widths[:count]) + 3 * (count - 1) <= text_width() for count in range(1, len(widths) + 1))
+    lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths[:shown], strict=False)) for row in rows]
+    return lines + left_out(len(widths) - shown, FRC_NAME)
 
 
 def _down_to(point: FrcPoint) -> str:

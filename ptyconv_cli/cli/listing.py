@@ -1,6 +1,5 @@
 """The command `ptyconv ls`: lists the runs below a path, without loading a tensor."""
 
-import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +23,9 @@ from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.text import length_unit, shortened, told_apart
+from ptyconv_cli.results.text import length_unit, shortened, text_width, told_apart, with_place_kept, wrapped
 
 NAME_WIDTH = 25
-
-INDENTED = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 MANY = 50
 """Runs from which on the files between the first and the last of each are not opened."""
@@ -152,7 +149,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
         notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
-        lines += [line for note in notes for line in INDENTED.wrap(note)]
+        lines += [f"  {line}" for note in notes for line in wrapped(with_place_kept(note), text_width() - 2, "  ")]
     return lines + found.problems
 
 

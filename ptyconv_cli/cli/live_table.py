@@ -2,21 +2,23 @@
 
 import math
 import sys
-import textwrap
 import time
 from datetime import datetime
 
 from ptyconv_cli.analysis.follow import Look
-from ptyconv_cli.cli.console import Screen, say
-from ptyconv_cli.cli.summary import WIDTH, heading, sparkline
-from ptyconv_cli.cli.verdict_lines import verdict_lines
+from ptyconv_cli.cli.console import Screen, can_redraw, say
+from ptyconv_cli.cli.summary import heading, sparkline
+from ptyconv_cli.cli.verdict_lines import left_out, verdict_lines
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.text import shortened
+from ptyconv_cli.results.text import shortened, text_width, unbroken, with_place_kept, wrapped
 from ptyconv_cli.verdict.table import verdict_line
 
 PACE = 8
 """The number of last intervals between checkpoints that the pace is computed from."""
+
+SPARKLINE_FROM = 58
+"""Columns of a terminal that has room for sparklines."""
 
 HOUR, DAY = 3600, 86400
 
@@ -29,7 +31,7 @@ class LiveTable:
 
     def __init__(self, name: str, quiet: bool) -> None:
         self._name, self._quiet = name, quiet
-        self._screen = Screen() if sys.stdout and sys.stdout.isatty() else None  # it is None where it is closed
+        self._screen = Screen() if can_redraw(sys.stdout) else None
         self._said = ""
 
     def look(self, look: Look) -> None:
@@ -60,26 +62,27 @@ class LiveTable:
 def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
     """Return lines, each with the state that it shows; `name` is the run's, `now` in seconds since 1970."""
     if look.analysis is None:
-        return [(shortened(_waits_for(look, name), WIDTH), ""), *_waiting(look)]
+        return [(shortened(_waits_for(look, name), text_width()), ""), *_waiting(look)]
     analysis = look.analysis
     lines = [(heading(analysis), "")]
     if analysis.verdict:
         lines += [("", ""), *verdict_lines(analysis.verdict), ("", "")]
     else:
         lines += _table_of_changes(analysis)
-    return [*lines, *[(line, "") for line in textwrap.wrap(progress_line(analysis, now), WIDTH)], *_waiting(look)]
+    return [*lines, *[(line, "") for line in wrapped(progress_line(analysis, now), text_width())], *_waiting(look)]
 
 
 def _table_of_changes(analysis: RunAnalysis) -> list[tuple[str, str]]:
-    lines = [(f"{'series':<17}{'unit':<4}{'last change':>12}  {'over iterations (log)':<23}".rstrip(), "")]
+    has_room = text_width() >= SPARKLINE_FROM
+    lines = [(f"{'series':<17}{'unit':<4}{'last change':>12}{'  over iterations (log)' if has_room else ''}", "")]
     results = analysis.results
     for series in SERIES:
         if series.key in analysis.points:
             size, unit = results.unit_of(series)
             values = [point.value / size for point in analysis.points[series.key]]
-            row = f"{series.key:<17}{unit or '-':<4}{values[-1]:>12.3g}  {sparkline(values):<23}"
+            row = f"{series.key:<17}{unit or '-':<4}{values[-1]:>12.3g}{f'  {sparkline(values)}' if has_room else ''}"
             lines.append((row.rstrip(), ""))
-    return lines
+    return lines if has_room else [*lines, *((line, "") for line in left_out(1))]
 
 
 def live_line(look: Look, now: float) -> str:
@@ -99,9 +102,17 @@ def _waits_for(look: Look, name: str) -> str:
 
 def _waiting(look: Look) -> list[tuple[str, str]]:
     """Say which file is not used yet and why, in a few lines, so that the table stays small."""
-    growing = f"{look.growing} is being written" if look.growing else ""
-    lines = [textwrap.wrap(text, WIDTH, max_lines=2, placeholder=" …") for text in (look.problem, growing)]
-    return [(line, "") for of_one in lines for line in of_one]
+    growing = f"{unbroken(look.growing)} is being written" if look.growing else ""
+    return [(line, "") for text in (with_place_kept(look.problem), growing) for line in _at_most_two(text)]
+
+
+def _at_most_two(text: str) -> list[str]:
+    """Return text in two lines at most, for a line that a terminal breaks itself would leave rows behind."""
+    width = text_width()
+    lines = wrapped(text, width)
+    if len(lines) > 2:
+        lines = [lines[0], f"{shortened(lines[1], width - 2, at_end=True)} …"]
+    return [shortened(line, width) for line in lines]
 
 
 def progress_line(analysis: RunAnalysis, now: float) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,12 +11,12 @@ from ptyconv_cli.analysis.study import Row, sorted_rows
 from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
 from ptyconv_cli.results.doublings import ANGSTROM
 from ptyconv_cli.results.series import SERIES, Series
-from ptyconv_cli.results.text import length_unit, printable, shortened, told_apart
+from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
 from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
 
-WIDTH, NAME_WIDTH = 80, 28
+NAME_WIDTH = 28
 
 SHORTEST_NAME, MOST_SETTINGS = 14, 3
 """Columns for a run's name at least, and settings that are shown at most."""
@@ -39,7 +38,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
-    name_width = max(min(NAME_WIDTH, WIDTH - fixed - sum(widths.values())), SHORTEST_NAME)
+    name_width = max(min(NAME_WIDTH, text_width() - fixed - sum(widths.values())), SHORTEST_NAME)
     heads = "".join(f"{name:>{width}}" for name, width in widths.items())
     size, unit = _unit_of(by_series, rows)
     series_head = f"{by_series.key[:10]:>11}" if by_series else ""
@@ -48,13 +47,13 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     shown = told_apart([row.name for row in in_order], name_width - 1)
     for name, row in zip(shown, in_order, strict=True):
         if row.problem:
-            lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", WIDTH, at_end=True), "broken"))
+            lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", text_width(), at_end=True), "broken"))
             continue
         given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
         change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
         at, loss, moved = _measured(row)
         lines.append((f"{name:<{name_width}}{given}{at:>6}{loss:>9}{change}{moved:>8}  {row.state or '-'}", row.state))
-    lines += [(line, "") for line in textwrap.wrap(LEGEND, WIDTH)]
+    lines += [(line, "") for line in wrapped(LEGEND, text_width())]
     if by_series:
         lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
     return lines
@@ -123,7 +122,7 @@ def advice_on(rows: Sequence[Row]) -> str:
         said = "none has converged" + (f"; {_called(calmest)} moved least" if calmest else "") + _loss_of(lowest)
     if len({row.slices for row in judged}) > 1:
         said += ". The runs differ in their number of slices, so their losses compare only roughly"
-    return textwrap.fill(said, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapped(said, text_width(), "  "))
 
 
 def _best(converged: Sequence[Row]) -> str:
@@ -145,7 +144,7 @@ def _calmest(rows: Sequence[Row]) -> Row | None:
 
 def _called(row: Row) -> str:
     """Return what a run is called in a sentence: its trial, if it is one."""
-    return trial_of(row.name) or row.name
+    return unbroken(trial_of(row.name) or row.name)
 
 
 def _lowest(rows: Sequence[Row]) -> Row | None:

@@ -1,7 +1,6 @@
 """The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
 
 import math
-import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -11,10 +10,21 @@ from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.text import percent, printable, rounded, shortened
+from ptyconv_cli.results.text import (
+    percent,
+    printable,
+    rounded,
+    shortened,
+    text_width,
+    unbroken,
+    with_place_kept,
+    wrapped,
+)
 
-WIDTH = 80
 SPARK_WIDTH = 23
+SHORTEST_NAME, ROOM_BESIDE = 14, 30
+"""Columns for a run's name, and for text beside a label, at least."""
+
 SMALLEST_RANGE = 2.0
 NOT_REFINED = f"{'not refined':>19}"
 BARS = "▁▂▃▄▅▆▇█"
@@ -22,7 +32,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def summary(analysis: RunAnalysis) -> str:
     """Return what was analyzed, and whether the engine's own record matches."""
-    return "\n".join(filter(None, [*_heading(analysis), record_words(analysis)]))
+    lines = filter(None, [*_heading(analysis), record_words(analysis)])
+    return "\n".join(part for line in lines for part in wrapped(line, text_width(), "  "))
 
 
 def tables(analysis: RunAnalysis) -> str:
@@ -40,7 +51,7 @@ def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
     from shlex import quote
 
     parent = short_name(str(analysis.parent or analysis.parent_name))
-    said = f"This run was resumed from {shortened(parent, WIDTH - 28)}."
+    said = "\n".join(wrapped(f"This run was resumed from {unbroken(parent)}.", text_width(), "  "))
     folder = quote(str(run_dir))
     if analysis.parent is None:
         said, chain = f"{said}\nIts folder was not found beside this one.", "FIRST"
@@ -51,19 +62,19 @@ def resumed_text(analysis: RunAnalysis, run_dir: Path) -> str:
 
 def wrote_text(written: Sequence[Path], up_to_date: Sequence[Path] = ()) -> str:
     """Return which files were written, and which were there already as they would be, all of them in one folder."""
-    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
     found = [("wrote", written), ("up to date:", up_to_date)]
-    return "\n".join(wrap.fill(f"{what} {_in_one_folder(paths)}") for what, paths in found if paths)
+    said = [f"{what} {_in_one_folder(paths)}" for what, paths in found if paths]
+    return "\n".join(line for text in said for line in wrapped(text, text_width(), " " * 6))
 
 
 def _in_one_folder(paths: Sequence[Path]) -> str:
-    return ", ".join([str(paths[0]), *(path.name for path in paths[1:])])
+    return ", ".join(unbroken(printable(name)) for name in [str(paths[0]), *(path.name for path in paths[1:])])
 
 
 def warnings_text(warnings: list[str]) -> str:
     """Return warnings wrapped for the terminal, one paragraph each."""
-    wrap = textwrap.TextWrapper(WIDTH, initial_indent="warning: ", subsequent_indent="  ", break_on_hyphens=False)
-    return "\n".join(wrap.fill(warning) for warning in warnings)
+    kept = [f"warning: {with_place_kept(warning)}" for warning in warnings]
+    return "\n".join(line for text in kept for line in wrapped(text, text_width(), "  "))
 
 
 def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
@@ -86,7 +97,7 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
 def heading(analysis: RunAnalysis) -> str:
     """Return the run's name, and its number of checkpoints and iterations, in a line."""
     found = f": {checkpoints_words(analysis)}"
-    return f"{shortened(analysis.results.name, WIDTH - len(found))}{found}"
+    return f"{shortened(analysis.results.name, max(text_width() - len(found), SHORTEST_NAME))}{found}"
 
 
 def _heading(analysis: RunAnalysis) -> list[str]:
@@ -96,11 +107,7 @@ def _heading(analysis: RunAnalysis) -> list[str]:
         heading(analysis),
         f"scanned region {region_words(analysis)}, computed on {analysis.device}{loss}",
         *([known] if analysis.known else []),
-        *(
-            line
-            for boundary in boundaries_words(analysis)
-            for line in textwrap.wrap(printable(boundary), WIDTH, subsequent_indent="  ")
-        ),
+        *map(printable, boundaries_words(analysis)),
     ]
 
 
@@ -119,18 +126,27 @@ def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str], r
 def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
     """Say what was removed from the last changes, in sizes: the directions of ramps and shifts are in the report."""
     niter, length = analysis.checkpoints[-1].niter, analysis.results.unit_of_length
-    lines = ["", f"{f'removed at {niter}':<18}{'fraction':>9}  ambiguities that the data cannot constrain"]
+    head = f"{f'removed at {niter}':<18}{'fraction':>9}"
+    lines = ["", *_beside(head, "ambiguities that the data cannot constrain")]
     for tensor, found in analysis.removed.items():
         if tensor in fixed:
             lines.append(f"{tensor:<18}{'-':>9}  not refined")
             continue
         _, last = found[-1]
         # Wrapped between the parts, not before a unit.
-        parts = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in _parts(last, length))
-        wrapped = textwrap.wrap(parts, WIDTH - 29) if math.isfinite(last.share) else ["not known"]
-        lines.append(f"{tensor:<18}{percent(last.share):>9}  {wrapped[0]}")
-        lines += [" " * 29 + rest for rest in wrapped[1:]]
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+        parts = ", ".join(unbroken(part) for part in _parts(last, length))
+        said = parts if math.isfinite(last.share) else "not known"
+        lines += _beside(f"{tensor:<18}{percent(last.share):>9}", said)
+    return lines
+
+
+def _beside(label: str, text: str) -> list[str]:
+    """Return text beside a label, or below it on a narrow terminal."""
+    place = len(label) + 2
+    if text_width() - place < ROOM_BESIDE:
+        return [label, *(f"  {line}" for line in wrapped(text, text_width() - 2))]
+    first, *others = wrapped(text, text_width() - place)
+    return [f"{label}  {first}", *(" " * place + line for line in others)]
 
 
 def _parts(found: RemovedAmbiguities, length: tuple[float, str]) -> list[str]:

@@ -45,7 +45,7 @@ def _broken(width: float, lines: Sequence[str], scale: float) -> list[tuple[str,
     return [
         (piece, size)
         for line, size in zip(lines, sizes, strict=False)
-        for piece in wrapped(line, that_fit(width - BESIDE, size))
+        for piece in wrapped(line, that_fit(width - BESIDE, size), break_words=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 import textwrap
 import unicodedata
 from collections import Counter
@@ -64,10 +65,37 @@ def listed(parts: Sequence[str]) -> str:
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
-def wrapped(text: str, columns: int) -> list[str]:
-    """Return text in lines that are at most so wide, none of which begins with the unit of the number before."""
-    lines = textwrap.wrap(with_units_kept(text), columns, break_on_hyphens=False)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+def wrapped(text: str, columns: int, indent: str = "", break_words: bool = False) -> list[str]:
+    """Return text in lines that are at most so wide, none of which begins with the unit of the number before.
+
+    Lines after the first begin with `indent`. A word that is wider, such as a path, has a line of its own, whole, so
+    that it can be copied; only if `break_words` is it broken.
+    """
+    wrap = textwrap.TextWrapper(
+        columns, subsequent_indent=indent, break_long_words=break_words, break_on_hyphens=False, tabsize=1
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in wrap.wrap(with_units_kept(text))]
+
+
+def unbroken(text: str) -> str:
+    """Return a path or a name as `wrapped` keeps it in one piece, even with spaces inside."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+PLACE = re.compile(r"[^:]+\.\w+(?=: )")
+
+
+def with_place_kept(text: str) -> str:
+    """Return a warning in which the file that it begins with, as most do, is kept in one piece."""
+    return PLACE.sub(lambda found: unbroken(found[0]), text, count=1) if PLACE.match(text) else text
+
+
+NARROWEST = 40
+
+
+def text_width() -> int:
+    """Return the columns of the terminal, 80 where there is none; one that is narrower than 40 breaks lines itself."""
+    return max(shutil.get_terminal_size().columns, NARROWEST)
 
 
 def with_units_kept(text: str) -> str:

@@ -3,8 +3,14 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ptyconv_cli.results.text import length, told_apart
+from ptyconv_cli.results.text import NARROWEST, length, text_width, told_apart, unbroken, with_place_kept, wrapped
+
+WORDS = st.text(st.sampled_from("abz019-./_é超,"), min_size=1, max_size=12)
+PATHS = st.lists(WORDS, min_size=12, max_size=20).map(lambda parts: "/" + "/".join(parts))
+TEXTS = st.lists(WORDS | PATHS, min_size=1, max_size=30)
 
 
 def test_names_stay_different_when_they_are_shortened():
@@ -26,3 +32,31 @@ def test_names_stay_different_when_they_are_shortened():
 )
 def test_lengths_with_more_than_four_digits_are_in_nm(angstrom, said):
     assert length(angstrom) == said
+
+
+@given(TEXTS, st.integers(40, 200), st.sampled_from(["", "  ", "      "]))
+def test_no_word_is_broken_and_lines_of_several_words_fit(words, columns, indent):
+    lines = wrapped(" ".join(words), columns, indent)
+    assert " ".join(lines).split() == words
+    assert all(len(line) <= columns for line in lines if len(line.split()) > 1)
+    assert all(line.startswith(indent) for line in lines[1:])
+
+
+@given(TEXTS, st.lists(WORDS, min_size=2, max_size=20).map(" ".join), st.integers(40, 200))
+def test_a_path_with_spaces_is_in_one_line(words, path, columns):
+    lines = wrapped(f"{' '.join(words)} {unbroken(path)} {' '.join(words)}", columns)
+    assert any(path in line for line in lines)
+    assert " ".join(" ".join(lines).split()) == f"{' '.join(words)} {path} {' '.join(words)}"
+
+
+def test_the_file_that_a_warning_begins_with_is_in_one_line():
+    path = f"/data/{'my run/' * 20}model iter0002.hdf5"
+    assert path in wrapped(f"warning: {with_place_kept(f'{path}: cannot be read')}", 40, "  ")[1]
+    said = "The files differ in their iterations: 1 and 2"
+    assert with_place_kept(said) == said, "that is a sentence"
+
+
+def test_text_is_as_wide_as_the_terminal_but_no_narrower_than_40_columns(monkeypatch):
+    for columns, width in (("200", 200), ("80", 80), ("41", 41), ("7", NARROWEST)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert text_width() == width

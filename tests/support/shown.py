@@ -30,7 +30,7 @@ def output(command: str, folder: Path) -> str:
             long_runs.unpack(name, folder / name)
     arguments = command.split()
     device = [] if arguments[0] in ("ls", "plot", "frc") else ["--device", "cpu"]
-    return CliRunner().invoke(ptyconv, [*arguments, *device], catch_exceptions=False).stdout
+    return CliRunner(env={"COLUMNS": "80"}).invoke(ptyconv, [*arguments, *device], catch_exceptions=False).stdout
 
 
 def main() -> None:
