@@ -6,6 +6,10 @@ import h5py
 import numpy as np
 
 
+def bell(distance: np.ndarray) -> np.ndarray:
+    return np.exp(-(distance**2) / (2 * 2.0**2))
+
+
 def atoms(shape: tuple[int, ...], seed: int = 0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """Smooth blobs on a grid of their own in every plane, moved by `shift` px."""
     *planes_of, height, width = shape
@@ -13,10 +17,12 @@ def atoms(shape: tuple[int, ...], seed: int = 0, shift: tuple[float, float] = (0
     random = np.random.default_rng(seed)
     found = np.zeros(shape)
     for plane in np.ndindex(*planes_of):
-        for middle_y in np.arange(4, height, 9) + random.uniform(-1, 1):
-            for middle_x in np.arange(3, width, 8) + random.uniform(-1, 1):
-                blob = np.exp(-((y - middle_y) ** 2) / (2 * 2.0**2)) * np.exp(-((x - middle_x) ** 2) / (2 * 2.0**2))
-                found[plane] += random.uniform(0.5, 1) * blob
+        middles = np.arange(4, height, 9) + random.uniform(-1, 1)
+        rows = []
+        for _ in middles:
+            across = np.arange(3, width, 8) + random.uniform(-1, 1)
+            rows.append(random.uniform(0.5, 1, len(across)) @ bell(x - across[:, None]))
+        found[plane] = bell(y - middles) @ np.reshape(rows, (len(middles), width))
     return found
 
 
