@@ -8,6 +8,10 @@ import signal
 # for each other at the end of every operation would take most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# What is said is broken into lines as wide as the terminal: here always as where there is none.
+os.environ["COLUMNS"] = "80"
+
+import blank
 import pytest
 import runs
 from click.testing import CliRunner, Result
@@ -54,6 +58,12 @@ def ptyconv():
         return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch):
+    """Pictures show nothing: for tests to which it does not matter what is in them."""
+    blank.patch(monkeypatch)  # with what the test itself replaces, so that it is undone in the reverse order
 
 
 @pytest.fixture

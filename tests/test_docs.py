@@ -33,6 +33,7 @@ COMMANDS, METRICS, VERDICT = (TEXTS[f"docs/{name}.md"] for name in ("commands", 
 EXAMPLES = [(page, *match) for page, text in TEXTS.items() for match in shown.SHOWN.findall(text)]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize(("page", "command", "output"), EXAMPLES, ids=[f"{page}: {cmd}" for page, cmd, _ in EXAMPLES])
 def test_the_shown_output_is_real(tmp_path, monkeypatch, page, command, output):
     shown.prepare(tmp_path)
@@ -176,6 +177,7 @@ def test_the_lines_for_ptyrads_loop_put_this_monitor_there(monkeypatch, capsys, 
     assert ("too early" in capsys.readouterr().out) == ("Watching" in example)
 
 
+@pytest.mark.long
 def test_the_shown_pictures_are_what_is_drawn(tmp_path):
     readme_pictures.draw(tmp_path)
     drawn_pictures = {path.name: path for path in tmp_path.rglob("*.png")}

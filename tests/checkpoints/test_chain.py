@@ -14,6 +14,8 @@ from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.reading import read_results
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 RESUME = runs.DATA / "resume"
 FIRST, RESUMED = RESUME / "first", RESUME / "resumed"
 

@@ -21,6 +21,8 @@ from ptyconv_cli.checkpoints.fingerprint import TICK, fingerprint
 from ptyconv_cli.checkpoints.formats import hdf5
 from ptyconv_cli.errors import SeveralRuns
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def external_storage(file, name):
     file.create_dataset(name, (1, 2, 56, 60), "f4", external=[("/etc/passwd", 0, 4 * 6720)])

@@ -10,6 +10,8 @@ from damage import MIDDLE, NEWEST, OBJP, edit, put
 
 from ptyconv_cli import PtyconvError, analyze_run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.mark.parametrize(
     ("name", "values", "why"),

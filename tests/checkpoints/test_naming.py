@@ -13,6 +13,8 @@ from ptyconv_cli.checkpoints import naming
 from ptyconv_cli.checkpoints.discovery import find_checkpoints, find_runs
 from ptyconv_cli.checkpoints.watch import Watch
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 PHASER = runs.DATA / "phaser" / "gradient"
 
 

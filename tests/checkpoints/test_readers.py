@@ -17,6 +17,8 @@ from ptyconv_cli.checkpoints import fingerprint, naming, opening, readers
 from ptyconv_cli.checkpoints.discovery import find_runs
 from ptyconv_cli.errors import SeveralRuns
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture
 def plugged_in(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from outputs import OUTPUTS, names, strict_json
 from processes import started
 from toy import write_run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def test_only_what_ptyrad_records(ptyconv, tmp_path):
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-aligned")

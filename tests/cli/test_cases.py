@@ -77,8 +77,23 @@ def test_the_verdict(ptyconv, built, name):
         assert said == ""
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("name", CASES)
 def test_the_files_written(ptyconv, built, tmp_path, name):
+    written(ptyconv, built, tmp_path, name)
+
+
+DRAWN = [name for name, case in CASES.items() if case.state]
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "object_probe_nan" else pytest.param(name, marks=pytest.mark.long) for name in DRAWN]
+)
+def test_pictures_are_drawn_of_all_of_them(ptyconv, built, tmp_path, name):
+    written(ptyconv, built, tmp_path, name)
+
+
+def written(ptyconv, built, tmp_path, name):
     expected, result = CASES[name], ptyconv("analyze", built(name), "-o", tmp_path / "out")
     assert result.exit_code == (0 if expected.state else 1)
     if not expected.state:

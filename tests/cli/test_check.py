@@ -13,6 +13,8 @@ from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.results.doublings import QUANTITY
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 WIDE = [f"--tol={name}=1000" for name in ("obja", "objp", "probe", "probe_pos_shifts")]
 
 

@@ -11,6 +11,8 @@ from engines import ENGINES
 
 from ptyconv_cli import analyze_run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SERIES = {
     "ptychodus": ENGINES / "ptychodus",
     "pear": ENGINES / "pear" / "S0001" / "Ndp48_LSQML_c44_gaussian_p2_cp_mm_Ns2",

@@ -23,6 +23,8 @@ from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.results.series import TENSORS
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 PTYCONV = [sys.executable, "-m", "ptyconv_cli"]
 
 

@@ -9,6 +9,8 @@ from engines import ENGINES
 
 from ptyconv_cli.checkpoints.fingerprint import TICK
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 ONCE = ("--follow", "--idle", "0.003", "--poll", "0.05", "--no-plot")
 
 QUICK = ("-t", "probe", "--device", "cpu")

@@ -11,6 +11,8 @@ from outputs import OUTPUTS, PICTURES, names
 
 from ptyconv_cli.cli import drawn
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 PROBE_ONLY = ("-t", "probe", "--device", "cpu")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import blank
 import cases
 import h5py
 import numpy as np
@@ -21,6 +22,13 @@ from toy import write_run
 from ptyconv_cli.cli import run_report, study_report
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.version import __version__
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request, monkeypatch):
+    """Pictures are blank, but where a page is compared with the one in `made`, or room is made for them."""
+    if not {"made", "drawn_study"} & set(request.fixturenames):
+        blank.patch(monkeypatch)
 
 
 class Text(HTMLParser):
@@ -158,8 +166,19 @@ def test_wrong_names(ptyconv, tmp_path):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A study with its page, and what was printed."""
-    root = shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", tmp_path_factory.mktemp("made") / "study")
+    """A study with its page, whose pictures are blank, and what was printed."""
+    with blank.blank_pictures():
+        return reported_study(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def drawn_study(tmp_path_factory):
+    """A study with its page: room is made on it for pictures as large as they are."""
+    return reported_study(tmp_path_factory.mktemp("drawn"))[0]
+
+
+def reported_study(folder):
+    root = shutil.copytree(runs.DATA / "hypertune" / "collated_and_trials", folder / "study")
     result = CliRunner().invoke(main, ["report", str(root), "--device", "cpu"], catch_exceptions=False)
     assert result.exit_code == 0
     return root, result
@@ -203,11 +222,12 @@ def test_several_runs_in_one_folder(ptyconv, tmp_path):
     assert ptyconv("report", "--chain", tmp_path / "other", root).exit_code == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("most", "viewers", "pictures"), [(4_000_000, 4, 12), (550_000, 0, 12), (230_000, 0, 0), (190_000, 0, 0)]
 )
-def test_the_page_of_many_runs_is_not_too_large(study, ptyconv, tmp_path, monkeypatch, most, viewers, pictures):
-    root = shutil.copytree(study[0], tmp_path / "study")  # with the cache of the analysis
+def test_the_page_of_many_runs_is_not_too_large(drawn_study, ptyconv, tmp_path, monkeypatch, most, viewers, pictures):
+    root = shutil.copytree(drawn_study, tmp_path / "study")  # with the cache of the analysis
     for module in (run_report, study_report):
         monkeypatch.setattr(module, "LARGEST", most)
     assert ptyconv("report", root, "--device", "cpu", "-q").exit_code == 0
@@ -299,7 +319,7 @@ def test_a_full_disk_leaves_the_old_page(made, ptyconv, monkeypatch, tmp_path):
 
 
 def test_ctrl_c_leaves_no_page(tmp_path):
-    write_run(tmp_path / "run", list(range(1, 41)))
+    write_run(tmp_path / "run", list(range(1, 13)))
     script = (
         "import sys, time; import ptyconv_cli.page.strips as strips\n"
         "def slow(*_): sys.stdout.write('begun\\n'); sys.stdout.flush(); time.sleep(1)\n"

@@ -13,6 +13,8 @@ from toy import write_run
 from ptyconv_cli.analysis.study import Row, sorted_rows
 from ptyconv_cli.cli.study_table import table
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 STUDY = runs.DATA / "hypertune" / "collated_and_trials" / "hypertune_TPESampler_loss"
 
 

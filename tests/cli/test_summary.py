@@ -12,6 +12,8 @@ from ptyconv_cli import analyze_run
 from ptyconv_cli.cli.summary import sparkline
 from ptyconv_cli.results.series import SERIES
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def test_summary_fits_80_columns(ptyconv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

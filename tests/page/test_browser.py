@@ -2,12 +2,14 @@
 
 import re
 import shutil
+from contextlib import nullcontext
 
 import brute_force
 import h5py
 import numpy as np
 import pytest
 import runs
+from blank import blank_pictures
 from browser import browser, needs_a_browser
 from click.testing import CliRunner
 from maps import maps_in, planted_run
@@ -29,8 +31,10 @@ def chromium():
         yield found
 
 
-def report(run_dir, page):
-    result = CliRunner().invoke(main, ["report", str(run_dir), "-o", str(page), "--device", "cpu"])
+def report(run_dir, page, drawn=False):
+    """Make a page, of which the pictures are blank, but for those of the viewer, where they are not `drawn`."""
+    with nullcontext() if drawn else blank_pictures():
+        result = CliRunner().invoke(main, ["report", str(run_dir), "-o", str(page), "--device", "cpu"])
     assert result.exit_code == 0, result.output
     return page
 
@@ -65,7 +69,7 @@ class Pages(dict):
             run_dir = two_mode_run(self.folder / name)
         else:
             run_dir = shutil.copytree(copies[name], self.folder / name) if name in copies else hostile(self.folder)
-        self[name] = report(run_dir, self.folder / f"{name}.html")
+        self[name] = report(run_dir, self.folder / f"{name}.html", drawn=name == "sample")
         return self[name]
 
 

@@ -1,11 +1,13 @@
 """Results of py4DSTEM: all snapshots of a run in one file."""
 
 import shutil
+from contextlib import nullcontext
 
 import engines
 import h5py
 import numpy as np
 import pytest
+from blank import blank_pictures
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.discovery import find_runs
@@ -174,7 +176,8 @@ def test_each_file_is_a_run(tmp_path, ptyconv):
 @pytest.mark.parametrize("command", ["analyze", "check", "maps"])
 def test_the_commands(place, ptyconv, tmp_path, command):
     shutil.copytree(SERIES, tmp_path / "run")
-    engines.check_command(ptyconv, command, tmp_path / place, "13 checkpoints, iterations 1 to 60")
+    with nullcontext() if place == "run" else blank_pictures():
+        engines.check_command(ptyconv, command, tmp_path / place, "13 checkpoints, iterations 1 to 60")
 
 
 def test_the_engine_is_listed(ptyconv):

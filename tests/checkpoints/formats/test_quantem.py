@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 
 import engines
 import numpy as np
 import pytest
+from blank import blank_pictures
 
 zarr = pytest.importorskip("zarr")
 
@@ -213,7 +215,8 @@ def test_windows_beyond_the_object_clamp_the_region(tmp_path):
 @pytest.mark.parametrize("command", ["analyze", "check", "maps"])
 def test_the_commands(place, ptyconv, tmp_path, command):
     shutil.copytree(SERIES, tmp_path / "run")
-    engines.check_command(ptyconv, command, tmp_path / place, "12 checkpoints, iterations 1 to 111")
+    with nullcontext() if place == "run" else blank_pictures():
+        engines.check_command(ptyconv, command, tmp_path / place, "12 checkpoints, iterations 1 to 111")
 
 
 def test_the_engine_is_listed(ptyconv):
