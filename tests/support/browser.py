@@ -2,10 +2,12 @@
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -112,8 +114,11 @@ def browser() -> Iterator[Browser]:
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    # Chromium puts a socket below its temporary folder, whose path may have 107 characters: TMPDIR may be longer.
+    with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        service = webdriver.ChromeService(DRIVER, env={**os.environ, "TMPDIR": folder})
+        driver = webdriver.Chrome(options=options, service=service)
+        try:
+            yield Browser(driver)
+        finally:
+            driver.quit()
