@@ -8,7 +8,7 @@ import fuzz
 import pytest
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [22, pytest.param(400, marks=pytest.mark.long)])
 def test_damage_never_gives_a_traceback_or_a_wrong_number(count):
     # A process of its own, for the pass of pytest may have threads, which forking would lose.
     command = [sys.executable, Path(fuzz.__file__), "--count", str(count)]

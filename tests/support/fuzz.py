@@ -398,17 +398,17 @@ def fuzz(count: int, seed: int) -> Counter[tuple[str, str]]:
                 code, said = analyze(work / "run", work / "out")
                 assert code == 0, said
                 whole[base] = points_in(work / "out")
-                for path in bases[base][1:] if base in SERIES else []:
-                    hidden = (work / "run" / path.name).rename(work / "hidden")
-                    shutil.rmtree(work / "out")
-                    code, said = analyze(work / "run", work / "out")
-                    assert code == 0, said
-                    without[base, path.name] = points_in(work / "out")
-                    hidden.rename(work / "run" / path.name)
                 continue
             # The scanned region of others than PtyRAD comes from positions of the first file, numbers like others.
             first_counts = base in ("phaser", ARCHIVES, *SERIES) and len(bases[base]) > 1
             victim = work / "run" / draw.choice(bases[base][first_counts:]).name
+            if base in SERIES and len(bases[base]) > 1 and (base, victim.name) not in without:
+                hidden = victim.rename(work / "hidden")
+                code, said = analyze(work / "run", work / "out")
+                assert code == 0, said
+                without[base, victim.name] = points_in(work / "out")
+                hidden.rename(victim)
+                shutil.rmtree(work / "out")
             by_names = {".pt": damage_pt, ".zip": damage_zip}.get(victim.suffix, damage_hdf5)
             damage = draw.choice([damage_bytes, by_names])(victim, draw)
             code, said = analyze(work / "run", work / "out")
