@@ -111,6 +111,7 @@ def test_pictures_are_the_same(ptyconv, cluster, tmp_path):
     assert "a/trajectory.png" in expected
 
 
+@pytest.mark.long
 def test_the_page_of_a_study_is_the_same(ptyconv, cluster, study, tmp_path):
     page, options = tmp_path / "page.html", ("--results", tmp_path / "out", "--device", "cpu", "-t", "objp,probe")
     expected = ptyconv("report", study, *options, "-o", page)

@@ -126,7 +126,13 @@ def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentil
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("percentile_range", [(15.0, 85.0), (0.0, 100.0), (49.9, 50.1), (1e-3, 99.999)])
+@pytest.mark.parametrize(
+    "percentile_range",
+    [
+        (15.0, 85.0),
+        *(pytest.param(one, marks=pytest.mark.long) for one in ((0.0, 100.0), (49.9, 50.1), (1e-3, 99.999))),
+    ],
+)
 @WAYS
 def test_a_million_voxels_are_exact(way, kind, percentile_range):
     current, previous = draw_values(kind, 1_000_003, 5), draw_values("normal", 1_000_003, 6)
@@ -134,6 +140,7 @@ def test_a_million_voxels_are_exact(way, kind, percentile_range):
     assert_exact(found, current, previous, percentile_range)
 
 
+@pytest.mark.long
 @WAYS
 def test_ten_million_voxels_are_exact(way):
     current = draw_values("normal", 10_000_019, 7)

@@ -32,13 +32,25 @@ def analyzed(tmp_path_factory):
     from ptyconv_cli.cli.main import main
 
     folder = tmp_path_factory.mktemp("results")
-    CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "-t", "objp,probe", "--device", "cpu"])
+    CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "-t", "objp,probe", "--no-plot"])
     return folder
 
 
-@pytest.mark.parametrize("backend", ["module://nowhere", "nonsense", None])
-@pytest.mark.parametrize(("options", "name"), [([], PICTURE_NAME), (["--trajectory"], TRAJECTORY_NAME)])
-def test_the_users_settings_reach_no_picture(analyzed, tmp_path, backend, options, name):
+DASHBOARD, TRAJECTORY = ([], PICTURE_NAME), (["--trajectory"], TRAJECTORY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "backend"),
+    [
+        (*DASHBOARD, "module://nowhere"),
+        (*TRAJECTORY, "nonsense"),
+        (*DASHBOARD, None),
+        pytest.param(*TRAJECTORY, "module://nowhere", marks=pytest.mark.long),
+        pytest.param(*DASHBOARD, "nonsense", marks=pytest.mark.long),
+        pytest.param(*TRAJECTORY, None, marks=pytest.mark.long),
+    ],
+)
+def test_the_users_settings_reach_no_picture(analyzed, tmp_path, options, name, backend):
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
     environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": backend}
     if backend is None:
