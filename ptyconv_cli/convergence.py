@@ -13,13 +13,11 @@ import torch
 from ptyconv_cli.metrics.arrays import Array
 from ptyconv_cli.metrics.fallback import compared, taken
 from ptyconv_cli.metrics.snapshot import Model, Snapshot
-from ptyconv_cli.results.change import Change
-from ptyconv_cli.results.doublings import check_tolerances
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.region import scanned_region
+from ptyconv_cli.results.run_analysis import Change, RunVerdict, check_tolerances
 from ptyconv_cli.results.series import OF_OBJECT, SERIES
 from ptyconv_cli.results.settings import MonitorSettings
-from ptyconv_cli.results.verdict import RunVerdict
 from ptyconv_cli.verdict.live import LiveEvidence
 
 
@@ -123,7 +121,7 @@ class ConvergenceMonitor:
 
         `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
         known; `tolerances`: by tensor, as {"objp": "2%", "probe_pos_shifts": "0.05px"}: see
-        `results.doublings.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
+        `results.run_analysis.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
         `aligned`.
         """
         if self._evidence is None:

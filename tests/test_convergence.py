@@ -14,8 +14,7 @@ from toy import ToyModel, write_hdf5, write_pt
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
-from ptyconv_cli.metrics import fallback, percentiles_gpu, planes_gpu, sketch, snapshot
-from ptyconv_cli.metrics import order_statistics as order
+from ptyconv_cli.metrics import fallback, percentiles, percentiles_gpu, planes_gpu, sketch, snapshot
 from ptyconv_cli.results.series import SERIES, TENSORS
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -228,7 +227,7 @@ def only_here(model):
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_a_gpu_is_waited_for_twice_a_tensor_at_most_and_keeps_its_voxels(gpu, monkeypatch, aligned):
-    monkeypatch.setattr(order, "SAMPLE", 512)
+    monkeypatch.setattr(percentiles, "SAMPLE", 512)
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
     model = toy_on(gpu)
     monitor = ConvergenceMonitor({"aligned": aligned}, model)
@@ -368,7 +367,7 @@ def test_where_warnings_are_errors_the_reconstruction_goes_on(monkeypatch, capsy
 
 def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
     """The numbers are the same, nobody is told, and the GPU is used again as soon as it has room."""
-    for place in ((order, "SAMPLE"), (sketch, "MOST"), (fallback, "SMALL_PIECES")):
+    for place in ((percentiles, "SAMPLE"), (sketch, "MOST"), (fallback, "SMALL_PIECES")):
         monkeypatch.setattr(*place, 1 << 13)
     monkeypatch.setattr(planes_gpu, "SMALL", 0)
     model, other_gpu = large_on(gpu, (1, 2, 300, 310)), Gpu()

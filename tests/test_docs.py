@@ -19,10 +19,9 @@ from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints.readers import known_readers
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.results.doublings import QUANTITIES
-from ptyconv_cli.results.report import report_json
+from ptyconv_cli.results.report import COLUMNS, report_json
+from ptyconv_cli.results.run_analysis import QUANTITIES
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.tidy import COLUMNS
 from ptyconv_cli.verdict.evidence import FORECASTS
 from ptyconv_cli.verdict.rules import STATES
 from ptyconv_cli.version import __version__
@@ -245,15 +244,15 @@ def test_the_lines_of_pandas_name_what_the_table_has():
     assert named - {series.key for series in SERIES} <= set(COLUMNS)
 
 
-def test_every_module_has_its_place_in_the_house():
+def test_every_module_is_on_the_page_on_development():
     page, package = TEXTS["docs/development.md"], runs.ROOT / "ptyconv_cli"
     for module in package.rglob("[a-z]*.py"):
-        wing, *inside = module.relative_to(package).parts
+        package_name, *inside = module.relative_to(package).parts
         if inside:
-            of_wing = re.search(rf"^\*\*`{wing}/`\*\*.*?(?=^\*\*|^Below all)", page, re.DOTALL | re.M)[0]
-            assert f"`{module.stem}`" in of_wing, module
+            of_package = re.search(rf"^\*\*`{package_name}/`\*\*.*?(?=^\*\*|^Below all)", page, re.DOTALL | re.M)[0]
+            assert f"`{module.stem}`" in of_package, module
         else:
-            assert f"`{wing}`" in page or f"`{module.stem}`" in page, module
+            assert f"`{package_name}`" in page or f"`{module.stem}`" in page, module
 
 
 def test_the_version_is_in_the_changelog(ptyconv):

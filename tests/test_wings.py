@@ -125,7 +125,7 @@ def test_all_that_is_drawn_is_there():
         ("analysis/new.py", "import click"),
         ("cli/new.py", "import matplotlib.figure as figure"),
         ("pictures/new.py", "def late():\n    from torch import Tensor"),
-        ("pictures/new.py", "from ptyconv_cli.page.levels import encoded"),
+        ("pictures/new.py", "from ptyconv_cli.page.images import encoded"),
         ("page/new.py", "from ptyconv_cli.cli.console import say"),
         ("cli/new.py", "from jinja2 import Environment"),
         ("pictures/new.py", "from PIL import Image"),

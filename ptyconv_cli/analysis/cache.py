@@ -1,16 +1,9 @@
-"""What an analysis leaves beside its results, so that the next one has only to do what is new.
-
-A hidden folder with, for each part of the run, what was found at each checkpoint (a line each: a checksum, and JSON)
-and the sketched values (a file for each tensor, a row for each checkpoint). Every line has a key: a digest of the
-settings and of all checkpoints up to there by path, iteration, size, modification time and loss. If a checkpoint has
-changed, no line from there on is used. Beside them the headers of the checkpoints, what files were recognised as, the
-engine's histories, and what pictures were drawn from.
-"""
+"""What is remembered of a run, so that the next analysis need not compute, nor read, it again."""
 
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
@@ -20,20 +13,64 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ptyconv_cli.analysis import kept_content, recorded
-from ptyconv_cli.analysis.kept_headers import packed, unpacked
-from ptyconv_cli.analysis.recorded import Recorded
-from ptyconv_cli.analysis.rows import CachedRows, Rows
-from ptyconv_cli.analysis.steps import CachedSteps, Compared, Curves, Step
+from ptyconv_cli.analysis.cached_headers import (
+    Recorded,
+    key_of,
+    packed_headers,
+    packed_record,
+    read_recorded,
+    unpacked_headers,
+    unpacked_record,
+)
+from ptyconv_cli.analysis.steps import CachedRows, CachedSteps, Compared, Curves, Rows, Step
 from ptyconv_cli.checkpoints.chain import Run
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint
+from ptyconv_cli.checkpoints.discovery import looked_for_patterns, recall_pattern
+from ptyconv_cli.checkpoints.fingerprint import Fingerprint, stamp
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.opening import Source, looked_into
+from ptyconv_cli.checkpoints.opening import Recognised, Source, looked_into, recall
+from ptyconv_cli.checkpoints.readers import by_content, versions
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.change import Change
-from ptyconv_cli.results.files import write_whole
-from ptyconv_cli.results.pieces import Pieces
-from ptyconv_cli.results.run_analysis import RemovedAmbiguities
+from ptyconv_cli.results.files import Pieces, write_whole
+from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
+
+
+def packed_content(folders: Collection[Path]) -> bytes:
+    """Return what was recognised of the files in some folders, where they still are what they were."""
+    files = [
+        [str(path), now, found.known and [found.known.package, found.known.reader.ENGINE], dict(found.snapshots)]
+        for path, (fingerprint, found) in looked_into(folders).items()
+        if (now := stamp(path)) and now[:-1] == fingerprint
+    ]
+    patterns = [
+        [pattern, [[str(path), stamp(path)] for path in candidates]]
+        for candidates, pattern in looked_for_patterns(folders)
+    ]
+    return json.dumps({"versions": versions(), "files": files, "patterns": patterns}).encode()
+
+
+def recall_content(content: bytes) -> dict[Path, Fingerprint]:
+    """Have what `packed` returned be known again of files that have not changed since; return their fingerprints."""
+    described = json.loads(content)
+    if described["versions"] != versions():
+        return {}
+    readers = {(known.package, known.reader.ENGINE): known for known in by_content()}
+    kept, known = {}, looked_into({Path(name).parent for name, *_ in described["files"]})
+    for name, as_it_was, reader, snapshots in described["files"]:
+        path, fingerprint = Path(name), tuple(as_it_was[:-1])
+        if path in known and known[path][0] == fingerprint:
+            kept[path] = fingerprint
+        elif _is_as_it_was(name, as_it_was):
+            recall(path, fingerprint, Recognised(readers[tuple(reader)] if reader else None, snapshots))
+            kept[path] = fingerprint
+    for pattern, candidates in described["patterns"]:
+        if all(_is_as_it_was(*one) for one in candidates):
+            recall_pattern([Path(name) for name, _ in candidates], pattern)
+    return kept
+
+
+def _is_as_it_was(name: str, as_it_was: list[Any] | None) -> bool:
+    return as_it_was is not None and stamp(Path(name)) == tuple(as_it_was)
+
 
 CACHE_NAME = ".ptyconv"
 """The folder, beside the results."""
@@ -188,7 +225,7 @@ class Cache:
         self.recall()
         content, found = self.note(HEADERS), dict[Source, Header]()
         with suppress(Exception):  # it is whole, but may be of a version that has the same number
-            found = unpacked(content) if content else {}
+            found = unpacked_headers(content) if content else {}
         self._kept_headers = {source: header.fingerprint for source, header in found.items()}
         return found
 
@@ -196,7 +233,7 @@ class Cache:
         """Have files that are known by their content be known again, instead of looked into."""
         content = self.note(CONTENT)
         with suppress(Exception):  # as of `headers`
-            self._kept_content = kept_content.recall_packed(content) if content else {}
+            self._kept_content = recall_content(content) if content else {}
 
     def _keep_headers(self) -> None:
         """Write the headers and what files were recognised as, unless only few are new among many."""
@@ -205,24 +242,24 @@ class Cache:
         content = {path: fingerprint for path, (fingerprint, _) in looked_into(folders).items()}
         with suppress(PtyconvError):  # then they are read again
             if _are_many(content, self._kept_content):
-                self.keep_note(CONTENT, kept_content.packed(folders))
+                self.keep_note(CONTENT, packed_content(folders))
                 self._kept_content = content
             if _are_many(headers, self._kept_headers):
-                self.keep_note(HEADERS, packed(self.headers.values()))
+                self.keep_note(HEADERS, packed_headers(self.headers.values()))
                 self._kept_headers = headers
             if self._recorded and headers == self._kept_headers and self._recorded[0] != self._kept_key:
-                self.keep_note(RECORDED, recorded.packed(*self._recorded))
+                self.keep_note(RECORDED, packed_record(*self._recorded))
                 self._kept_key = self._recorded[0]
 
     def recorded(self, runs: Sequence[Run]) -> Recorded:
         """Return what the engine recorded of runs that are not on one axis yet, read unless it is known."""
         if self._recorded is None and (content := self.note(RECORDED)):
             with suppress(Exception):  # as of `headers`
-                self._recorded = recorded.unpacked(content)
+                self._recorded = unpacked_record(content)
                 self._kept_key = self._recorded[0]
-        key = recorded.key_of(runs)
+        key = key_of(runs)
         if self._recorded is None or self._recorded[0] != key:
-            self._recorded = key, recorded.read_recorded(runs)
+            self._recorded = key, read_recorded(runs)
         return self._recorded[1]
 
     def _read(self, part: int) -> list[_Line]:

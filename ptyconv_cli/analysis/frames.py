@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.analysis.comparable import Comparable, read_comparable
-from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
+from ptyconv_cli.analysis.parts import Comparable, check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
@@ -18,8 +17,7 @@ from ptyconv_cli.metrics.aligned import align_object, align_positions, align_pro
 from ptyconv_cli.metrics.arrays import Array, namespace, on_host
 from ptyconv_cli.metrics.device import to_device, too_much_for
 from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.phase import unwrap, unwrap_apart
-from ptyconv_cli.metrics.snapshot import Snapshot, intensity, snapshot_of
+from ptyconv_cli.metrics.snapshot import Snapshot, intensity, snapshot_of, unwrap, unwrap_apart
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.verdict.segments import half_of
 

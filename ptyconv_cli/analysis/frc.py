@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.comparable import left_out_text
-from ptyconv_cli.analysis.frc_fitting import Fitting
-from ptyconv_cli.analysis.frc_pairs import Pair, Pairs, doublings_of_run, pairs_of_two, worth_trying
-from ptyconv_cli.analysis.frc_pictures import Pictures
+from ptyconv_cli.analysis.frc_pictures import (
+    Fitting,
+    Pair,
+    Pairs,
+    Pictures,
+    doublings_of_run,
+    pairs_of_two,
+    worth_trying,
+)
+from ptyconv_cli.analysis.parts import left_out_text
 from ptyconv_cli.checkpoints.chain import AUTO, Selection
+from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.checkpoints.fingerprint import one_look
-from ptyconv_cli.checkpoints.naming import check_pattern
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.frc import Rings, crossing, threshold_curve
 from ptyconv_cli.metrics.registration import Overlap

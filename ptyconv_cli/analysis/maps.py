@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.comparable import read_comparable
-from ptyconv_cli.analysis.parts import check_memory, check_voxels, region_of_run
+from ptyconv_cli.analysis.parts import check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Prefetch
@@ -19,8 +18,7 @@ from ptyconv_cli.metrics.aligned import align_object, align_positions, align_pro
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu, to_device, too_much_for
 from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.phase import unwrap
-from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
+from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of, unwrap
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT

@@ -1,16 +1,16 @@
-"""Walks over the parts of a run between its boundaries; what is in the cache is not computed again."""
+"""The parts of a run between its boundaries, one after the other; what is in the cache is not computed again."""
 
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache, keys_of
-from ptyconv_cli.analysis.distances import Comparer
-from ptyconv_cli.analysis.rows import StaleRow
-from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Found, Step
-from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Comparer, Found, StaleRow, Step
+from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
+from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
@@ -21,6 +21,43 @@ from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """The `parts` of a run, in each of which all checkpoints can be compared, and the `tensors` that they all have.
+
+    `folder` of the run; files `left_out`, to which may be added; `remarks` on the chain and the tensors.
+    """
+
+    folder: Path
+    tensors: tuple[str, ...]
+    parts: list[list[Header]]
+    left_out: list[LeftOut]
+    remarks: list[str]
+
+    def notices(self, known: Sequence[LeftOut] = ()) -> list[str]:
+        """Return the remarks, and which files were left out but for those that are `known` already, for the user."""
+        said = {(Path(file.file).name, file.niter) for file in known}
+        new = [file for file in self.left_out if (Path(file.file).name, file.niter) not in said]
+        return [*self.remarks, *map(left_out_text, new)]
+
+
+def left_out_text(file: LeftOut) -> str:
+    """Return the warning that a file was left out."""
+    return f"{file.file} was left out: {file.reason}."
+
+
+def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str) -> Comparable:
+    """Read the headers of a run; parameters and errors as of `analysis.run.analyze_run`."""
+    runs = read_chain(run_dir, asked, chain)
+    tensors, remarks = tensors_of(runs, asked)
+    runs = on_one_axis(runs)
+    headers = [header for run in runs for header in run.headers]
+    left_out = [file for run in runs for file in run.left_out]
+    check_that_enough_are_left(run_dir, headers, asked.every, left_out)
+    parts, _ = comparable_parts(headers, tensors)
+    return Comparable(runs[-1].folder, tensors, parts, left_out, remarks)
 
 
 @dataclass(frozen=True)

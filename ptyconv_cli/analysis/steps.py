@@ -1,24 +1,108 @@
-"""The results at each checkpoint, and their collection into curves."""
+"""What is found at each checkpoint, and the earlier ones that it is compared with."""
 
 import math
+import weakref
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import cached_property
+from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.analysis.rows import CachedRows
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.results.change import Change
-from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.run_analysis import LeftOut, RemovedAmbiguities
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.metrics.arrays import Array
+from ptyconv_cli.metrics.sketch import Places, Values, distances
+from ptyconv_cli.results.history import LAG, MOST, Point
+from ptyconv_cli.results.run_analysis import Change, LeftOut, RemovedAmbiguities
 from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.verdict.segments import half_of
+
+IN_MEMORY = 1 << 23
+"""Bytes of new rows that are kept in memory; more go into a temporary file."""
+
+
+class StaleRow(Exception):
+    """A row of an earlier analysis is not what was written."""
+
+
+class CachedRows(NamedTuple):
+    """The rows that an earlier analysis left in a file, one for each of their `checksums` (CRC-32)."""
+
+    path: Path
+    checksums: Sequence[int]
+
+
+class Rows:
+    """Float32 arrays of one shape, a row for each checkpoint.
+
+    Of new rows more than a few go into a temporary file, which is gone with this object; those in the cache stay there.
+    """
+
+    def __init__(self, shape: tuple[int, ...], cached: CachedRows | None = None) -> None:
+        self._shape, self._size = shape, 4 * int(np.prod(shape))
+        self._cached = cached or CachedRows(Path(), ())
+        self.checksums = list(self._cached.checksums)
+
+    @cached_property
+    def _new(self) -> IO[bytes]:
+        import tempfile  # slow to load, and often there is nothing new
+
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, file.close)
+        return file
+
+    def add(self, values: np.ndarray) -> None:
+        """Add a row; raise PtyconvError where there is no room for it."""
+        content = values.astype(np.float32).tobytes()
+        try:
+            self._new.seek(0, 2)
+            self._new.write(content)
+        except OSError as error:
+            from tempfile import gettempdir
+
+            folder = gettempdir()
+            raise PtyconvError(
+                f"{folder}: no room for temporary files ({error.strerror}); set the variable TMPDIR to another folder"
+            ) from error
+        self.checksums.append(zlib.crc32(content))
+
+    def read(self, row: int) -> np.ndarray:
+        """Return a row; raise StaleRow where an earlier analysis did not leave it as its checksum says."""
+        new = row - len(self._cached.checksums)
+        if new >= 0:
+            self._new.seek(new * self._size)
+            content = self._new.read(self._size)
+        else:
+            content = self._read_cached(row)
+        if zlib.crc32(content) != self.checksums[row]:
+            raise StaleRow(f"{self._cached.path}: row {row} is not what was written")
+        return np.frombuffer(content, np.float32).reshape(self._shape)
+
+    def _read_cached(self, row: int) -> bytes:
+        try:
+            with self._cached.path.open("rb") as file:
+                file.seek(row * self._size)
+                return file.read(self._size)
+        except OSError as error:
+            raise StaleRow(str(error)) from error
+
+    def append_to(self, path: Path) -> None:
+        """Write the new rows into a file, behind the cached ones, which are there already; OSError where that fails."""
+        with path.open("r+b" if self._cached.checksums else "wb") as file:
+            file.truncate(len(self._cached.checksums) * self._size)
+            file.seek(0, 2)
+            self._new.seek(0)
+            while content := self._new.read(1 << 22):
+                file.write(content)
 
 
 class Compared(NamedTuple):
     """How far a tensor of one checkpoint is from earlier ones: `at` their places in the run, in order (J).
 
-    `raw` and `aligned` (J): see `metrics.distances.Distances`. `size`: the RMS of its own values, in px for positions,
+    `raw` and `aligned` (J): see `metrics.sketch.Distances`. `size`: the RMS of its own values, in px for positions,
     and `total` their sum over all voxels, of a probe.
     """
 
@@ -137,3 +221,65 @@ class Curves:
                 self.removed.setdefault(tensor, []).append((niter, what))
         for tensor, is_its_own in step.not_finite.items():
             self.not_finite.setdefault(tensor, []).extend([niter] if is_its_own else [])
+
+
+def shown_before(place: int) -> range:
+    """Return up to `MOST - 1` places before one, spread evenly: every one, or every second, fourth ..."""
+    step = 1
+    while -(-place // step) > MOST - 1:
+        step *= 2
+    return range(0, place, step)
+
+
+def compared_with(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
+    """Return the places of the earlier checkpoints that the last of these is compared with, in order.
+
+    `begins`: the iterations after which the tensor's segments begin.
+    """
+    last = len(niters) - 1
+    half = half_of(niters, begins)
+    found = {*shown_before(last), last - 1, last - LAG, last - 1 if half is None else half}
+    return sorted(place for place in found if place >= 0)
+
+
+class Comparer:
+    """Compares one tensor of each checkpoint of a run, in order, with earlier ones.
+
+    `begins`: the iterations after which the tensor's segments begin; `dx` in Å per px; `known`: what was found at the
+    first checkpoints, in an earlier analysis, which left their `rows`.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        dx: float,
+        begins: Sequence[int],
+        known: Sequence[Compared] = (),
+        rows: CachedRows | None = None,
+    ) -> None:
+        self.places, self._dx, self._begins = places, dx, begins
+        self._totals = [one.total for one in known]
+        shape = (places.kept, 2) if places.name == "probe_pos_shifts" else (places.kept,)
+        self.rows = Rows(shape, rows)
+        self._memory: dict[int, np.ndarray] = {}
+
+    def compare(self, tensor: Array, niters: Sequence[int]) -> Compared:
+        """Compare the checkpoint at the last of the iterations `niters`, of all checkpoints up to it.
+
+        `tensor`: its values, as in `metrics.snapshot.Snapshot`.
+        """
+        place, sketch = len(niters) - 1, self.places.sketch(tensor)
+        at = compared_with(niters, self._begins)
+        earlier = [Values(self._values(one), self._totals[one]) for one in at]
+        found = distances(self.places, sketch, earlier, self._dx)
+        self.rows.add(sketch.values)
+        self._totals.append(sketch.total)
+        self._memory[place] = sketch.values
+        soon = {*shown_before(place + 1), *range(place + 1 - LAG, place + 1)}
+        self._memory = {one: values for one, values in self._memory.items() if one in soon}
+        return Compared(at, found.raw, found.aligned, sketch.rms, sketch.total)
+
+    def _values(self, place: int) -> np.ndarray:
+        if place not in self._memory:
+            self._memory[place] = self.rows.read(place)
+        return self._memory[place]

@@ -7,8 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-from ptyconv_cli.analysis.distances import Comparer
-from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Found, Step
+from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Comparer, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
@@ -18,11 +17,9 @@ from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.contrast import contrasts
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
 from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.metrics.phase import unwrap
-from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of
-from ptyconv_cli.results.change import Change
+from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of, unwrap
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.run_analysis import Change, LeftOut
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.workers import Workers, at_once, result_of

@@ -8,9 +8,15 @@ from pathlib import Path
 
 from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_checkpoints
 from ptyconv_cli.checkpoints.grouping import (
+    find_parent,
+    is_checkpoint,
+    is_file,
     matching,
+    name_of_parent,
     of_one_run,
+    origin_of,
     other_geometry,
+    resumed_at,
     run_with,
     with_positions_of,
     without_copies,
@@ -23,7 +29,6 @@ from ptyconv_cli.checkpoints.headers import (
     read_histories,
 )
 from ptyconv_cli.checkpoints.opening import Source, open_checkpoint, snapshots_in
-from ptyconv_cli.checkpoints.parents import find_parent, is_checkpoint, is_file, name_of_parent, origin_of, resumed_at
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.history import EngineHistories

@@ -1,19 +1,45 @@
-"""The table of readers, one a format: modules here or in another package. See docs/formats.md.
-
-Some formats are known by the names of their files, `NamedReader`, others by what is in them, `ContentReader`.
-"""
+"""The table of formats, those of other packages too."""
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.packages import registered
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.version import __version__
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+def registered(group: str) -> list["EntryPoint"]:
+    """Return the entry points of a group, of all packages that are installed."""
+    others = any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path)
+    if not others and not any(_may_register(Path(folder), group.encode()) for folder in sys.path):
+        return []
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=group))
+
+
+def _may_register(folder: Path, group: bytes) -> bool:
+    """Say whether a package in a folder of `sys.path` may register something; where that is an archive, one may."""
+    try:
+        found = [path for path in folder.iterdir() if path.name.lower().endswith((".dist-info", "egg-info"))]
+    except OSError:
+        return folder.is_file()
+    for path in found:
+        with suppress(OSError):
+            if group in (path / "entry_points.txt").read_bytes():
+                return True
+    return False
+
 
 OWN = (
     "ptyconv_cli.checkpoints.formats.ptyrad",

@@ -102,8 +102,8 @@ def analyze(
     a table, also written to convergence_study.csv, compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
-    from ptyconv_cli.cli.given import one_or_several, place_of, runs_at
-    from ptyconv_cli.cli.one_run import Detail, analyze_one
+    from ptyconv_cli.cli.outputs import Detail, analyze_one
+    from ptyconv_cli.cli.run_folders import one_or_several, place_of, runs_at
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
     run_dir, earlier = with_earlier(paths, chain)

@@ -11,7 +11,7 @@ from ptyconv_cli.cli.console import say, say_verdict
 from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.results import report
-from ptyconv_cli.verdict.run import exit_code
+from ptyconv_cli.verdict.rules import exit_code
 
 
 @click.command()
@@ -43,7 +43,7 @@ def check(
     """
     from ptyconv_cli.analysis.cache import Cache
     from ptyconv_cli.analysis.run import analyze_run
-    from ptyconv_cli.cli.given import only_run, place_of
+    from ptyconv_cli.cli.run_folders import only_run, place_of
 
     given, earlier = with_earlier(paths, chain)
     run_dir = only_run(given, reading["names"], output)

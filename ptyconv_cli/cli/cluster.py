@@ -25,7 +25,8 @@ from distributed import Client, Future, LocalCluster, Security, rpc
 from distributed.scheduler import KilledWorker
 
 from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.on_worker import (
+from ptyconv_cli.cli.options import Where
+from ptyconv_cli.cli.worker import (
     MOST_STARTS,
     AnyRun,
     Expected,
@@ -37,7 +38,6 @@ from ptyconv_cli.cli.on_worker import (
     versions,
     work_on,
 )
-from ptyconv_cli.cli.options import Where
 from ptyconv_cli.errors import PtyconvError
 
 LOCKS_NAME = ".ptyconv-dask"

@@ -6,15 +6,22 @@ from typing import Any
 import click
 import numpy as np
 
-from ptyconv_cli.cli.console import progress_bar, say
+from ptyconv_cli.cli.console import left_out, progress_bar, say
 from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_earlier
 from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.cli.summary import warnings_text, wrote_text
-from ptyconv_cli.cli.verdict_lines import left_out
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.frc import Frc, FrcPoint, angstrom, check_threshold, some_of
-from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, frc_json
+from ptyconv_cli.results.frc import (
+    FRC_NAME,
+    FRC_PICTURE_NAME,
+    Frc,
+    FrcPoint,
+    angstrom,
+    check_threshold,
+    frc_json,
+    some_of,
+)
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.text import listed, shortened, text_width, wrapped
 
@@ -81,7 +88,7 @@ def frc(
       frc.png    the curves, and what they amount to over the iterations
     """
     from ptyconv_cli.analysis.frc import frc as correlate
-    from ptyconv_cli.cli.given import only_run, place_of
+    from ptyconv_cli.cli.run_folders import only_run, place_of
 
     if halves and threshold:
         raise click.UsageError("--halves is the half-bit threshold: not together with --threshold")

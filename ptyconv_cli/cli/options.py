@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import click
 
 from ptyconv_cli.checkpoints.chain import AUTO
-from ptyconv_cli.checkpoints.naming import check_pattern
+from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, check_tolerances
+from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, check_tolerances
 from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
 

@@ -1,21 +1,65 @@
-"""Runs an analysis and writes its files: first the numbers, then the pictures, whose failure must not cost those."""
+"""A run is analyzed, and what was found is written; pictures that need not be drawn again are known."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
+from ptyconv_cli import pictures
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.cli.drawn import Drawn
+from ptyconv_cli.cli.console import progress_bar, say, say_verdict
+from ptyconv_cli.cli.summary import resumed_text, summary, tables, warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.files import write_different, write_whole
-from ptyconv_cli.results.pieces import Pieces
-from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, changes_json, report_json
+from ptyconv_cli.results.files import Pieces, check_writable, write_different, write_whole
+from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, TABLE_NAME, changes_csv, changes_json, report_json
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.tidy import TABLE_NAME, changes_csv
+from ptyconv_cli.version import __version__
+
+NOTE = "pictures.json"
+"""In the cache: by name of the picture, what it was drawn from, and its content, both as digests."""
+
+
+class Drawn:
+    """The pictures in a folder, of an analysis whose `report` says all that they show."""
+
+    def __init__(self, folder: Path, report: bytes, cache: Cache) -> None:
+        self._folder, self._cache = folder, cache
+        self._source = sha256(b"".join([*_drawn_by(), report])).hexdigest()
+        self._noted: dict[str, list[str]] = json.loads(cache.note(NOTE) or b"{}")
+
+    def is_there(self, name: str) -> bool:
+        """Say whether the picture is there, untouched, as this analysis and these versions would draw it."""
+        digest = _digest(self._folder / name)
+        return digest is not None and self._noted.get(name) == [self._source, digest]
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Note that these pictures were drawn from the report; raise PtyconvError where that cannot be written."""
+        found = {name: [self._source, _digest(self._folder / name)] for name in names}
+        if found != self._noted:
+            self._cache.keep_note(NOTE, json.dumps(found).encode())
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError:  # it is not there
+        return None
+
+
+def _drawn_by() -> list[bytes]:
+    """Return what tells the code that draws from another version of it, without loading it."""
+    own = sorted(Path(pictures.__path__[0]).glob("*.py"))
+    matplotlib = find_spec("matplotlib")
+    versions = Path(matplotlib.origin).parent / "_version.py" if matplotlib and matplotlib.origin else Path()
+    changed = [f"{module.name} {module.stat().st_mtime_ns}".encode() for module in own]  # by who works on it
+    return [__version__.encode(), versions.read_bytes() if versions.is_file() else b"", *changed]
+
 
 PICTURE_NAME = "convergence.png"
 TRAJECTORY_NAME = "trajectory.png"
@@ -131,3 +175,34 @@ def _check_no_folder(picture: Path) -> None:
     if picture.is_dir():
         reason = "a folder has that name"
         raise PtyconvError(f"{picture}: cannot be written ({reason}); choose another place with -o")
+
+
+class Detail(NamedTuple):
+    """How much is printed: only warnings and errors if `quiet`; the tables of changes, too, if `verbose`."""
+
+    quiet: bool
+    verbose: bool
+
+
+def analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail) -> None:
+    """Analyze the run in `run_dir` into a folder and print what was found; `options` as of `outputs.analyze_into`."""
+    check_writable(folder)
+    with progress_bar("checkpoints", hidden=detail.quiet) as progress:
+        analysis, outputs = analyze_into(folder, run_dir, progress=progress, **options)
+    say_all(analysis, run_dir, outputs, detail)
+
+
+def say_all(analysis: RunAnalysis, run_dir: Path, outputs: Outputs, detail: Detail) -> None:
+    """Print what was found; the verdict comes last, for it is the answer."""
+    if not detail.quiet:
+        say(summary(analysis))
+        if detail.verbose or analysis.verdict is None:
+            say("\n" + tables(analysis))
+        if analysis.parent_name:
+            say("\n" + resumed_text(analysis, run_dir))
+        say(wrote_text(*outputs))
+    if analysis.warnings:
+        say(("" if detail.quiet else "\n") + warnings_text(analysis.warnings), err=True)
+    if not detail.quiet and analysis.verdict:
+        say("")
+        say_verdict(analysis.verdict)

@@ -17,7 +17,7 @@ from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
 from ptyconv_cli.pictures.panels import CHOICES, SHOWN, PlotOptions, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.frc_file import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
+from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
 from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.results.text import few
@@ -249,7 +249,7 @@ def maps(
     default between the last two. FOLDER and FILE are those of analyze, of one run.
     """
     from ptyconv_cli.analysis.maps import maps_of_run
-    from ptyconv_cli.cli.given import only_run, place_of
+    from ptyconv_cli.cli.run_folders import only_run, place_of
     from ptyconv_cli.pictures.maps import draw_maps
 
     given, earlier = with_earlier(paths, chain)

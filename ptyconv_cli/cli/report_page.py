@@ -47,8 +47,8 @@ def report(
     Where FOLDER has several runs, all of them are on one page, with a table that compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
-    from ptyconv_cli.cli.given import one_or_several, place_of, runs_at
-    from ptyconv_cli.cli.run_report import LARGEST, Made, report_run
+    from ptyconv_cli.cli.reports import LARGEST, Made, report_run
+    from ptyconv_cli.cli.run_folders import one_or_several, place_of, runs_at
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
     from ptyconv_cli.results.files import check_writable, write_whole
 
@@ -72,7 +72,7 @@ def report(
             return report_run(run, folder or place, options, quiet)
 
         def of_several(several: SeveralRuns | None, where: Where | None) -> Made:
-            from ptyconv_cli.cli.study_report import report_study
+            from ptyconv_cli.cli.reports import report_study
 
             return report_study(run_dir, found, folder, options, quiet, several, where)
 

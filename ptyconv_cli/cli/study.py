@@ -1,30 +1,211 @@
-"""`ptyconv analyze` of many runs: each into its own folder, and a table that compares them."""
+"""Many runs: analyzed one after the other, or by workers, and their table."""
 
+import csv
+import math
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.study import Row, Unit, rows_of, units_of
+from ptyconv_cli.analysis.study import Row, Unit, rows_of, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
+from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
 from ptyconv_cli.cli.console import progress_bar, say, say_coloured
 from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
-from ptyconv_cli.cli.study_table import (
-    TABLE_NAME,
-    advice_on,
-    on_collated,
-    settings_of,
-    shared_warnings,
-    table,
-    table_csv,
-)
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.run_analysis import ANGSTROM, RunAnalysis
+from ptyconv_cli.results.series import SERIES, Series
+from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
+from ptyconv_cli.verdict.sentences import rounded
+
+TABLE_NAME = "convergence_study.csv"
+
+NAME_WIDTH = 28
+
+SHORTEST_NAME, MOST_SETTINGS = 14, 3
+"""Columns for a run's name at least, and settings that are shown at most."""
+
+MEASURED = ("at", "loss", "moved")
+
+LEGEND = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
+
+RATE_NAMES = {"obja": "lr obja", "objp": "lr objp", "probe": "lr probe", "probe_pos_shifts": "lr pos"}
+
+
+def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return the sorted rows as a table for a terminal of 80 columns: lines, each with the state that it shows.
+
+    `settings`: by run, those that differ between the runs: see `settings_of`. "moved" is the object's change per
+    doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
+    """
+    by_series = next((series for series in SERIES if series.key == sort), None)
+    names = _names_of(settings)[:MOST_SETTINGS]
+    widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
+    fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
+    name_width = max(min(NAME_WIDTH, text_width() - fixed - sum(widths.values())), SHORTEST_NAME)
+    heads = "".join(f"{name:>{width}}" for name, width in widths.items())
+    size, unit = _unit_of(by_series, rows)
+    series_head = f"{by_series.key[:10]:>11}" if by_series else ""
+    lines = [(f"{'run':<{name_width}}{heads}{'at':>6}{'loss':>9}{series_head}{'moved':>8}  verdict", "")]
+    in_order = sorted_rows(rows, sort)
+    shown = told_apart([row.name for row in in_order], name_width - 1)
+    for name, row in zip(shown, in_order, strict=True):
+        if row.problem:
+            lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", text_width(), at_end=True), "broken"))
+            continue
+        given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
+        change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
+        at, loss, moved = _measured(row)
+        lines.append((f"{name:<{name_width}}{given}{at:>6}{loss:>9}{change}{moved:>8}  {row.state or '-'}", row.state))
+    lines += [(line, "") for line in wrapped(LEGEND, text_width())]
+    if by_series:
+        lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
+    return lines
+
+
+def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return what is above the columns of a table on a page, which has room for all settings that differ.
+
+    They come last: on a phone, where the table is cut, what was measured is in sight.
+    """
+    return ["run", "verdict", *MEASURED, *_names_of(settings)]
+
+
+def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the columns of a run that could be analyzed, after its name and its verdict."""
+    given = settings.get(row.name, {})
+    return [*_measured(row), *(given.get(name, "-") for name in _names_of(settings))]
+
+
+def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+
+
+def _measured(row: Row) -> tuple[str, str, str]:
+    moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
+    return str(row.niter), _number(row.loss), moved
+
+
+def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
+    """Return the unit in which the changes of a series are shown, and how many of the series' own it has."""
+    if series is None or series.unit != ANGSTROM:
+        return 1.0, series.unit if series else ""
+    return length_unit(max((change for row in rows if math.isfinite(change := row.value(series.key))), default=0.0))
+
+
+def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Return, by name of the run, the settings that differ: as collated files name them, or else the learning rates."""
+    of_trials = collated_settings(collated)
+    found = {row.name: dict(of_trials.get(trial_of(row.name), {})) for row in rows if not row.problem}
+    if not any(found.values()):
+        found = {
+            row.name: {RATE_NAMES.get(name, name): f"{rate:.2g}" for name, rate in row.rates.items()}
+            for row in rows
+            if not row.problem
+        }
+    names = differing(found)
+    return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
+
+
+def on_collated(collated: Sequence[Path]) -> str:
+    """Say what became of collated files, "" where there are none."""
+    return f"{len(collated)} collated files were not used: each is the end of a different trial." if collated else ""
+
+
+def advice_on(rows: Sequence[Row]) -> str:
+    """Say which run of a study to keep, or why that can't be told."""
+    judged = [row for row in rows if not row.problem]
+    whole = [row for row in judged if row.state != "broken"]
+    lowest, calmest = _lowest(whole), _calmest(whole)
+    converged = [row for row in whole if row.state == "converged"]
+    if converged:
+        said = f"keep: {_best(converged)}"
+    elif all(row.state in ("", "insufficient") for row in whole):
+        said = ("too short to rank by convergence" if whole else "none to keep: all are broken") + _loss_of(lowest)
+    else:
+        said = "none has converged" + (f"; {_called(calmest)} moved least" if calmest else "") + _loss_of(lowest)
+    if len({row.slices for row in judged}) > 1:
+        said += ". The runs differ in their number of slices, so their losses compare only roughly"
+    return "\n".join(wrapped(said, text_width(), "  "))
+
+
+def _best(converged: Sequence[Row]) -> str:
+    lowest = _lowest(converged)
+    if len(converged) == 1:
+        return f"{_called(converged[0])}, the only one that has converged"
+    if lowest is None:
+        return f"one of {', '.join(map(_called, converged))}, which have converged; no losses are recorded"
+    return f"{_called(lowest)}, the lowest loss of those that have converged"
+
+
+def _loss_of(lowest: Row | None) -> str:
+    return f"; lowest loss: {_called(lowest)}" if lowest else ""
+
+
+def _calmest(rows: Sequence[Row]) -> Row | None:
+    return min((row for row in rows if not math.isnan(row.moved)), key=lambda row: row.moved, default=None)
+
+
+def _called(row: Row) -> str:
+    """Return what a run is called in a sentence: its trial, if it is one."""
+    return unbroken(trial_of(row.name) or row.name)
+
+
+def _lowest(rows: Sequence[Row]) -> Row | None:
+    return min((row for row in rows if not math.isnan(row.loss)), key=lambda row: row.loss, default=None)
+
+
+def reason(row: Row) -> str:
+    """Return why a run could not be analyzed, in a line and without its name."""
+    first_line = printable(row.problem.splitlines()[0])
+    return first_line.rpartition(f"{row.name}: ")[2] or first_line
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Return the sorted rows as CSV with all series; fields without a value are empty.
+
+    `settings` as of `table`; "moved_percent": the object's change per doubling, in % of its contrast.
+    """
+    content = StringIO()
+    keys = [series.key for series in SERIES]
+    writer = csv.writer(content, lineterminator="\n")
+    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
+    names = _names_of(settings)
+    writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
+    for row in sorted_rows(rows, sort):
+        values: list[Any] = [row.loss, row.moved, *(row.changes.get(key, math.nan) for key in keys)]
+        loss, moved, *changes = ("" if math.isnan(value) else value for value in values)
+        writer.writerow(
+            [
+                *(row.name, row.place, row.checkpoints, row.niter, loss, row.state, row.since, moved, *changes),
+                *(settings.get(row.name, {}).get(name, "") for name in names),
+                row.problem,
+            ]
+        )
+    return content.getvalue().encode(errors="backslashreplace")
+
+
+def shared_warnings(rows: Sequence[Row]) -> list[str]:
+    """Return the warnings of all runs, each once, with the names of its runs."""
+    of_runs: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row.warnings:
+            of_runs.setdefault(warning, []).append(row.name)
+    return [f"{_names(runs)}: {warning}" for warning, runs in of_runs.items()]
+
+
+def _names(runs: list[str]) -> str:
+    return runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"
 
 
 def analyze_study(
@@ -128,7 +309,7 @@ def _analyze_all(
         from ptyconv_cli.cli.cluster import map_runs
     except ModuleNotFoundError as error:
         raise PtyconvError(f"{where} needs Dask, of which {error.name} is missing: {DASK}") from error
-    from ptyconv_cli.cli.on_worker import NotDone
+    from ptyconv_cli.cli.worker import NotDone
 
     for number, found in map_runs(analyze, units, where, place):
         unit = units[number]

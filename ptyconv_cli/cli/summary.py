@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
-from ptyconv_cli.checkpoints.parents import short_name
+from ptyconv_cli.checkpoints.grouping import short_name
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis

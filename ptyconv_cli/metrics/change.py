@@ -12,7 +12,7 @@ from ptyconv_cli.metrics.arrays import Array, namespace, numbers, total
 from ptyconv_cli.metrics.fields import too_few_to_align
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.change import Change
+from ptyconv_cli.results.run_analysis import Change
 
 
 def changes(

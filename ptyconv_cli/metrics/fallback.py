@@ -7,8 +7,8 @@ from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host
 from ptyconv_cli.metrics.change import tensor_changes
 from ptyconv_cli.metrics.device import give_back, is_out_of_memory, to_device
 from ptyconv_cli.metrics.snapshot import Model, Snapshot, take_tensor
-from ptyconv_cli.results.change import Change
 from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Change
 
 SMALL_PIECES = 1 << 16
 """Voxels worked on at a time where memory is short."""

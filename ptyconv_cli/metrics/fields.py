@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ptyconv_cli.metrics.projection import Array, equal_sums, null_space
+from ptyconv_cli.metrics.aligned import equal_sums, null_space
+from ptyconv_cli.metrics.arrays import Array
 
 
 def too_few_to_align(name: str, shape: Sequence[int]) -> bool:

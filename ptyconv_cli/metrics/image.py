@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.metrics.phase import continuous
 from ptyconv_cli.metrics.planes import coordinates
+from ptyconv_cli.metrics.snapshot import continuous
 
 Image = NDArray[np.float64]
 

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics import planes_cpu
+from ptyconv_cli.metrics import percentiles, planes_cpu
 from ptyconv_cli.metrics.arrays import has_double, numpy_type, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
 from ptyconv_cli.metrics.percentiles_gpu import sample_of
@@ -47,7 +46,7 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
     if now.numel() < SMALL and not has_double(now):
         before, current = together_on_host([planes.previous, now])
         return planes_cpu.products(planes._replace(current=current, previous=before))
-    sample = [sample_of(now.reshape(-1))] if now.numel() > order.SAMPLE else []
+    sample = [sample_of(now.reshape(-1))] if now.numel() > percentiles.SAMPLE else []
     voxels = voxels or BLOCK
     if now.numel() < SMALL:
         planes = planes._replace(current=now.double(), previous=planes.previous.double())

@@ -117,3 +117,84 @@ def _copied(name: str, array: Array) -> Array:
     if is_numpy(array):
         return np.array(array, order="C")
     return array.clone() if array.is_contiguous() else array.contiguous()
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def unwrap(phase: Array, before: Array | None) -> Array:
+    """Add full turns to a phase in rad, in place, so that it differs by half a turn at most from `before`, the one
+    before it.
+
+    The difference is then the angle of current × conj(previous), and accumulates from snapshot to snapshot. The first
+    snapshot, with none before it, is unwrapped around its circular mean.
+
+    Returns the phase to unwrap the next snapshot with: this one, but where it is NaN the one before.
+    """
+    xp = namespace(phase)
+    middle = _circular_mean(phase) if before is None else before
+    phase -= middle
+    phase += math.pi
+    phase %= 2 * math.pi
+    phase -= math.pi
+    phase += middle
+    broken = xp.isnan(phase)
+    return xp.where(broken, middle, phase) if xp.any(broken) else phase
+
+
+@np.errstate(all="ignore")
+def unwrap_apart(phase: Array, other: Array) -> Array:
+    """Unwrap a phase, as `unwrap` does, by that of a snapshot from which it may also differ by a constant."""
+    return unwrap(phase, other + _circular_mean(phase - other))
+
+
+def _circular_mean(phase: Array) -> Array:
+    xp = namespace(phase)
+    sine, cosine = (xp.sum(xp.where(xp.isnan(part), 0, part)) for part in (xp.sin(phase), xp.cos(phase)))
+    return xp.atan2(sine, cosine)
+
+
+def continuous(phase: np.ndarray) -> np.ndarray:
+    """Return a phase (y, x) in rad with full turns added so that neighbours differ by half a turn at most.
+
+    Where that cannot be so everywhere, as around a phase vortex, by as little as least squares allow: Ghiglia & Romero,
+    J. Opt. Soc. Am. A 11, 107 (1994), without weights. The ramp is taken away first, so that most phases are not
+    wrapped any more. NaN and infinity are left as they are.
+    """
+    if not np.isfinite(phase).all():
+        return phase
+    phase = np.asarray(phase, dtype=np.float64)
+    wave = np.exp(1j * phase)
+    slopes = [float(np.angle(_steps(wave, axis).sum())) for axis in (0, 1)]
+    y, x = np.indices(phase.shape)
+    ramp = slopes[0] * y + slopes[1] * x
+    ramp += _circular_mean(phase - ramp)
+    flat = wrapped(phase - ramp)
+    if any(abs(np.diff(flat, axis=axis)).max(initial=0) > math.pi for axis in (0, 1)):
+        smooth = _integrated(*(wrapped(np.diff(flat, axis=axis)) for axis in (0, 1)))
+        flat = smooth + wrapped(flat - smooth)
+    return np.asarray(ramp + flat)
+
+
+def _steps(wave: np.ndarray, axis: int) -> np.ndarray:
+    """Return the steps of a wave's phase from each pixel to the next along an axis, as complex numbers."""
+    before, after = (np.delete(wave, end, axis) for end in (-1, 0))
+    return np.asarray(after * before.conj())
+
+
+def wrapped(phase: np.ndarray) -> np.ndarray:
+    """Return a phase in rad between -π and π."""
+    return np.asarray((phase + math.pi) % (2 * math.pi) - math.pi)
+
+
+def _integrated(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the values (y, x) whose steps `down` (y - 1, x) and `right` (y, x - 1) are nearest to these.
+
+    Poisson's equation, on mirror images of the values, which make them periodic.
+    """
+    height, width = right.shape[0], down.shape[1]
+    divergence = np.diff(np.pad(down, ((1, 1), (0, 0))), axis=0) + np.diff(np.pad(right, ((0, 0), (1, 1))), axis=1)
+    mirrored = np.pad(divergence, ((0, height), (0, width)), mode="symmetric")
+    y, x = (2 * np.cos(2 * np.pi * of_axis) for of_axis in (np.fft.fftfreq(2 * height), np.fft.rfftfreq(2 * width)))
+    bend = y[:, None] + x - 4
+    bend[0, 0] = 1  # the mean, which is free
+    found: np.ndarray = np.fft.irfft2(np.fft.rfft2(mirrored) / bend, mirrored.shape)[:height, :width]
+    return found

@@ -1,7 +1,6 @@
 """What a notebook shows of an analysis: the sentence, the table of doublings, and the dashboard."""
 
-from ptyconv_cli.page.run_page import DASHBOARD, drawn, run_on_page
-from ptyconv_cli.page.templates import part
+from ptyconv_cli.page.run_page import DASHBOARD, drawn, part, run_on_page
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.run_analysis import RunAnalysis

@@ -1,21 +1,91 @@
-"""A run on a page: what it shows of one, in the words and numbers of its analysis."""
+"""A run, or a study, on a page: what it shows, in the words and numbers of the analysis."""
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
+from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
-from ptyconv_cli.page.levels import data_uri, in_page
-from ptyconv_cli.page.templates import as_data, page
+from ptyconv_cli.page.images import data_uri, in_page
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import few, rounded, with_units_kept
-from ptyconv_cli.verdict.table import FORETOLD, TITLE, doublings_table
+from ptyconv_cli.results.text import few, printable, rounded, with_units_kept
+from ptyconv_cli.verdict.sentences import FORETOLD, TITLE, doublings_table
+from ptyconv_cli.version import __version__
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalized,
+    )
+
+
+def _finalized(value: Any) -> Any:
+    """Return what is put into a page: text without control characters, or halves of letters that UTF-8 has not."""
+    return (
+        printable(value, keep="\n\N{NO-BREAK SPACE}")
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
+
+
+def page(template: str, **content: Any) -> bytes:
+    """Return a page that is whole in itself: its style and script are in it, and nothing else may be loaded or run."""
+    style, script = (FOLDER / name for name in ("page.css", "viewer.js"))
+    filled = (
+        _environment()
+        .get_template(template)
+        .render(
+            content,
+            version=__version__,
+            style=Markup(style.read_text(encoding="utf-8")),
+            script=Markup(script.read_text(encoding="utf-8")),
+            policy=_policy(style, script),
+        )
+    )
+    return filled.encode()
+
+
+def part(template: str, **content: Any) -> str:
+    """Return a part of a page, with the style in it, for a notebook."""
+    style = Markup((FOLDER / "notebook.css").read_text(encoding="utf-8"))
+    return _environment().get_template(template).render(content, style=style)
+
+
+def as_data(content: Any) -> Markup:
+    """Return content as JSON that a script element can hold: nothing in it ends the element."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _policy(style: Path, script: Path) -> str:
+    """Return a content security policy that allows this style, this script and pictures in the page, nothing else."""
+    allowed = {"style-src": style, "script-src": script}
+    hashes = [f"{what} 'sha256-{_hash(path.read_text(encoding='utf-8'))}'" for what, path in allowed.items()]
+    return "; ".join(["default-src 'none'", "img-src data:", *hashes, "base-uri 'none'", "form-action 'none'"])
+
+
+def _hash(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
+
 
 DASHBOARD, TRAJECTORY, MAPS = "dashboard", "trajectory", "maps"
 
@@ -59,7 +129,7 @@ class Drawn(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The changes per doubling, as `verdict.table` has them; `title` and `foretold` are its heads, the latter or ""."""
+    """The changes per doubling, as `verdict.sentences` has them; `title` and `foretold`, which may be "", are heads."""
 
     title: str
     heads: list[str]
@@ -238,3 +308,38 @@ def _viewer_text(data: Mapping[str, Any]) -> str:
         "Pictures are averaged down to fit into the page; their size stands below them." if data["reduced"] else ""
     )
     return " ".join(filter(None, [f"{which}.", how, reduced]))
+
+
+class RowOnPage(NamedTuple):
+    """A row of the table: the run's name, its number on the page, its cells, its state, or why it failed."""
+
+    name: str
+    place: int
+    cells: list[str]
+    state: str
+    problem: str
+
+
+def study_page(
+    title: str,
+    heads: Sequence[str],
+    rows: Sequence[RowOnPage],
+    legend: str,
+    advice: str,
+    runs: Sequence[RunOnPage],
+    warnings: Sequence[str],
+) -> bytes:
+    """Return the page of several runs; `heads` of the table's columns, and what is to be done (`advice`)."""
+    failed = sum(bool(row.problem) for row in rows)
+    about = f"{len(rows)} runs" + (f", of which {failed} could not be analyzed" if failed else "")
+    return page(
+        "study.html",
+        title=title,
+        about=about,
+        heads=heads,
+        rows=rows,
+        legend=legend,
+        advice=advice,
+        runs=runs,
+        warnings=warnings,
+    )

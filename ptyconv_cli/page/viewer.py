@@ -13,11 +13,23 @@ from ptyconv_cli.analysis.frames import MOST as MOST_CHECKPOINTS
 from ptyconv_cli.analysis.parts import region_of_run
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
-from ptyconv_cli.page.levels import MIDDLE, REACH, data_uri, decoded, levels_about_zero, levels_in
-from ptyconv_cli.page.positions import MOST, positions_data
-from ptyconv_cli.page.room import Group, Pictures, shared_out
-from ptyconv_cli.page.strips import Choice, Strip, fit_together
-from ptyconv_cli.pictures.map_marks import BRIGHTEST
+from ptyconv_cli.page.images import (
+    MIDDLE,
+    MOST,
+    REACH,
+    Choice,
+    Group,
+    Pictures,
+    Strip,
+    data_uri,
+    decoded,
+    fit_together,
+    levels_about_zero,
+    levels_in,
+    positions_data,
+    shared_out,
+)
+from ptyconv_cli.pictures.maps import BRIGHTEST
 from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.workers import Workers
 

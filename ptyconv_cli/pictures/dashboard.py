@@ -18,12 +18,15 @@ from ptyconv_cli.pictures.drawing import (
     mark_since,
     mark_zeros,
     picture,
+    set_scales,
+    short_number,
+    title_of,
+    titles_height,
     write_instead,
+    write_titles,
 )
 from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, notes, panels
-from ptyconv_cli.pictures.ticks import set_scales, short_number
-from ptyconv_cli.pictures.titles import title_of, titles_height, write_titles
 from ptyconv_cli.pictures.words import verdict_words
 from ptyconv_cli.results.run_analysis import Results
 

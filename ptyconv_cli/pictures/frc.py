@@ -4,10 +4,18 @@ import math
 
 import numpy as np
 
-from ptyconv_cli.pictures.drawing import FEW, STYLES, picture, write_instead
+from ptyconv_cli.pictures.drawing import (
+    FEW,
+    STYLES,
+    ShortNumbers,
+    iteration_ticks,
+    picture,
+    set_linear,
+    titles_height,
+    write_instead,
+    write_titles,
+)
 from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, MaxNLocator, colormaps, the_same_for_everyone
-from ptyconv_cli.pictures.ticks import ShortNumbers, iteration_ticks, set_linear
-from ptyconv_cli.pictures.titles import titles_height, write_titles
 from ptyconv_cli.results.frc import Frc, some_of
 
 WIDTH, PANELS = 11.0, 5.3

@@ -1,24 +1,274 @@
-"""The picture of where a run still changes: the object's image and its change, the probe, the scan positions."""
+"""Maps of where a run still changes."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ptyconv_cli.analysis.maps import Maps
-from ptyconv_cli.pictures.drawing import picture
-from ptyconv_cli.pictures.map_marks import BRIGHTEST, COLOURS
-from ptyconv_cli.pictures.map_panels import (
-    OF_CHANGE,
-    draw_change,
-    draw_image,
-    draw_positions,
-    draw_probe,
-    draw_profile,
-    label_of,
+from ptyconv_cli.analysis.maps import Maps, ObjectMap, shown_depths
+from ptyconv_cli.pictures.drawing import STYLES, ShortNumbers, picture, set_linear, write_instead, write_titles
+from ptyconv_cli.pictures.mpl import (
+    Axes,
+    AxesImage,
+    Figure,
+    Line2D,
+    LogNorm,
+    PathCollection,
+    the_same_for_everyone,
+    withStroke,
 )
-from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, the_same_for_everyone
-from ptyconv_cli.pictures.titles import write_titles
+from ptyconv_cli.results.refined import within_rounding
+from ptyconv_cli.results.text import length_unit
+
+COLOURS = "inferno"
+
+BRIGHTEST = 99.8
+"""Percentile of a map's values that gets its brightest colour, lest one hot pixel darken all others."""
+
+NARROW = 8
+"""Times as long as wide a map may be to be drawn true to scale."""
+
+
+def show(axes: Axes, values: np.ndarray, **how: Any) -> AxesImage:
+    """Show an image without ticks, true to scale unless that would be a line."""
+    shown = axes.imshow(values, **how)
+    axes.set_anchor("N")
+    if max(values.shape) > NARROW * min(values.shape):
+        axes.set_aspect("auto")
+    axes.set(xticks=[], yticks=[])
+    return shown
+
+
+def brightest(values: np.ndarray) -> float:
+    """Return what gets the brightest colour: of few voxels that changed at all, the largest change."""
+    finite = values[np.isfinite(values)]
+    return float(np.percentile(finite, BRIGHTEST)) or float(finite.max())
+
+
+def colour_bar(axes: Axes, shown: AxesImage | PathCollection, label: str) -> None:
+    """Draw beside the axes what the colours of an image, or of dots, mean."""
+    assert axes.figure
+    place = axes.inset_axes((1.03, 0, 0.05, 1))
+    bar = axes.figure.colorbar(shown, cax=place, extend="max" if shown.norm.vmin == 0 else "both")
+    bar.ax.yaxis.set_major_formatter(ShortNumbers())
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def scale_bar(axes: Axes, dx: float, unit: tuple[float, str], dark: bool = False) -> None:
+    """Draw a bar of a round length, about a quarter of the picture, into its lower left corner.
+
+    `dx`: Å per unit of the axes; `unit`: that of the length, as of `length_unit`; `dark`: on a light picture.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    length = round_length(0.3 * (right - left) * dx)
+    size, name = unit
+    colour, around = ("black", "white") if dark else ("white", "black")
+    edge = [withStroke(linewidth=3, foreground=around)]
+    x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
+    axes.plot([x, x + length / dx], [y, y], color=colour, linewidth=3, path_effects=edge, solid_capstyle="butt")
+    axes.text(x, y + 0.03 * (top - bottom), f"{length / size:g} {name}", color=colour, fontsize=9, path_effects=edge)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def round_length(length: float) -> float:
+    """Return 1, 2 or 5 times a power of ten, the largest that is not above a length."""
+    power = 10.0 ** math.floor(math.log10(length))
+    return max(factor for factor in (1, 2, 5) if factor * power <= length * (1 + 1e-9)) * power
+
+
+OF_CHANGE = {"objp": ("Phase change", "|change|", " (rad)"), "obja": ("Amplitude change", "|change|", "")}
+OF_IMAGE = {"objp": ("Object phase", "phase", " (rad)"), "obja": ("Object amplitude", "1 - amplitude", "")}
+"""Title, quantity and unit by tensor."""
+
+FOREGROUND, BACKGROUND = "#56B4E9", "white"
+"""Colours of the masks' outlines, which show on every colour of the map."""
+
+MOST_ARROWS = 200
+
+IN_DISC = 0.9
+"""Share of the probe's intensity that its panel shows; beyond it is nearly nothing."""
+
+NOT_REFINED = "not refined\n(no change beyond rounding)"
+
+
+def _says_nothing(axes: Axes, values: np.ndarray) -> bool:
+    """Write why there is nothing to see, if so, and say it."""
+    finite = values[np.isfinite(values)]
+    if finite.size and not within_rounding(finite.ravel().tolist()):
+        return False
+    write_instead(axes, NOT_REFINED if finite.size else "no change is finite")
+    return True
+
+
+def label_of(maps: Maps, quantity: str, unit: str) -> str:
+    """Return what a colour bar of the object is of."""
+    slices = len(next(iter(maps.objects.values())).by_slice)
+    return f"{quantity}{', summed over slices' if slices > 1 else ''}{unit}"
+
+
+def unit_of_length(maps: Maps) -> tuple[float, str]:
+    """Return the unit in which the lengths of maps are shown, and how many Å it has: that of the object's size."""
+    return length_unit(float(np.nanmax(maps.positions, initial=0)))
+
+
+def draw_image(axes: Axes, maps: Maps) -> None:
+    """Draw the object itself as the later checkpoint has it: its phase, where there is one."""
+    name = maps.small_of
+    title, *quantity = OF_IMAGE[name]
+    axes.set_title(f"{title} at iteration {maps.niter}", fontsize=11)
+    image = maps.objects[name].image
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        write_instead(axes, "no value is finite")
+        return
+    low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
+    colour_bar(axes, show(axes, image, cmap="gray", vmin=low, vmax=high), label_of(maps, *quantity))
+    scale_bar(axes, maps.dx, unit_of_length(maps))
+
+
+def draw_change(axes: Axes, maps: Maps, name: str) -> None:
+    """Draw where amplitude or phase changed, and how much beside the object's contrast."""
+    found, (title, *quantity) = maps.objects[name], OF_CHANGE[name]
+    axes.set_title(title, fontsize=11)
+    if _says_nothing(axes, found.change):
+        return
+    if math.isfinite(found.relative):
+        axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
+    image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
+    colour_bar(axes, image, label_of(maps, *quantity))
+    scale_bar(axes, maps.dx, unit_of_length(maps))
+    _draw_masks(axes, found)
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent with two digits, as of changes most are below 1 %."""
+    return f"{float(f'{100 * share:.2g}'):g} %" if share >= 1e-6 else "< 0.0001 %"
+
+
+def _draw_masks(axes: Axes, found: ObjectMap) -> None:
+    """Outline foreground and background."""
+    handles = []
+    outlines: list[tuple[np.ndarray, str, Any, str]] = [
+        (found.foreground, FOREGROUND, "-", "foreground"),
+        (found.background, BACKGROUND, (0, (2, 2)), "background"),
+    ]
+    for mask, colour, dashes, called in outlines:
+        if mask.min() < 0.5 <= mask.max() and min(mask.shape) > 1:
+            axes.contour(mask, levels=[0.5], colors=[colour], linestyles=[dashes], linewidths=1.1)
+            handles.append(Line2D([], [], color=colour, linestyle=dashes, label=called))
+    if handles:
+        axes.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.02),
+            ncols=2,
+            fontsize=8,
+            facecolor="0.25",
+            labelcolor="white",
+        )
+
+
+def draw_probe(axes: Axes, maps: Maps) -> None:
+    """Draw the change of the probe's intensity, where there is most of it."""
+    axes.set_title("Change of the probe's intensity", fontsize=11)
+    assert maps.probe is not None
+    percents = 100 * maps.probe
+    if _says_nothing(axes, maps.probe):
+        return
+    most = brightest(np.abs(percents))
+    image = show(axes, percents, cmap="RdBu_r", vmin=-most, vmax=most)
+    if maps.intensity is not None:
+        (top, bottom), (left, right) = (_extent(np.nansum(maps.intensity, 1 - axis)) for axis in (0, 1))
+        axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
+    colour_bar(axes, image, "change (% of the peak)")
+    scale_bar(axes, maps.dx, unit_of_length(maps), dark=True)
+
+
+def _extent(profile: np.ndarray) -> tuple[int, int]:
+    """Return the half-open range of pixels that hold nearly all of a profile of intensity, with a margin."""
+    size, whole = len(profile), profile.sum()
+    if not 0 < whole < math.inf:
+        return 0, size
+    shares = np.cumsum(profile) / whole
+    first, last = (int(np.searchsorted(shares, share)) for share in ((1 - IN_DISC) / 2, (1 + IN_DISC) / 2))
+    margin = max(round(0.25 * (last - first)), 2)
+    return max(first - margin, 0), min(last + 1 + margin, size)
+
+
+def draw_positions(axes: Axes, maps: Maps) -> None:
+    """Draw how far and where to the scan positions went."""
+    axes.set_title("Displacement of the scan positions", fontsize=11)
+    assert maps.displacements is not None
+    (y, x), (down, right) = maps.positions.T, maps.displacements.T
+    far = np.hypot(down, right)
+    if _says_nothing(axes, far):
+        return
+    size = float(np.clip(4000 / len(far), 1, 30))
+    in_unit, unit = unit_of_length(maps)
+    shown = far / in_unit
+    dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0)
+    beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
+    axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
+    axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")
+    _draw_arrows(axes, maps, far)
+    scale_bar(axes, 1.0, unit_of_length(maps), dark=True)
+    colour_bar(axes, dots, f"displacement ({unit})")
+
+
+def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
+    """Draw where positions went, `far` Å each; of very many only some."""
+    assert maps.displacements is not None
+    some = np.flatnonzero(np.isfinite(far) & (far > 0))
+    some = some[:: max(math.ceil(len(some) / MOST_ARROWS), 1)]
+    if not len(some):
+        return
+    (y, x), (down, right) = maps.positions[some].T, maps.displacements[some].T
+    # An arrow as long as 95 % of them get to reaches a little beyond the next drawn position; none beyond 5 of them.
+    long = max(float(np.percentile(far[some], 95)) / 1.25, float(far[some].max()) / 5)
+    apart = math.sqrt(max(float(np.ptp(maps.positions[:, 1]) * np.ptp(maps.positions[:, 0])), 1.0) / len(some))
+    arrows = axes.quiver(
+        x,
+        y,
+        right,
+        down,
+        angles="xy",
+        scale_units="xy",
+        scale=long / apart,
+        width=0.007,
+        headwidth=4,
+        headlength=4.5,
+        headaxislength=4,
+        color="0.15",
+    )
+    shown = round_length(long)
+    size, unit = unit_of_length(maps)
+    axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown / size:g} {unit}", labelpos="E", coordinates="axes")
+
+
+def draw_profile(axes: Axes, maps: Maps) -> None:
+    """Draw the mean change of each slice over its depth."""
+    axes.set_title("Change by slice", fontsize=11)
+    box = axes.get_position()
+    axes.set_position((box.x0 + 0.25 * box.width, box.y0, 0.7 * box.width, box.height))  # labels on both sides
+    if _says_nothing(axes, np.concatenate([found.by_slice for found in maps.objects.values()])):
+        return
+    depths, label = shown_depths(maps.objects, maps.thickness)
+    axes.set_xlabel(label)
+    units = {"objp": "phase (rad)", "obja": "amplitude"}
+    for side, ((name, found), (colour, dashes)) in enumerate(zip(maps.objects.items(), STYLES, strict=False)):
+        of_one = axes.twinx() if side else axes
+        of_one.plot(depths, found.by_slice, color=colour, linestyle=dashes, marker="o", markersize=4)
+        of_one.set_ylabel(f"mean |change| of {units[name]}", color=colour)
+        set_linear(of_one)
+        of_one.tick_params(axis="y", colors=colour, labelsize=9)
+        highest = float(np.nanmax(found.by_slice, initial=0))
+        of_one.set_ylim(0, 1.1 * highest if 0 < highest < math.inf else 1)
+    if label == "slice":
+        axes.set_xticks(depths if len(depths) < 8 else depths[:: len(depths) // 6])
+    axes.grid(alpha=0.25)
+
 
 COLUMN, ROW, ABOVE = 4.2, 4.0, 0.75
 """Inches of a panel with its labels, and above all panels."""

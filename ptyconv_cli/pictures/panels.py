@@ -5,14 +5,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptyconv_cli.analysis.agreement import live_points
-from ptyconv_cli.pictures.knee import knee
 from ptyconv_cli.pictures.words import listed, name_of, short_name_of
-from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings
 from ptyconv_cli.results.history import Curve, EngineHistories, Point
 from ptyconv_cli.results.refined import never_refined, within_rounding
-from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, Doublings, Results
 from ptyconv_cli.results.series import SERIES, TENSORS, Series
 from ptyconv_cli.results.text import length_unit, percent
+
+SMALLEST_KNEE = 0.1
+"""Distance from a straight line, as a share of the curve's range, below which a curve counts as straight."""
+
+
+def knee(curve: Curve) -> int | None:
+    """Return the iteration at which a curve is farthest from the straight line between its ends.
+
+    Both axes are linear. A curve of fewer than three finite values, or one that is nearly straight, knees nowhere:
+    None is returned.
+    """
+    finite = [(niter, value) for niter, value in curve if math.isfinite(value)]
+    if len(finite) < 3:
+        return None
+    (first, start), (last, end) = finite[0], finite[-1]
+    values = [value for _, value in finite]
+    height = max(values) - min(values)
+    away = [abs(value - start - (end - start) * (niter - first) / (last - first)) for niter, value in finite]
+    if max(away) <= SMALLEST_KNEE * height:
+        return None
+    return finite[away.index(max(away))][0]
+
 
 LOSS = "loss"
 

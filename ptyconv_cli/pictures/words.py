@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.verdict.table import verdict_line
+from ptyconv_cli.verdict.sentences import verdict_line
 
 NAMES = {
     "obja": "object amplitude",

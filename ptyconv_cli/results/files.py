@@ -1,11 +1,12 @@
-"""Writes files whole or not at all; JSON, and numbers in it."""
+"""Files that are written whole or not at all, and text of lists that grow."""
 
 import errno
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ptyconv_cli.errors import PtyconvError
 
@@ -95,3 +96,26 @@ def or_null(value: float) -> float | None:
 def or_nan(value: float | None) -> float:
     """Return a number of JSON, NaN for null."""
     return math.nan if value is None else float(value)
+
+
+Item = TypeVar("Item")
+
+
+class Pieces:
+    """The texts of lists, by name, for one who writes them again and again while they grow."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[list[Any], str]] = {}
+
+    def joined(self, name: str, items: Sequence[Item], text_of: Callable[[Item], str], between: str = "") -> str:
+        """Return the texts of a list's items, joined; those of items that were there the last time are not made again.
+
+        `text_of` an item must depend on nothing but the item.
+        """
+        known, text = self._known.get(name, ([], ""))
+        if known != items[: len(known)]:
+            known, text = [], ""
+        new = between.join(map(text_of, items[len(known) :]))
+        text += between + new if known and new else new
+        self._known[name] = list(items), text
+        return text

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.doublings import QUANTITY, Doubling, Doublings, Forecast, Quietest
 from ptyconv_cli.results.files import or_nan, read_json
-from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
+from ptyconv_cli.results.history import Curve, Distances, EngineHistories, Point, Trajectory, Triangle, points_since
 from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
-from ptyconv_cli.results.run_analysis import Results, RunBoundary
+from ptyconv_cli.results.run_analysis import (
+    QUANTITY,
+    Doubling,
+    Doublings,
+    Forecast,
+    Quietest,
+    Results,
+    RunBoundary,
+    RunVerdict,
+)
 from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.trajectory import Distances, Trajectory, Triangle
-from ptyconv_cli.results.verdict import RunVerdict
 
 MOST_ITERATIONS, FARTHEST = 10**9, 1e60
 """Larger numbers come from no run, and cannot be drawn."""

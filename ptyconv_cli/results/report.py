@@ -1,19 +1,23 @@
-"""The results as JSON: `convergence_iters.json` and `convergence_report.json`."""
+"""The results of an analysis as files: `convergence_report.json`, `convergence_iters.json`, `convergence.csv`."""
 
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from ptyconv_cli.results.doublings import Forecast, Quietest
-from ptyconv_cli.results.files import or_null
-from ptyconv_cli.results.history import Curve, Point
-from ptyconv_cli.results.pieces import Pieces
-from ptyconv_cli.results.run_analysis import CheckpointInfo, RemovedAmbiguities, RunAnalysis
-from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.trajectory import Distances, Trajectory
-from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.results.files import Pieces, or_null
+from ptyconv_cli.results.history import Curve, Distances, Point, Trajectory
+from ptyconv_cli.results.run_analysis import (
+    CheckpointInfo,
+    Forecast,
+    Quietest,
+    RemovedAmbiguities,
+    RunAnalysis,
+    RunVerdict,
+)
+from ptyconv_cli.results.series import SERIES, Series
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
@@ -243,3 +247,43 @@ def _one(value: Any) -> str:
     if isinstance(value, str):
         return encode_basestring(value)
     return repr(value) if type(value) is int else json.dumps(value)  # True is an int, too
+
+
+TABLE_NAME = "convergence.csv"
+
+COLUMNS = (
+    *("series", "unit", "niter", "since", "raw", "aligned"),
+    *("raw_per_iteration", "aligned_per_iteration", "voxels"),
+)
+
+
+def changes_csv(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
+    """Return `convergence.csv`: a row for each series and checkpoint but the first, in the columns `COLUMNS`.
+
+    `raw` and `aligned` are the changes from iteration `since` to `niter`, in `unit` (empty: dimensionless). A field is
+    empty where its value is not known or not finite. `pieces`: of what was written before of the same run, which grows.
+    """
+    pieces = pieces or Pieces()
+    texts = [_line(COLUMNS)]
+    for series in SERIES:
+        aligned = {point.niter: point.value for point in analysis.aligned_points.get(series.key, [])}
+        rows = [(point, aligned.get(point.niter, math.nan)) for point in analysis.points.get(series.key, [])]
+        texts.append(pieces.joined(f"table {series.key}", rows, partial(_row, series)))
+    return "".join(texts).encode()
+
+
+def _row(series: Series, of_both: tuple[Point, float]) -> str:
+    point, aligned = of_both
+    values = point.value, aligned
+    per_iteration = (_per_iteration(point, value) for value in values)
+    numbers = [value if math.isfinite(value) else "" for value in (*values, *per_iteration)]
+    return _line([series.key, series.unit, point.niter, point.since, *numbers, point.voxels])
+
+
+def _line(fields: Sequence[Any]) -> str:
+    """Return fields as a line of CSV, None as an empty one. No text among them needs quotes."""
+    return ",".join("" if field is None else str(field) for field in fields) + "\n"
+
+
+def _per_iteration(point: Point, value: float) -> float:
+    return value / point.interval if point.interval else math.nan

@@ -8,15 +8,12 @@ import numpy as np
 
 from ptyconv_cli.metrics.arrays import Array, on_host
 from ptyconv_cli.metrics.contrast import contrasts
-from ptyconv_cli.metrics.distances import Distances, Values, distances
 from ptyconv_cli.metrics.fallback import with_less
 from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.metrics.sketch import Places, Sketch, sketches
+from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values, distances, sketches
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.doublings import QUANTITIES, QUANTITY, Doublings, Quantity, Tolerance
-from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.trajectory import LAG, lag_of
-from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.results.history import LAG, Curve, EngineHistories, lag_of
+from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, Doublings, Quantity, RunVerdict, Tolerance
 from ptyconv_cli.verdict.evidence import (
     NOT_FINITE,
     VANISHED,
@@ -27,7 +24,7 @@ from ptyconv_cli.verdict.evidence import (
     still_since,
     vanished,
 )
-from ptyconv_cli.verdict.run import conclude, stopped_late
+from ptyconv_cli.verdict.rules import conclude, stopped_late
 from ptyconv_cli.verdict.segments import begin_of, doublings_between, half_of, segment_begins, stopped_since
 
 PER_OCTAVE, OCTAVES = 16, 3

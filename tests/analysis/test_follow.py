@@ -22,8 +22,8 @@ from ptyconv_cli.analysis.steps import Curves
 from ptyconv_cli.checkpoints import headers
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.watch import Watch
-from ptyconv_cli.cli.live_table import live_table
 from ptyconv_cli.cli.outputs import write_numbers
+from ptyconv_cli.cli.running_job import live_table
 from ptyconv_cli.errors import CheckpointError, SeveralRuns
 from ptyconv_cli.results import report
 from ptyconv_cli.results.series import TENSORS

@@ -12,10 +12,10 @@ import pytest
 import runs
 
 from ptyconv_cli import PtyconvError, analyze_run, frc
-from ptyconv_cli.analysis import frc_pairs
+from ptyconv_cli.analysis import frc_pictures
 from ptyconv_cli.analysis.frc_pictures import Pictures
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.results.frc_file import frc_json
+from ptyconv_cli.results.frc import frc_json
 
 PHASER, PTYCHODUS, CDTOOLS = (
     runs.DATA / "phaser" / "lsqml",
@@ -89,7 +89,7 @@ def test_each_checkpoint_is_read_once(opened, tmp_path):
 
 
 def test_of_very_many_doublings_some_are_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(frc_pairs, "MOST", 4)
+    monkeypatch.setattr(frc_pictures, "MOST", 4)
     images = {niter: invented.scene((18, 18))[None] for niter in range(1, 21)}
     found = frc(invented.write_run(tmp_path / "run", images))
     assert [point.niter for point in found.points] == [4, 12, 20]
@@ -439,7 +439,7 @@ def test_pictures_are_forgotten_after_their_use(tmp_path):
     """Those of a long run would not fit into memory."""
     images = {n: invented.scene((20, 20), seed=n)[None] for n in range(1, 33)}
     run = invented.write_run(tmp_path / "run", images)
-    pairs = frc_pairs.doublings_of_run(run, Selection(("objp",), None, None, False), ()).pairs
+    pairs = frc_pictures.doublings_of_run(run, Selection(("objp",), None, None, False), ()).pairs
     reader = Pictures("objp", None, False).of_one(pairs)
     next(reader)
     for pair, _, _ in reader:

@@ -15,13 +15,13 @@ from phantoms import two_mode_run
 from prefixes import object_contrast
 from toy import write_run
 
-from ptyconv_cli.analysis import distances
+from ptyconv_cli.analysis import steps
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.analysis.distances import compared_with, shown_before
 from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.analysis.steps import compared_with, shown_before
+from ptyconv_cli.results.history import LAG, MOST
 from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.trajectory import LAG, MOST
-from ptyconv_cli.verdict.run import exit_code
+from ptyconv_cli.verdict.rules import exit_code
 
 
 def rms(name, change, dx):
@@ -237,7 +237,7 @@ def files(tmp_path_factory):
 def work_of(files, monkeypatch, cache=None):
     """How many distances an analysis worked out, and how many rows of sketched values it read back."""
     done = Counter()
-    measure, read = distances.distances, distances.Rows.read
+    measure, read = steps.distances, steps.Rows.read
 
     def counted(places, later, earlier, dx):
         done["distances"] += len(earlier)
@@ -248,8 +248,8 @@ def work_of(files, monkeypatch, cache=None):
         return read(self, row)
 
     with monkeypatch.context() as patched:
-        patched.setattr(distances, "distances", counted)
-        patched.setattr(distances.Rows, "read", counted_read)
+        patched.setattr(steps, "distances", counted)
+        patched.setattr(steps.Rows, "read", counted_read)
         analysis = analyze_run(files[0].parent, cache=cache, files=files, device="cpu")
     return done, analysis
 

@@ -9,10 +9,10 @@ import h5py
 import pytest
 import runs
 
-from ptyconv_cli.analysis import kept_content
+from ptyconv_cli.analysis import cache
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.checkpoints import fingerprint, naming, opening
+from ptyconv_cli.checkpoints import discovery, fingerprint, opening
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
 from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.errors import PtyconvError
@@ -25,7 +25,7 @@ def forget():
     """Forget what this process knows of files, as a new one would."""
 
     def all_of_it():
-        for known in (opening._RECOGNISED, opening._LAST, opening._NAMES, naming._KNOWN):
+        for known in (opening._RECOGNISED, opening._LAST, opening._NAMES, discovery._KNOWN):
             known.clear()
 
     yield all_of_it
@@ -134,15 +134,15 @@ def test_what_is_no_checkpoint_any_more_is_none(analyze, series):
 def test_what_was_recognised_is_the_same_again(series, forget):
     found = [opening.recognised(path) for path in sorted(series.iterdir())]
     assert sum(one.known is not None for one in found) == 11
-    content = kept_content.packed([series])
+    content = cache.packed_content([series])
     forget()
-    assert len(kept_content.recall_packed(content)) == len(found)
+    assert len(cache.recall_content(content)) == len(found)
     assert [one for _, (_, one) in sorted(opening.looked_into([series]).items())] == found
 
 
 def test_another_reader_looks_into_all(analyze, all_names, monkeypatch):
     analyze()
-    monkeypatch.setattr(kept_content, "versions", lambda: ["0.1.0", "my-package 1.0"])
+    monkeypatch.setattr(cache, "versions", lambda: ["0.1.0", "my-package 1.0"])
     assert analyze() >= {"raw_0.h5"}
 
 

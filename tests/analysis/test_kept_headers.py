@@ -12,9 +12,9 @@ import runs
 from engines import ENGINES
 from toy import write_run
 
-from ptyconv_cli.analysis import kept_headers, recorded
+from ptyconv_cli.analysis import cached_headers
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.analysis.kept_headers import packed, unpacked
+from ptyconv_cli.analysis.cached_headers import packed_headers, unpacked_headers
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints import chain
 from ptyconv_cli.checkpoints.chain import Selection
@@ -42,7 +42,7 @@ def headers_of(run_dir: Path):
 @pytest.mark.parametrize("name", RUNS)
 def test_they_come_back_as_they_were(name):
     headers = headers_of(RUNS[name])
-    found = unpacked(packed(headers.values()))
+    found = unpacked_headers(packed_headers(headers.values()))
     assert found.keys() == headers.keys()
     for source, header in headers.items():
         for field in fields(header):
@@ -57,7 +57,7 @@ def test_they_come_back_as_they_were(name):
 
 def test_what_they_share_is_kept_once():
     headers = headers_of(runs.SAMPLE)
-    found = list(unpacked(packed(headers.values())).values())
+    found = list(unpacked_headers(packed_headers(headers.values())).values())
     losses, corners = ([getattr(h, name).__array_interface__["data"][0] for h in found] for name in ("loss", "scan"))
     assert len(set(losses)) == len(set(corners)) == 1
 
@@ -88,24 +88,24 @@ def moved_behind_a_link(path):
 @pytest.mark.parametrize("change", [rewritten, copied_over, replaced, moved_behind_a_link, Path.unlink])
 def test_that_of_a_file_that_changed_is_not_taken(sample, change):
     headers = headers_of(sample)
-    content = packed(headers.values())
+    content = packed_headers(headers.values())
     changed = sample / "model_iter0050.hdf5"
     change(changed)
-    assert {source.path for source in unpacked(content)} == {source.path for source in headers} - {changed}
+    assert {source.path for source in unpacked_headers(content)} == {source.path for source in headers} - {changed}
 
 
 def test_that_of_a_file_that_changed_after_it_was_read_is_not_kept(sample):
     headers = headers_of(sample)
     changed = sample / "model_iter0050.hdf5"
     rewritten(changed)
-    found = unpacked(packed(headers.values()))
+    found = unpacked_headers(packed_headers(headers.values()))
     assert {source.path for source in found} == {source.path for source in headers} - {changed}
 
 
 def test_those_of_another_version_are_not_taken(monkeypatch):
-    content = packed(headers_of(runs.SAMPLE).values())
-    monkeypatch.setattr(kept_headers, "versions", lambda: ["0.2.0"])
-    assert unpacked(content) == {}
+    content = packed_headers(headers_of(runs.SAMPLE).values())
+    monkeypatch.setattr(cached_headers, "versions", lambda: ["0.2.0"])
+    assert unpacked_headers(content) == {}
 
 
 @pytest.fixture
@@ -167,8 +167,8 @@ def test_they_are_not_written_again_for_each_of_many(tmp_path):
 @pytest.mark.parametrize("name", ["sample", "pt", "v2", "phaser"])
 def test_what_the_engine_recorded_comes_back_as_it_was(name):
     (run,) = chain.read_chain(RUNS[name], Selection(TENSORS, None, None, False), [])[-1:]
-    found = recorded.read_recorded([run])
-    assert recorded.unpacked(recorded.packed("key", found)) == ("key", found)
+    found = cached_headers.read_recorded([run])
+    assert cached_headers.unpacked_record(cached_headers.packed_record("key", found)) == ("key", found)
 
 
 def test_what_was_recorded_is_read_again_where_a_file_changed(analyze, sample):

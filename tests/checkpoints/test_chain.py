@@ -207,7 +207,7 @@ def test_to_say_so_costs_one_look_into_a_run_that_was_not_resumed(tmp_path, monk
         opened.append(path.name)
         return open_checkpoint(path)
 
-    monkeypatch.setattr("ptyconv_cli.checkpoints.parents.open_checkpoint", opening)
+    monkeypatch.setattr("ptyconv_cli.checkpoints.grouping.open_checkpoint", opening)
     analyze_run(tmp_path / "run", device="cpu")
     assert opened == ["model_iter0002.hdf5"]
 

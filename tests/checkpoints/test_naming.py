@@ -9,7 +9,7 @@ import runs
 from toy import write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.checkpoints import naming
+from ptyconv_cli.checkpoints import discovery
 from ptyconv_cli.checkpoints.discovery import find_checkpoints, find_runs
 from ptyconv_cli.checkpoints.watch import Watch
 
@@ -112,7 +112,7 @@ def test_names_choose_among_usual_ones_too(tmp_path):
 
 
 def test_usual_names_cost_nothing(tmp_path, opened, monkeypatch):
-    monkeypatch.setattr(naming, "patterns_of", lambda _: pytest.fail("looked into files"))
+    monkeypatch.setattr(discovery, "patterns_of", lambda _: pytest.fail("looked into files"))
     write_run(tmp_path, [2, 4])
     (tmp_path / "state_iter002.h5").write_bytes(b"x")
     find_checkpoints(tmp_path)

@@ -13,7 +13,7 @@ from toy import ToyModel, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.checkpoints import fingerprint, naming, opening, readers
+from ptyconv_cli.checkpoints import discovery, fingerprint, opening, readers
 from ptyconv_cli.checkpoints.discovery import find_runs
 from ptyconv_cli.errors import SeveralRuns
 
@@ -328,9 +328,9 @@ def test_what_a_reader_stumbles_over_is_said_of_a_file_that_is_given(many):
 @pytest.fixture
 def forgotten(monkeypatch):
     """Make this process forget what it knows of files, as a new one would."""
-    for module, name in ((opening, "_RECOGNISED"), (opening, "_LAST"), (opening, "_NAMES"), (naming, "_KNOWN")):
+    for module, name in ((opening, "_RECOGNISED"), (opening, "_LAST"), (opening, "_NAMES"), (discovery, "_KNOWN")):
         monkeypatch.setattr(module, name, {})
-    return lambda: [known.clear() for known in (opening._RECOGNISED, opening._LAST, opening._NAMES, naming._KNOWN)]
+    return lambda: [known.clear() for known in (opening._RECOGNISED, opening._LAST, opening._NAMES, discovery._KNOWN)]
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.cli.main import main
-from ptyconv_cli.results.doublings import QUANTITY
+from ptyconv_cli.results.run_analysis import QUANTITY
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

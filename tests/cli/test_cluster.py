@@ -24,8 +24,8 @@ from processes import started
 from toy import write_run
 
 from ptyconv_cli.cli.cluster import map_runs
-from ptyconv_cli.cli.on_worker import NotDone
 from ptyconv_cli.cli.options import Where
+from ptyconv_cli.cli.worker import NotDone
 
 QUICK = ("--no-plot", "--device", "cpu")
 
@@ -438,7 +438,7 @@ SPOILT = {
     "from ptyconv_cli.cli import on_worker\non_worker.__version__ = '0.0.9'": "has ptyconv 0.0.9, not ",
     OTHER_VERSION.format("torch"): "has torch 1.0, not ",
     OTHER_VERSION.format("numpy"): "has numpy 1.0, not ",
-    "import sys\nsys.modules['ptyconv_cli.cli.on_worker'] = None": "lacks this version of ptyconv (",
+    "import sys\nsys.modules['ptyconv_cli.cli.worker'] = None": "lacks this version of ptyconv (",
     OTHER_FILES: "does not see ",
 }
 """What workers run first, and what is then said of them."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ptyconv_cli.analysis.follow import Look
-from ptyconv_cli.cli.live_table import live_line, live_table, pace_of, progress_line
+from ptyconv_cli.cli.running_job import live_line, live_table, pace_of, progress_line
 from ptyconv_cli.results.run_analysis import CheckpointInfo
 
 

@@ -9,7 +9,7 @@ import pytest
 import runs
 from outputs import OUTPUTS, PICTURES, names
 
-from ptyconv_cli.cli import drawn
+from ptyconv_cli.cli import outputs
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -108,12 +108,12 @@ def test_numbers_without_pictures_in_between(analyze, out, pictures_drawn):
 @pytest.mark.parametrize("version", ["ptyconv", "matplotlib"])
 def test_another_version_draws_them_again(analyze, out, pictures_drawn, monkeypatch, tmp_path, version):
     if version == "ptyconv":
-        monkeypatch.setattr(drawn, "__version__", "0.2.0")
+        monkeypatch.setattr(outputs, "__version__", "0.2.0")
     else:
         (tmp_path / "matplotlib").mkdir()
         (tmp_path / "matplotlib" / "_version.py").write_text(f'version = "{matplotlib.__version__}.post1"')
         spec = type("Spec", (), {"origin": str(tmp_path / "matplotlib" / "__init__.py")})
-        monkeypatch.setattr(drawn, "find_spec", lambda name: spec)
+        monkeypatch.setattr(outputs, "find_spec", lambda name: spec)
     analyze()
     assert sorted(pictures_drawn) == sorted(PICTURES)
 

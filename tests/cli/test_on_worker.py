@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import pytest
 
-from ptyconv_cli.cli import on_worker
-from ptyconv_cli.cli.on_worker import Expected, NotDone, Unfit, work_on
+from ptyconv_cli.cli import worker
+from ptyconv_cli.cli.worker import Expected, NotDone, Unfit, work_on
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.workers import at_once
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ptyconv_cli.cli.on_worker import _alone
+from ptyconv_cli.cli.worker import _alone
 with _alone(Path(sys.argv[1]), "study") as starts:
     print(starts, flush=True)
     time.sleep(600)
@@ -42,7 +42,7 @@ def expected(tmp_path):
     marker = tmp_path / ".ptyconv-dask" / "study"
     marker.parent.mkdir()
     marker.touch()
-    return Expected(on_worker.versions(), marker, None)
+    return Expected(worker.versions(), marker, None)
 
 
 def test_the_result_comes_back_and_nothing_is_left(run, expected):
@@ -64,9 +64,9 @@ def test_other_versions_are_said(run, expected, package):
 
 def test_the_build_of_torch_is_no_other_version(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name}1.0+cu128")
-    on_worker.versions.cache_clear()
-    assert on_worker.versions()["torch"] == "torch1.0"
-    on_worker.versions.cache_clear()
+    worker.versions.cache_clear()
+    assert worker.versions()["torch"] == "torch1.0"
+    worker.versions.cache_clear()
 
 
 @pytest.mark.parametrize("missing", ["directory", "place", "marker"])
@@ -141,7 +141,7 @@ def test_a_worker_with_several_threads_does_one_run_at_a_time(run, expected):
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks")
 def test_processes_wait_for_each_other_and_those_that_died_are_counted(run, expected, monkeypatch):
     """Three begin and are killed, one after the other; each waits for the one before."""
-    lock = expected.marker.parent / on_worker._digest(run.place)
+    lock = expected.marker.parent / worker._digest(run.place)
     processes = []
     for start in (1, 2, 3):
         command = [sys.executable, "-c", HOLD, str(lock)]
@@ -151,7 +151,7 @@ def test_processes_wait_for_each_other_and_those_that_died_are_counted(run, expe
             processes[-2].communicate()
         assert processes[-1].stdout.readline() == f"{start}\n"
         assert lock.read_text() == f"study {start}"
-    monkeypatch.setattr(on_worker, "PATIENCE", 0.0)
+    monkeypatch.setattr(worker, "PATIENCE", 0.0)
     with pytest.raises(NotDone, match="another process has kept this locked"):
         work_on(lambda run: "done", expected, run)
     processes[-1].kill()
@@ -163,7 +163,7 @@ def test_processes_wait_for_each_other_and_those_that_died_are_counted(run, expe
 
 
 def test_what_another_study_left_is_not_counted(run, expected):
-    lock = expected.marker.parent / on_worker._digest(run.place)
+    lock = expected.marker.parent / worker._digest(run.place)
     for left in ("other 3", "study x", "", "study 2"):
         lock.write_text(left)
         assert work_on(lambda run: "done", expected, run) == "done"

@@ -19,7 +19,7 @@ from outputs import OUTPUTS, names
 from phantoms import wide_run
 from toy import write_run
 
-from ptyconv_cli.cli import run_report, study_report
+from ptyconv_cli.cli import reports
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.version import __version__
 
@@ -195,7 +195,7 @@ def test_a_study_is_on_one_page(study):
         assert f'<a href="#run-{number}">t000{number - 1}_full' in text
         assert f'<details class="run" id="run-{number}">' in text
         assert f'id="content-{number}"' in text
-    assert page.stat().st_size < run_report.LARGEST
+    assert page.stat().st_size < reports.LARGEST
     trial = next(root.glob("*/t0002*"))
     assert (trial / "convergence_report.json").exists()
     assert not (trial / "report.html").exists()
@@ -228,8 +228,7 @@ def test_several_runs_in_one_folder(ptyconv, tmp_path):
 )
 def test_the_page_of_many_runs_is_not_too_large(drawn_study, ptyconv, tmp_path, monkeypatch, most, viewers, pictures):
     root = shutil.copytree(drawn_study, tmp_path / "study")  # with the cache of the analysis
-    for module in (run_report, study_report):
-        monkeypatch.setattr(module, "LARGEST", most)
+    monkeypatch.setattr(reports, "LARGEST", most)
     assert ptyconv("report", root, "--device", "cpu", "-q").exit_code == 0
     page = root / "report.html"
     text = page.read_text()
@@ -245,7 +244,7 @@ def test_a_viewer_is_made_to_fit(ptyconv, tmp_path, monkeypatch):
     """With little room, pictures are smaller, which is said."""
     run_dir = wide_run(tmp_path / "run")
     assert ptyconv("report", run_dir, "-o", tmp_path / "large.html", "--device", "cpu").exit_code == 0
-    monkeypatch.setattr(run_report, "LARGEST", 700_000)
+    monkeypatch.setattr(reports, "LARGEST", 700_000)
     assert ptyconv("report", run_dir, "-o", tmp_path / "small.html", "--device", "cpu").exit_code == 0
     assert (tmp_path / "small.html").stat().st_size < 700_000
     assert "averaged down" in str(Text(tmp_path / "small.html"))
@@ -321,7 +320,7 @@ def test_a_full_disk_leaves_the_old_page(made, ptyconv, monkeypatch, tmp_path):
 def test_ctrl_c_leaves_no_page(tmp_path):
     write_run(tmp_path / "run", list(range(1, 13)))
     script = (
-        "import sys, time; import ptyconv_cli.page.strips as strips\n"
+        "import sys, time; import ptyconv_cli.page.images as strips\n"
         "def slow(*_): sys.stdout.write('begun\\n'); sys.stdout.flush(); time.sleep(1)\n"
         "strips._made = slow\n"
         "from ptyconv_cli.cli.main import main; main()"

@@ -62,7 +62,7 @@ def test_only_the_command_that_is_asked_for_is_loaded(arguments, command):
 def test_analyze_of_one_run_loads_nothing_for_others(tmp_path):
     loaded = modules_of("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
     of_others = {
-        *("ptyconv_cli.cli.study", "ptyconv_cli.analysis.study", "ptyconv_cli.cli.live_table"),
+        *("ptyconv_cli.cli.study", "ptyconv_cli.analysis.study", "ptyconv_cli.cli.running_job"),
         *("ptyconv_cli.analysis.follow", "ptyconv_cli.checkpoints.trials", "click._termui_impl"),
     }
     assert not of_others & loaded
@@ -118,7 +118,7 @@ def test_dask_is_loaded_only_where_it_is_asked_for(tmp_path):
     for name in ("a", "b"):
         shutil.copytree(ENGINES / "ptychodus", tmp_path / name)
     loaded = modules_of("analyze", tmp_path, "--device", "cpu", "--no-plot")
-    assert not {"dask", "distributed", "tornado", "ptyconv_cli.cli.cluster", "ptyconv_cli.cli.on_worker"} & loaded
+    assert not {"dask", "distributed", "tornado", "ptyconv_cli.cli.cluster", "ptyconv_cli.cli.worker"} & loaded
     loaded = modules_of("analyze", tmp_path / "a", "--device", "cpu", "--no-plot", "--workers", "2")
     assert "distributed" not in loaded, "one run is analyzed here"
 

@@ -11,7 +11,7 @@ from outputs import rows_of
 from toy import write_run
 
 from ptyconv_cli.analysis.study import Row, sorted_rows
-from ptyconv_cli.cli.study_table import table
+from ptyconv_cli.cli.study import table
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

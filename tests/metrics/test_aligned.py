@@ -19,7 +19,7 @@ from ptyconv_cli.metrics import planes_cpu, planes_gpu
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
 from ptyconv_cli.metrics.change import changes, tensor_changes
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.change import Change
+from ptyconv_cli.results.run_analysis import Change
 from ptyconv_cli.results.series import SERIES
 
 DX = 0.2

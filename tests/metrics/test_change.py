@@ -9,8 +9,7 @@ from both import array
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptyconv_cli.metrics import order_statistics as order
-from ptyconv_cli.metrics import percentiles_cpu, percentiles_gpu
+from ptyconv_cli.metrics import percentiles, percentiles_gpu
 from ptyconv_cli.metrics.change import probe_change, rms_displacement
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 
@@ -65,7 +64,7 @@ def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
                 yield np.stack([current[part] - previous[part], residual[part]])
 
     pieces = None if residual is None else pieces
-    return percentiles_cpu.mean_change_outside(current, previous, percentile_range, pieces, chunk)
+    return percentiles.mean_change_on_cpu(current, previous, percentile_range, pieces, chunk)
 
 
 class WithResidual(percentiles_gpu.RawChanges):
@@ -102,8 +101,8 @@ WAYS = pytest.mark.parametrize("way", [on_cpu, on_gpu])
 def _sample(request, monkeypatch):
     """Let brackets miss often, and shared values be seen in small objects."""
     if request.param:
-        monkeypatch.setattr(order, "SAMPLE", 64)
-        monkeypatch.setattr(order, "SHARED", 8)
+        monkeypatch.setattr(percentiles, "SAMPLE", 64)
+        monkeypatch.setattr(percentiles, "SHARED", 8)
 
 
 @pytest.mark.usefixtures("_sample")

@@ -11,9 +11,8 @@ from brute_force import difference, residual
 from phantoms import atoms, two_mode_run
 
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.metrics import distances, sketch
-from ptyconv_cli.metrics.distances import Values
-from ptyconv_cli.metrics.sketch import Places
+from ptyconv_cli.metrics import sketch
+from ptyconv_cli.metrics.sketch import Places, Values
 from ptyconv_cli.results.series import TENSORS
 
 DX = 0.2
@@ -27,7 +26,7 @@ def distances_of(name, snapshots):
     places = Places(name, tuple(tensors[0].shape))
     sketches = [places.sketch(tensor) for tensor in tensors]
     earlier = [Values(one.values, one.total) for one in sketches]
-    found = [distances.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
+    found = [sketch.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
     return [of_one.raw for of_one in found], [of_one.aligned for of_one in found]
 
 
@@ -99,7 +98,7 @@ def test_voxels_at_a_time_do_not_matter(monkeypatch):
     random = np.random.default_rng(0)
     snapshots = [0.2 * atoms((2, 2, 20, 24)) + random.normal(0, 0.01, (2, 2, 20, 24)) for _ in range(7)]
     expected = {name: distances_of(name, snapshots) for name in ("obja", "objp")}
-    monkeypatch.setattr(distances, "VOXELS", 17)
+    monkeypatch.setattr(sketch, "VOXELS", 17)
     for name in expected:
         for found, of_way in zip(distances_of(name, snapshots), expected[name], strict=True):
             assert_same(found, of_way, rel=1e-9)

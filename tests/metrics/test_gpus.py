@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ptyconv_cli.metrics import gpus
+from ptyconv_cli.metrics import device
 
 
 class Driver:
@@ -60,63 +60,63 @@ def libraries(monkeypatch, tmp_path):
             raise OSError(f"{name}: cannot open shared object file: No such file or directory")
         return found[name]
 
-    monkeypatch.setattr(gpus, "CDLL", load)
-    monkeypatch.setattr(gpus.sys, "platform", "linux")
-    monkeypatch.setattr(gpus, "AMD_DRIVER", tmp_path)
+    monkeypatch.setattr(device, "CDLL", load)
+    monkeypatch.setattr(device.sys, "platform", "linux")
+    monkeypatch.setattr(device, "AMD_DRIVER", tmp_path)
     return found
 
 
 def test_without_a_library_there_is_no_gpu(libraries):
-    assert gpus.cuda_devices() == []
+    assert device.cuda_devices() == []
 
 
 def test_nvidia(libraries):
     libraries["libcuda.so.1"] = nvidia(Driver("NVIDIA H100 80GB HBM3", "NVIDIA T400"))
-    assert gpus.cuda_devices() == ["NVIDIA H100 80GB HBM3", "NVIDIA T400"]
+    assert device.cuda_devices() == ["NVIDIA H100 80GB HBM3", "NVIDIA T400"]
 
 
 def test_nvidia_on_windows(libraries, monkeypatch):
-    monkeypatch.setattr(gpus.sys, "platform", "win32")
+    monkeypatch.setattr(device.sys, "platform", "win32")
     libraries["nvcuda.dll"] = nvidia(Driver("NVIDIA RTX A2000"))
-    assert gpus.cuda_devices() == ["NVIDIA RTX A2000"]
+    assert device.cuda_devices() == ["NVIDIA RTX A2000"]
 
 
 def test_amd(libraries):
     libraries["libamdhip64.so"] = amd(Driver("AMD Instinct MI300X"))
-    assert gpus.cuda_devices() == ["AMD Instinct MI300X"]
+    assert device.cuda_devices() == ["AMD Instinct MI300X"]
 
 
 def test_amd_with_the_library_that_pytorch_brings(libraries):
     libraries[str(Path(find_spec("torch").origin).parent / "lib" / "libamdhip64.so")] = amd(Driver("AMD Radeon VII"))
-    assert gpus.cuda_devices() == ["AMD Radeon VII"]
+    assert device.cuda_devices() == ["AMD Radeon VII"]
 
 
 def test_without_amds_driver_its_library_is_not_looked_for(libraries, monkeypatch, tmp_path):
-    monkeypatch.setattr(gpus, "AMD_DRIVER", tmp_path / "absent")
+    monkeypatch.setattr(device, "AMD_DRIVER", tmp_path / "absent")
     libraries["libamdhip64.so"] = amd(Driver("AMD Instinct MI300X"))
-    assert gpus.cuda_devices() == []
+    assert device.cuda_devices() == []
 
 
 def test_nvidias_driver_without_a_gpu_beside_one_of_amd(libraries):
     libraries["libcuda.so.1"] = nvidia(Driver(fails="init"))
     libraries["libamdhip64.so"] = amd(Driver("AMD Radeon PRO W7900"))
-    assert gpus.cuda_devices() == ["AMD Radeon PRO W7900"]
+    assert device.cuda_devices() == ["AMD Radeon PRO W7900"]
 
 
 @pytest.mark.parametrize("fails", ["init", "count"])
 def test_a_driver_that_reports_an_error_has_none(libraries, fails):
     libraries["libcuda.so.1"] = nvidia(Driver("NVIDIA T400", fails=fails))
-    assert gpus.cuda_devices() == []
+    assert device.cuda_devices() == []
 
 
 def test_a_gpu_without_a_name_is_one_all_the_same(libraries):
     libraries["libcuda.so.1"] = nvidia(Driver("NVIDIA T400", fails="name"))
-    assert gpus.cuda_devices() == ["unknown"]
+    assert device.cuda_devices() == ["unknown"]
 
 
 def test_a_library_that_lacks_a_function_has_none(libraries):
     libraries["libcuda.so.1"] = SimpleNamespace(cuInit=lambda _: 0)
-    assert gpus.cuda_devices() == []
+    assert device.cuda_devices() == []
 
 
 def test_the_real_libraries_are_asked_without_torch_and_without_other_processes():
@@ -124,7 +124,7 @@ def test_the_real_libraries_are_asked_without_torch_and_without_other_processes(
         "import os, sys, subprocess\n"
         "def refuse(*_, **__): raise AssertionError('started a process')\n"
         "subprocess.Popen = os.system = os.popen = refuse\n"
-        "from ptyconv_cli.metrics.gpus import cuda_devices\n"
+        "from ptyconv_cli.metrics.device import cuda_devices\n"
         "print(all(isinstance(name, str) for name in cuda_devices()))\n"
         "print('torch' in sys.modules)\n"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptyconv_cli.metrics.image import binned, correlation, flattened, moved_by, object_picture, transform, window
-from ptyconv_cli.metrics.phase import continuous
+from ptyconv_cli.metrics.snapshot import continuous
 
 
 def blobs(shape, shift=(0.0, 0.0), width=1.8, seed=0):

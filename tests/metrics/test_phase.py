@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from both import array
 
-from ptyconv_cli.metrics.phase import unwrap
+from ptyconv_cli.metrics.snapshot import unwrap
 
 pytestmark = pytest.mark.usefixtures("library")
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from ptyconv_cli.metrics.fit import COARSE, fit
+from ptyconv_cli.metrics.fit import COARSE, TURNED, better_orientation, fit
 from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.orientation import TURNED, better_orientation
 from ptyconv_cli.metrics.registration import overlap, register
 
 

@@ -7,8 +7,8 @@ import pytest
 from phantoms import atoms
 from PIL import Image
 
-from ptyconv_cli.page import levels
-from ptyconv_cli.page.levels import (
+from ptyconv_cli.page import images
+from ptyconv_cli.page.images import (
     LARGEST,
     MIDDLE,
     REACH,
@@ -54,7 +54,7 @@ def test_levels_about_zero_mean_what_is_said():
 
 @pytest.mark.parametrize("webp", [True, False])
 def test_nothing_is_lost_of_a_small_picture(monkeypatch, webp):
-    monkeypatch.setattr(levels.features, "check", lambda name: webp)
+    monkeypatch.setattr(images.features, "check", lambda name: webp)
     values = RANDOM.integers(0, 256, (33, 21), dtype=np.uint8)
     picture = encoded(values, None)
     assert np.array_equal(decoded(picture), values)
@@ -87,7 +87,7 @@ def test_smaller():
 
 @pytest.mark.parametrize("webp", [True, False])
 def test_a_drawing_fits_or_is_left_out(monkeypatch, webp):
-    monkeypatch.setattr(levels.features, "check", lambda name: webp)
+    monkeypatch.setattr(images.features, "check", lambda name: webp)
     drawn = BytesIO()
     Image.fromarray(levels_in(atoms((200, 300)), 0, 1)).convert("RGB").save(drawn, "png")
     content = drawn.getvalue()

@@ -6,7 +6,7 @@ import runs
 from frames import frames_in, seen_in
 from maps import maps_in, planted_run
 
-from ptyconv_cli.page.positions import positions_data
+from ptyconv_cli.page.images import positions_data
 
 
 def frames_of(run_dir):

@@ -3,7 +3,7 @@
 import pytest
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST
-from ptyconv_cli.page.room import BESIDE, ENOUGH, Group, Pictures, shared_out
+from ptyconv_cli.page.images import BESIDE, ENOUGH, Group, Pictures, shared_out
 
 LARGE = {
     Group("objp", True, IMAGE): Pictures(40, 10**6),

@@ -5,8 +5,7 @@ from functools import partial
 import numpy as np
 from phantoms import atoms
 
-from ptyconv_cli.page.levels import decoded, levels_in
-from ptyconv_cli.page.strips import SMALLEST, Choice, Strip, fit_together
+from ptyconv_cli.page.images import SMALLEST, Choice, Strip, decoded, fit_together, levels_in
 from ptyconv_cli.workers import Workers
 
 LEVELS = partial(levels_in, low=0, high=1)

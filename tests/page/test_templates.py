@@ -13,9 +13,7 @@ import pytest
 import runs
 from jinja2 import UndefinedError
 
-from ptyconv_cli.page.run_page import RunOnPage, run_page
-from ptyconv_cli.page.study_page import RowOnPage, study_page
-from ptyconv_cli.page.templates import FOLDER, as_data, page, part
+from ptyconv_cli.page.run_page import FOLDER, RowOnPage, RunOnPage, as_data, page, part, run_page, study_page
 
 BAD = "<b>\"x\" & 'y'</b></script><!--\x1b\udc80\n\u2028"
 SHOWN = BAD.replace("\x1b", "?").replace("\udc80", "?").replace("\u2028", "?")

@@ -15,7 +15,7 @@ from phantoms import two_mode_run, wide_run
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, Layer, frames_of_run
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.page.levels import decoded
+from ptyconv_cli.page.images import decoded
 from ptyconv_cli.page.viewer import SCALES, checkpoints_in, viewer_of
 from ptyconv_cli.results.series import TENSORS
 

@@ -16,9 +16,8 @@ from PIL import Image
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.pictures.across import check_times, seconds_at
-from ptyconv_cli.pictures.comparison import draw_comparison
+from ptyconv_cli.pictures.comparison import data_that_differ, draw_comparison, rates_that_differ
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.differences import data_that_differ, rates_that_differ
 from ptyconv_cli.pictures.panels import SHOWN, PlotOptions, chosen
 from ptyconv_cli.results.history import EngineHistories, Point
 from ptyconv_cli.results.reading import read_results

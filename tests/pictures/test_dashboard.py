@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.pictures.drawing import ShortNumbers, short_number
 from ptyconv_cli.pictures.panels import chosen
-from ptyconv_cli.pictures.ticks import ShortNumbers, short_number
 from ptyconv_cli.results.history import EngineHistories, Point
 from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.run_analysis import Results

@@ -1,6 +1,6 @@
 """Where a curve bends."""
 
-from ptyconv_cli.pictures.knee import knee
+from ptyconv_cli.pictures.panels import knee
 
 
 def test_knee():

@@ -9,9 +9,7 @@ import runs
 from maps import maps_in, planted_run
 from toy import write_run
 
-from ptyconv_cli.pictures.map_marks import round_length
-from ptyconv_cli.pictures.map_panels import NOT_REFINED
-from ptyconv_cli.pictures.maps import draw_maps
+from ptyconv_cli.pictures.maps import NOT_REFINED, draw_maps, round_length
 from ptyconv_cli.results.series import TENSORS
 
 

@@ -8,7 +8,7 @@ import pytest
 from frc import POINT, of
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.frc_file import frc_json, holds_frc, read_frc
+from ptyconv_cli.results.frc import frc_json, holds_frc, read_frc
 
 
 def test_it_is_read_as_it_was_written(tmp_path):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.results import report, tidy
-from ptyconv_cli.results.pieces import Pieces
+from ptyconv_cli.results import report
+from ptyconv_cli.results.files import Pieces
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=5), max_size=6))
@@ -47,7 +47,7 @@ def growing():
 def test_results_of_a_growing_run_are_the_same_to_the_last_byte(growing):
     pieces = Pieces()
     for analysis in growing:
-        for write in (report.changes_json, report.report_json, tidy.changes_csv):
+        for write in (report.changes_json, report.report_json, report.changes_csv):
             assert write(analysis, pieces) == write(analysis)
 
 
@@ -65,10 +65,10 @@ def test_what_was_in_the_last_report_is_not_put_into_text_again(growing, monkeyp
 
     for name in ("_point", "_removed", "_checkpoint"):
         counted(report, name)
-    counted(tidy, "_row")
+    counted(report, "_row")
     pieces = Pieces()
     for analysis in growing:
         made.update(dict.fromkeys(made, 0))
         report.report_json(analysis, pieces)
-        tidy.changes_csv(analysis, pieces)
+        report.changes_csv(analysis, pieces)
     assert made == {"_point": 12, "_removed": 4, "_checkpoint": 1, "_row": 6}

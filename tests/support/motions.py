@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ptyconv_cli.results.doublings import QUANTITY, Doublings
+from ptyconv_cli.results.run_analysis import QUANTITY, Doublings
 from ptyconv_cli.verdict.evidence import Motion, doublings_of, still_since
 from ptyconv_cli.verdict.segments import half_of
 

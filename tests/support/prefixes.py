@@ -8,10 +8,8 @@ import long_runs
 import numpy as np
 
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.analysis.judging import verdict_of
-from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.results.doublings import check_tolerances
-from ptyconv_cli.results.verdict import RunVerdict
+from ptyconv_cli.analysis.run import analyze_run, verdict_of
+from ptyconv_cli.results.run_analysis import RunVerdict, check_tolerances
 
 
 @dataclass

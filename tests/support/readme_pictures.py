@@ -17,12 +17,11 @@ from ptyconv_cli.cli.main import main as ptyconv
 from ptyconv_cli.pictures.comparison import draw_comparison
 from ptyconv_cli.pictures.comparison_panels import comparison
 from ptyconv_cli.pictures.dashboard import draw_dashboard
-from ptyconv_cli.pictures.drawing import STYLES, picture
+from ptyconv_cli.pictures.drawing import STYLES, picture, set_logarithmic
 from ptyconv_cli.pictures.frc import draw_frc
 from ptyconv_cli.pictures.maps import draw_maps
 from ptyconv_cli.pictures.mpl import Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import PlotOptions
-from ptyconv_cli.pictures.ticks import set_logarithmic
 from ptyconv_cli.pictures.trajectory import draw_trajectory
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.series import TENSORS

@@ -1,6 +1,6 @@
 """Trajectories of invented distances."""
 
-from ptyconv_cli.results.trajectory import Distances, Trajectory, lag_of
+from ptyconv_cli.results.history import Distances, Trajectory, lag_of
 
 
 def trajectory(niters: list[int], raw: list[list[float]], aligned: list[list[float]], unit: str = "rad") -> Trajectory:

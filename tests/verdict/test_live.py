@@ -9,8 +9,8 @@ from toy import ToyModel, write_hdf5
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.results.history import LAG
 from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.trajectory import LAG
 from ptyconv_cli.verdict.live import OCTAVES, PER_OCTAVE
 
 

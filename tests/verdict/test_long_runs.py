@@ -7,7 +7,7 @@ import pytest
 from prefixes import Prefixes, prefixes_of
 
 from ptyconv_cli.verdict.evidence import FORECASTS
-from ptyconv_cli.verdict.run import exit_code, has_converged
+from ptyconv_cli.verdict.rules import exit_code, has_converged
 
 DOUBLED = 2 * 1.0
 """Times the tolerance that the next doubling must exceed for a call to have been false."""

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from motions import along, direction, judged, motion_of
 
-from ptyconv_cli.results.doublings import QUANTITY, Doubling
+from ptyconv_cli.results.run_analysis import QUANTITY, Doubling
 from ptyconv_cli.verdict.evidence import doublings_of, still_since
-from ptyconv_cli.verdict.rules import Evidence, judge
-from ptyconv_cli.verdict.run import has_converged
+from ptyconv_cli.verdict.rules import Evidence, has_converged, judge
 
 NITERS = list(range(10, 1601, 10))
 AT = np.array(NITERS, float)

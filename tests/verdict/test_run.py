@@ -5,9 +5,9 @@ import re
 import pytest
 from motions import CONTRAST
 
-from ptyconv_cli.results.doublings import QUANTITY, check_tolerances
+from ptyconv_cli.results.run_analysis import QUANTITY, check_tolerances
 from ptyconv_cli.verdict.evidence import Motion, doublings_of
-from ptyconv_cli.verdict.run import conclude, exit_code, stopped_late
+from ptyconv_cli.verdict.rules import conclude, exit_code, stopped_late
 from ptyconv_cli.verdict.sentences import rounded
 
 LAST = 800

@@ -12,7 +12,7 @@ import runs
 from damage import OBJP
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.checkpoints.formats import filters
+from ptyconv_cli.checkpoints.formats import hdf5
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.errors import CheckpointError
 
@@ -64,7 +64,7 @@ def without_plugins(monkeypatch):
 
     def hide():
         monkeypatch.setitem(sys.modules, "hdf5plugin", None)
-        monkeypatch.setattr(filters.h5z, "filter_avail", lambda number: number < 305 or number == 32000)
+        monkeypatch.setattr(hdf5.h5z, "filter_avail", lambda number: number < 305 or number == 32000)
 
     return hide
 
@@ -83,17 +83,17 @@ def test_without_the_plugin_the_filter_is_named(tmp_path, without_plugins, calle
 
 def test_the_plugin_is_imported_only_where_it_is_needed(tmp_path, monkeypatch):
     imported = []
-    monkeypatch.setattr(filters, "import_module", lambda name: imported.append(name) or import_module(name))
+    monkeypatch.setattr(hdf5, "import_module", lambda name: imported.append(name) or import_module(name))
     analyze_run(repacked(tmp_path, LOSSLESS["gzip"]), device="cpu")
     assert imported == []
-    monkeypatch.setattr(filters.h5z, "filter_avail", lambda number: bool(imported))
+    monkeypatch.setattr(hdf5.h5z, "filter_avail", lambda number: bool(imported))
     analyze_run(tmp_path, device="cpu")
     assert imported[0] == "hdf5plugin"
 
 
 def test_a_filter_that_no_package_has_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(filters.h5z, "filter_avail", lambda number: False)
-    monkeypatch.setattr(filters, "_filters", lambda dataset: [305])
+    monkeypatch.setattr(hdf5.h5z, "filter_avail", lambda number: False)
+    monkeypatch.setattr(hdf5, "_filters", lambda dataset: [305])
     with pytest.raises(CheckpointError, match=r"\(lzo, HDF5 filter 305\); write it again with another one, such as gz"):
         Hdf5Tree(runs.SAMPLE / "model_iter0010.hdf5").find(OBJP)
 

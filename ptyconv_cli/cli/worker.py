@@ -1,4 +1,4 @@
-"""What a worker of Dask does with one run of many. Dask itself is not loaded here: `cluster` hands the runs out."""
+"""What a worker does with a run, and what it sends back."""
 
 import os
 import platform

@@ -1,20 +1,24 @@
-"""Headers of checkpoints in a file: to open every file of a run again takes longer than all else that is not new."""
+"""Headers, and what the engine recorded, in the cache."""
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
+from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.checkpoints.chain import Run, chained_histories
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, stamp
+from ptyconv_cli.checkpoints.grouping import name_of_parent, origin_of
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.opening import Source
 from ptyconv_cli.checkpoints.readers import versions
+from ptyconv_cli.results.history import Curve, EngineHistories
 
 ARRAYS = ("crop_pos", "scan", "loss")
 
@@ -39,8 +43,8 @@ class _Arrays:
         return [self._places[key], array.dtype.str, array.shape]
 
 
-def packed(headers: Iterable[Header]) -> bytes:
-    """Return headers of files that are what they were when they were read, as `unpacked` takes them."""
+def packed_headers(headers: Iterable[Header]) -> bytes:
+    """Return headers of files that are what they were when they were read, as `unpacked_headers` takes them."""
     arrays, found, stamp_of = _Arrays(), [], cache(stamp)  # a file may hold many snapshots
     for header in sorted(headers, key=lambda header: -len(header.loss)):
         now = stamp_of(header.path)
@@ -55,7 +59,7 @@ def packed(headers: Iterable[Header]) -> bytes:
     return json.dumps({"versions": versions(), "headers": found}).encode() + b"\n" + arrays.content
 
 
-def unpacked(content: bytes) -> dict[Source, Header]:
+def unpacked_headers(content: bytes) -> dict[Source, Header]:
     """Return the headers, by source, of files that have not changed since; none of another version's."""
     text, _, arrays = content.partition(b"\n")
     described = json.loads(text)
@@ -90,3 +94,58 @@ def _header(described: dict[str, Any], arrays: bytes) -> Header:
 
 def _array(arrays: bytes, begin: int, kind: str, shape: list[int]) -> np.ndarray:
     return np.frombuffer(arrays, kind, prod(shape), begin).reshape(shape)
+
+
+class Recorded(NamedTuple):
+    """The engine's histories, remarks on them, and whether the first checkpoint says that the run was resumed."""
+
+    engine: EngineHistories
+    remarks: list[str]
+    resumed: bool
+
+
+def read_recorded(runs: Sequence[Run]) -> Recorded:
+    """Read what was recorded of runs that are not on one axis yet."""
+    engine, remarks = chained_histories(list(runs))
+    return Recorded(engine, remarks, bool(name_of_parent(origin_of(runs[0].headers[0].path))))
+
+
+def key_of(runs: Sequence[Run]) -> str:
+    """Return a digest of all that what was recorded depends on: the files, and what their headers say of histories."""
+    of_runs = [
+        (
+            run.until,
+            stamp(run.headers[0].path),
+            stamp(run.headers[-1].path),
+            [
+                (str(h.path), h.source.name, h.fingerprint, h.niter, h.slice_thickness, h.object_tilt, h.loss_digest)
+                for h in run.headers
+            ],
+        )
+        for run in runs
+    ]
+    return sha256(repr([versions(), of_runs]).encode(errors="surrogateescape")).hexdigest()
+
+
+def packed_record(key: str, recorded: Recorded) -> bytes:
+    """Return what was recorded, as `unpacked_record` takes it."""
+    return json.dumps([key, vars(recorded.engine), recorded.remarks, recorded.resumed]).encode()
+
+
+def unpacked_record(content: bytes) -> tuple[str, Recorded]:
+    """Return the key, and what was recorded."""
+    key, engine, remarks, resumed = json.loads(content)
+    curves = {name: _curve(engine[name]) for name in ("loss", "slice_thickness", "seconds")}
+    of_names = {name: _curves(engine[name]) for name in ("learning_rates", "tilts", "convergence")}
+    optimised = {name: tuple(ends) for name, ends in engine["optimised"].items()}
+    percentiles = engine["live_percentiles"] and tuple(engine["live_percentiles"])
+    found = {**engine, **curves, **of_names, "optimised": optimised, "live_percentiles": percentiles}
+    return key, Recorded(EngineHistories(**found), remarks, resumed)
+
+
+def _curve(pairs: list[list[Any]]) -> Curve:
+    return [(niter, value) for niter, value in pairs]
+
+
+def _curves(curves: dict[str, list[list[Any]]]) -> dict[str, Curve]:
+    return {name: _curve(pairs) for name, pairs in curves.items()}
