@@ -5,19 +5,20 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from textwrap import shorten
 from typing import Any, Protocol
 
 import torch
 
 from ptyconv_cli.metrics.arrays import Array
-from ptyconv_cli.metrics.fallback import compared, taken
 from ptyconv_cli.metrics.snapshot import Model, Snapshot
+from ptyconv_cli.quantities import of_object, quantity_of
+from ptyconv_cli.quantities.settings import MonitorSettings, check_tolerances
+from ptyconv_cli.quantities.snapshots import compared, taken
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.region import scanned_region
-from ptyconv_cli.results.run_analysis import Change, RunVerdict, check_tolerances
-from ptyconv_cli.results.series import OF_OBJECT, SERIES
-from ptyconv_cli.results.settings import MonitorSettings
+from ptyconv_cli.results.run_analysis import Change, RunVerdict
 from ptyconv_cli.verdict.live import LiveEvidence
 
 
@@ -38,7 +39,7 @@ class ConvergenceMonitor:
     The first snapshot is taken here, so make the monitor before the first update. The scanned region is fixed here
     too. `params` may have:
 
-    - `tensors`: any of obja, objp, probe, probe_pos_shifts; default all.
+    - `tensors`: any of the keys and short names in `quantities`; default all that the model has.
     - `every_n_iters`: a whole number of iterations, or None (default) to follow the engine's saving.
     - `percentile_range`: (low, high) in percent, default [15, 85]; they bound background and foreground.
     - `snapshot_device`: "cpu" keeps the snapshot in the host's memory, which is slower but spares the GPU's.
@@ -55,7 +56,12 @@ class ConvergenceMonitor:
 
     @torch.no_grad()
     def __init__(self, params: Mapping[str, Any], model: Model) -> None:
-        self.settings = MonitorSettings.from_params(params)
+        settings = MonitorSettings.from_params(params)
+        if "tensors" not in params:
+            settings = replace(
+                settings, tensors=tuple(one for one in settings.tensors if quantity_of(one).is_in(model))
+            )
+        self.settings = settings
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
         self.last = Snapshot({name: self._taken(model, name) for name in self.settings.tensors}, float(model.dx))
@@ -120,8 +126,8 @@ class ConvergenceMonitor:
         """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`: docs/verdict.md.
 
         `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
-        known; `tolerances`: by tensor, as {"objp": "2%", "probe_pos_shifts": "0.05px"}: see
-        `results.run_analysis.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
+        known; `tolerances`: by tensor, as {"phase": "2%", "positions": "0.05px"}: see
+        `quantities.settings.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
         `aligned`.
         """
         if self._evidence is None:
@@ -130,7 +136,7 @@ class ConvergenceMonitor:
 
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
-        others = [name for name in OF_OBJECT if name not in self.settings.tensors]
+        others = [name for name in of_object() if name not in self.settings.tensors]
         return Snapshot({others[0]: self._taken(model, others[0])}, self.last.dx) if len(others) == 1 else None
 
     def _taken(self, model: Model, name: str) -> Array:
@@ -149,7 +155,7 @@ def _noted(problems: dict[str, str], what: str) -> Iterator[None]:
 def _unknown(name: str, aligned: bool) -> dict[str, Change]:
     """Return changes that are not known, of all series of a tensor."""
     change = Change(math.nan, aligned=math.nan if aligned else None)
-    return {series.key: change for series in SERIES if series.tensor == name}
+    return {series.key: change for series in quantity_of(name).series}
 
 
 def _warn(niter: int, problems: Mapping[str, str]) -> None:

@@ -10,12 +10,14 @@ import pytest
 import torch
 from fake_gpu import Gpu
 from fake_models import large_on, toy_on
+from ptyrad_names import SERIES, TENSORS
 from toy import ToyModel, write_hdf5, write_pt
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
-from ptyconv_cli.metrics import fallback, percentiles, percentiles_gpu, planes_gpu, sketch, snapshot
-from ptyconv_cli.results.series import SERIES, TENSORS
+from ptyconv_cli.metrics import percentiles, percentiles_gpu, planes_gpu, snapshot
+from ptyconv_cli.quantities import snapshots
+from ptyconv_cli.results import history
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 KEYS = [series.key for series in SERIES]
@@ -278,7 +280,7 @@ FAILURES = [
 @pytest.mark.parametrize("place", ["take_tensor", "tensor_changes"])
 def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place, error):
     """NaN at that iteration, one warning, and the next step tries again."""
-    model, works = ToyModel(), getattr(fallback, place)
+    model, works = ToyModel(), getattr(snapshots, place)
     monitor = ConvergenceMonitor({"aligned": True}, model)
 
     def fails_for_the_phase(*args):
@@ -292,7 +294,7 @@ def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place,
             if niter != 2:
                 monitor.step(model, niter)
                 continue
-            patched.setattr(fallback, place, fails_for_the_phase)
+            patched.setattr(snapshots, place, fails_for_the_phase)
             with pytest.warns(RuntimeWarning) as warned:
                 monitor.step(model, niter)
     (said,) = (str(one.message) for one in warned)
@@ -311,7 +313,7 @@ def test_a_long_story_is_cut(monkeypatch):
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(fallback, "take_tensor", fails)
+    monkeypatch.setattr(snapshots, "take_tensor", fails)
     with pytest.warns(RuntimeWarning) as warned:
         monitor.step(model, 1)
     assert "Could not run" in str(warned[0].message)
@@ -319,15 +321,15 @@ def test_a_long_story_is_cut(monkeypatch):
 
 
 def test_after_a_step_that_could_not_copy_the_change_is_since_the_last_copy(monkeypatch):
-    model, unhindered, works = ToyModel(), ToyModel(), fallback.take_tensor
+    model, unhindered, works = ToyModel(), ToyModel(), snapshots.take_tensor
     monitor, other = ConvergenceMonitor({}, model), ConvergenceMonitor({}, unhindered)
     for niter in (1, 2):
         model.update()
         unhindered.update()
-        monkeypatch.setattr(fallback, "take_tensor", works if niter == 2 else lambda *_: 1 / 0)
+        monkeypatch.setattr(snapshots, "take_tensor", works if niter == 2 else lambda *_: 1 / 0)
         with contextlib.nullcontext() if niter == 2 else pytest.warns(RuntimeWarning, match="division by zero"):
             monitor.step(model, niter)
-    monkeypatch.setattr(fallback, "take_tensor", works)
+    monkeypatch.setattr(snapshots, "take_tensor", works)
     other.step(unhindered, 2)
     assert {key: curve[-1] for key, curve in model.convergence_iters.items()} == {
         key: curve[-1] for key, curve in unhindered.convergence_iters.items()
@@ -358,7 +360,7 @@ def test_a_tensor_that_changes_its_shape_begins_anew():
 def test_where_warnings_are_errors_the_reconstruction_goes_on(monkeypatch, capsys):
     model = ToyModel()
     monitor = ConvergenceMonitor({}, model)
-    monkeypatch.setattr(fallback, "take_tensor", lambda *_: 1 / 0)
+    monkeypatch.setattr(snapshots, "take_tensor", lambda *_: 1 / 0)
     with warnings.catch_warnings(action="error"):
         monitor.step(model, 1)
     assert "at iteration 1" in capsys.readouterr().err
@@ -367,7 +369,7 @@ def test_where_warnings_are_errors_the_reconstruction_goes_on(monkeypatch, capsy
 
 def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
     """The numbers are the same, nobody is told, and the GPU is used again as soon as it has room."""
-    for place in ((percentiles, "SAMPLE"), (sketch, "MOST"), (fallback, "SMALL_PIECES")):
+    for place in ((percentiles, "SAMPLE"), (history, "MOST_SKETCHED"), (snapshots, "SMALL_PIECES")):
         monkeypatch.setattr(*place, 1 << 13)
     monkeypatch.setattr(planes_gpu, "SMALL", 0)
     model, other_gpu = large_on(gpu, (1, 2, 300, 310)), Gpu()

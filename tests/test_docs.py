@@ -13,16 +13,15 @@ import readme_pictures
 import runs
 import shown
 from PIL import Image
+from ptyrad_names import SERIES
 from toy import ToyModel
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.report import COLUMNS, report_json
 from ptyconv_cli.checkpoints.readers import known_readers
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.results.report import COLUMNS, report_json
-from ptyconv_cli.results.run_analysis import QUANTITIES
-from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.verdict.evidence import FORECASTS
+from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.verdict.rules import STATES
 from ptyconv_cli.version import __version__
 
@@ -79,7 +78,7 @@ def test_every_series_quantity_and_state_is_in_the_docs():
         assert f"`{quantity.key}=" in COMMANDS
     for state in STATES:
         assert f"| {state} |" in VERDICT
-    for low, high in FORECASTS.values():
+    for low, high in filter(None, (quantity.forecast for quantity in QUANTITIES)):
         assert f"| {low:g} × | {high:g} × |" in VERDICT
 
 

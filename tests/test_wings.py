@@ -23,6 +23,7 @@ FLOORS = (
     ("convergence",),
     ("verdict",),
     ("checkpoints",),
+    ("quantities",),
     ("metrics",),
     ("results",),
     ("errors", "version", "workers"),

@@ -2,10 +2,10 @@
 
 import math
 
+from ptyconv_cli.quantities import all_series
+from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.run_analysis import Agreement
-from ptyconv_cli.results.series import SERIES
-from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 
 SMALLEST = 1e-12
 """Values below this are compared in absolute terms, because a relative difference would mean nothing."""
@@ -28,7 +28,7 @@ def compare_with_live(
 ) -> dict[str, Agreement]:
     """Compare the series that the engine recorded too, at the points that are over the same interval."""
     found = {}
-    for series in SERIES:
+    for series in all_series():
         if series.key not in points or not engine.convergence.get(series.key):
             continue
         same_masks = not series.mask or (engine.live_percentiles or DEFAULT_PERCENTILES) == percentile_range

@@ -96,11 +96,11 @@ class _Line(NamedTuple):
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
     contrasts: dict[str, float] | None
-    intensity: float
+    totals: dict[str, float]
     checksums: dict[str, int]
 
     def at(self, header: Header) -> Step:
-        return Step(header, self.since, self.changes, self.compared, self.not_finite, self.contrasts, self.intensity)
+        return Step(header, self.since, self.changes, self.compared, self.not_finite, self.contrasts, self.totals)
 
 
 class Cache:
@@ -168,7 +168,7 @@ class Cache:
                 steps[k].compared,
                 steps[k].not_finite,
                 steps[k].contrasts,
-                steps[k].intensity,
+                steps[k].totals,
                 {name: of_one.checksums[k] for name, of_one in rows.items()},
             )
             for k in range(known, len(steps))

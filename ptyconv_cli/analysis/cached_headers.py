@@ -24,7 +24,7 @@ ARRAYS = ("crop_pos", "scan", "loss")
 
 TUPLES = ("fingerprint", "probe_shape", "object_tilt", "wanted")
 
-DIGESTS = ("loss_digest", "positions")
+DIGESTS = ("loss_digest",)
 
 
 class _Arrays:

@@ -13,12 +13,13 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
 from ptyconv_cli.metrics.arrays import Array, namespace, on_host
-from ptyconv_cli.metrics.device import to_device, too_much_for
-from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.snapshot import Snapshot, intensity, snapshot_of, unwrap, unwrap_apart
-from ptyconv_cli.results.series import OF_OBJECT
+from ptyconv_cli.metrics.device import too_much_for
+from ptyconv_cli.metrics.snapshot import Snapshot, intensity, unwrap, unwrap_apart
+from ptyconv_cli.quantities import drawn_as, of_object, wrapping
+from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY, Quantity
+from ptyconv_cli.quantities.snapshots import snapshot_of
 from ptyconv_cli.verdict.segments import half_of
 
 MOST = 40
@@ -98,13 +99,17 @@ class Frames:
 
     def slices(self) -> list[int]:
         """Return the numbers of the slices that are shown one by one, none of a single one."""
-        slices = next((self.last.shapes[name][1] for name in OF_OBJECT if name in self.run.tensors), 1)
+        slices = next((self.last.shapes[name][1] for name in of_object() if name in self.run.tensors), 1)
         return _some(slices, self.most_slices)
 
     def modes(self) -> list[int]:
         """Return the numbers of the probe's modes that are shown one by one, none of a single one."""
-        modes = self.last.shapes["probe"][0] if "probe" in self.run.tensors else 1
+        modes = next((self.last.shapes[one.key][0] for one in self._followed(INTENSITY)), 1)
         return list(range(1, min(modes, self.most_modes) + 1)) if modes > 1 else []  # the first ones are the strongest
+
+    def _followed(self, kind: str) -> list[Quantity]:
+        """Return the quantities of this run that are drawn in a way."""
+        return [quantity for quantity in drawn_as(kind) if quantity.key in self.run.tensors]
 
     def samples(self, device: str) -> Iterator[Pictures]:
         """Yield images of the last checkpoint, and of those at about half and a quarter of its iterations.
@@ -162,29 +167,31 @@ class Frames:
                 _continue(half, later)
             last = last or (now if is_last else None)
             pictures = self._pictures(now, last, half, reader.device)
-            positions = now.snapshot.values.get("probe_pos_shifts")
-            copied = None if positions is None else on_host(positions).copy()
+            positions = [now.snapshot.values[one.key] for one in self._followed(ARROWS)]
+            copied = on_host(positions[0]).copy() if positions else None
             yield Frame(header, half.header.niter if half else None, pictures, copied, now.shares())
             reader.done_with([one for one in (now, half) if one and one is not last])
 
     def _pictures(self, now: "_Read", last: "_Read | None", half: "_Read | None", device: str) -> Iterator[Pictures]:
         compared = {IMAGE: now, LAST: last, HALF: half}
-        for name in [name for name in (*OF_OBJECT, "probe") if name in now.snapshot.values]:
+        seen = sorted(self._followed(IMAGES), key=lambda one: one.key) + self._followed(INTENSITY)
+        for quantity in seen:
             for kind, other in compared.items():
                 if other is None:
                     continue
                 with too_much_for(device), np.errstate(all="ignore"):  # what is not finite is shown as such
-                    if name == "probe":
-                        images = self._of_probe(now, other if kind != IMAGE else None)
+                    earlier = other if kind != IMAGE else None
+                    if quantity.is_object:
+                        images = _of_object(quantity, now, earlier, self.slices())
                     else:
-                        images = _of_object(name, now, other if kind != IMAGE else None, self.slices())
+                        images = self._of_intensity(quantity.key, now, earlier)
                 yield Pictures(kind, images)
 
-    def _of_probe(self, now: "_Read", other: "_Read | None") -> dict[Layer, np.ndarray]:
+    def _of_intensity(self, name: str, now: "_Read", other: "_Read | None") -> dict[Layer, np.ndarray]:
         if other:
-            return {Layer("probe"): _probe_difference(now, other)}
-        modes = {Layer("probe", number): now.modes[number - 1] for number in self.modes() if number <= len(now.modes)}
-        return {Layer("probe"): on_host(now.snapshot.values["probe"]), **modes}
+            return {Layer(name): _difference(name, now, other)}
+        modes = {Layer(name, number): now.modes[number - 1] for number in self.modes() if number <= len(now.modes)}
+        return {Layer(name): on_host(now.snapshot.values[name]), **modes}
 
 
 def frames_of_run(
@@ -278,10 +285,10 @@ class _Reader:
             return None
         finally:
             self._reading.reuse(self._free.pop() if self._free else {})
-        probe = memory.get("probe")
+        probe = next((memory[one.key] for one in drawn_as(INTENSITY) if one.key in memory), None)
         modes = np.empty((0, 0, 0)) if probe is None else np.stack([intensity(mode[None]) for mode in probe])
         with too_much_for(self.device), np.errstate(all="ignore"):
-            return _Read(header, snapshot_of(to_device(memory, self.device), header.dx), modes, memory)
+            return _Read(header, snapshot_of(memory, header.dx, self.device), modes, memory)
 
     def done_with(self, read: Sequence[_Read]) -> None:
         """Let the memory of these be filled again."""
@@ -304,36 +311,35 @@ def _halves(part: Sequence[Header], begins: Sequence[int]) -> list[Header | None
 
 def _continue(now: _Read, later: Array | None) -> Array | None:
     """Unwrap a phase that wraps by the one after it, in place, and return a copy for the one before it."""
-    phase = now.snapshot.values.get("objp")
+    phase = now.snapshot.values.get(wrapping(now.snapshot.values))
     if not now.header.phase_wraps or phase is None:
         return None
     known = unwrap(phase, None) if later is None else unwrap_apart(phase, later)
     return namespace(known).asarray(known, copy=True)
 
 
-def _of_object(name: str, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
-    """Return a tensor of an object as images, or its aligned difference from another one; from itself it is 0."""
-    values = now.snapshot.values[name]
+def _of_object(part: Quantity, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
+    """Return a part of an object as images, or its aligned difference from another one; from itself it is 0."""
+    name, values = part.key, now.snapshot.values[part.key]
     if other is None:
-        images = _images(name, on_host(values), slices)
-        # Offset and ramp of a phase are ambiguities; snapshots hold 1 - amplitude.
-        return {layer: flattened(image) if name == "objp" else 1 - image for layer, image in images.items()}
+        images = _images(part, on_host(values), slices)
+        return {layer: part.as_image(image) for layer, image in images.items()}
     if now is other:
         nothing = np.zeros(tuple(values.shape[-2:]), np.float32)
         return {Layer(name, number): nothing for number in (None, *slices)}
-    residual, _ = align_object(name, values, other.snapshot.values[name], now.header.dx)
-    images = _images(name, on_host(residual.whole()).reshape(tuple(values.shape)), slices)
-    return images if name == "objp" else {layer: -image for layer, image in images.items()}
+    residual, _ = align_object(part.own, values, other.snapshot.values[name], now.header.dx)
+    images = _images(part, on_host(whole(residual)).reshape(tuple(values.shape)), slices)
+    return {layer: part.as_image_of_change(image) for layer, image in images.items()}
 
 
-def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
-    """Return values (omode, slice, y, x) of a tensor as images (y, x): of all slices, and of some one by one.
+def _images(part: Quantity, values: np.ndarray, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
+    """Return values (omode, slice, y, x) of an object as images (y, x): of all slices, and of some one by one.
 
-    Of several object modes the mean; of the slices the sum of the phase, the mean of the amplitude.
+    Of several object modes the mean; of the slices the sum or the mean, as suits the part of the object.
     """
-    count = values.shape[1]
-    whole = values.sum(1, dtype=float).mean(0) / (count if name == "obja" else 1)
-    found = {Layer(name): np.asarray(whole, np.float32)}
+    name, count = part.key, values.shape[1]
+    together = values.sum(1, dtype=float).mean(0) / (count if part.over_slices == "mean" else 1)
+    found = {Layer(name): np.asarray(together, np.float32)}
     for number in slices:
         if number <= count:  # of one object mode no copy
             of_modes = values[:, number - 1]
@@ -341,8 +347,9 @@ def _images(name: str, values: np.ndarray, slices: Sequence[int]) -> dict[Layer,
     return found
 
 
-def _probe_difference(now: _Read, other: _Read) -> np.ndarray:
-    current, before = now.snapshot.values["probe"], other.snapshot.values["probe"]
+def _difference(name: str, now: _Read, other: _Read) -> np.ndarray:
+    """Return the aligned difference of two intensities, relative to the peak of the earlier one."""
+    current, before = now.snapshot.values[name], other.snapshot.values[name]
     if now is other:
         return np.zeros(tuple(current.shape))
     left, _ = align_probe(current, before, now.header.dx)

@@ -22,9 +22,9 @@ from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.frc import Rings, crossing, threshold_curve
 from ptyconv_cli.metrics.registration import Overlap
+from ptyconv_cli.quantities import of_object
+from ptyconv_cli.quantities.settings import check_whole_number
 from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
-from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.settings import check_whole_number
 from ptyconv_cli.results.text import few
 from ptyconv_cli.version import __version__
 
@@ -87,8 +87,8 @@ def _check(
     run_b: str | Path | None,
 ) -> None:
     """Raise ValueError for settings that are not allowed."""
-    if tensor not in OF_OBJECT:
-        raise ValueError(f"tensor must be one of {', '.join(OF_OBJECT)}; got {tensor!r}")
+    if tensor not in of_object():
+        raise ValueError(f"tensor must be one of {', '.join(of_object())}; got {tensor!r}")
     check_whole_number("slice_number", slice_number)
     check_whole_number("every", every)
     if isinstance(chain, str) and chain != AUTO:

@@ -27,6 +27,7 @@ from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.fit import Fit, better_orientation, fit, is_seen
 from ptyconv_cli.metrics.image import Image, object_picture
 from ptyconv_cli.metrics.registration import FEWEST, Overlap, Shift, overlap, register
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.verdict.segments import half_of, segment_begins
@@ -256,7 +257,7 @@ class Pictures:
             put_aside(header, error, self.left_out)
             reading.reuse({})
             return None
-        wraps = header.phase_wraps and self._tensor == "objp"
+        wraps = header.phase_wraps and quantity_of(self._tensor).wraps
         image = object_picture(arrays[self._tensor], self._slice, wraps)
         reading.reuse(arrays)
         return image

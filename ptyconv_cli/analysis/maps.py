@@ -14,15 +14,17 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
-from ptyconv_cli.metrics.device import choose_device, or_on_cpu, to_device, too_much_for
+from ptyconv_cli.metrics.device import choose_device, or_on_cpu, too_much_for
 from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of, unwrap
+from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
+from ptyconv_cli.quantities import drawn_as, quantity_of, wrapping
+from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY
+from ptyconv_cli.quantities.settings import check_percentile_range
+from ptyconv_cli.quantities.snapshots import snapshot_of
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import LeftOut
-from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.settings import check_percentile_range
 from ptyconv_cli.results.text import length_unit
 
 MOST_SMALL = 8
@@ -70,11 +72,10 @@ class SmallMap:
 class Maps:
     """Where a run changed from iteration `since` to iteration `niter`; empty, or None, what was not asked for.
 
-    `dx` in Å per px; `thickness` of a slice in Å, None where it isn't known. `objects` by tensor (`obja`, `objp`).
-    `probe` (y, x): the aligned change of its intensity, and `intensity` (y, x) of the later one, both relative to its
-    peak. `positions` (N, 2) in Å, y first, from
-    the corner of the object, and their aligned `displacements` (N, 2) in Å. `small` maps of the tensor `small_of`, over
-    the run. `warnings` for the user.
+    `dx` in Å per px; `thickness` of a slice in Å, None where it isn't known. `objects` by the key of the part of the
+    object. `probe` (y, x): the aligned change of its intensity, and `intensity` (y, x) of the later one, both relative
+    to its peak. `positions` (N, 2) in Å, y first, from the corner of the object, and their aligned `displacements` (N,
+    2) in Å. `small` maps of the tensor `small_of`, over the run. `warnings` for the user.
     """
 
     name: str
@@ -139,11 +140,14 @@ def _maps(
                 raise CheckpointError(f"{run.folder / file.file}: {file.reason}")
             parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
         before, now = found
-        objects = {name: _object_map(name, now, before, percentile_range) for name in tensors if name in OF_OBJECT}
-        small_of = next((name for name in ("objp", "obja") if name in objects), "")
+        objects = {
+            name: _object_map(name, now, before, percentile_range) for name in tensors if quantity_of(name).is_object
+        }
+        small_of = next((one.key for one in drawn_as(IMAGES) if one.key in objects), "")
         small = list(_small_maps(parts, small_of, reading)) if small_of else []
-        probe, intensity = _probe_maps(now, before) if "probe" in tensors else (None, None)
-        moved = _displacements(now, before) if "probe_pos_shifts" in tensors else None
+        of_probe = [_probe_maps(one.key, now, before) for one in drawn_as(INTENSITY) if one.key in tensors]
+        probe, intensity = of_probe[0] if of_probe else (None, None)
+        moved = [_displacements(one.key, now, before) for one in drawn_as(ARROWS) if one.key in tensors]
     header = pair[-1]
     return Maps(
         name=run_dir.absolute().name,
@@ -155,7 +159,7 @@ def _maps(
         probe=probe,
         intensity=intensity,
         positions=header.dx * (header.crop_pos + np.array(header.probe_shape) // 2),
-        displacements=moved,
+        displacements=moved[0] if moved else None,
         small_of=small_of,
         small=small,
         warnings=[*run.notices(), *_not_finite(now, before)],
@@ -178,15 +182,16 @@ class _Reading:
         for header in pair:
             with Prefetch([header], tensors, region) as reading:
                 try:
-                    found.append(snapshot_of(to_device(reading.next(), self.device), header.dx))
+                    found.append(snapshot_of(reading.next(), header.dx, self.device))
                 except CheckpointError as error:
                     if self._strict:
                         raise
                     put_aside(header, error, self._left_out)
                     return None
         before, now = found
-        if pair[0].phase_wraps and "objp" in tensors:
-            unwrap(now.values["objp"], unwrap(before.values["objp"], None))
+        phase = wrapping(tensors)
+        if pair[0].phase_wraps and phase:
+            unwrap(now.values[phase], unwrap(before.values[phase], None))
         return before, now
 
 
@@ -228,8 +233,8 @@ def _interval(
 def _left(name: str, now: Snapshot, before: Snapshot) -> Array:
     """Return the aligned |change| of an object tensor (omode, slice, y, x)."""
     current = now.values[name]
-    residual, _ = align_object(name, current, before.values[name], now.dx)
-    return abs(residual.whole()).reshape(current.shape)
+    residual, _ = align_object(quantity_of(name).own, current, before.values[name], now.dx)
+    return abs(whole(residual)).reshape(current.shape)
 
 
 def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tuple[float, float]) -> ObjectMap:
@@ -249,17 +254,17 @@ def _summed(left: Array) -> np.ndarray:
     return on_host(xp.mean(xp.sum(left, axis=1), axis=0)).astype(float)
 
 
-def _probe_maps(now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+def _probe_maps(name: str, now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray]:
     """Return the aligned change of the probe's intensity, and the intensity (y, x), both relative to its peak."""
-    current = now.values["probe"]
-    left, _ = align_probe(current, before.values["probe"], now.dx)
+    current = now.values[name]
+    left, _ = align_probe(current, before.values[name], now.dx)
     peak = float(current.max() / current.sum()) or 1.0  # of intensities whose total is 1, as the change is of
     intensity = on_host(current).astype(float) / (float(current.max()) or 1.0)
     return on_host(left).astype(float) / peak, intensity
 
 
-def _displacements(now: Snapshot, before: Snapshot) -> np.ndarray:
-    left, _ = align_positions(now.values["probe_pos_shifts"], before.values["probe_pos_shifts"], now.dx)
+def _displacements(name: str, now: Snapshot, before: Snapshot) -> np.ndarray:
+    left, _ = align_positions(now.values[name], before.values[name], now.dx)
     found: np.ndarray = now.dx * on_host(left).astype(float)
     return found
 

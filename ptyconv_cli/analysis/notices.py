@@ -4,7 +4,7 @@ What holds for many files is said once.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,10 @@ from ptyconv_cli.analysis.agreement import FAR
 from ptyconv_cli.analysis.parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.metrics.fields import too_few_to_align
+from ptyconv_cli.quantities import all_series, of_object, quantity_of
+from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.results.history import Curve, Point
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
-from ptyconv_cli.results.series import OF_OBJECT, SERIES, Series
 from ptyconv_cli.results.text import few, listed
 from ptyconv_cli.verdict.evidence import vanished
 
@@ -73,7 +73,7 @@ EMPTY = (
 def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[float, float]) -> list[str]:
     """Say where a mask was empty, or the intervals differ."""
     empty = []
-    for series in SERIES:
+    for series in all_series():
         at = points.get(series.key, [])
         of_series = [point for point in at if point.voxels == 0]
         if of_series:
@@ -97,20 +97,23 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     ]
 
 
-def notices_on_probe(niters: Sequence[int], intensities: Sequence[float]) -> list[str]:
-    """Say where the probe has no intensity; `intensities`: its total at each iteration."""
-    gone = [niter for niter, is_gone in zip(niters, vanished(intensities), strict=True) if is_gone]
-    if not gone:
-        return []
-    return [
-        f"The probe has vanished: it holds no intensity {_at(gone, niters)}. A change relative to nothing (0/0) is not "
-        "known: it is null in the JSON."
-    ]
+def notices_on_vanished(niters: Sequence[int], totals: Sequence[Mapping[str, float]]) -> list[str]:
+    """Say where an intensity is none; `totals`: of each, by key, at each iteration."""
+    found = []
+    for name in totals[-1]:
+        of_one = vanished([of_all.get(name, math.nan) for of_all in totals])
+        gone = [niter for niter, is_gone in zip(niters, of_one, strict=True) if is_gone]
+        if gone:
+            found.append(
+                f"The {quantity_of(name).label} has vanished: it holds no intensity {_at(gone, niters)}. A change "
+                "relative to nothing (0/0) is not known: it is null in the JSON."
+            )
+    return found
 
 
 def notices_on_region(first: Header, tensors: Iterable[str]) -> list[str]:
     """Say that scan positions lie beyond the object; `first`: the first checkpoint of a part."""
-    shape = next((first.shapes[name][-2:] for name in tensors if name in OF_OBJECT), None)
+    shape = next((first.shapes[name][-2:] for name in tensors if name in of_object()), None)
     centres = first.crop_pos + np.array(first.probe_shape) // 2
     outside = shape is not None and ((centres < 0) | (centres >= shape)).any(1).sum()
     if not outside:
@@ -131,7 +134,7 @@ def notices_on_loss(loss: Curve) -> list[str]:
 
 def notices_on_too_few(first: Header, tensors: Iterable[str]) -> list[str]:
     """Say of which tensors there is too little for an aligned change; `first`: the first checkpoint of a part."""
-    few_of = [name for name in tensors if too_few_to_align(name, shape_compared(name, first))]
+    few_of = [name for name in tensors if quantity_of(name).too_few_to_align(shape_compared(name, first))]
     if not few_of:
         return []
     return [

@@ -16,11 +16,10 @@ from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.device import Unusable, arithmetic_of, choose_device, likely_device
-from ptyconv_cli.metrics.sketch import Places
+from ptyconv_cli.quantities import quantity_of, wrapping
+from ptyconv_cli.quantities.settings import MonitorSettings
 from ptyconv_cli.results.region import Region, scanned_region
 from ptyconv_cli.results.run_analysis import LeftOut
-from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.settings import MonitorSettings
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,13 @@ def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
     lowest_corner, region = first.crop_pos.max(0), scanned_region(first.crop_pos, first.probe_shape)
     for name in tensors:
         shape = first.shapes[name]
-        outside = name in OF_OBJECT and (lowest_corner + first.probe_shape > shape[-2:]).any()
-        clamped = region.within(shape) if name in OF_OBJECT and first.windows_may_exceed else region
+        quantity = quantity_of(name)
+        outside = quantity.is_object and (lowest_corner + first.probe_shape > shape[-2:]).any()
+        clamped = region.within(shape) if quantity.is_object and first.windows_may_exceed else region
         if (outside and not first.windows_may_exceed) or not clamped.holds_any():
             raise CheckpointError(f"{first.path}: scan positions (crop_pos) lie outside {name}, whose shape is {shape}")
         region = clamped
-        if name == "probe_pos_shifts" and shape[0] != len(first.crop_pos):
+        if quantity.axes[0] == "N" and shape[0] != len(first.crop_pos):
             positions = f"{len(first.crop_pos)} scan positions (crop_pos)"
             raise CheckpointError(f"{first.path}: {positions}, but the shape of {name} is {shape}")
     return region
@@ -127,10 +127,7 @@ def region_of_run(first: Header, tensors: Iterable[str]) -> Region:
 
 def shape_compared(name: str, first: Header) -> tuple[int, ...]:
     """Return the shape of what is compared of a tensor, by the first checkpoint of a part."""
-    if name == "probe":
-        return first.probe_shape
-    shape = first.shapes[name]
-    return scanned_region(first.crop_pos, first.probe_shape).shape_in(shape) if name in OF_OBJECT else shape
+    return quantity_of(name).shape_compared(first.shapes[name], scanned_region(first.crop_pos, first.probe_shape))
 
 
 def walk_parts(
@@ -183,7 +180,7 @@ def _known(
 ) -> CachedSteps:
     """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
     known = cache.known(number, keys_of(part, by, dict(begins)), part, settings.aligned)
-    wraps = part[0].phase_wraps and "objp" in settings.tensors and len(known.steps) < len(part)
+    wraps = part[0].phase_wraps and wrapping(settings.tensors) and len(known.steps) < len(part)
     return CachedSteps() if wraps and known.phase is None else known
 
 
@@ -237,17 +234,16 @@ def _comparers(
     """Return what compares each tensor with earlier checkpoints, none where the aligned change was not asked for."""
     found = {}
     for name in settings.tensors if settings.aligned else ():
-        shape = first.probe_shape if name == "probe" else first.shapes[name]
-        places = Places(name, region.shape_in(shape) if name in OF_OBJECT else shape)
+        shape = quantity_of(name).shape_compared(first.shapes[name], region)
         compared = [step.compared[name] for step in known.steps]
-        found[name] = Comparer(places, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
+        found[name] = Comparer(name, shape, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
     return found
 
 
 def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: str) -> None:
     """Raise PtyconvError where a tensor has more voxels than a device can count."""
     for name in tensors:
-        voxels = math.prod(region.shape_in(first.shapes[name])) if name in OF_OBJECT else 0
+        voxels = math.prod(region.shape_in(first.shapes[name])) if quantity_of(name).is_object else 0
         if device != "cpu" and voxels > snapshot.MOST_VOXELS:
             raise PtyconvError(
                 f"{first.path.parent}: {name}: {voxels:,} voxels are too many for a GPU; use --device cpu"
@@ -257,7 +253,7 @@ def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: 
 def check_memory(first: Header, region: Region, tensors: Sequence[str], runs: int = 1) -> None:
     """Raise PtyconvError where this machine has less memory than reading so many runs at a time will need."""
     numbers = {
-        name: math.prod(region.shape_in(first.shapes[name]) if name in OF_OBJECT else first.shapes[name])
+        name: math.prod(region.shape_in(first.shapes[name]) if quantity_of(name).is_object else first.shapes[name])
         for name in tensors
     }
     needed = runs * TURNS * sum(first.kinds[name].itemsize * count for name, count in numbers.items())

@@ -18,9 +18,9 @@ from ptyconv_cli.analysis.notices import (
     notices_on_loss,
     notices_on_not_finite,
     notices_on_points,
-    notices_on_probe,
     notices_on_region,
     notices_on_too_few,
+    notices_on_vanished,
 )
 from ptyconv_cli.analysis.parts import region_of_run, shape_compared, walk_parts
 from ptyconv_cli.analysis.steps import Comparer, Curves, Step, shown_before
@@ -37,25 +37,25 @@ from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.grouping import Parent, find_parent
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.device import or_on_cpu
-from ptyconv_cli.metrics.fields import too_few_to_align
+from ptyconv_cli.metrics.device import check_device_name, or_on_cpu
+from ptyconv_cli.quantities import QUANTITIES, quantity_of, tensor_keys
+from ptyconv_cli.quantities.settings import (
+    DEFAULT_PERCENTILES,
+    MonitorSettings,
+    Tolerance,
+    check_tolerances,
+    check_whole_number,
+)
 from ptyconv_cli.results.history import Curve, Distances, EngineHistories, Point, Trajectory, lag_of
 from ptyconv_cli.results.run_analysis import (
-    QUANTITIES,
     CheckpointInfo,
     Doublings,
     LeftOut,
     RunAnalysis,
     RunBoundary,
     RunVerdict,
-    Tolerance,
-    check_tolerances,
 )
-from ptyconv_cli.results.series import SERIES, TENSORS
-from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, MonitorSettings, check_device_name, check_whole_number
 from ptyconv_cli.verdict.evidence import (
-    ENGINE_NAMES,
-    HISTORIES,
     NOT_FINITE,
     SMALLEST_MOVE,
     VANISHED,
@@ -63,7 +63,6 @@ from ptyconv_cli.verdict.evidence import (
     doublings_of,
     motions_of_histories,
     since_when,
-    size_of,
     still_since,
     vanished,
 )
@@ -79,9 +78,8 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
     shown = [*shown_before(len(steps) - 1), len(steps) - 1]
     found = {}
     for name, comparer in comparers.items():
-        places = comparer.places
-        unit = next(series.unit for series in SERIES if series.tensor == name)
-        mean = steps[-1].compared[name].total / places.all_voxels if name == "probe" else 1.0
+        quantity = quantity_of(name)
+        of_raw = quantity.scale_of_raw(steps[-1].compared[name].total, comparer.all_voxels)
         raw, aligned = (
             Distances(
                 [
@@ -90,13 +88,13 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
                 ],
                 _drift_ratio(steps, name, is_aligned),
             )
-            for is_aligned, scale in ((False, mean or math.nan), (True, 1.0))
+            for is_aligned, scale in ((False, of_raw), (True, 1.0))
         )
         found[name] = Trajectory(
             niters=[steps[k].header.niter for k in shown],
-            unit="mean intensities" if name == "probe" else unit,
-            kept=places.kept,
-            all_voxels=places.all_voxels,
+            unit=quantity.distance_unit or quantity.series_unit,
+            kept=comparer.kept,
+            all_voxels=comparer.all_voxels,
             lag=lag_of(len(steps)),
             raw=raw,
             aligned=aligned,
@@ -112,7 +110,7 @@ def _drift_ratio(steps: Sequence[Step], name: str, aligned: bool = True) -> Curv
 def _ratio_at(steps: Sequence[Step], place: int, name: str, lag: int, aligned: bool = True) -> float:
     compared = steps[place].compared[name]
     one = compared.to(place - 1, aligned)
-    moved = one > SMALLEST_MOVE * size_of(name, compared.size, steps[place].header.dx)
+    moved = one > SMALLEST_MOVE * quantity_of(name).size_of(compared.size, steps[place].header.dx)
     return compared.to(place - lag, aligned) / one if moved else math.nan  # rounding has no direction
 
 
@@ -152,7 +150,7 @@ def _doublings(
             motions[quantity.key],
             quantity,
             tolerances[quantity.key].value(dx) if quantity.key in tolerances else quantity.tolerance,
-            engine.learning_rates.get(ENGINE_NAMES.get(quantity.key, quantity.key), []),
+            engine.learning_rates.get(quantity.recorded_as, []),
         )
         for quantity in QUANTITIES
         if quantity.key in motions
@@ -166,15 +164,15 @@ def _motion(
     begins: Sequence[int],
 ) -> Motion:
     """Return how a tensor moved over the checkpoints of a part."""
-    niters = [step.header.niter for step in steps]
+    quantity, niters = quantity_of(name), [step.header.niter for step in steps]
     compared = [step.compared[name] for step in steps]
     last = len(steps) - 1
     moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
     lag = lag_of(len(steps))
     broken = [step.not_finite.get(name, False) for step in steps]
-    gone = vanished([step.intensity for step in steps]) if name == "probe" else [False] * len(steps)
-    still = still_since(niters, moves, size_of(name, compared[last].size, steps[last].header.dx))
-    stopped = stopped_since(name, engine, niters[max(last - 1, 0)], niters[last])
+    gone = vanished([step.totals[name] for step in steps]) if quantity.has_total else [False] * len(steps)
+    still = still_since(niters, moves, quantity.size_of(compared[last].size, steps[last].header.dx))
+    stopped = stopped_since(quantity.recorded_as, engine, niters[max(last - 1, 0)], niters[last])
     return Motion(
         niter=niters[last],
         contrast=(steps[last].contrasts or {}).get(name, steps[last].header.dx),
@@ -186,7 +184,7 @@ def _motion(
         broken_since=since_when(niters, [one or other for one, other in zip(broken, gone, strict=True)]),
         stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
         reason=NOT_FINITE if broken[last] else VANISHED,
-        too_few=too_few_to_align(name, shape_compared(name, steps[0].header)),
+        too_few=quantity.too_few_to_align(shape_compared(name, steps[0].header)),
     )
 
 
@@ -213,28 +211,32 @@ def analyze_run(
     """Compute how much each tensor changed between consecutive checkpoints of a run.
 
     - `run_dir`: the folder of the run, or a file: one with several snapshots, or one of the run's.
-    - `tensors`: names out of `results.series.TENSORS`, by default all that the run has. `percentile_range`: (low, high)
-      in percent.
+    - `tensors`: keys or short names out of `quantities.tensors`, by default all that the run has. `percentile_range`:
+      (low, high) in percent.
     - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
       or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
     - `names`: how the files are named, where not as usual, with a star for the digits of the iteration, as
       "state_iter*.h5"; by default they are found by their content where a folder leaves no doubt.
     - `strict`: raise an error for a file that cannot be read, instead of leaving it out.
     - `aligned`: also compute the aligned changes, the trajectories and the verdict. `tolerances`: how much a doubling
-      of the iterations may change what has converged, by quantity, as {"objp": "2%", "probe_pos_shifts": "0.05px"}:
-      see `results.run_analysis.check_tolerances`.
+      of the iterations may change what has converged, by quantity, as {"phase": "2%", "positions": "0.05px"}:
+      see `quantities.settings.check_tolerances`.
     - `chain`: the folders of the runs that this one was resumed from, in order, or "auto" to find them; all are put on
       one axis of iterations. See docs/runs.md.
     - `cache`: what an earlier analysis kept, and where this one is to be kept by `cache.keep()`.
     - `device`: auto, cpu, cuda, cuda:N or mps; `progress`: called with the numbers of checkpoints done and in all.
 
-    Units are in `results.series.SERIES`; formulas: docs/metrics.md and docs/verdict.md.
+    Units are in `quantities.all_series`; formulas: docs/metrics.md and docs/verdict.md.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two readable checkpoints, files of several runs, too little memory.
     """
     settings = MonitorSettings.from_params(
-        {"tensors": TENSORS if tensors is None else tensors, "percentile_range": percentile_range, "aligned": aligned}
+        {
+            "tensors": tensor_keys() if tensors is None else tensors,
+            "percentile_range": percentile_range,
+            "aligned": aligned,
+        }
     )
     check_whole_number("every", every)
     check_device_name(device)
@@ -259,8 +261,8 @@ def analyze_run(
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
     at_boundaries = [boundary.niter for boundary in boundaries]
-    judged = (*settings.tensors, *HISTORIES)
-    begins = {name: segment_begins(ENGINE_NAMES.get(name, name), engine, at_boundaries) for name in judged}
+    judged = [one for one in QUANTITIES if one.key in settings.tensors or not one.axes]
+    begins = {one.key: segment_begins(one.recorded_as, engine, at_boundaries) for one in judged}
     walk = partial(walk_parts, parts, regions, settings, begins, strict, progress, cache)
     walked, failed = or_on_cpu(walk, device)
     notice_on_device = failed or walked.notice
@@ -285,7 +287,7 @@ def analyze_run(
         *notices_on_left_out(left_out, curves.points),
         *notices_on_points(curves.points, settings.percentile_range),
         *notices_on_not_finite(curves.not_finite, [header.niter for header in used]),
-        *notices_on_probe([header.niter for header in used], [step.intensity for step in walked.steps]),
+        *notices_on_vanished([header.niter for header in used], [step.totals for step in walked.steps]),
         *notices_on_loss(engine.loss),
         *(notices_on_too_few(parts[-1][0], settings.tensors) if settings.aligned else []),
         *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),

@@ -1,24 +1,25 @@
 """What is found at each checkpoint, and the earlier ones that it is compared with."""
 
-import math
 import weakref
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.arrays import Array
-from ptyconv_cli.metrics.sketch import Places, Values, distances
+from ptyconv_cli.quantities import all_series, quantity_of
 from ptyconv_cli.results.history import LAG, MOST, Point
 from ptyconv_cli.results.run_analysis import Change, LeftOut, RemovedAmbiguities
-from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.verdict.segments import half_of
+
+if TYPE_CHECKING:
+    from ptyconv_cli.metrics.arrays import Array
+    from ptyconv_cli.metrics.sketch import Places
 
 IN_MEMORY = 1 << 23
 """Bytes of new rows that are kept in memory; more go into a temporary file."""
@@ -126,9 +127,9 @@ class Step:
     """What is found at a checkpoint: the changes since iteration `since`, by series key; it is None of the first one.
 
     `compared`: by tensor, how far it is from earlier checkpoints, empty where the aligned change was not asked for.
-    `contrasts`: see `metrics.contrast`, of the last checkpoint only, else None. `not_finite`: the tensors that hold NaN
-    or infinity, and those that do not, but changed by more than numbers can say: True and False. `intensity` of the
-    probe in all, NaN where it was not read.
+    `contrasts`: see `quantities.snapshots.contrasts`, of the last checkpoint only, else None. `not_finite`: the tensors
+    that hold NaN or infinity, and those that do not, but changed by more than numbers can say: True and False.
+    `totals`: by tensor, of what is an intensity, all of it.
     """
 
     header: Header
@@ -137,7 +138,7 @@ class Step:
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
     contrasts: dict[str, float] | None = None
-    intensity: float = math.nan
+    totals: dict[str, float] = field(default_factory=dict)
 
     def with_contrasts(self, contrasts: dict[str, float] | None) -> "Step":
         """Return the same with contrasts, of a checkpoint that was not the last one."""
@@ -215,7 +216,7 @@ class Curves:
             if change.aligned is not None:
                 point = Point(niter, step.since, change.aligned, change.voxels)
                 self.aligned_points.setdefault(key, []).append(point)
-        of_tensors = {s.tensor: step.changes[s.key].removed for s in SERIES if s.key in step.changes}
+        of_tensors = {one.tensor: step.changes[one.key].removed for one in all_series() if one.key in step.changes}
         for tensor, what in of_tensors.items():  # the same of all series of a tensor
             if what:
                 self.removed.setdefault(tensor, []).append((niter, what))
@@ -243,35 +244,45 @@ def compared_with(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
 
 
 class Comparer:
-    """Compares one tensor of each checkpoint of a run, in order, with earlier ones.
+    """Compares one tensor of each checkpoint of a run, in order, with earlier ones, at `kept` of `all_voxels`.
 
-    `begins`: the iterations after which the tensor's segments begin; `dx` in Å per px; `known`: what was found at the
-    first checkpoints, in an earlier analysis, which left their `rows`.
+    `name` of the tensor, and the `shape` of what is compared of it; `begins`: the iterations after which the tensor's
+    segments begin; `dx` in Å per px; `known`: what was found at the first checkpoints, in an earlier analysis, which
+    left their `rows`.
     """
 
     def __init__(
         self,
-        places: Places,
+        name: str,
+        shape: tuple[int, ...],
         dx: float,
         begins: Sequence[int],
         known: Sequence[Compared] = (),
         rows: CachedRows | None = None,
     ) -> None:
-        self.places, self._dx, self._begins = places, dx, begins
+        self._quantity, self._dx, self._begins = quantity_of(name), dx, begins
+        self._shape = shape
+        self.kept, self.all_voxels = self._quantity.sketched(shape)
+        self.rows = Rows((self.kept, *(shape[1:] if self._quantity.by_rows else ())), rows)
         self._totals = [one.total for one in known]
-        shape = (places.kept, 2) if places.name == "probe_pos_shifts" else (places.kept,)
-        self.rows = Rows(shape, rows)
         self._memory: dict[int, np.ndarray] = {}
 
-    def compare(self, tensor: Array, niters: Sequence[int]) -> Compared:
+    @cached_property
+    def places(self) -> "Places":
+        """Where it is compared; what does that is loaded only where a checkpoint is new."""
+        return self._quantity.places(self._shape)
+
+    def compare(self, tensor: "Array", niters: Sequence[int]) -> Compared:
         """Compare the checkpoint at the last of the iterations `niters`, of all checkpoints up to it.
 
         `tensor`: its values, as in `metrics.snapshot.Snapshot`.
         """
+        from ptyconv_cli.metrics.sketch import Values
+
         place, sketch = len(niters) - 1, self.places.sketch(tensor)
         at = compared_with(niters, self._begins)
         earlier = [Values(self._values(one), self._totals[one]) for one in at]
-        found = distances(self.places, sketch, earlier, self._dx)
+        found = self._quantity.distances(self.places, sketch, earlier, self._dx)
         self.rows.add(sketch.values)
         self._totals.append(sketch.total)
         self._memory[place] = sketch.values

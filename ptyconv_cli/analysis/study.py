@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import OF_OBJECT
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
         since=analysis.verdict.since if analysis.verdict else None,
         moved=_moved(analysis),
         rates={name: curve[-1][1] for name, curve in analysis.engine.learning_rates.items() if curve},
-        slices=next((shape[1] for name, shape in analysis.checkpoints[-1].shapes.items() if name in OF_OBJECT), None),
+        slices=next(
+            (shape[1] for name, shape in analysis.checkpoints[-1].shapes.items() if quantity_of(name).is_object), None
+        ),
         changes={
             key: _per_iteration(analysis.aligned_points.get(key, points)[-1]) for key, points in analysis.points.items()
         },
@@ -126,7 +128,7 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
 def _moved(analysis: RunAnalysis) -> float:
     """Return the last change per doubling of phase or amplitude, whichever is larger."""
     doublings = analysis.verdict.doublings if analysis.verdict else {}
-    judged = [doublings[name] for name in OF_OBJECT if name in doublings and doublings[name].state != "not optimised"]
+    judged = [doublings[name] for name in of_object() if name in doublings and doublings[name].state != "not optimised"]
     last = [found.points[-1] for found in judged if found.points]
     moved = [point.relative for point in last if point.niter == analysis.checkpoints[-1].niter]
     return max(filter(math.isfinite, moved), default=math.nan)

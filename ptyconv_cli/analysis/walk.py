@@ -12,16 +12,14 @@ from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host, total
-from ptyconv_cli.metrics.change import tensor_changes
-from ptyconv_cli.metrics.contrast import contrasts
+from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
-from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.metrics.snapshot import Snapshot, snapshot_of, unwrap
+from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
+from ptyconv_cli.quantities import of_object, quantity_of, wrapping
+from ptyconv_cli.quantities.settings import MonitorSettings
+from ptyconv_cli.quantities.snapshots import contrasts, snapshot_of, tensor_changes, totals
 from ptyconv_cli.results.region import Region
 from ptyconv_cli.results.run_analysis import Change, LeftOut
-from ptyconv_cli.results.series import OF_OBJECT
-from ptyconv_cli.results.settings import MonitorSettings
 from ptyconv_cli.workers import Workers, at_once, result_of
 
 Progress = Callable[[int, int], None]
@@ -46,7 +44,7 @@ class _GettingReady:
     ) -> None:
         self._headers, self._reading, self._device, self._strict = headers, reading, device, strict
         self._goes_on = bool(known.steps)
-        self.phase = None if known.phase is None else to_device({"objp": known.phase}, device)["objp"]
+        self.phase = None if known.phase is None else to_device({"": known.phase}, device)[""]
         self.left_out: list[LeftOut] = []
 
     def __iter__(self) -> Iterator[_Ready]:
@@ -63,9 +61,10 @@ class _GettingReady:
                 self.left_out.append(replace(left_out, niter=header.niter))
                 self._reading.reuse({})
                 continue
-            snapshot = snapshot_of(to_device(memory, self._device), header.dx)
-            if header.phase_wraps and "objp" in snapshot.values:
-                self._continue_phase(snapshot.values["objp"], begins)
+            snapshot = snapshot_of(memory, header.dx, self._device)
+            phase = wrapping(snapshot.values)
+            if header.phase_wraps and phase:
+                self._continue_phase(snapshot.values[phase], begins)
             wait_for(self._device)  # the threads that compare do not
             yield _Ready(header, snapshot, memory)
 
@@ -144,7 +143,7 @@ def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
     values = first.snapshot.values
     compared = {name: comparer.compare(values[name], [first.header.niter]) for name, comparer in comparers.items()}
     not_finite = {name: True for name, tensor in values.items() if not all_finite(tensor)}
-    return Step(first.header, None, {}, compared, not_finite, intensity=_intensity(first))
+    return Step(first.header, None, {}, compared, not_finite, totals=totals(values))
 
 
 def _step(
@@ -160,21 +159,17 @@ def _step(
         changes |= of_tensor
         tensor = current.snapshot.values[name]
         values = [change.value for change in of_tensor.values()]
-        if not too_few_to_align(name, tensor.shape):
+        if not quantity_of(name).too_few_to_align(tensor.shape):
             values += [change.aligned for change in of_tensor.values() if change.aligned is not None]
         if not all(map(math.isfinite, values)):
             suspicious[name] = tensor
-    intensity = _intensity(current)
-    if intensity == 0 or previous.intensity == 0:
-        suspicious.pop("probe", None)  # it is finite: there is none, and 0 / 0 is no number
+    now = totals(current.snapshot.values)
+    for name, total in now.items():
+        if total == 0 or previous.totals.get(name) == 0:
+            suspicious.pop(name, None)  # it is finite: there is none, and 0 / 0 is no number
     not_finite = {name: not all_finite(tensor) for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
-    return Step(current.header, previous.header.niter, changes, compared, not_finite, intensity=intensity)
-
-
-def _intensity(one: _Ready) -> float:
-    probe = one.snapshot.values.get("probe")
-    return math.nan if probe is None else float(total(probe))
+    return Step(current.header, previous.header.niter, changes, compared, not_finite, totals=now)
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:
@@ -183,11 +178,11 @@ def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str
     Where phase or amplitude alone is followed, the other is read, too, for a change of one is measured by both.
     """
     values = dict(snapshot.values)
-    followed = [name for name in OF_OBJECT if name in values]
-    lacking = [name for name in OF_OBJECT if followed and name not in values and name in header.shapes]
+    followed = [name for name in of_object() if name in values]
+    lacking = [name for name in of_object() if followed and name not in values and name in header.shapes]
     with suppress(CheckpointError):  # it was not asked for, so it is no matter that it cannot be read
         if lacking:
             with open_checkpoint(header.path, header.source.name) as checkpoint:
                 arrays = {name: checkpoint.read(name, region) for name in lacking}
-            values |= snapshot_of(to_device(arrays, str(device_of(values[followed[0]]))), header.dx).values
+            values |= snapshot_of(arrays, header.dx, str(device_of(values[followed[0]]))).values
     return {name: value for name, value in contrasts(values).items() if name in snapshot.values}

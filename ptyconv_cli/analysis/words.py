@@ -1,6 +1,7 @@
 """What was analyzed, in words that a terminal and a page have in common."""
 
 from ptyconv_cli.analysis.agreement import FAR
+from ptyconv_cli.quantities import unit_of_length
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import rounded
 
@@ -15,7 +16,7 @@ def region_words(analysis: RunAnalysis) -> str:
     """Return the size of the scanned region: "15 × 19 px (7.75 × 9.81 Å)"."""
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
-    in_unit, unit = analysis.results.unit_of_length
+    in_unit, unit = unit_of_length(analysis.results)
     size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
     return f"{height} × {width} px ({size})"
 

@@ -31,9 +31,9 @@ from ptyconv_cli.checkpoints.headers import (
 from ptyconv_cli.checkpoints.opening import Source, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.quantities import tensor_keys, tensors
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
-from ptyconv_cli.results.series import TENSORS
 
 AUTO = "auto"
 """Instead of the runs before: find them."""
@@ -58,7 +58,7 @@ class Selection:
     @property
     def wanted(self) -> tuple[str, ...]:
         """The tensors to look for."""
-        return TENSORS if self.tensors is None else self.tensors
+        return tensor_keys() if self.tensors is None else self.tensors
 
 
 @dataclass
@@ -170,16 +170,20 @@ def tensors_of(runs: Sequence[Run], asked: Selection) -> tuple[tuple[str, ...], 
     if asked.tensors is not None or not headers:
         return asked.wanted, []
     why = {}
-    for name in TENSORS:
+    for quantity in tensors():
+        name = quantity.key
         lacking = next((header for header in headers if name not in header.shapes), None)
+        fixed = {header.fixed.get(name) for header in headers} if len(headers) > 1 else {None}
         if lacking:
-            why[name] = lacking.lacking.get(name, "the files have none")
-    if len(headers) > 1 and headers[0].positions and len({header.positions for header in headers}) == 1:
-        why["probe_pos_shifts"] = "the scan positions are the same in all checkpoints"
-    found = tuple(name for name in TENSORS if name not in why)
+            some_have = any(name in header.shapes for header in headers)
+            nothing = "some files have none" if some_have else "" if quantity.is_optional else "the files have none"
+            why[name] = lacking.lacking.get(name, nothing)
+        elif len(fixed) == 1 and None not in fixed:
+            why[name] = f"the {quantity.label} {'are' if quantity.plural else 'is'} the same in all checkpoints"
+    found = tuple(name for name in tensor_keys() if name not in why)
     if not found:
-        raise lacking_tensor(headers[0], TENSORS[0])
-    return found, [f"{name} is not analyzed: {reason}." for name, reason in why.items()]
+        raise lacking_tensor(headers[0], tensor_keys()[0])
+    return found, [f"{name} is not analyzed: {reason}." for name, reason in why.items() if reason]
 
 
 def on_one_axis(runs: list[Run]) -> list[Run]:

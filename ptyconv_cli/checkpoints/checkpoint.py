@@ -9,16 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.series import OF_OBJECT, TENSORS
-
-AXES = {
-    "obja": ("omode", "slice", "y", "x"),
-    "objp": ("omode", "slice", "y", "x"),
-    "probe": ("pmode", "y", "x"),
-    "probe_pos_shifts": ("N", "2"),
-}
 
 
 class Origin(NamedTuple):
@@ -80,12 +73,12 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def tensor(self, name: str) -> Any:
-        """Return one of `results.series.TENSORS`, None where the file has no such tensor.
+        """Return one of `quantities.tensors`, None where the file has no such tensor.
 
         An array, or anything with a `shape` that is indexed like one, such as an HDF5 dataset that is read only when it
         is indexed. `obja`: amplitude, and `objp`: phase in rad, both (omode, slice, y, x). `probe`: complex
-        (pmode, y, x). `probe_pos_shifts`: (N, 2) in px, y first, the distance of each position from its initial one or
-        from its corner.
+        (pmode, y, x), of position-dependent ones the mean. Scan positions: (N, 2) in px, y first, the distance of each
+        from its initial one or from its corner. Others: see `quantities`.
         """
 
     def scan(self) -> np.ndarray:
@@ -129,13 +122,16 @@ class Checkpoint(ABC):
         What is wrong with one that is not among the `wanted` is no matter: it is not named then.
         """
         found = {}
-        for name in TENSORS:
+        for name in tensor_keys():
             try:
                 shape = self.shape_of(name)
                 if shape is not None:
                     found[name] = self._checked(name, shape)
             except CheckpointError:
                 if name in wanted:
+                    raise
+            except KeyError:  # another package's reader need not know of it
+                if name in wanted or not quantity_of(name).is_optional:
                     raise
         return found
 
@@ -152,7 +148,7 @@ class Checkpoint(ABC):
 
         `into`: an array of that shape and type, which is filled and returned.
         """
-        part = self.tensor(name)[region.slices if name in OF_OBJECT else ...]
+        part = self.tensor(name)[region.slices if quantity_of(name).is_object else ...]
         if into is None:
             into = np.empty(np.shape(part), self.kind_of(name))
         into[...] = part
@@ -160,10 +156,12 @@ class Checkpoint(ABC):
 
     def kind_of(self, name: str) -> np.dtype[Any]:
         """Return the type that a tensor is read as."""
-        return np.result_type(self.precision, np.complex64) if name == "probe" else np.dtype(self.precision)
+        return (
+            np.result_type(self.precision, np.complex64) if quantity_of(name).is_complex else np.dtype(self.precision)
+        )
 
     def _checked(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        axes = AXES[name]
+        axes = quantity_of(name).axes
         if len(shape) != len(axes) or 0 in shape or (axes[-1] == "2" and shape[-1] != 2):
             raise CheckpointError(f"{self.path}: {name}: expected ({', '.join(axes)}), found {shape}")
         return shape

@@ -16,9 +16,9 @@ from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, stamp
 from ptyconv_cli.checkpoints.opening import Source, open_checkpoint
 from ptyconv_cli.errors import CheckpointError, TooFew
+from ptyconv_cli.quantities import quantity_of, tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
-from ptyconv_cli.results.series import TENSORS
 
 PATIENCE = (0.3, 0.7, 1.0)
 """Seconds to wait between attempts at the newest checkpoint, which the engine may be writing."""
@@ -31,7 +31,8 @@ class Header:
     `source`: its file, and its name in there; `niter`: its iteration, including the `before` iterations of the runs
     that its run was resumed from; `loss`: the run's loss up to there, (n, 2), empty where the file has none;
     `fingerprint`: changes when the file does; `kinds`: the types that the tensors are read as; `real_path`: where links
-    lead; `positions`: a digest of the scan positions, empty where the file has them only if they are refined; `wanted`:
+    lead; `fixed`: digests by tensor of what
+    the file may hold where it is not refined, such as scan positions; `wanted`:
     the tensors that were asked for, of which none is passed over because of damage; the rest as in
     `checkpoint.Checkpoint`.
     """
@@ -59,7 +60,7 @@ class Header:
     windows_may_exceed: bool
     repeats: bool
     knows_positions: bool
-    positions: bytes
+    fixed: dict[str, str]
     wanted: tuple[str, ...]
     before: int = 0
 
@@ -70,7 +71,7 @@ class Header:
 
     def lacks(self, name: str) -> bool:
         """Say whether the file has not a tensor that it should have."""
-        return name not in self.shapes and name not in self.lacking
+        return name not in self.shapes and name not in self.lacking and not quantity_of(name).is_optional
 
 
 def read_header(source: Source, tensors: Iterable[str]) -> Header:
@@ -78,7 +79,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
     before = fingerprint(source.path)
     with open_checkpoint(source.path, source.name) as checkpoint:
         loss = np.array(checkpoint.loss(), dtype=np.float64).reshape(-1, 2)
-        return Header(
+        header = Header(
             source=source,
             fingerprint=before,
             format=checkpoint.format,
@@ -88,7 +89,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
             scan=checkpoint.scan(),
             probe_shape=checkpoint.probe_shape(),
             shapes=checkpoint.shapes(tensors),
-            kinds={name: checkpoint.kind_of(name) for name in TENSORS},
+            kinds={name: checkpoint.kind_of(name) for name in tensor_keys()},
             phase_wraps=checkpoint.phase_wraps,
             began=int(checkpoint.began),
             loss=loss,
@@ -102,9 +103,10 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
             windows_may_exceed=checkpoint.windows_may_exceed,
             repeats=checkpoint.repeats,
             knows_positions=checkpoint.knows_positions,
-            positions=_digest_of_positions(checkpoint),
+            fixed={},
             wanted=tuple(tensors),
         )
+        return replace(header, fixed=_digests(checkpoint, header.shapes))
 
 
 def _number(value: float | None) -> float | None:
@@ -118,9 +120,14 @@ def _pair(values: tuple[float, float] | None) -> tuple[float, float] | None:
     return float(y), float(x)
 
 
-def _digest_of_positions(checkpoint: Checkpoint) -> bytes:
-    positions = checkpoint.tensor("probe_pos_shifts") if checkpoint.stores_fixed_positions else None
-    return b"" if positions is None else sha256(np.asarray(positions).tobytes()).digest()
+def _digests(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> dict[str, str]:
+    """Return digests of the tensors, out of those in `shapes`, that a file may hold where they are not refined."""
+    if not checkpoint.stores_fixed_positions:
+        return {}
+    held = {one.key: checkpoint.tensor(one.key) for one in tensors() if one.stored_if_fixed and one.key in shapes}
+    return {
+        name: sha256(np.asarray(tensor).tobytes()).hexdigest() for name, tensor in held.items() if tensor is not None
+    }
 
 
 def _pixel_size(checkpoint: Checkpoint) -> float:

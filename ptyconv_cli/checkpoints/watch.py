@@ -10,7 +10,7 @@ from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import snapshots_in
 from ptyconv_cli.checkpoints.readers import is_one_file, looks_alike
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.quantities import tensor_keys
 
 RETRY = 12
 """Looks between attempts at an unreadable file that doesn't change: a lock on it may have been released."""
@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, run_dir: Path, tensors: Iterable[str] | None, names: str | None = None) -> None:
         self.run, self._names = run_dir, names
-        self._all, self._wanted = tensors is None, TENSORS if tensors is None else tuple(tensors)
+        self._all, self._wanted = tensors is None, tensor_keys() if tensors is None else tuple(tensors)
         self.files: Stats = {}
         self.unchanged = 0
         self.growing: list[Path] = []

@@ -6,12 +6,11 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.quantities import all_series
 
 POLL = 5.0
 """Seconds between two looks at the folder of a running job."""
 
-SORTS = ("name", "loss", *(series.key for series in SERIES))
 """What the table of a study can be sorted by."""
 
 
@@ -28,7 +27,7 @@ SORTS = ("name", "loss", *(series.key for series in SERIES))
 @click.option("--no-plot", is_flag=True, help="Draw no figures.")
 @click.option(
     "--sort",
-    type=click.Choice(SORTS),
+    type=click.Choice(("name", "loss", *(series.key for series in all_series()))),
     default="name",
     show_default=True,
     metavar="name|loss|SERIES",

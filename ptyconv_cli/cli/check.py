@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from ptyconv_cli.analysis import report
 from ptyconv_cli.cli.console import say, say_verdict
 from ptyconv_cli.cli.options import JUDGING, PATH, READING, all_of, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
-from ptyconv_cli.results import report
 from ptyconv_cli.verdict.rules import exit_code
 
 

@@ -11,6 +11,7 @@ from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_ear
 from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.quantities import of_object
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import (
     FRC_NAME,
@@ -22,7 +23,6 @@ from ptyconv_cli.results.frc import (
     frc_json,
     some_of,
 )
-from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.text import listed, shortened, text_width, wrapped
 
 ROWS = 8
@@ -40,7 +40,7 @@ LONGEST = 24
 @click.option(
     "-t",
     "--tensor",
-    type=click.Choice(OF_OBJECT),
+    type=click.Choice(of_object()),
     default="objp",
     show_default=True,
     help="The object's phase (objp) or amplitude (obja).",

@@ -21,7 +21,7 @@ from ptyconv_cli.checkpoints.readers import is_one_file
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.quantities import of_object, tensor_keys
 from ptyconv_cli.results.text import length_unit, shortened, text_width, told_apart, with_place_kept, wrapped
 
 NAME_WIDTH = 25
@@ -188,7 +188,7 @@ def _headers(sources: list[Source], problems: list[str]) -> list[Header]:
 
 def _tensors(headers: list[Header]) -> tuple[str, ...]:
     """Return the tensors that all of them have."""
-    return tuple(name for name in TENSORS if all(name in header.shapes for header in headers))
+    return tuple(name for name in tensor_keys() if all(name in header.shapes for header in headers))
 
 
 def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[str]) -> Listed:
@@ -201,7 +201,7 @@ def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[s
         checkpoints,
         last.format,
         (first.niter, last.niter),
-        last.shapes.get("objp", last.shapes.get("obja")),
+        next((last.shapes[name] for name in reversed(of_object()) if name in last.shapes), None),
         last.dx,
         origin_of(last.path).parent_file,
         problems + few,

@@ -10,11 +10,10 @@ import click
 from ptyconv_cli.checkpoints.chain import AUTO
 from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, check_tolerances
-from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.settings import DEFAULT_PERCENTILES, check_device_name, check_percentile_range, check_tensors
+from ptyconv_cli.quantities import QUANTITIES, tensors
+from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES, check_percentile_range, check_tensors, check_tolerances
 
-DEFAULTS = [f"{quantity.key}={quantity.tolerance:g}{quantity.unit}" for quantity in QUANTITIES]
+DEFAULTS = [f"{quantity.names[-1]}={quantity.tolerance:g}{quantity.unit}" for quantity in QUANTITIES]
 """The tolerances that hold where none are given."""
 
 PATH = click.Path(readable=False, path_type=Path)
@@ -43,13 +42,25 @@ def completing(names: Sequence[str]) -> Callable[[click.Context, click.Parameter
     return complete
 
 
+def _check_device(name: str) -> str:
+    from ptyconv_cli.metrics.device import check_device_name  # what it loads is for commands that compute
+
+    return check_device_name(name)
+
+
+def _names_of_tensors() -> str:
+    """Return what --tensors takes, as "obja (or amplitude)"."""
+    named = [(one.key, " or ".join(one.short_names)) for one in tensors()]
+    return ", ".join(f"{key} (or {short})" if short else key for key, short in named)
+
+
 def _split_tensors(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else check_tensors([name.strip() for name in text.split(",") if name.strip()])
 
 
 def _split_tolerances(texts: tuple[str, ...]) -> dict[str, str]:
     """Return tolerances by quantity from texts like objp=2%; raise ValueError for others."""
-    found = {key: given for key, _, given in (text.partition("=") for text in texts)}
+    found = {name: given for name, _, given in (text.partition("=") for text in texts)}
     check_tolerances(found)
     return found
 
@@ -100,8 +111,8 @@ READING = (
         "-t",
         "--tensors",
         callback=checked(_split_tensors),
-        shell_complete=completing(TENSORS),
-        help=f"Tensors to analyze, separated by commas, out of {', '.join(TENSORS)}.  [default: all that the run has]",
+        shell_complete=completing([name for quantity in tensors() for name in quantity.names]),
+        help=f"Tensors to analyze, separated by commas, out of {_names_of_tensors()}.  [default: all that the run has]",
     ),
     click.option(
         "--percentiles",
@@ -120,7 +131,7 @@ READING = (
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:N]|mps",
-        callback=checked(check_device_name),
+        callback=checked(_check_device),
         shell_complete=completing(("auto", "cpu", "cuda", "mps")),
         help="Where to compute.",
     ),
@@ -135,10 +146,10 @@ JUDGING = (
         multiple=True,
         metavar="NAME=TOLERANCE",
         callback=checked(_split_tolerances),
-        shell_complete=completing([f"{key}=" for key in QUANTITY]),
-        help="How much a doubling of the iterations may change what counts as converged: objp=2% or obja=2% (of the "
-        "object's contrast), probe=2%, probe_pos_shifts=0.05px (or Å), tilt=0.2 (mrad), thickness=1%. May be given "
-        f"several times.  [default: {', '.join(DEFAULTS)}]",
+        shell_complete=completing([f"{name}=" for quantity in QUANTITIES for name in quantity.names]),
+        help="How much a doubling of the iterations may change what counts as converged: phase=2% or amplitude=2% (of "
+        "the object's contrast), probe=2%, positions=0.05px (or Å), weights=2%, tilt=0.2 (mrad), thickness=1%, or by "
+        f"the names of --tensors. May be given several times.  [default: {', '.join(DEFAULTS)}]",
     ),
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""

@@ -13,11 +13,11 @@ import click
 
 from ptyconv_cli import pictures
 from ptyconv_cli.analysis.cache import Cache
+from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME, TABLE_NAME, changes_csv, changes_json, report_json
 from ptyconv_cli.cli.console import progress_bar, say, say_verdict
 from ptyconv_cli.cli.summary import resumed_text, summary, tables, warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import Pieces, check_writable, write_different, write_whole
-from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME, TABLE_NAME, changes_csv, changes_json, report_json
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.version import __version__
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ptyconv_cli.analysis.reading import read_results
+from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say
@@ -15,18 +17,16 @@ from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.panels import CHOICES, SHOWN, PlotOptions, chosen
+from ptyconv_cli.pictures.panels import PlotOptions, all_shown, choices, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
-from ptyconv_cli.results.reading import read_results
-from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.results.text import few
 
 PICTURE_FORMATS = ("png", "pdf", "svg")
 
 COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
 
-SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(CHOICES)}, or the name of a tensor."
+SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(choices())}, or the name of a tensor."
 
 
 def _chosen(text: str | None) -> tuple[str, ...]:
@@ -48,7 +48,12 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     help="Draw the change per doubling of the iterations and the distances between checkpoints.",
 )
 @click.option(
-    "--series", "shown", metavar="LIST", callback=checked(_chosen), shell_complete=completing(CHOICES), help=SERIES_HELP
+    "--series",
+    "shown",
+    metavar="LIST",
+    callback=checked(_chosen),
+    shell_complete=completing(choices()),
+    help=SERIES_HELP,
 )
 @click.option(
     "--x",
@@ -113,7 +118,7 @@ def plot(
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     with explained(picture):
         if compares:
-            drawn = _compared(paths, labels, shown or SHOWN, over, options, file_format)
+            drawn = _compared(paths, labels, shown or all_shown(), over, options, file_format)
         elif trajectory:
             drawn = _trajectory(paths[0], file_format, linear, since)
         else:

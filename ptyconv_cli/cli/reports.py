@@ -43,8 +43,9 @@ from ptyconv_cli.page.run_page import (
     with_viewer,
 )
 from ptyconv_cli.page.viewer import checkpoints_in, viewer_of
+from ptyconv_cli.quantities import drawn_as, tensors_of
+from ptyconv_cli.quantities.quantity import IMAGES
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.verdict.segments import segment_begins
 
 LARGEST = 15_000_000
@@ -108,7 +109,7 @@ def shown_of(
     problems: list[str] = []
     pictures = all_drawn(_drawn(analysis, folder) | _maps(run_dir, asked, options, problems), most, name)
     left = most - OF_TEXT - sum(len(picture.uri) for picture in pictures)
-    checkpoints = checkpoints_in(left, [series.tensor for series in SERIES if series.key in analysis.points])
+    checkpoints = checkpoints_in(left, tensors_of(analysis.points))
     frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
     shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, place)
     if most < WITH_VIEWER or checkpoints < min(FEWEST, len(analysis.checkpoints)):
@@ -140,7 +141,7 @@ def _frames(
     What is compared over a doubling is what the verdict compares.
     """
     boundaries = [boundary.niter for boundary in analysis.boundaries]
-    begins = segment_begins("objp", analysis.engine, boundaries)
+    begins = segment_begins(drawn_as(IMAGES)[0].recorded_as, analysis.engine, boundaries)
     try:
         return frames_of_run(run_dir, asked, options["chain"], begins, max(most, 2))
     except PtyconvError as error:

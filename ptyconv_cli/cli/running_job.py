@@ -20,9 +20,9 @@ from ptyconv_cli.cli.outputs import Detail, Outputs, analyze_into, say_all
 from ptyconv_cli.cli.run_folders import place_of, runs_at
 from ptyconv_cli.cli.summary import heading, sparkline
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.quantities import all_series, unit_of
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import shortened, text_width, unbroken, with_place_kept, wrapped
 from ptyconv_cli.verdict.rules import exit_code
 from ptyconv_cli.verdict.sentences import verdict_line
@@ -89,9 +89,9 @@ def _table_of_changes(analysis: RunAnalysis) -> list[tuple[str, str]]:
     has_room = text_width() >= SPARKLINE_FROM
     lines = [(f"{'series':<17}{'unit':<4}{'last change':>12}{'  over iterations (log)' if has_room else ''}", "")]
     results = analysis.results
-    for series in SERIES:
+    for series in all_series():
         if series.key in analysis.points:
-            size, unit = results.unit_of(series)
+            size, unit = unit_of(series, results)
             values = [point.value / size for point in analysis.points[series.key]]
             row = f"{series.key:<17}{unit or '-':<4}{values[-1]:>12.3g}{f'  {sparkline(values)}' if has_room else ''}"
             lines.append((row.rstrip(), ""))

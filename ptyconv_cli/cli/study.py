@@ -18,9 +18,10 @@ from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.quantities import QUANTITIES, all_series
+from ptyconv_cli.quantities.quantity import ANGSTROM, Series
 from ptyconv_cli.results.files import check_writable, write_whole
-from ptyconv_cli.results.run_analysis import ANGSTROM, RunAnalysis
-from ptyconv_cli.results.series import SERIES, Series
+from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
 from ptyconv_cli.verdict.sentences import rounded
 
@@ -35,8 +36,6 @@ MEASURED = ("at", "loss", "moved")
 
 LEGEND = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
 
-RATE_NAMES = {"obja": "lr obja", "objp": "lr objp", "probe": "lr probe", "probe_pos_shifts": "lr pos"}
-
 
 def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
     """Return the sorted rows as a table for a terminal of 80 columns: lines, each with the state that it shows.
@@ -44,7 +43,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     `settings`: by run, those that differ between the runs: see `settings_of`. "moved" is the object's change per
     doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
     """
-    by_series = next((series for series in SERIES if series.key == sort), None)
+    by_series = next((series for series in all_series() if series.key == sort), None)
     names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
@@ -105,12 +104,17 @@ def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict
     found = {row.name: dict(of_trials.get(trial_of(row.name), {})) for row in rows if not row.problem}
     if not any(found.values()):
         found = {
-            row.name: {RATE_NAMES.get(name, name): f"{rate:.2g}" for name, rate in row.rates.items()}
+            row.name: {_rate_label(name): f"{rate:.2g}" for name, rate in row.rates.items()}
             for row in rows
             if not row.problem
         }
     names = differing(found)
     return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
+
+
+def _rate_label(name: str) -> str:
+    """Return what is above the learning rates of a quantity, by the name that the engine gives it."""
+    return next((one.rate_label for one in QUANTITIES if one.recorded_as == name and one.rate_label), name)
 
 
 def on_collated(collated: Sequence[Path]) -> str:
@@ -177,7 +181,7 @@ def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str
     `settings` as of `table`; "moved_percent": the object's change per doubling, in % of its contrast.
     """
     content = StringIO()
-    keys = [series.key for series in SERIES]
+    keys = [series.key for series in all_series()]
     writer = csv.writer(content, lineterminator="\n")
     fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
     names = _names_of(settings)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.checkpoints.grouping import short_name
+from ptyconv_cli.quantities import all_series, never_refined, quantity_of, unit_of, unit_of_length
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis
-from ptyconv_cli.results.series import SERIES
 from ptyconv_cli.results.text import (
     percent,
     printable,
@@ -115,9 +114,9 @@ def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str], r
     niters = [point.niter for point in next(iter(points.values()))]
     first = f"at {niters[0]}" if len(niters) > 1 else ""
     lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
-    for series in SERIES:
+    for series in all_series():
         if series.key in points:
-            size, unit = results.unit_of(series)
+            size, unit = unit_of(series, results)
             row = NOT_REFINED if series.tensor in fixed else _row([point.value / size for point in points[series.key]])
             lines.append(f"{series.key:<18}{unit or '-':<6}{row}".rstrip())
     return lines
@@ -125,7 +124,7 @@ def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str], r
 
 def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
     """Say what was removed from the last changes, in sizes: the directions of ramps and shifts are in the report."""
-    niter, length = analysis.checkpoints[-1].niter, analysis.results.unit_of_length
+    niter, length = analysis.checkpoints[-1].niter, unit_of_length(analysis.results)
     head = f"{f'removed at {niter}':<18}{'fraction':>9}"
     lines = ["", *_beside(head, "ambiguities that the data cannot constrain")]
     for tensor, found in analysis.removed.items():
@@ -135,7 +134,7 @@ def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:
         _, last = found[-1]
         # Wrapped between the parts, not before a unit.
         parts = ", ".join(unbroken(part) for part in _parts(last, length))
-        said = parts if math.isfinite(last.share) else "not known"
+        said = (parts or quantity_of(tensor).ambiguity) if math.isfinite(last.share) else "not known"
         lines += _beside(f"{tensor:<18}{percent(last.share):>9}", said)
     return lines
 
@@ -156,7 +155,7 @@ def _parts(found: RemovedAmbiguities, length: tuple[float, str]) -> list[str]:
         *([f"offset {_mean(offsets):+.2g} rad"] if offsets else []),
         *([f"ramp {math.hypot(*found.ramp) * size:.2g} rad/{unit}"] if found.ramp else []),
         *([f"scale {_mean(scales):+.2g}"] if scales else []),
-        f"shift {rounded(math.hypot(*found.shift) / size, 2)} {unit}",
+        *([f"shift {rounded(math.hypot(*found.shift) / size, 2)} {unit}"] if found.shift else []),
     ]
 
 

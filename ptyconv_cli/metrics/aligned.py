@@ -6,13 +6,26 @@ Formulas: docs/metrics.md.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.metrics.arrays import Array, in_single, namespace, numbers, precise, products
-from ptyconv_cli.metrics.planes import CHANGE, GRADIENT_X, GRADIENT_Y, OWN, RAMP_X, RAMP_Y, Planes, Residual
+from ptyconv_cli.metrics import planes as on_cpu
+from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy, namespace, numbers, precise, products, total
+from ptyconv_cli.metrics.planes import (
+    CHANGE,
+    FACTOR,
+    GRADIENT_X,
+    GRADIENT_Y,
+    OFFSET,
+    OWN,
+    RAMP_X,
+    RAMP_Y,
+    Planes,
+    Residual,
+)
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities
 
 Matrix = NDArray[np.float64]
@@ -82,9 +95,11 @@ def null_space(ties: Matrix) -> Matrix:
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def align_object(
-    name: str, current: Array, previous: Array, dx: float, chunk: int | None = None
+    own: str, current: Array, previous: Array, dx: float, chunk: int | None = None
 ) -> tuple[Residual, RemovedAmbiguities]:
-    """Align the change of `obja`, as 1 - amplitude, or of `objp` in rad, both (omode, slice, y, x); `dx` in Å per px.
+    """Align the change of 1 - amplitude (`own` is `FACTOR`) or of a phase in rad (`OFFSET`), both (omode, slice, y, x).
+
+    `dx` in Å per px.
 
     Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
     on the first slice; the amplitude a factor per slice, whose product over the slices is the same for every object
@@ -92,21 +107,36 @@ def align_object(
     """
     omodes, slices, *place = current.shape
     now, before = (in_single(array).reshape(-1, *place) for array in (current, previous))
-    planes = Planes(name, now, before, slices)
-    common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if name == "objp" else [])]
-    sums, sample = planes.products(chunk)
+    planes = Planes(own, now, before, slices)
+    common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if own == OFFSET else [])]
+    sums, sample = _way(now).products(planes, chunk)
     of_fields = sums[:, [OWN, *common]]
-    ties = equal_sums(omodes, slices) if name == "obja" else None
-    own, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
+    ties = equal_sums(omodes, slices) if own == FACTOR else None
+    of_slices, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
     factors = dict(zip(common, shared[:, 0].tolist(), strict=True))
-    left = Residual(planes, own[:, 0], factors, sample)
+    left = Residual(planes, of_slices[:, 0], factors, sample)
     square = sums[:, CHANGE, CHANGE].sum()
     share, shift = _share(square - explained[0], square), _shift(2 * shared[:2, 0], dx)  # 2: of twice the gradients
-    per_slice = own.reshape(omodes, slices)
-    if name == "obja":  # whose change is minus that of the amplitude
+    per_slice = of_slices.reshape(omodes, slices)
+    if own == FACTOR:  # whose change is minus that of the amplitude
         return left, RemovedAmbiguities(share, shift, scale=(-per_slice).tolist())
     ramp = (factors[RAMP_Y] / dx, factors[RAMP_X] / dx)
     return left, RemovedAmbiguities(share, shift, offset=per_slice.tolist(), ramp=ramp)
+
+
+def whole(residual: Residual) -> Array:
+    """Return what the fit leaves of an object's change, whole (plane, y, x)."""
+    found: Array = _way(residual.planes.current).whole(residual)
+    return found
+
+
+def _way(array: Array) -> Any:
+    """Return the module that goes over the planes of such an array."""
+    if is_numpy(array):
+        return on_cpu
+    from ptyconv_cli.metrics import planes_gpu
+
+    return planes_gpu
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
@@ -150,6 +180,19 @@ def align_positions(current: Array, previous: Array, dx: float) -> tuple[Array, 
     return left, RemovedAmbiguities(_share(*squares), (dx * y, dx * x))
 
 
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def align_weights(current: Array, previous: Array) -> tuple[Array, RemovedAmbiguities]:
+    """Align the change of the weights of modes (N, mode): remove what other modes, sums of these, explain.
+
+    Modes P and weights w give the same probes as modes A⁻¹P and weights wA, of any A that can be inverted: the change
+    is fitted by w times a matrix (mode, mode), which holds for changes of any size.
+    """
+    now = np.asarray(current, np.float64)
+    change = now - np.asarray(previous, np.float64)
+    left = change - now @ fit(now.T @ now, now.T @ change)
+    return left, RemovedAmbiguities(_share(float((left * left).sum()), float((change * change).sum())))
+
+
 def _shift(of_gradients: Array, dx: float) -> tuple[float, float]:
     """Return the shift (y, x) in Å from the coefficients of the gradients: a shift s is a change -s · gradient."""
     y, x = (-dx * of_gradients).tolist()
@@ -162,3 +205,35 @@ def _share(square_left: float, square: float) -> float:
         return 0.0
     share = 1 - math.sqrt(max(square_left, 0.0) / square)
     return share if math.isnan(share) else max(share, 0.0)
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def rms_displacement(displacements: Array, dx: float) -> float:
+    """Return the RMS of displacements (N, 2) in px, in Å; `dx` in Å per px."""
+    return dx * math.sqrt(float(total(displacements * displacements)) / len(displacements))
+
+
+def explain_any_change(own: str, shape: Sequence[int]) -> bool:
+    """Say whether the fields explain any change of an object (omode, slice, y, x), so that nothing would be left."""
+    omodes, slices, height, width = shape
+    values = np.random.default_rng(0).normal(size=(omodes, slices, height, width))  # of which all have the rank
+    fields = np.stack([field.ravel() for field in _fields_of(own, values)])
+    ties = equal_sums(omodes, slices) if own == FACTOR else None
+    if ties is not None:
+        fields = null_space(np.pad(ties, ((0, 0), (0, len(fields) - omodes * slices)))).T @ fields
+    return bool(np.linalg.matrix_rank(fields) == math.prod(shape))
+
+
+def _fields_of(own: str, values: Array) -> Iterator[Array]:
+    """Yield the fields that are fitted to a change (omode, slice, y, x), those of the planes first."""
+    for plane in np.ndindex(values.shape[:2]):
+        field = np.zeros_like(values)
+        field[plane] = 1 if own == OFFSET else values[plane]
+        yield field
+    for axis in (2, 3):
+        if values.shape[axis] > 1:
+            yield np.gradient(values, axis=axis)
+        if own == OFFSET:
+            ramp = np.zeros_like(values)
+            ramp[:, 0] = np.indices(values.shape)[axis][:, 0]
+            yield ramp

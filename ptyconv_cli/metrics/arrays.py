@@ -3,6 +3,7 @@
 The standard: https://data-apis.org/array-api. Nothing here loads torch; an array of it brings it along.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -67,6 +68,11 @@ def total(values: Array) -> Array:
     if not is_numpy(values) and values.ndim > 1:
         values = values.sum(-1)
     return xp.sum(values, dtype=dtype)
+
+
+def rms(values: Array) -> float:
+    """Return the RMS of an array's numbers."""
+    return math.sqrt(float(total(values * values)) / math.prod(values.shape))
 
 
 def products(rows: Array) -> Array:

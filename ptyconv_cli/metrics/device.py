@@ -1,6 +1,7 @@
 """Where to compute: the device, what to do where its memory is short, and waiting for it."""
 
 import gc
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +15,6 @@ from numpy import __version__ as numpy_version
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.arrays import Array
-from ptyconv_cli.results.settings import check_device_name
 
 AMD_DRIVER = Path("/dev/kfd")
 """What the kernel's driver for AMD's GPUs makes."""
@@ -115,6 +115,13 @@ def or_on_cpu(work: Callable[[str], Result], device: str) -> tuple[Result, str]:
     return work("cpu"), notice
 
 
+def check_device_name(name: str) -> str:
+    """Return `name`; raise ValueError unless it is auto, cpu, cuda, cuda:N or mps."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
 def choose_device(name: str) -> Chosen:
     """Return the device called `name`: `auto` (CUDA, else CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
 
@@ -170,19 +177,16 @@ def kind_of(device: str) -> str:
 
 
 def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]:
-    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete.
-
-    Positions, which are few, stay on the host.
-    """
+    """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete."""
     if device == "cpu":
         return dict(arrays)
     import torch
 
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "probe_pos_shifts"}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     if kind_of(device) == "mps":  # which has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensors = {name: tensor.to(single.get(tensor.dtype, tensor.dtype)) for name, tensor in tensors.items()}
-    return dict(arrays) | {name: tensor.to(device) for name, tensor in tensors.items()}
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def upload(values: np.ndarray, device: Any) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy
-from ptyconv_cli.metrics.planes import Residual
+from ptyconv_cli.metrics.planes import Residual, pieces
 
 SAMPLE = 1 << 16
 """Voxels drawn to bracket the percentiles; smaller objects are sorted whole."""
@@ -327,10 +327,8 @@ def mean_change_outside(
     """
     current, previous = (in_single(array).reshape(-1) for array in (current, previous))
     if is_numpy(current):
-        from ptyconv_cli.metrics import planes_cpu
-
-        pieces = None if residual is None else partial(planes_cpu.pieces, residual)
-        return mean_change_on_cpu(current, previous, percentile_range, pieces, chunk)
+        found = None if residual is None else partial(pieces, residual)
+        return mean_change_on_cpu(current, previous, percentile_range, found, chunk)
     from ptyconv_cli.metrics import percentiles_gpu, planes_gpu
 
     if residual is None:

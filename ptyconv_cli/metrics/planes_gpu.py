@@ -12,14 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptyconv_cli.metrics import percentiles, planes_cpu
+from ptyconv_cli.metrics import percentiles
+from ptyconv_cli.metrics import planes as on_cpu
 from ptyconv_cli.metrics.arrays import has_double, numpy_type, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
 from ptyconv_cli.metrics.percentiles_gpu import sample_of
 from ptyconv_cli.metrics.planes import (
     CHANGE,
+    FACTOR,
     GRADIENT_X,
     GRADIENT_Y,
+    OFFSET,
     OWN,
     RAMP_X,
     RAMP_Y,
@@ -38,14 +41,14 @@ SMALL = 1 << 20
 
 
 def products(planes: Planes, voxels: int | None = None) -> Products:
-    """As `planes.Planes.products`, about `voxels` at a time. The host waits once, and the sample comes along.
+    """As `planes.products`, about `voxels` at a time. The host waits once, and the sample comes along.
 
     Sums over a row of voxels are in float32 in large objects, and where the device has no float64.
     """
     now = planes.current
     if now.numel() < SMALL and not has_double(now):
         before, current = together_on_host([planes.previous, now])
-        return planes_cpu.products(planes._replace(current=current, previous=before))
+        return on_cpu.products(planes._replace(current=current, previous=before))
     sample = [sample_of(now.reshape(-1))] if now.numel() > percentiles.SAMPLE else []
     voxels = voxels or BLOCK
     if now.numel() < SMALL:
@@ -60,23 +63,23 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
     return Products(_sums(planes, of_planes), sample_there[0] if sample else None)
 
 
-def _pairs(name: str) -> list[tuple[int, int]]:
+def _pairs(own: str) -> list[tuple[int, int]]:
     """Return which fields are multiplied with which; RAMP_Y, which is the same all over a row, is added later."""
-    fields = _fields(name)
+    fields = _fields(own)
     pairs = [(one, other) for place, one in enumerate(fields) for other in fields[place + 1 :]]
     pairs += [(one, one) for one in fields]
-    return pairs if name == "obja" else [*pairs, *((OWN, one) for one in fields), *((one, RAMP_X) for one in fields)]
+    return pairs if own == FACTOR else [*pairs, *((OWN, one) for one in fields), *((one, RAMP_X) for one in fields)]
 
 
-def _fields(name: str) -> list[int]:
+def _fields(own: str) -> list[int]:
     """Return the fields that memory is needed for: a phase's own field is 1."""
-    return [*([OWN] if name == "obja" else []), GRADIENT_Y, GRADIENT_X, CHANGE]
+    return [*([OWN] if own == FACTOR else []), GRADIENT_Y, GRADIENT_X, CHANGE]
 
 
 def _by_row(planes: Planes, voxels: int) -> Tensor:
     """Return the sums over rows of voxels of the products of `_pairs` (pair, plane, y)."""
-    now, has_ramps, count = planes.current, planes.has_ramps, len(_fields(planes.name))
-    found: Tensor = now.new_zeros(len(_pairs(planes.name)), *now.shape[:2])
+    now, has_ramps, count = planes.current, planes.has_ramps, len(_fields(planes.own))
+    found: Tensor = now.new_zeros(len(_pairs(planes.own)), *now.shape[:2])
     x = upload(coordinates(now.shape[2]).astype(numpy_type(now)), now.device)
     memory, one = now.new_empty(2 * count - 1, room(planes, voxels)), now.new_ones(())
     for block in _blocks(planes, voxels):
@@ -114,11 +117,11 @@ def _sums(planes: Planes, of_planes: NDArray[np.float64]) -> NDArray[np.float64]
     """Return the products in the order of `planes.Products`, from the sums of `_of_planes`."""
     count, height, width = planes.current.shape
     sums, has_ramps = np.zeros((count, 6, 6)), planes.has_ramps
-    for (one, other), total, with_y in zip(_pairs(planes.name), *of_planes, strict=True):
+    for (one, other), total, with_y in zip(_pairs(planes.own), *of_planes, strict=True):
         sums[:, one, other] = total if other != RAMP_X else total * has_ramps
-        if one == OWN and planes.name == "objp":
+        if one == OWN and planes.own == OFFSET:
             sums[:, other, RAMP_Y] = with_y * has_ramps
-    if planes.name == "objp":  # ramps are 0 on average, in each other's direction too
+    if planes.own == OFFSET:  # ramps are 0 on average, in each other's direction too
         sums[:, OWN, OWN] = height * width
         sums[has_ramps, RAMP_X, RAMP_X] = height * np.square(coordinates(width)).sum()
         sums[has_ramps, RAMP_Y, RAMP_Y] = width * np.square(coordinates(height)).sum()
@@ -156,7 +159,7 @@ class AlignedChanges:
             torch.sub(change, of_rows[block][..., None], out=left)
             if planes.has_ramps[block[0]].any():
                 left.sub_(of_columns[block[0], None])
-            if planes.name == "obja":  # the own field, the amplitude, is 1 - this
+            if planes.own == FACTOR:  # the own field, the amplitude, is 1 - this
                 left.addcmul_(part, self._own[block[0], None, None])
             left.sub_(twice_gradient_y(now, block, scratch), alpha=self._common[GRADIENT_Y])
             left.sub_(twice_gradient_x(now, block, scratch), alpha=self._common[GRADIENT_X])
@@ -171,7 +174,7 @@ class AlignedChanges:
         value = now[places]
         change = value - before[places]
         left = change - self._of_rows[row] - self._of_columns[plane * width + x]
-        if self._planes.name == "obja":
+        if self._planes.own == FACTOR:
             left.addcmul_(value, self._own[plane])
         del value, row, plane
         for field, place, size, step in ((GRADIENT_Y, y, height, width), (GRADIENT_X, x, width, 1)):
@@ -182,7 +185,7 @@ class AlignedChanges:
 
 
 def whole(residual: Residual) -> Tensor:
-    """As `planes.Residual.whole`."""
+    """As `planes.whole`."""
     left, changes, start = torch.empty_like(residual.planes.current), AlignedChanges(residual), 0
     memory = left.new_empty(3, changes.room(BLOCK))
     for size in changes.pieces(BLOCK, memory):

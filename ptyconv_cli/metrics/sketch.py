@@ -7,18 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.metrics.aligned import equal_sums, fit_planes
-from ptyconv_cli.metrics.arrays import Array, device_of, in_single, namespace, together_on_host, total
-from ptyconv_cli.metrics.fields import too_few_to_align
-
-MOST = 1 << 16
-"""The most voxels, or positions, in a sketch."""
+from ptyconv_cli.metrics.aligned import align_weights, equal_sums, fit_planes
+from ptyconv_cli.metrics.arrays import Array, device_of, in_single, namespace, rms, together_on_host, total
+from ptyconv_cli.metrics.planes import FACTOR, NOTHING, OFFSET
+from ptyconv_cli.results import history
 
 
 class Sketch(NamedTuple):
-    """Float32 `values` (voxels) and their gradients per px (2, voxels); or positions (N, 2), which have no gradients.
+    """Float32 `values` (voxels), or (row, number), and their gradients per px (2, voxels), none where not wanted.
 
-    `total`: the sum over all voxels.
+    `total`: the sum over all voxels, 0 where not wanted.
     """
 
     values: np.ndarray
@@ -32,12 +30,18 @@ class Sketch(NamedTuple):
 
 
 class Places:
-    """The voxels (or positions) at which tensors of one shape are sketched, `kept` of `all_voxels`."""
+    """The voxels at which tensors of one shape are sketched, `kept` of `all_voxels`.
 
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.shape = name, shape
-        self.all_voxels = shape[0] if name == "probe_pos_shifts" else math.prod(shape)
-        self.kept = min(self.all_voxels, MOST)
+    With `rows`, what counts as a voxel is all that a tensor (N, n) holds of one of N. With `gradients`, along y and x.
+    With `total`, the sum over all voxels.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], rows: bool = False, gradients: bool = False, with_total: bool = False
+    ) -> None:
+        self.shape, self.rows, self.gradients, self.with_total = shape, rows, gradients, with_total
+        self.all_voxels = shape[0] if rows else math.prod(shape)
+        self.kept = min(self.all_voxels, history.MOST_SKETCHED)
         self._on_device: tuple[Array, Array] | None = None
 
     @cached_property
@@ -55,19 +59,20 @@ class Places:
         return np.asarray(np.stack([y, x]) * on_first)
 
     def sketch(self, tensor: Array) -> Sketch:
-        """Sketch a tensor: 1 - amplitude or phase (omode, slice, y, x), intensity (y, x) or positions (N, 2)."""
+        """Sketch a tensor of the shape of these places."""
         return sketches([(self, tensor)])[0]
 
     def _numbers(self, tensor: Array) -> list[Array]:
-        """Return, where a tensor is, its values and gradients at these places; of a probe also the sum of all."""
+        """Return, where a tensor is, its values and gradients at these places, and the sum of all, if wanted."""
         xp, (at, apart) = namespace(tensor), self._there(tensor)
         tensor = in_single(tensor)
-        if self.name == "probe_pos_shifts":
+        if self.rows:
             return [xp.take(tensor, at, axis=0)]
-        found = xp.reshape(xp.take(xp.reshape(tensor, (-1,)), at), (5, -1))
-        gradients = (found[1::2, :] - found[2::2, :]) / apart
-        numbers = xp.concat([found[:1, :], gradients])
-        return [numbers, total(tensor)] if self.name == "probe" else [numbers]
+        numbers = xp.take(xp.reshape(tensor, (-1,)), at)
+        if self.gradients:
+            found = xp.reshape(numbers, (5, -1))
+            numbers = xp.concat([found[:1, :], (found[1::2, :] - found[2::2, :]) / apart])
+        return [numbers, total(tensor)] if self.with_total else [numbers]
 
     def leave_device(self) -> None:
         """Forget what is on a device."""
@@ -81,7 +86,7 @@ class Places:
         on = device_of(tensor)
         if self._on_device is None or device_of(self._on_device[0]) != on:
             xp = namespace(tensor)
-            neighbours = [] if self.name == "probe_pos_shifts" else [self._along(axis) for axis in (-2, -1)]
+            neighbours = [self._along(axis) for axis in (-2, -1)] if self.gradients else []
             at = np.concatenate([self.at, *(indices for two, _ in neighbours for indices in two)])
             apart = np.array([distance for _, distance in neighbours], np.float32)
             self._on_device = xp.asarray(at, device=on), xp.asarray(apart, device=on)
@@ -104,10 +109,8 @@ def sketches(tensors: Sequence[tuple[Places, Array]]) -> list[Sketch]:
     for (places, _), numbers_of_one in zip(tensors, of_each, strict=True):
         numbers, *sums = (next(there) for _ in numbers_of_one)
         numbers = numbers.astype(np.float32)
-        if places.name == "probe_pos_shifts":
-            found.append(Sketch(numbers, np.empty((2, 0), np.float32), 0.0))
-        else:
-            found.append(Sketch(numbers[0], numbers[1:], float(sums[0]) if sums else 0.0))
+        values, gradients = (numbers[0], numbers[1:]) if places.gradients else (numbers, np.empty((2, 0), np.float32))
+        found.append(Sketch(values, gradients, float(sums[0]) if sums else 0.0))
     return found
 
 
@@ -123,38 +126,43 @@ class Values(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """RMS distances from earlier snapshots: in rad, in Å, or dimensionless.
-
-    Of a probe, raw ones are in the units of its intensity, aligned ones in mean intensities, each in its own.
-    """
+    """RMS distances from earlier snapshots, in the unit of the quantity."""
 
     raw: list[float]
     aligned: list[float]
 
 
-@np.errstate(all="ignore")  # a distance from what is not finite is a NaN that tells, not an accident
-def distances(places: Places, later: Sketch, earlier: Sequence[Values], dx: float) -> Distances:
-    """Return the RMS distances of a snapshot from earlier ones; `dx` in Å per px.
-
-    The aligned ones are NaN where there is too little to align.
-    """
-    if not earlier:
-        return Distances([], [])
-    found = _distances(places, later, earlier, dx)
-    return found._replace(aligned=[math.nan] * len(earlier)) if too_few_to_align(places.name, places.shape) else found
+def differences(later: Sketch, earlier: Sequence[Values]) -> list[float]:
+    """Return the RMS of the differences of a snapshot's values from those of earlier ones."""
+    found = later.values - np.array([one.values for one in earlier], np.float64)
+    return np.sqrt(np.square(found).reshape(len(earlier), -1).mean(1)).tolist()  # type: ignore[no-any-return]
 
 
-def _distances(places: Places, later: Sketch, earlier: Sequence[Values], dx: float) -> Distances:
-    if places.name == "probe_pos_shifts":
-        moved = dx * (later.values.astype(np.float64) - np.array([one.values for one in earlier], np.float64))
-        raw, aligned = (_rms_displacement(d) for d in (moved, moved - moved.mean(1, keepdims=True)))
-        return Distances(raw.tolist(), aligned.tolist())
+def displacements(later: Sketch, earlier: Sequence[Values], dx: float) -> Distances:
+    """Return the RMS displacements of positions (N, 2) in px, in Å, and those without the mean; `dx` in Å per px."""
+    moved = dx * (later.values.astype(np.float64) - np.array([one.values for one in earlier], np.float64))
+    raw, aligned = (_rms_displacement(d) for d in (moved, moved - moved.mean(1, keepdims=True)))
+    return Distances(raw.tolist(), aligned.tolist())
+
+
+def distances_of_weights(later: Sketch, earlier: Sequence[Values]) -> Distances:
+    """Return the distances of weights of modes (N, mode), and those without what other modes explain."""
+    left = [align_weights(later.values, one.values)[0] for one in earlier]
+    return Distances(differences(later, earlier), [rms(of_one) for of_one in left])
+
+
+def distances_of_planes(places: Places, later: Sketch, earlier: Sequence[Values], own: str) -> Distances:
+    """Return the distances of an object's phase or 1 - amplitude; `own`: `planes.OFFSET` or `planes.FACTOR`."""
     values = np.array([one.values for one in earlier])
-    if places.name != "probe":
-        squares, left = _squares(places, later, values, 1.0, np.ones(len(values)))
-        return Distances(_rms(squares, places), _rms(left, places))
+    squares, left = _squares(places, later, values, own, 1.0, np.ones(len(values)))
+    return Distances(_rms(squares, places), _rms(left, places))
+
+
+def distances_of_intensities(places: Places, later: Sketch, earlier: Sequence[Values]) -> Distances:
+    """Return the distances of intensities (y, x), and, in mean intensities, those of such with the same total."""
+    values = np.array([one.values for one in earlier])
     scale, scales = _per_mean(later.total, places), np.array([_per_mean(one.total, places) for one in earlier])
-    _, left = _squares(places, later, values, scale, scales)
+    _, left = _squares(places, later, values, NOTHING, scale, scales)
     changes = later.values - values.astype(np.float64)
     return Distances(_rms(np.square(changes).sum(1), places), _rms(left, places))
 
@@ -173,33 +181,35 @@ def _rms(squares: Array, places: Places) -> list[float]:
     return found
 
 
-def _squares(places: Places, later: Sketch, earlier: np.ndarray, scale: float, scales: Array) -> tuple[Array, Array]:
+def _squares(
+    places: Places, later: Sketch, earlier: np.ndarray, own: str, scale: float, scales: Array
+) -> tuple[Array, Array]:
     """Return the sums over the voxels of the squared differences (J), and what the later one's fields leave of them.
 
     `earlier` (J, voxels); `scale` and `scales` (J) are what values and gradients are multiplied by first.
     """
     planes = int(np.prod(places.shape[:-2], dtype=int))
-    fields_of_plane = 5 if places.name == "objp" else 3
+    fields_of_plane = 5 if own == OFFSET else 3
     of_fields = np.zeros((planes, fields_of_plane, fields_of_plane))
     with_changes = np.zeros((planes, fields_of_plane, len(earlier)))
     squares = np.zeros(len(earlier))
     for plane, part in _pieces(places):
         changes = scale * later.values[part].astype(np.float64) - scales[:, None] * earlier[:, part]
-        fields = _fields(places, later, part, scale)
+        fields = _fields(places, later, part, own, scale)
         squares += np.einsum("jv,jv->j", changes, changes)
         of_fields[plane] += fields @ fields.T
         with_changes[plane] += fields @ changes.T
-    ties = equal_sums(*places.shape[:2]) if places.name == "obja" else None
+    ties = equal_sums(*places.shape[:2]) if own == FACTOR else None
     explained = fit_planes(of_fields, with_changes, ties)[2]
     return squares, np.maximum(squares - explained, 0) * (squares > 0)
 
 
-def _fields(places: Places, later: Sketch, part: slice, scale: float) -> Array:
+def _fields(places: Places, later: Sketch, part: slice, own: str, scale: float) -> Array:
     """Return the fields (field, voxels) on a part of the voxels, a plane's own field first."""
     values = later.values[part].astype(np.float64)
-    own = {"objp": np.ones_like(values), "obja": 1 - values, "probe": np.zeros_like(values)}[places.name]
-    fields = [own, *(scale * later.gradients[axis, part].astype(np.float64) for axis in (0, 1))]
-    if places.name == "objp":
+    of_plane = {OFFSET: np.ones_like(values), FACTOR: 1 - values, NOTHING: np.zeros_like(values)}[own]
+    fields = [of_plane, *(scale * later.gradients[axis, part].astype(np.float64) for axis in (0, 1))]
+    if own == OFFSET:
         fields += list(places.ramps(part))
     return np.stack(fields)
 

@@ -13,13 +13,11 @@ from PIL import Image, features
 
 from ptyconv_cli.analysis.frames import IMAGE, Frame, displacements
 from ptyconv_cli.pictures.maps import round_length
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.workers import Workers, result_of
 
 ENOUGH, BESIDE = 1.6, 400
 """Bytes for a pixel, and for a picture besides, with which nothing need be lost, also not by being careful."""
-
-WEIGHTS = {"objp": (64, 20), "obja": (24, 10), "probe": (8, 12)}
-"""By tensor: the weight of its images, and that of all its slices or modes together."""
 
 OF_DIFFERENCE = 0.3
 """Weight of a difference as a share of the image's: most of it is noise, which takes much and says little."""
@@ -57,7 +55,7 @@ def shared_out(most: float, groups: Mapping[Group, Pictures]) -> dict[Group, flo
 
 
 def _weight(group: Group) -> float:
-    whole, parts = WEIGHTS[group.tensor]
+    whole, parts = quantity_of(group.tensor).page_shares
     return (whole if group.is_whole else parts) * (1 if group.kind == IMAGE else OF_DIFFERENCE)
 
 

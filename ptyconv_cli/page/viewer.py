@@ -30,7 +30,8 @@ from ptyconv_cli.page.images import (
     shared_out,
 )
 from ptyconv_cli.pictures.maps import BRIGHTEST
-from ptyconv_cli.results.series import OF_OBJECT
+from ptyconv_cli.quantities import drawn_as, quantity_of
+from ptyconv_cli.quantities.quantity import IMAGES, INTENSITY
 from ptyconv_cli.workers import Workers
 
 Progress = Callable[[int, int], None]
@@ -56,7 +57,14 @@ OF_POSITIONS, OF_WHOLES = 0.1, 0.5
 AS_TEXT = 4 / 3
 """Characters that a byte of a picture takes in a page."""
 
-NAMES = {"objp": "Object phase", "obja": "Object amplitude", "probe": "Probe intensity"}
+
+def _seen_of(tensors: Sequence[str]) -> list[str]:
+    """Return which of a run's tensors there are images of, in the order in which they are shown."""
+    return [one.key for kind in (IMAGES, INTENSITY) for one in drawn_as(kind) if one.key in tensors]
+
+
+def _is_intensity(layer: Layer) -> bool:
+    return quantity_of(layer.tensor).drawn_as == INTENSITY
 
 
 class Still(NamedTuple):
@@ -96,7 +104,7 @@ class _View:
 
 def checkpoints_in(most: float, tensors: Sequence[str]) -> int:
     """Return how many checkpoints a viewer of so many characters can show at most, of a run that has these tensors."""
-    kinds = len(KINDS) * sum(name in NAMES for name in tensors)
+    kinds = len(KINDS) * len(_seen_of(tensors))
     return min(MOST_CHECKPOINTS, int(OF_WHOLES * most / (max(kinds, 1) * OF_PICTURE)))
 
 
@@ -154,8 +162,8 @@ def _viewer(frames: Frames, most: float, progress: Progress, device: str) -> tup
 def _with_room(frames: Frames, most: float) -> Frames:
     """Return what to look at with no more single slices and modes than there is room for: half of it for each."""
     checkpoints, tensors = max(len(frames.niters), 1), frames.run.tensors
-    rest = (1 - OF_POSITIONS) * most / OF_PICTURE - checkpoints * len(KINDS) * sum(name in NAMES for name in tensors)
-    of_slice = checkpoints * len(KINDS) * max(sum(name in OF_OBJECT for name in tensors), 1)
+    rest = (1 - OF_POSITIONS) * most / OF_PICTURE - checkpoints * len(KINDS) * len(_seen_of(tensors))
+    of_slice = checkpoints * len(KINDS) * max(sum(quantity_of(name).is_object for name in tensors), 1)
     return replace(
         frames,
         most_slices=min(frames.most_slices, int(rest / 2 / of_slice)),
@@ -171,11 +179,11 @@ def _size_of_stills(views: dict[Layer, _View]) -> int:
 
 def _views(frames: Frames, most: float) -> dict[Layer, _View]:
     """Return a view for each layer; of `most` bytes each of its pictures has its share, of which it may take less."""
-    wholes = [Layer(name) for name in NAMES if name in frames.run.tensors]
+    wholes = [Layer(name) for name in _seen_of(frames.run.tensors)]
     layers = [
         Layer(whole.tensor, number)
         for whole in wholes
-        for number in (None, *(frames.modes() if whole.tensor == "probe" else frames.slices()))
+        for number in (None, *(frames.modes() if _is_intensity(whole) else frames.slices()))
     ]
     of_group: dict[Group, list[Layer]] = {}
     for layer in layers:
@@ -194,7 +202,7 @@ def _group(layer: Layer, kind: str) -> Group:
 
 
 def _kinds(layer: Layer) -> Sequence[str]:
-    return (IMAGE,) if layer.tensor == "probe" and layer.number else KINDS
+    return (IMAGE,) if _is_intensity(layer) and layer.number else KINDS
 
 
 def _strips(views: dict[Layer, _View]) -> Iterable[Strip]:
@@ -219,7 +227,7 @@ def _widen(view: _View, layer: Layer, image: np.ndarray) -> None:
     if not finite.size:
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST)).tolist()
-    if layer.tensor == "probe":
+    if _is_intensity(layer):
         low, high = 0.0, float(finite.max())
     view.low, view.high = (float(np.nanmin([view.low, low])), float(np.nanmax([view.high, high])))
 
@@ -238,18 +246,18 @@ def _add(view: _View, layer: Layer, kind: str, niter: int, image: np.ndarray, wo
 
 def _top(layer: Layer, view: _View) -> float:
     """Return what the largest level of a difference means: the contrast; of the probe, its peak."""
-    return 1.0 if layer.tensor == "probe" else view.high - view.low
+    return 1.0 if _is_intensity(layer) else view.high - view.low
 
 
 def _view_data(layer: Layer, view: _View, seen: Sequence[Frame]) -> dict[str, Any]:
     niters = [frame.header.niter for frame in seen]
-    top, is_probe = _top(layer, view), layer.tensor == "probe"
+    top, is_probe = _top(layer, view), _is_intensity(layer)
     return {
         "tensor": layer.tensor,
         "number": layer.number,
-        "name": NAMES[layer.tensor],
+        "name": quantity_of(layer.tensor).image_title,
         "of": _of(layer, seen[-1].header),
-        "unit": "rad" if layer.tensor == "objp" else "",
+        "unit": quantity_of(layer.tensor).values_unit,
         "low": 0 if is_probe else _short(view.low, 6),
         "high": 1 if is_probe else _short(view.high, 6),
         "top": _short(top),
@@ -269,18 +277,18 @@ def _view_data(layer: Layer, view: _View, seen: Sequence[Frame]) -> dict[str, An
 def _pixels(layer: Layer, frames: Frames) -> int:
     """Return how many pixels an image of the last checkpoint has."""
     first = frames.chosen[-1][0]
-    if layer.tensor == "probe":
+    if _is_intensity(layer):
         return math.prod(first.probe_shape)
     return math.prod(region_of_run(first, frames.run.tensors).shape_in(first.shapes[layer.tensor])[-2:])
 
 
 def _of(layer: Layer, header: Header) -> str:
     """Say of how much of a tensor an image is."""
-    count = header.shapes[layer.tensor][0 if layer.tensor == "probe" else 1]
-    if layer.tensor == "probe":
+    count = header.shapes[layer.tensor][0 if _is_intensity(layer) else 1]
+    if _is_intensity(layer):
         return f"mode {layer.number} of {count}" if layer.number else f"sum of {count} modes" if count > 1 else ""
     modes = f"mean of {header.shapes[layer.tensor][0]} object modes" if header.shapes[layer.tensor][0] > 1 else ""
-    whole = {"objp": "sum of", "obja": "mean of"}[layer.tensor]
+    whole = f"{quantity_of(layer.tensor).over_slices} of"
     slices = f"slice {layer.number} of {count}" if layer.number else f"{whole} {count} slices" if count > 1 else ""
     return ", ".join(filter(None, [slices, modes]))
 
@@ -315,7 +323,7 @@ def _still(layer: Layer, view: _View, frames: Frames) -> Still:
     """Return the last picture of a view for those who see it without the script."""
     picture = view.strips[IMAGE].pictures
     niter = max(picture)
-    title = f"{NAMES[layer.tensor]} at iteration {niter}"
+    title = f"{quantity_of(layer.tensor).image_title} at iteration {niter}"
     what = _of(layer, frames.last)
     width, height = view.sizes[niter]
     return Still(data_uri(picture[niter]), title, f"{title}{f', {what}' if what else ''}, {height} × {width} px")

@@ -27,11 +27,10 @@ from ptyconv_cli.pictures.mpl import (
     to_hex,
 )
 from ptyconv_cli.pictures.panels import LOSS, Line, Panel
-from ptyconv_cli.pictures.words import listed, name_of
+from ptyconv_cli.pictures.words import listed
+from ptyconv_cli.quantities import QUANTITIES, name_of, never_refined
 from ptyconv_cli.results.history import Curve
-from ptyconv_cli.results.refined import never_refined
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.results.text import shortened
 
 MOST_VALUES = 4
@@ -79,17 +78,10 @@ def data_that_differ(runs: Mapping[str, Results], *, with_losses: bool) -> str:
 
 def _sizes(run: Results) -> dict[str, str]:
     """Return the sizes that are known of a run's last checkpoint, each by its name."""
-    shapes = run.shapes
-    of_object = next((shapes[name] for name in OF_OBJECT if name in shapes), ())
-    of_probe, of_positions = shapes.get("probe", ()), shapes.get("probe_pos_shifts", ())
-    found = {}
-    if len(of_object) == 4:
-        modes, slices, height, width = of_object
-        found = {"slices": str(slices), "object modes": str(modes), "object size": f"{height} × {width} px"}
-    if len(of_probe) == 3:
-        modes, height, width = of_probe
-        found |= {"probe modes": str(modes), "probe size": f"{height} × {width} px"}
-    return found | ({"scan positions": str(of_positions[0])} if of_positions else {})
+    found: dict[str, str] = {}
+    for quantity in QUANTITIES:
+        found |= quantity.sizes(run.shapes.get(quantity.key, ()))
+    return found
 
 
 COLUMNS = 4

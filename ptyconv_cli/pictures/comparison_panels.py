@@ -19,10 +19,9 @@ from ptyconv_cli.pictures.panels import (
     in_unit,
     title_of_series,
 )
-from ptyconv_cli.pictures.words import name_of
-from ptyconv_cli.results.refined import never_refined
+from ptyconv_cli.quantities import name_of, never_refined, tensors, unit_of
+from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.series import SERIES, TENSORS, Series
 
 
 def labels_of(folders: Sequence[Path]) -> list[str]:
@@ -43,15 +42,13 @@ def labels_of(folders: Sequence[Path]) -> list[str]:
 
 
 def comparison(runs: Mapping[str, Results], shown: Sequence[str], options: PlotOptions) -> list[Panel]:
-    """Return a panel for the loss and each tensor of what is `shown` (out of `panels.CHOICES`), a line for each run.
+    """Return a panel for the loss and each tensor of what is `shown` (out of `panels.choices`), a line for each run.
 
     Changes are per iteration, for checkpoints may be at other intervals in other runs; they are aligned where all runs
-    have aligned ones, else all are raw. Units: those of `results.series.SERIES`, per iteration.
+    have aligned ones, else all are raw. Units: those of `quantities.all_series`, per iteration.
     """
     options = replace(options, per_iteration=True)
-    of_tensors = [
-        [series for series in SERIES if series.tensor == tensor and series.key in shown] for tensor in TENSORS
-    ]
+    of_tensors = [[series for series in quantity.series if series.key in shown] for quantity in tensors()]
     changes = [_of_tensor(runs, of_tensor, options) for of_tensor in of_tensors if of_tensor]
     doublings = doubling_panels(runs, options) if DOUBLING in shown else []
     found = [*([_of_loss(runs)] if LOSS in shown else []), *doublings, *changes]
@@ -70,7 +67,7 @@ def _of_tensor(runs: Mapping[str, Results], of_tensor: Sequence[Series], options
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ngive convergence_report.json"
     title = f"{title_of_series(of_tensor)} ({'aligned' if aligned else 'raw'})"
-    size, unit = max(run.unit_of(of_tensor[0]) for run in runs.values())
+    size, unit = max(unit_of(of_tensor[0], run) for run in runs.values())
     lines = [in_unit(line, size) for line in lines]
     return Panel(title, change_label(unit, options, set()), lines, empty, logarithmic=not options.linear)
 

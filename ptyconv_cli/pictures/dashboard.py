@@ -67,7 +67,7 @@ def draw_dashboard(
 ) -> bytes:
     """Return the dashboard as a picture in `file_format` (png, pdf or svg): what `panels.panels` says.
 
-    Of `shown` (out of `panels.CHOICES`) alone, if any; `over`: "iteration" or "time".
+    Of `shown` (out of `panels.choices`) alone, if any; `over`: "iteration" or "time".
     """
     found, axis = panels(results, options, shown), across([results], over)
     layout = layout_of(len(found))

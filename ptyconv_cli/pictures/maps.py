@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from ptyconv_cli.pictures.mpl import (
     the_same_for_everyone,
     withStroke,
 )
-from ptyconv_cli.results.refined import within_rounding
+from ptyconv_cli.quantities import drawn_as, quantity_of
+from ptyconv_cli.quantities.quantity import IMAGES, within_rounding
 from ptyconv_cli.results.text import length_unit
 
 COLOURS = "inferno"
@@ -78,10 +80,6 @@ def round_length(length: float) -> float:
     return max(factor for factor in (1, 2, 5) if factor * power <= length * (1 + 1e-9)) * power
 
 
-OF_CHANGE = {"objp": ("Phase change", "|change|", " (rad)"), "obja": ("Amplitude change", "|change|", "")}
-OF_IMAGE = {"objp": ("Object phase", "phase", " (rad)"), "obja": ("Object amplitude", "1 - amplitude", "")}
-"""Title, quantity and unit by tensor."""
-
 FOREGROUND, BACKGROUND = "#56B4E9", "white"
 """Colours of the masks' outlines, which show on every colour of the map."""
 
@@ -102,10 +100,10 @@ def _says_nothing(axes: Axes, values: np.ndarray) -> bool:
     return True
 
 
-def label_of(maps: Maps, quantity: str, unit: str) -> str:
+def label_of(maps: Maps, values: str, unit: str) -> str:
     """Return what a colour bar of the object is of."""
     slices = len(next(iter(maps.objects.values())).by_slice)
-    return f"{quantity}{', summed over slices' if slices > 1 else ''}{unit}"
+    return f"{values}{', summed over slices' if slices > 1 else ''}{f' ({unit})' if unit else ''}"
 
 
 def unit_of_length(maps: Maps) -> tuple[float, str]:
@@ -116,28 +114,33 @@ def unit_of_length(maps: Maps) -> tuple[float, str]:
 def draw_image(axes: Axes, maps: Maps) -> None:
     """Draw the object itself as the later checkpoint has it: its phase, where there is one."""
     name = maps.small_of
-    title, *quantity = OF_IMAGE[name]
-    axes.set_title(f"{title} at iteration {maps.niter}", fontsize=11)
+    quantity = quantity_of(name)
+    axes.set_title(f"{quantity.image_title} at iteration {maps.niter}", fontsize=11)
     image = maps.objects[name].image
     finite = image[np.isfinite(image)]
     if not finite.size:
         write_instead(axes, "no value is finite")
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
-    colour_bar(axes, show(axes, image, cmap="gray", vmin=low, vmax=high), label_of(maps, *quantity))
+    colour_bar(
+        axes,
+        show(axes, image, cmap="gray", vmin=low, vmax=high),
+        label_of(maps, quantity.map_values, quantity.values_unit),
+    )
     scale_bar(axes, maps.dx, unit_of_length(maps))
 
 
 def draw_change(axes: Axes, maps: Maps, name: str) -> None:
     """Draw where amplitude or phase changed, and how much beside the object's contrast."""
-    found, (title, *quantity) = maps.objects[name], OF_CHANGE[name]
+    found, quantity = maps.objects[name], quantity_of(name)
+    title = quantity.change_title
     axes.set_title(title, fontsize=11)
     if _says_nothing(axes, found.change):
         return
     if math.isfinite(found.relative):
         axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
     image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
-    colour_bar(axes, image, label_of(maps, *quantity))
+    colour_bar(axes, image, label_of(maps, "|change|", quantity.values_unit))
     scale_bar(axes, maps.dx, unit_of_length(maps))
     _draw_masks(axes, found)
 
@@ -256,11 +259,10 @@ def draw_profile(axes: Axes, maps: Maps) -> None:
         return
     depths, label = shown_depths(maps.objects, maps.thickness)
     axes.set_xlabel(label)
-    units = {"objp": "phase (rad)", "obja": "amplitude"}
     for side, ((name, found), (colour, dashes)) in enumerate(zip(maps.objects.items(), STYLES, strict=False)):
         of_one = axes.twinx() if side else axes
         of_one.plot(depths, found.by_slice, color=colour, linestyle=dashes, marker="o", markersize=4)
-        of_one.set_ylabel(f"mean |change| of {units[name]}", color=colour)
+        of_one.set_ylabel(f"mean |change| of {quantity_of(name).profile_values}", color=colour)
         set_linear(of_one)
         of_one.tick_params(axis="y", colors=colour, labelsize=9)
         highest = float(np.nanmax(found.by_slice, initial=0))
@@ -310,10 +312,7 @@ def _panels(maps: Maps) -> list[Callable[[Axes, Maps], None]]:
     found: list[Callable[[Axes, Maps], None]] = []
     if maps.objects:
         found.append(draw_image)
-    if "objp" in maps.objects:
-        found.append(lambda axes, maps: draw_change(axes, maps, "objp"))
-    if "obja" in maps.objects:
-        found.append(lambda axes, maps: draw_change(axes, maps, "obja"))
+    found += [partial(draw_change, name=one.key) for one in drawn_as(IMAGES) if one.key in maps.objects]
     if maps.probe is not None:
         found.append(draw_probe)
     if maps.displacements is not None:
@@ -347,7 +346,7 @@ def _draw_small(figure: Figure, maps: Maps, left: float) -> None:
         wspace=0.06,
         hspace=0.22,
     )
-    title = f"{OF_CHANGE[maps.small_of][0]} over the run"
+    title = f"{quantity_of(maps.small_of).change_title} over the run"
     figure.text(left / width, (top + 0.3) / height, title, fontsize=11)
     brightest = max(float(np.percentile(values, BRIGHTEST)) for values in changed if values.size)
     darkest = min(brightest / 10, *(float(np.percentile(values, 1)) for values in changed if values.size))
@@ -362,5 +361,5 @@ def _draw_small(figure: Figure, maps: Maps, left: float) -> None:
     bar = figure.colorbar(
         image, cax=figure.add_axes(((right + 0.12) / width, bottom / height, 0.15 / width, (top - bottom) / height))
     )
-    bar.set_label(label_of(maps, "|change| per iteration", OF_CHANGE[maps.small_of][2]), fontsize=8)
+    bar.set_label(label_of(maps, "|change| per iteration", quantity_of(maps.small_of).values_unit), fontsize=8)
     bar.ax.tick_params(labelsize=8, which="both")

@@ -5,12 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptyconv_cli.analysis.agreement import live_points
-from ptyconv_cli.pictures.words import listed, name_of, short_name_of
+from ptyconv_cli.pictures.words import listed
+from ptyconv_cli.quantities import (
+    QUANTITIES,
+    all_series,
+    name_of,
+    never_refined,
+    quantity_of,
+    short_name_of,
+    tensors,
+    unit_of,
+)
+from ptyconv_cli.quantities.quantity import Quantity, Series, is_constant
 from ptyconv_cli.results.history import Curve, EngineHistories, Point
-from ptyconv_cli.results.refined import never_refined, within_rounding
-from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, Doublings, Results
-from ptyconv_cli.results.series import SERIES, TENSORS, Series
-from ptyconv_cli.results.text import length_unit, percent
+from ptyconv_cli.results.run_analysis import Doublings, Results
+from ptyconv_cli.results.text import percent
 
 SMALLEST_KNEE = 0.1
 """Distance from a straight line, as a share of the curve's range, below which a curve counts as straight."""
@@ -37,12 +46,6 @@ def knee(curve: Curve) -> int | None:
 LOSS = "loss"
 
 DOUBLING = "doubling"
-
-SHOWN = (LOSS, *(series.key for series in SERIES))
-"""What is shown of several runs, in order."""
-
-CHOICES = (LOSS, DOUBLING, *SHOWN[1:])
-"""What can be chosen, in order."""
 
 UNEVEN = 1.25
 """Intervals that differ by more than this factor are uneven: changes over them cannot be compared as they are."""
@@ -95,26 +98,37 @@ class Panel:
     log_x: bool = False
 
 
+def all_shown() -> tuple[str, ...]:
+    """Return what is shown of several runs, in order."""
+    return (LOSS, *(series.key for series in all_series()))
+
+
+def choices() -> tuple[str, ...]:
+    """Return what can be chosen, in order."""
+    return (LOSS, DOUBLING, *all_shown()[1:])
+
+
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """Return which of `CHOICES` are meant by keys of series, names of tensors (all their series), "loss", "doubling".
+    """Return which of `choices` are meant by keys of series, names of quantities, "loss" and "doubling".
 
     Raises ValueError for other names, and for none.
     """
-    meant = {name: {name} for name in CHOICES}
-    for series in SERIES:
-        meant.setdefault(series.tensor, set()).add(series.key)
+    meant = {name: {name} for name in choices()}
+    for quantity in tensors():
+        for name in quantity.names:
+            meant.setdefault(name, set()).update(series.key for series in quantity.series)
     unknown = [name for name in names if name not in meant]
     if unknown or not names:
         raise ValueError(f"{(unknown or [''])[0]!r}: expected one of {', '.join(meant)}")
     wanted = set().union(*(meant[name] for name in names))
-    return tuple(name for name in CHOICES if name in wanted)
+    return tuple(name for name in choices() if name in wanted)
 
 
 def panels(results: Results, options: PlotOptions, shown: Sequence[str] = ()) -> list[Panel]:
-    """Return the panels, cut to the iterations that the options ask for; of `shown` (out of `CHOICES`), or of all.
+    """Return the panels, cut to the iterations that the options ask for; of `shown` (out of `choices`), or of all.
 
     Without what the run didn't record, was not analyzed, or never refined, unless it is asked for. One that says why
-    where nothing else is left. Units: those of `results.series.SERIES`; tilts mrad, slice thickness Å.
+    where nothing else is left. Units: those of `quantities.all_series`; tilts mrad, slice thickness Å.
     """
     options = evened(results, options)
     found = _asked_for(results, options, shown) if shown else [one for one in _dashboard(results, options) if one.lines]
@@ -122,9 +136,7 @@ def panels(results: Results, options: PlotOptions, shown: Sequence[str] = ()) ->
 
 
 def _asked_for(results: Results, options: PlotOptions, shown: Sequence[str]) -> list[Panel]:
-    of_tensors = [
-        [series for series in SERIES if series.tensor == tensor and series.key in shown] for tensor in TENSORS
-    ]
+    of_tensors = [[series for series in quantity.series if series.key in shown] for quantity in tensors()]
     changes = [_change_panel(results, of_tensor, options) for of_tensor in of_tensors if of_tensor]
     doublings = doubling_panels({"": results}, options) if DOUBLING in shown else []
     return [*([_loss(results)] if LOSS in shown else []), *doublings, *changes]
@@ -137,9 +149,8 @@ def doubling_panels(runs: Mapping[str, Results], options: PlotOptions) -> list[P
         of_runs = {label: run.verdict.doublings.get(quantity.key) for label, run in runs.items() if run.verdict}
         moved = {label: one for label, one in of_runs.items() if one and one.points and one.state != "not optimised"}
         if moved:
-            title = f"{quantity.label[0].upper()}{quantity.label[1:]}"
             lines = [Line(label, doubling_curve(one)) for label, one in moved.items()]
-            found.append(Panel(title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True))
+            found.append(Panel(quantity.title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True))
     return found or [Panel("Change per doubling", "", [], "no checkpoint at half\nof the iterations yet")]
 
 
@@ -150,35 +161,34 @@ def doubling_curve(found: Doublings, since: int = 0) -> Curve:
 
 def doubling_label(key: str) -> str:
     """Return the label of an axis of a quantity's changes per doubling."""
-    quantity = QUANTITY[key]
+    quantity = quantity_of(key)
     measured_by = f" {quantity.of}" if quantity.of else ""
     return f"change per doubling\n({quantity.unit}{measured_by})"
 
 
 def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:
-    changes = {
-        tensor: _change_panel(results, [series for series in SERIES if series.tensor == tensor], options)
-        for tensor in TENSORS
-    }
-    engine, still = results.engine or EngineHistories(), {what for what, _ in _constant(results)}
-    tilts = {} if "tilt" in still else engine.tilts
-    thickness = [] if "thickness" in still else engine.slice_thickness
-    size, unit = length_unit(max((at for _, at in thickness), default=0.0))
+    """Return all panels: the loss and what is in the first row, then the learning rates and the rest."""
+    engine = results.engine or EngineHistories()
+    rates = {short_name_of(name): curve for name, curve in engine.learning_rates.items()}
+    in_order = [*tensors(), *(quantity for quantity in QUANTITIES if not quantity.axes)]
+    first, second = (
+        [_panel_of(quantity, results, options) for quantity in in_order if quantity.in_first_row == is_first]
+        for is_first in (True, False)
+    )
     return [
         _loss(results),
-        changes["obja"],
-        changes["objp"],
-        _history_panel("Object tilt", "tilt (mrad)", tilts),
-        _history_panel(
-            "Learning rate",
-            "learning rate",
-            {short_name_of(tensor): curve for tensor, curve in engine.learning_rates.items()},
-            not options.linear,
-        ),
-        changes["probe"],
-        changes["probe_pos_shifts"],
-        _history_panel("Slice thickness", f"thickness ({unit})", {"": [(niter, at / size) for niter, at in thickness]}),
+        *first,
+        _history_panel("Learning rate", "learning rate", rates, not options.linear),
+        *second,
     ]
+
+
+def _panel_of(quantity: Quantity, results: Results, options: PlotOptions) -> Panel:
+    """Return the panel of a quantity: its changes, or what the engine recorded of it, if that ever changed."""
+    if quantity.axes:
+        return _change_panel(results, quantity.series, options)
+    y_label, curves = quantity.recorded(results.engine or EngineHistories())
+    return _history_panel(quantity.title, y_label, {} if quantity in _constant(results) else curves)
 
 
 def evened(results: Results, options: PlotOptions) -> PlotOptions:
@@ -194,7 +204,7 @@ def notes(results: Results, shown: Sequence[str] = ()) -> list[str]:
         return []
     still = [
         *(name_of(tensor) for tensor in never_refined(results.points, results.dx)),
-        *(name for _, name in _constant(results)),
+        *(quantity.label for quantity in _constant(results)),
     ]
     found = [f"Not refined: {listed(still, 6)}."] if still else []
     if results.engine is None:
@@ -204,17 +214,10 @@ def notes(results: Results, shown: Sequence[str] = ()) -> list[str]:
     return found
 
 
-def _constant(results: Results) -> list[tuple[str, str]]:
-    """Return which of the tilt and the thickness were recorded and never changed, and what they are called."""
-    engine = results.engine or EngineHistories()
-    of_kind = {("tilt", "object tilt"): list(engine.tilts.values())}
-    of_kind[("thickness", "slice thickness")] = [engine.slice_thickness] if engine.slice_thickness else []
-    return [kind for kind, curves in of_kind.items() if curves and all(map(_is_constant, curves))]
-
-
-def _is_constant(curve: Curve) -> bool:
-    values = [value for _, value in curve]
-    return not values or within_rounding((value - values[0]) / (abs(values[0]) or 1) for value in values)
+def _constant(results: Results) -> list[Quantity]:
+    """Return which of the quantities that the engine recorded never changed."""
+    of_each = [(quantity, quantity.curves(results.engine or EngineHistories())) for quantity in QUANTITIES]
+    return [quantity for quantity, curves in of_each if curves and all(map(is_constant, curves))]
 
 
 def _loss(results: Results) -> Panel:
@@ -244,7 +247,7 @@ def _change_panel(results: Results, of_tensor: Sequence[Series], options: PlotOp
     if lines and not any(line.curve for line in lines):
         empty = "no interval is known;\ndraw convergence_report.json"
     shares = [share for niter, share in results.shares.get(tensor, []) if niter >= options.since]
-    size, unit = results.unit_of(of_tensor[0])
+    size, unit = unit_of(of_tensor[0], results)
     return Panel(
         title=title_of_series(of_tensor),
         y_label=change_label(unit, options, _intervals(points)),

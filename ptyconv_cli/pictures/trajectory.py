@@ -26,11 +26,11 @@ from ptyconv_cli.pictures.drawing import (
 )
 from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, Normalize, NullLocator, the_same_for_everyone
 from ptyconv_cli.pictures.panels import doubling_curve, doubling_label
-from ptyconv_cli.pictures.words import name_of, that_fit, verdict_words
+from ptyconv_cli.pictures.words import that_fit, verdict_words
+from ptyconv_cli.quantities import name_of, never_refined, quantity_of, tensor_keys, unit_of_length
+from ptyconv_cli.quantities.quantity import ANGSTROM
 from ptyconv_cli.results.history import Curve, Trajectory
-from ptyconv_cli.results.refined import never_refined
-from ptyconv_cli.results.run_analysis import ANGSTROM, QUANTITY, Doublings, Results
-from ptyconv_cli.results.series import SERIES, TENSORS
+from ptyconv_cli.results.run_analysis import Doublings, Results
 from ptyconv_cli.results.text import shortened
 from ptyconv_cli.verdict.sentences import rounded
 
@@ -69,7 +69,7 @@ def draw_doubling(axes: Axes, key: str, found: Doublings | None, since: int) -> 
 
 def _note_tolerance(axes: Axes, key: str, found: Doublings) -> None:
     axes.annotate(
-        f"tolerance {found.tolerance:g} {QUANTITY[key].unit}",
+        f"tolerance {found.tolerance:g} {quantity_of(key).unit}",
         (0.98, found.tolerance),
         (0, 3),
         xycoords=axes.get_yaxis_transform(),
@@ -92,7 +92,7 @@ def _mark_quietest(axes: Axes, key: str, found: Doublings, since: int, colour: s
     left, right = map(math.log, axes.get_xlim())
     place = (math.log(quietest.niter) - left) / (right - left)
     axes.annotate(
-        f"least: {rounded(quietest.relative)} {QUANTITY[key].unit} at {quietest.niter}",
+        f"least: {rounded(quietest.relative)} {quantity_of(key).unit} at {quietest.niter}",
         (quietest.niter, quietest.relative),
         (0, -14),
         textcoords="offset points",
@@ -164,12 +164,12 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
     """Return the picture in `file_format` (png, pdf or svg); `linear` scales of distances; only iterations `since`.
 
     A row of panels for each of `ROWS` that there are enough checkpoints for, a column for each tensor that was analyzed
-    and refined. Units: those of `results.series.SERIES`.
+    and refined. Units: those of `quantities.all_series`.
     """
     fixed = never_refined(results.points, results.dx)
-    size, unit = results.unit_of_length
+    size, unit = unit_of_length(results)
     results = replace(results, trajectories={name: _in_unit(t, size, unit) for name, t in results.trajectories.items()})
-    known = [name for name in TENSORS if name in results.trajectories]
+    known = [name for name in tensor_keys() if name in results.trajectories]
     tensors = [name for name in known if name not in fixed] or known
     checkpoints = max(len(results.trajectories[name].niters) for name in tensors)
     rows = [row for row in ROWS if row.least <= checkpoints]
@@ -204,7 +204,7 @@ def _draw_row(
 
 
 def _draw_panel(axes: Axes, row: Row, tensor: str, results: Results, options: TrajectoryOptions) -> None:
-    label = next(series.label for series in SERIES if series.tensor == tensor).split(",")[0]
+    label = quantity_of(tensor).series[0].label.split(",")[0]
     axes.set_title(f"{label[0].upper()}{label[1:]}", fontsize=11, y=1.0)  # where it is, lest its place be looked for
     trajectory = results.trajectories[tensor]
     axes.tick_params(labelsize=9)

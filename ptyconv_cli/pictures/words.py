@@ -1,31 +1,12 @@
-"""What pictures call tensors and verdicts."""
+"""What pictures say of verdicts, and how much fits."""
 
 from collections.abc import Sequence
 
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.verdict.sentences import verdict_line
 
-NAMES = {
-    "obja": "object amplitude",
-    "objp": "object phase",
-    "probe": "probe",
-    "probe_pos_shifts": "scan positions",
-    "obj_tilts": "object tilt",
-    "slice_thickness": "slice thickness",
-}
-
 CHARACTER = 0.53
 """Width of a character as a share of the font's size, on average."""
-
-
-def name_of(tensor: str) -> str:
-    """Return what people call a tensor; one that isn't known keeps its own name."""
-    return NAMES.get(tensor, tensor)
-
-
-def short_name_of(tensor: str) -> str:
-    """Return what a tensor is called where there is little place."""
-    return name_of(tensor).removeprefix("object ").removeprefix("scan ")
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -100,6 +100,9 @@ class EngineHistories:
 LAG = 8
 """Checkpoints that a drift ratio looks back, where there are twice as many."""
 
+MOST_SKETCHED = 1 << 16
+"""The most voxels, or positions, of a tensor that are compared with those of all other checkpoints."""
+
 MOST = 64
 """Checkpoints that distances between all pairs are given of, at most; of more, they are spread evenly over the run."""
 

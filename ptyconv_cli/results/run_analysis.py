@@ -1,96 +1,16 @@
 """The results of analyzing one run: plain numbers, from which files and pictures are made."""
 
 import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, Trajectory
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.series import OF_OBJECT, Series
-from ptyconv_cli.results.text import length_unit
-
-CONTRAST, PIXELS, MRAD = "%", "px", "mrad"
-"""The units that a change per doubling is given in."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Something that is judged: its `key`, its `label` for people, the `unit` of its change and the default tolerance.
-
-    `of`: what 100 % are, "" where the unit is not a percentage. `plural`: whether the label is.
-    """
-
-    key: str
-    label: str
-    unit: str
-    tolerance: float
-    of: str = ""
-    plural: bool = False
-
-
-QUANTITIES = (
-    Quantity("objp", "object phase", CONTRAST, 5.0, "of the object's contrast"),
-    Quantity("obja", "object amplitude", CONTRAST, 5.0, "of the object's contrast"),
-    Quantity("probe", "probe", CONTRAST, 5.0, "of its intensity"),
-    Quantity("probe_pos_shifts", "scan positions", PIXELS, 0.1, plural=True),
-    Quantity("tilt", "object tilt", MRAD, 0.1),
-    Quantity("thickness", "slice thickness", CONTRAST, 1.0, "of itself"),
-)
-"""In the order in which they are shown; the first two are the object."""
-
-QUANTITY = {quantity.key: quantity for quantity in QUANTITIES}
-
-ANGSTROM = "Å"
 
 TOO_FEW = "too few to align"
 """Why a quantity cannot be judged: the ambiguities explain any change of it."""
-
-
-class Tolerance(NamedTuple):
-    """A tolerance as a user gave it: `number` in `unit`, which is that of the quantity, or Å for positions."""
-
-    number: float
-    unit: str
-
-    def value(self, dx: float) -> float:
-        """Return it in the quantity's unit; `dx` in Å per px."""
-        return self.number / dx if self.unit == ANGSTROM else self.number
-
-
-def check_tolerances(tolerances: Mapping[str, Any]) -> dict[str, Tolerance]:
-    """Return tolerances by quantity, of numbers in its unit or texts such as "2%", "0.05px", "0.02Å", "0.2mrad".
-
-    Raises ValueError, which says what is allowed, for others.
-    """
-    return {key: _tolerance(key, given) for key, given in tolerances.items()}
-
-
-def _tolerance(key: str, given: Any) -> Tolerance:
-    if key not in QUANTITY:
-        raise ValueError(f"{key!r} has no tolerance: choose from {', '.join(QUANTITY)}")
-    quantity = QUANTITY[key]
-    units = (quantity.unit, *((ANGSTROM, "A") if quantity.unit == PIXELS else ()))
-    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s]*)\s*", str(given))
-    number = _positive(match[1]) if match else None
-    if match is None or number is None or match[2] not in ("", *units):
-        allowed = " or ".join(dict.fromkeys(ANGSTROM if unit == "A" else unit for unit in units))
-        example = f"{key}={quantity.tolerance:g}{quantity.unit}"
-        raise ValueError(
-            f"the tolerance of {key} is {given!r}: expected a number above 0 in {allowed}, as in {example}"
-        )
-    return Tolerance(number, ANGSTROM if match[2] in (ANGSTROM, "A") else quantity.unit)
-
-
-def _positive(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if 0 < number < math.inf else None
 
 
 @dataclass(frozen=True)
@@ -127,7 +47,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Doublings:
-    """A quantity's changes per doubling, and what they say; `unit` and tolerance as in `QUANTITIES`.
+    """A quantity's changes per doubling, and what they say; `unit` and tolerance as of `quantities.quantity`.
 
     `contrast`: what a change is measured by, in the tensor's own unit. `state`: one of `verdict.rules.STATES`, with the
     iteration `since` which it has converged, stopped or been broken. `quietest`, `forecast`: None where there is none.
@@ -179,13 +99,13 @@ class RemovedAmbiguities:
     """The ambiguities that were removed from a tensor's change, because the data cannot constrain them; to first order.
 
     `share`: the fraction of the change's norm that was removed, from 0 to 1: 1 - |aligned| / |raw|. `shift` (y, x) in
-    Å, by which the tensor moved. Phase: `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å. Object
-    amplitude: `scale` (omode, slice), relative to the current checkpoint; probe intensity: [[scale]], relative to the
-    previous one. Formulas: docs/metrics.md.
+    Å, by which the tensor moved; None of weights. Phase: `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å.
+    Object amplitude: `scale` (omode, slice), relative to the current checkpoint; probe intensity: [[scale]], relative
+    to the previous one. Formulas: docs/metrics.md.
     """
 
     share: float
-    shift: tuple[float, float]
+    shift: tuple[float, float] | None = None
     offset: list[list[float]] | None = None
     ramp: tuple[float, float] | None = None
     scale: list[list[float]] | None = None
@@ -273,16 +193,6 @@ class Results:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     dx: float = 1.0
 
-    @property
-    def unit_of_length(self) -> tuple[float, str]:
-        """How many Å the unit has in which the run's lengths are shown, and its name: that of the object's size."""
-        shape = next((self.shapes[name] for name in OF_OBJECT if name in self.shapes), ())
-        return length_unit(max(shape[-2:], default=0) * self.dx)
-
-    def unit_of(self, series: Series) -> tuple[float, str]:
-        """How many of a series' own units the one has in which it is shown, and its name."""
-        return self.unit_of_length if series.unit == ANGSTROM else (1.0, series.unit)
-
 
 @dataclass(frozen=True)
 class RunAnalysis:
@@ -293,7 +203,7 @@ class RunAnalysis:
     - Files: `checkpoints` were used, `left_out` were not. `not_finite`: by tensor, the iterations at which it held NaN
       or infinity.
     - `region`: the scanned region in object pixels, and `dx`: the pixel size in Å, both of the last checkpoint.
-    - `points`: the changes by the keys of `results.series.SERIES`; `aligned_points`: the aligned changes; `removed`: by
+    - `points`: the changes by the keys of `quantities.all_series`; `aligned_points`: the aligned changes; `removed`: by
       tensor, (niter, ambiguities removed); `trajectories`: by tensor, the distances between its checkpoints, after the
       last of the `boundaries` across which nothing can be compared. The latter three are empty, and `verdict` is None,
       where they were not asked for.

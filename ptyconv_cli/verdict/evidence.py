@@ -4,16 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ptyconv_cli.quantities import QUANTITIES
+from ptyconv_cli.quantities.quantity import CONTRAST, Quantity
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.run_analysis import CONTRAST, TOO_FEW, Doubling, Doublings, Forecast, Quantity, Quietest
+from ptyconv_cli.results.run_analysis import TOO_FEW, Doubling, Doublings, Forecast, Quietest
 from ptyconv_cli.verdict.rules import STATES, Evidence, judge
 from ptyconv_cli.verdict.segments import begin_of, doublings_between
-
-FORECASTS = {"objp": (0.5, 2.0), "obja": (0.4, 2.4), "probe_pos_shifts": (0.3, 2.1)}
-"""Factors of the last change per doubling that the next one lay between in 90 % of the prefixes of real runs.
-
-Of 9 runs of PtyRAD (7 for positions) with 800 iterations or so, at 146 (111) moments: docs/verdict.md.
-"""
 
 NOT_FINITE, VANISHED = "holds NaN or infinity", "has no intensity left"
 """What can be broken in a quantity."""
@@ -98,9 +94,9 @@ def _quietest(points: Sequence[Doubling]) -> Quietest | None:
 def _forecast(evidence: Evidence, quantity: Quantity) -> Forecast | None:
     """Return what as many iterations again will bring: about as much as the last doubling did."""
     last = evidence.last
-    if last is None or quantity.key not in FORECASTS or not math.isfinite(last.relative):
+    if last is None or quantity.forecast is None or not math.isfinite(last.relative):
         return None
-    low, high = FORECASTS[quantity.key]
+    low, high = quantity.forecast
     niter = evidence.begin + 2 * (evidence.niter - evidence.begin)
     return Forecast(niter, last.relative, low * last.relative, high * last.relative)
 
@@ -134,34 +130,19 @@ def still_since(niters: Sequence[int], moves: Sequence[float], size: float) -> i
     return niters[-1 - count] if count >= min(2, len(still)) and count else None
 
 
-def size_of(tensor: str, rms: float, dx: float) -> float:
-    """Return the size of a tensor's values, by which rounding is known; `rms` of them, of positions in px; `dx` in Å.
-
-    Of 1 - amplitude it is that of the amplitude, of which it was worked out.
-    """
-    return max(rms, 1.0) if tensor == "obja" else dx * rms if tensor == "probe_pos_shifts" else rms
-
-
-HISTORIES = ("tilt", "thickness")
-"""What is judged by its history: the keys of `results.run_analysis.QUANTITIES`."""
-
-ENGINE_NAMES = {"tilt": "obj_tilts", "thickness": "slice_thickness"}
-"""What engines call them where they record learning rates."""
-
-
 def motions_of_histories(
     engine: EngineHistories, niters: Sequence[int], begins: Mapping[str, Sequence[int]]
 ) -> dict[str, Motion]:
-    """Return how tilt (in mrad) and slice thickness (in Å) moved, of those that are recorded, by key.
+    """Return how what the engine recorded moved, such as tilt and slice thickness, by key of the quantity.
 
     `niters`: the iterations of the checkpoints; `begins`: by key, the iterations after which segments begin.
     """
     found = {}
-    if engine.tilts:
-        found["tilt"] = _motion(list(engine.tilts.values()), niters, begins["tilt"], 1.0)
-    if engine.slice_thickness:
-        last = [abs(value) for niter, value in engine.slice_thickness if niter <= niters[-1]]
-        found["thickness"] = _motion([engine.slice_thickness], niters, begins["thickness"], last[-1] if last else 1.0)
+    for quantity in QUANTITIES:
+        curves = quantity.curves(engine)
+        if curves:
+            contrast = quantity.contrast_of_curves(curves, niters[-1])
+            found[quantity.key] = _motion(curves, niters, begins[quantity.key], contrast)
     return {key: motion for key, motion in found.items() if motion is not None}
 
 

@@ -7,20 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from ptyconv_cli.metrics.arrays import Array, on_host
-from ptyconv_cli.metrics.contrast import contrasts
-from ptyconv_cli.metrics.fallback import with_less
-from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values, distances, sketches
+from ptyconv_cli.metrics.sketch import Distances, Sketch, Values, sketches
 from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.quantities import QUANTITIES, quantity_of
+from ptyconv_cli.quantities.quantity import Quantity
+from ptyconv_cli.quantities.settings import Tolerance
+from ptyconv_cli.quantities.snapshots import contrasts, with_less
 from ptyconv_cli.results.history import LAG, Curve, EngineHistories, lag_of
-from ptyconv_cli.results.run_analysis import QUANTITIES, QUANTITY, Doublings, Quantity, RunVerdict, Tolerance
+from ptyconv_cli.results.run_analysis import Doublings, RunVerdict
 from ptyconv_cli.verdict.evidence import (
     NOT_FINITE,
     VANISHED,
     Motion,
     doublings_of,
     since_when,
-    size_of,
     still_since,
     vanished,
 )
@@ -40,7 +40,7 @@ class LiveEvidence:
     def __init__(self, first: Snapshot) -> None:
         self._last, self._niter = first, 0
         self._beside: Snapshot | None = None
-        self._tensors = {name: _Tensor(Places(name, tuple(values.shape))) for name, values in first.values.items()}
+        self._tensors = {name: _Tensor(name, values.shape) for name, values in first.values.items()}
         self._note(first.values, 0)
 
     def note(self, snapshot: Snapshot, niter: int, without: Collection[str] = ()) -> None:
@@ -58,15 +58,16 @@ class LiveEvidence:
     def _note(self, values: Mapping[str, Array], niter: int) -> None:
         for name, tensor in values.items():
             if tuple(tensor.shape) != self._tensors[name].places.shape:
-                self._tensors[name] = _Tensor(Places(name, tuple(tensor.shape)))
-        noted = [(self._tensors[name].places, tensor) for name, tensor in values.items()]
+                self._tensors[name] = _Tensor(name, tensor.shape)
+        of_each = [self._tensors[name] for name in values]
+        noted = [(one.places, tensor) for one, tensor in zip(of_each, values.values(), strict=True)]
 
         def of_copies() -> list[Sketch]:
             return [places.sketch(on_host(tensor)) for places, tensor in noted]
 
         found = with_less([lambda: sketches(noted), lambda: sketches(noted), of_copies])
-        for (places, _), sketch in zip(noted, found, strict=True):
-            self._tensors[places.name].note(sketch, niter, self._last.dx)
+        for one, sketch in zip(of_each, found, strict=True):
+            one.note(sketch, niter, self._last.dx)
 
     def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
         """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
@@ -84,21 +85,22 @@ class LiveEvidence:
                 self._tensors[quantity.key].motion(engine, measured_by.get(quantity.key, dx), dx, until),
                 quantity,
                 quantity.tolerance if tolerance is None else tolerance.value(dx),
-                engine.learning_rates.get(quantity.key, []),
+                engine.learning_rates.get(quantity.recorded_as, []),
             )
 
         found = {quantity.key: doublings(quantity) for quantity in QUANTITIES if quantity.key in self._tensors}
         begins = {name: segment_begins(name, engine) for name in found}
         late = stopped_late(found, self._niter, begins)
-        before = {key: doublings(QUANTITY[key], since) for key, since in late.items()}
+        before = {key: doublings(quantity_of(key), since) for key, since in late.items()}
         return conclude(found, 0, bool(learning_rates), before)
 
 
 class _Tensor:
     """What is remembered of one tensor: the newer sketches by iteration, and plain numbers of all snapshots."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, name: str, shape: Sequence[int]) -> None:
+        self._quantity = quantity_of(name)
+        self.places = self._quantity.places(shape)
         self._sketches: dict[int, Sketch] = {}
         self._niters: list[int] = []
         self._moves: list[float] = []
@@ -140,17 +142,17 @@ class _Tensor:
         last = self._sketches[self._niters[-1]]
         niters = self._niters[: None if until is None else bisect_right(self._niters, until)]
         niter = niters[-1]
-        begins = segment_begins(self.places.name, engine)
+        begins = segment_begins(self._quantity.recorded_as, engine)
         at = [one for one in self._sketches if one < niter]
         found = self._distances(last, at, dx)
         to_last = list(zip(at, found.aligned, strict=True))
         lag = lag_of(len(niters) - 1)  # without the baseline, which no checkpoint is
-        gone = vanished(self._totals) if self.places.name == "probe" else [False] * len(self._totals)
+        gone = vanished(self._totals) if self._quantity.has_total else [False] * len(self._totals)
         broken = [not finite or none for finite, none in zip(self._finite, gone, strict=True)][: len(niters)]
         broken_since = since_when(niters, broken)
         moves = self._moves[: len(niters) - 1]
-        still = still_since(niters, moves, size_of(self.places.name, last.rms, dx))
-        stopped = stopped_since(self.places.name, engine, niters[-2] if len(niters) > 1 else 0, niter)
+        still = still_since(niters, moves, self._quantity.size_of(last.rms, dx))
+        stopped = stopped_since(self._quantity.recorded_as, engine, niters[-2] if len(niters) > 1 else 0, niter)
         return Motion(
             niter=niter,
             contrast=contrast,
@@ -161,7 +163,7 @@ class _Tensor:
             begins=begins,
             broken_since=niter if broken_since is None and math.isnan(contrast) else broken_since,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
-            too_few=too_few_to_align(self.places.name, self.places.shape),
+            too_few=self._quantity.too_few_to_align(self.places.shape),
             reason=VANISHED if gone[-1] else NOT_FINITE,
         )
 
@@ -184,7 +186,7 @@ class _Tensor:
 
     def _distances(self, later: Sketch, at: Sequence[int], dx: float) -> Distances:
         earlier = [Values(self._sketches[niter].values, self._sketches[niter].total) for niter in at]
-        return distances(self.places, later, earlier, dx)
+        return self._quantity.distances(self.places, later, earlier, dx)
 
     def _thin(self, niter: int) -> None:
         """Drop sketches that are too old, and all but `PER_OCTAVE` an octave, except the last ones."""

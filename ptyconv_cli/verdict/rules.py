@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Doubling, Doublings, RunVerdict
-from ptyconv_cli.results.series import OF_OBJECT
 from ptyconv_cli.verdict import sentences
 from ptyconv_cli.verdict.segments import NEAR, begin_of
 
@@ -205,7 +205,7 @@ def conclude(
     before = before or {}
     judged = {key: found for key, found in {**doublings, **before}.items() if found.state != "not optimised"}
     # Of too few positions the ambiguities explain any change; of an object that cannot be said, so that it counts.
-    judged = {key: found for key, found in judged.items() if key in OF_OBJECT or not found.too_few} or judged
+    judged = {key: found for key, found in judged.items() if quantity_of(key).is_object or not found.too_few} or judged
     if not judged:
         return _stands_still(dict(doublings), first)
     key = _worst(judged)
@@ -237,7 +237,7 @@ def stopped_late(doublings: Mapping[str, Doublings], niter: int, begins: Mapping
     begin; `niter`: the last one.
     """
     stopped = {key: found.since or 0 for key, found in doublings.items() if found.state == "not optimised"}
-    counts = stopped if len(stopped) == len(doublings) else [key for key in stopped if key in OF_OBJECT]
+    counts = stopped if len(stopped) == len(doublings) else [key for key in stopped if quantity_of(key).is_object]
     found = {}
     for key in counts:
         begin = begin_of(stopped[key], begins.get(key, (0,)))
@@ -260,7 +260,7 @@ def _worst(optimised: Mapping[str, Doublings]) -> str:
     def rank(key: str) -> tuple[bool, bool, int, float]:
         found = optimised[key]
         state = "converged" if has_converged(found) else found.state
-        of_object = key in OF_OBJECT and state in NOT_CONVERGED
+        of_object = quantity_of(key).is_object and state in NOT_CONVERGED
         beyond = found.points[-1].relative / found.tolerance if found.points else 0.0
         place = 0 if of_object else STATES.index(state)
         return state != "broken", not of_object, place, -beyond if math.isfinite(beyond) else 0.0
@@ -270,7 +270,9 @@ def _worst(optimised: Mapping[str, Doublings]) -> str:
 
 def _drivers(optimised: Mapping[str, Doublings], key: str) -> list[str]:
     """Return the other quantities beyond tolerance that move no less with each doubling, the most growing first."""
-    others = {one: found for one, found in optimised.items() if one != key and one not in OF_OBJECT and found.points}
+    others = {
+        one: found for one, found in optimised.items() if one != key and not quantity_of(one).is_object and found.points
+    }
     moving = [
         one
         for one, found in others.items()

@@ -4,16 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ptyconv_cli.results.run_analysis import (
-    CONTRAST,
-    QUANTITIES,
-    QUANTITY,
-    TOO_FEW,
-    Doubling,
-    Doublings,
-    Forecast,
-    RunVerdict,
-)
+from ptyconv_cli.quantities import QUANTITIES, quantity_of
+from ptyconv_cli.quantities.quantity import CONTRAST
+from ptyconv_cli.results.run_analysis import TOO_FEW, Doubling, Doublings, Forecast, RunVerdict
 from ptyconv_cli.results.text import listed
 from ptyconv_cli.verdict.segments import NEAR
 
@@ -39,13 +32,13 @@ PLURAL = {"holds": "hold", "has": "have", "is": "are", "jitters": "jitter", "mov
 
 def amount(key: str, relative: float) -> str:
     """Return a change of a quantity with its unit and what it is measured by, as "23 % of the object's contrast"."""
-    quantity = QUANTITY[key]
+    quantity = quantity_of(key)
     return " ".join(filter(None, [short_amount(key, relative), quantity.of]))
 
 
 def short_amount(key: str, relative: float) -> str:
     """Return a change of a quantity with its unit alone, as "23 %" or "0.35 px"."""
-    return f"{rounded(relative)} {QUANTITY[key].unit}"
+    return f"{rounded(relative)} {quantity_of(key).unit}"
 
 
 def rounded(number: float) -> str:
@@ -60,7 +53,7 @@ def rounded(number: float) -> str:
 
 def of_quantity(key: str, found: Doublings) -> str:
     """Say what became of a quantity that has not converged, over the last doubling."""
-    label = QUANTITY[key].label
+    label = quantity_of(key).label
     if found.state == "broken":
         return f"the {label} {_verb(key, found.reason)} since iteration {found.since}."
     if found.too_few:
@@ -72,7 +65,7 @@ def of_quantity(key: str, found: Doublings) -> str:
         return f"since iteration {last.since} {_jitters(key, found, amount)}."
     changed = f"{interval(last)} the {label} changed by {amount(key, last.relative)}{_per_doubling(found)}"
     if found.state == "step-limited":
-        whose = "their" if QUANTITY[key].plural else "its"
+        whose = "their" if quantity_of(key).plural else "its"
         return f"{changed}, and less than before only because {whose} learning rate fell."
     return f"{changed}, {_compared(key, found)}{_outlook(key, found)}."
 
@@ -85,11 +78,11 @@ def interval(last: Doubling) -> str:
 def _verb(key: str, words: str) -> str:
     """Return words that begin with a verb in the singular, in the plural where the quantity is: holds, hold."""
     verb, *rest = words.split(" ")
-    return " ".join([PLURAL[verb], *rest]) if QUANTITY[key].plural else words
+    return " ".join([PLURAL[verb], *rest]) if quantity_of(key).plural else words
 
 
 def _jitters(key: str, found: Doublings, in_words: Callable[[str, float], str]) -> str:
-    return f"the {QUANTITY[key].label} {_verb(key, 'jitters')} about a point, by {in_words(key, found.size or 0.0)}"
+    return f"the {quantity_of(key).label} {_verb(key, 'jitters')} about a point, by {in_words(key, found.size or 0.0)}"
 
 
 def _per_doubling(found: Doublings) -> str:
@@ -129,15 +122,15 @@ def moved_away(found: Doublings) -> bool:
 
 def of_driver(key: str, found: Doublings) -> str:
     """Say how much more another quantity moved than before, which may be what moves the object."""
-    label = QUANTITY[key].label
-    begin = label.capitalize() if QUANTITY[key].plural else f"The {label}"
-    verb = "moved" if QUANTITY[key].plural else "changed"
+    label = quantity_of(key).label
+    begin = label.capitalize() if quantity_of(key).plural else f"The {label}"
+    verb = "moved" if quantity_of(key).plural else "changed"
     return f"{begin} {verb} by {amount(key, found.points[-1].relative)}, {_times(found.growth)} before."
 
 
 def of_step_limited(keys: list[str]) -> str:
     """Say which quantities change less only because their learning rates fell."""
-    labels = listed([QUANTITY[key].label for key in keys])
+    labels = listed([quantity_of(key).label for key in keys])
     return f"The {labels} only followed the learning rate, which fell."
 
 
@@ -158,14 +151,14 @@ def of_converged(quantities: dict[str, Doublings]) -> str:
     intervals = {interval(found.points[-1]) for found in calm.values()}
     when = intervals.pop() if len(intervals) == 1 else "over the last doubling"
     by = {key: short_amount(key, found.points[-1].relative) for key, found in calm.items()}
-    changes = [f"{QUANTITY[key].label} by {change}" for key, change in by.items()]
+    changes = [f"{quantity_of(key).label} by {change}" for key, change in by.items()]
     also = f" And {listed(jitters)}." if jitters else ""
     return f"{when} it changed no more than tolerated: {listed(changes)}.{also}"
 
 
 def of_stop(key: str | None, niter: int) -> str:
     """Say that a quantity, or, of None, all of a run, stopped changing."""
-    what = "Nothing changed" if key is None else f"The {QUANTITY[key].label} did not change"
+    what = "Nothing changed" if key is None else f"The {quantity_of(key).label} did not change"
     return f"{what} after iteration {niter}."
 
 
@@ -173,12 +166,12 @@ def advice_on_stop(key: str | None, niter: int) -> str:
     """Say what to do where a quantity, or, of None, all of a run, stopped changing before it had converged."""
     if key is None:
         return f"look why nothing changed after iteration {niter}: the run had not converged by then"
-    return f"optimise the {QUANTITY[key].label} again: by iteration {niter} it had not converged"
+    return f"optimise the {quantity_of(key).label} again: by iteration {niter} it had not converged"
 
 
 def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
     """Say in one line what to do about a run."""
-    label = QUANTITY[key].label
+    label = quantity_of(key).label
     if state == "broken":
         before = f"a checkpoint before iteration {found.since}, if there is one"
         return f"stop: start again from {before}, with a smaller learning rate"
@@ -190,7 +183,7 @@ def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
         verb = _verb(key, "moves")
         return f"continue with a constant learning rate: as it is, the {label} merely {verb} in smaller steps"
     if drivers:
-        driver = QUANTITY[drivers[0]].label
+        driver = quantity_of(drivers[0]).label
         quiet = f" from iteration {found.quietest.niter} on" if found.quietest and moved_away(found) else ""
         return f"look at the learning rate of the {driver}: lower it, or keep the {driver} fixed{quiet}"
     if state == "converging":
@@ -203,7 +196,7 @@ def _advice_on_converging(key: str, found: Doublings) -> str:
     if found.reaches is not None:
         return f"continue: about {found.reaches - last.niter} more iterations"
     if last.relative <= found.tolerance:
-        return f"continue: the {QUANTITY[key].label} {_verb(key, 'is')} nearly within the tolerance"
+        return f"continue: the {quantity_of(key).label} {_verb(key, 'is')} nearly within the tolerance"
     return "continue only with a larger learning rate: at this pace it takes too long"
 
 
@@ -216,7 +209,7 @@ def _advice_on_drifting(key: str, found: Doublings) -> str:
 
 
 def _it(key: str) -> str:
-    return "them" if QUANTITY[key].plural else "it"
+    return "them" if quantity_of(key).plural else "it"
 
 
 MOST_COLUMNS = 4
@@ -268,7 +261,7 @@ def doublings_table(verdict: RunVerdict) -> Table | None:
             _instead(of_one),
         )
         for quantity, of_one in found
-        if of_one and not (of_one.state == "not optimised" and quantity.key in ("tilt", "thickness"))
+        if of_one and not (of_one.state == "not optimised" and not quantity.axes)
     ]
     foretold = any(of_one.forecast for of_one in verdict.doublings.values())
     return Table([f"{point.since}→{point.niter}" for point in columns], foretold, rows)

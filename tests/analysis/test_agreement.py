@@ -4,11 +4,11 @@ import h5py
 import pytest
 import runs
 from damage import spoil
+from ptyrad_names import SERIES
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.analysis.agreement import live_points
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.series import SERIES
 
 
 @pytest.mark.parametrize("name", runs.ALL)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import runs
 from phantoms import two_mode_run
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli.analysis import parts, walk
@@ -20,9 +21,8 @@ from ptyconv_cli.checkpoints.opening import number_in_name, snapshots_in
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.quantities.settings import MonitorSettings
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.settings import MonitorSettings
 
 RUNS = {
     "sample": runs.SAMPLE,

@@ -13,9 +13,11 @@ import h5py
 import numpy as np
 import pytest
 import runs
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis import report
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.follow import SURE, Ends, follow
 from ptyconv_cli.analysis.steps import Curves
@@ -25,8 +27,6 @@ from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.cli.running_job import live_table
 from ptyconv_cli.errors import CheckpointError, SeveralRuns
-from ptyconv_cli.results import report
-from ptyconv_cli.results.series import TENSORS
 
 
 class Looks:

@@ -13,14 +13,15 @@ import runs
 from brute_force import difference, residual
 from phantoms import two_mode_run
 from prefixes import object_contrast
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli.analysis import steps
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.analysis.steps import compared_with, shown_before
+from ptyconv_cli.quantities.quantity import Quantity
 from ptyconv_cli.results.history import LAG, MOST
-from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.verdict.rules import exit_code
 
 
@@ -237,18 +238,18 @@ def files(tmp_path_factory):
 def work_of(files, monkeypatch, cache=None):
     """How many distances an analysis worked out, and how many rows of sketched values it read back."""
     done = Counter()
-    measure, read = steps.distances, steps.Rows.read
+    measure, read = Quantity.distances, steps.Rows.read
 
-    def counted(places, later, earlier, dx):
+    def counted(self, places, later, earlier, dx):
         done["distances"] += len(earlier)
-        return measure(places, later, earlier, dx)
+        return measure(self, places, later, earlier, dx)
 
     def counted_read(self, row):
         done["rows"] += 1
         return read(self, row)
 
     with monkeypatch.context() as patched:
-        patched.setattr(steps, "distances", counted)
+        patched.setattr(Quantity, "distances", counted)
         patched.setattr(steps.Rows, "read", counted_read)
         analysis = analyze_run(files[0].parent, cache=cache, files=files, device="cpu")
     return done, analysis

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import runs
 from engines import ENGINES
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli.analysis import cached_headers
@@ -21,7 +22,6 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
 from ptyconv_cli.checkpoints.headers import read_headers
 from ptyconv_cli.checkpoints.opening import snapshots_in
-from ptyconv_cli.results.series import TENSORS
 
 RUNS = {
     "sample": runs.SAMPLE,

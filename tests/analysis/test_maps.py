@@ -10,10 +10,10 @@ import pytest
 import runs
 from maps import damaged, maps_in, planted_run
 from phantoms import two_mode_run
+from ptyrad_names import TENSORS
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.maps import MOST_SMALL, shown_depths
-from ptyconv_cli.results.series import TENSORS
 
 
 @pytest.mark.parametrize(("begin", "at"), [(110, 120), (10, 20), (40, 100)])

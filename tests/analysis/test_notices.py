@@ -12,7 +12,7 @@ from damage import OBJP
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.results.report import changes_json
+from ptyconv_cli.analysis.report import changes_json
 
 
 def test_an_empty_mask_is_explained():

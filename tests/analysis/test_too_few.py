@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from outputs import OUTPUTS, names
+from ptyrad_names import TENSORS
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
-from ptyconv_cli.metrics.aligned import align_object
-from ptyconv_cli.metrics.fields import too_few_to_align
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.metrics.aligned import align_object, whole
+from ptyconv_cli.quantities import quantity_of
 
 
 def one_position(model: ToyModel) -> ToyModel:
@@ -96,9 +96,11 @@ def test_a_live_monitor_says_the_same():
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 3), (1, 1, 2, 2), (1, 2, 2, 3), (2, 1, 1, 2), (1, 1, 1, 5)])
 def test_it_is_so_exactly_where_nothing_would_be_left(name, shape):
     now, before = (torch.from_numpy(np.random.default_rng(k).normal(size=shape)) for k in (1, 2))
-    left = float(align_object(name, now, before, 1.0)[0].whole().abs().max())
-    assert too_few_to_align(name, shape) == (left < 1e-9)
+    left = float(whole(align_object(quantity_of(name).own, now, before, 1.0)[0]).abs().max())
+    assert quantity_of(name).too_few_to_align(shape) == (left < 1e-9)
 
 
 def test_of_ordinary_runs_it_is_not_so():
-    assert not any(too_few_to_align(name, (1, 6, 15, 19) if name.startswith("obj") else (32, 32)) for name in TENSORS)
+    assert not any(
+        quantity_of(name).too_few_to_align((1, 6, 15, 19) if name.startswith("obj") else (32, 32)) for name in TENSORS
+    )

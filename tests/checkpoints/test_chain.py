@@ -10,9 +10,9 @@ import runs
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.results.history import EngineHistories
-from ptyconv_cli.results.reading import read_results
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -110,8 +110,8 @@ def test_a_reader_that_cannot_be_loaded_is_said(plugged_in, source, said):
             "the scan positions are float64 .*expected integers",
         ),
         (
-            "self._arrays.get(names[name])",
-            "self._arrays[names[name]].sum(0)",
+            "self._arrays.get(names.get(name, name))",
+            "self._arrays.get(names.get(name, name), np.zeros(1)).sum(0)",
             r"expected .pmode, y, x., found .6, 8",
         ),
         ('float(self._arrays["pixel_size"])', "0.0", "the pixel size is 0 Å"),

@@ -4,10 +4,10 @@ import fcntl
 import shutil
 
 import h5py
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli.checkpoints.watch import RETRY, Watch
-from ptyconv_cli.results.series import TENSORS
 
 
 def names(files) -> list[str]:

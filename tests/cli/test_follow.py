@@ -15,13 +15,13 @@ import pytest
 import runs
 import writer
 from processes import started
+from ptyrad_names import TENSORS
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.analysis.follow import SURE, Ends, follow
 from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.watch import Watch
-from ptyconv_cli.results.series import TENSORS
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -7,9 +7,8 @@ import matplotlib.image
 import pytest
 import runs
 from outputs import OUTPUTS, PICTURES, names, strict_json
+from ptyrad_names import SERIES
 from toy import write_run
-
-from ptyconv_cli.results.series import SERIES
 
 
 def test_analyze_writes_json_report_and_picture(ptyconv, tmp_path):

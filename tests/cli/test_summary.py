@@ -6,11 +6,11 @@ import shutil
 import h5py
 import pytest
 import runs
+from ptyrad_names import SERIES
 from toy import write_run
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.cli.summary import sparkline
-from ptyconv_cli.results.series import SERIES
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -18,9 +18,9 @@ from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics import device as devices
 from ptyconv_cli.metrics import percentiles_gpu, planes_gpu
-from ptyconv_cli.metrics.change import changes
 from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.quantities.snapshots import changes
 
 pytestmark = [
     pytest.mark.gpu,

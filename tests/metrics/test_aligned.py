@@ -13,14 +13,15 @@ from brute_force import aligned_change, difference, residual
 from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import atoms, two_mode_run
+from ptyrad_names import SERIES
 
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.metrics import planes_cpu, planes_gpu
-from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe
-from ptyconv_cli.metrics.change import changes, tensor_changes
+from ptyconv_cli.metrics import planes, planes_gpu
+from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
 from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.quantities.snapshots import changes, tensor_changes
 from ptyconv_cli.results.run_analysis import Change
-from ptyconv_cli.results.series import SERIES
 
 DX = 0.2
 ALIGN = {
@@ -35,14 +36,14 @@ pytestmark = pytest.mark.usefixtures("library")
 
 
 def aligned_object(name: str, current, previous):
-    left, removed = align_object(name, current, previous, DX)
-    whole = left.whole()
-    if isinstance(whole, np.ndarray):
-        voxels = 29 if whole.size < 100_000 else 4099
+    left, removed = align_object(quantity_of(name).own, current, previous, DX)
+    found = whole(left)
+    if isinstance(found, np.ndarray):
+        voxels = 29 if found.size < 100_000 else 4099
         with np.errstate(all="ignore"):
-            pieces = np.concatenate([piece[1].copy() for piece in planes_cpu.pieces(left, voxels)])
-        assert np.array_equal(pieces, whole.ravel(), equal_nan=True)
-    return whole.reshape(current.shape), removed
+            pieces = np.concatenate([piece[1].copy() for piece in planes.pieces(left, voxels)])
+        assert np.array_equal(pieces, found.ravel(), equal_nan=True)
+    return found.reshape(current.shape), removed
 
 
 def compare(name: str, current, previous, percentiles=(15, 85)) -> dict[str, Change]:
@@ -219,10 +220,10 @@ def test_the_chunk_does_not_matter(name, chunk, monkeypatch):
     random = np.random.default_rng(3)
     current = 0.2 * atoms(shape)
     previous = current + random.normal(0, 1e-3, shape) + 0.01
-    for way in (planes_cpu, planes_gpu):
+    for way in (planes, planes_gpu):
         monkeypatch.setattr(way, "BLOCK", 10**9)
     whole, of_whole = ALIGN[name](array(current), array(previous))
-    for way in (planes_cpu, planes_gpu):
+    for way in (planes, planes_gpu):
         monkeypatch.setattr(way, "BLOCK", chunk)
     left, removed = ALIGN[name](array(current), array(previous))
     assert np.allclose(left, whole, rtol=0, atol=2e-9)
@@ -280,7 +281,7 @@ def test_of_a_large_object_sums_in_float32_are_good_enough(name, monkeypatch):
     change = 1e-5 * np.random.default_rng(0).normal(size=shape) * atoms(shape, seed=1) + 0.01
     now, before = ({name: array(values)} for values in (previous + change, previous))
     found = changes(Snapshot(now, DX), Snapshot(before, DX), (15, 85), aligned=True)
-    monkeypatch.setattr(planes_cpu, "SMALL", math.inf)
+    monkeypatch.setattr(planes, "SMALL", math.inf)
     expected = changes(Snapshot(now, DX), Snapshot(before, DX), (15, 85), aligned=True)
     for key, of_one in found.items():
         assert of_one.aligned == pytest.approx(expected[key].aligned, rel=1e-5)

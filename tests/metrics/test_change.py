@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ptyconv_cli.metrics import percentiles, percentiles_gpu
-from ptyconv_cli.metrics.change import probe_change, rms_displacement
+from ptyconv_cli.metrics.aligned import rms_displacement
 from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.quantities import quantity_of
 
 percentile_ranges = st.sampled_from(
     [(15.0, 85.0), (0.0, 100.0), (0.0, 0.0), (100.0, 100.0), (49.9, 50.1), (50.0, 50.0), (29.0, 57.0), (1e-3, 99.999)]
@@ -245,6 +246,10 @@ def test_one_nan_voxel_leaves_no_percentile(way, count):
 
 
 @pytest.mark.usefixtures("library")
+def probe_change(current, previous):
+    return quantity_of("probe").changes(current, previous, 1.0, (15, 85), aligned=False)["probe"].value
+
+
 def test_probe_change_of_a_brighter_probe():
     previous = array([[1.0, 2.0], [3.0, 4.0]])
     assert probe_change(1.5 * previous, previous) == pytest.approx(0.5, rel=1e-8)

@@ -8,7 +8,7 @@ from both import array
 from phantoms import atoms
 from prefixes import object_contrast
 
-from ptyconv_cli.metrics.contrast import contrasts
+from ptyconv_cli.quantities.snapshots import contrasts
 
 pytestmark = pytest.mark.usefixtures("library")
 

@@ -5,16 +5,16 @@ import pytest
 import runs
 import torch
 from fake_gpu import Gpu
+from ptyrad_names import TENSORS
 
 from ptyconv_cli import PtyconvError
-from ptyconv_cli.analysis import walk
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.metrics import device, snapshot
 from ptyconv_cli.metrics.device import Chosen, NoRoom
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.quantities import snapshots
 
 ASKED = Selection(TENSORS, every=None, select=None, strict=False)
 BUSY = "CUDA error: all CUDA-capable devices are busy or unavailable\nCUDA kernel errors might be asynchronously ..."
@@ -106,8 +106,7 @@ def test_a_gpu_that_runs_out_of_memory_on_the_way_is_replaced_by_the_cpu_with_a_
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(walk, "to_device", lambda arrays, on: arrays if on == "cpu" else runs_out())
-        patched.setattr("ptyconv_cli.analysis.maps.to_device", lambda arrays, on: arrays if on == "cpu" else runs_out())
+        patched.setattr(snapshots, "to_device", lambda arrays, on: arrays if on == "cpu" else runs_out())
         cache = Cache(tmp_path)
         analysis = analyze_run(runs.SAMPLE, cache=cache)
         maps = maps_of_run(runs.SAMPLE, ASKED, percentile_range=(15, 85))
@@ -138,7 +137,7 @@ def test_the_numbers_of_two_gpus_are_not_mixed(monkeypatch):
 
 def test_copies_are_complete_before_their_source_may_go(gpu):
     """A copy that does not wait reads memory that is released: seen on Apple's GPUs."""
-    copies = device.to_device({"objp": np.ones(5000), "probe_pos_shifts": np.ones((3, 2))}, "cuda")
+    copies = snapshots.snapshot_of({"objp": np.ones(5000), "probe_pos_shifts": np.ones((3, 2))}, 1.0, "cuda").values
     assert (gpu.waits, gpu.late) == (["copy to device"], 0)
     assert isinstance(copies["probe_pos_shifts"], np.ndarray)  # few: they stay on the host
 

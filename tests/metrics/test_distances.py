@@ -9,11 +9,13 @@ import torch
 from both import array
 from brute_force import difference, residual
 from phantoms import atoms, two_mode_run
+from ptyrad_names import TENSORS
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.metrics import sketch
 from ptyconv_cli.metrics.sketch import Places, Values
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.results import history
 
 DX = 0.2
 
@@ -23,10 +25,11 @@ pytestmark = pytest.mark.usefixtures("library")
 def distances_of(name, snapshots):
     """Between all arrays, raw and aligned: of 1 - amplitude, phase, intensities (as they are) or positions."""
     tensors = [array(values) for values in snapshots]
-    places = Places(name, tuple(tensors[0].shape))
+    quantity = quantity_of(name)
+    places = quantity.places(tensors[0].shape)
     sketches = [places.sketch(tensor) for tensor in tensors]
     earlier = [Values(one.values, one.total) for one in sketches]
-    found = [sketch.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
+    found = [quantity.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
     return [of_one.raw for of_one in found], [of_one.aligned for of_one in found]
 
 
@@ -75,7 +78,7 @@ def test_with_all_voxels_the_distances_are_the_full_ones(run, tmp_path):
 @pytest.mark.parametrize("name", ["obja", "objp"])
 def test_a_sketch_of_constant_lr_comes_close_to_the_full_distances(name, monkeypatch):
     expected = analyze_run(runs.ALL["constant_lr"], device="cpu").trajectories[name]
-    monkeypatch.setattr(sketch, "MOST", expected.all_voxels * 3 // 4)
+    monkeypatch.setattr(history, "MOST_SKETCHED", expected.all_voxels * 3 // 4)
     found = analyze_run(runs.ALL["constant_lr"], device="cpu").trajectories[name]
     assert found.kept < found.all_voxels == expected.kept
     for of_one, expected_of_one in zip(
@@ -89,7 +92,7 @@ def test_the_sketch_of_a_large_object_is_within_a_percent():
     random = np.random.default_rng(0)
     snapshots = [0.2 * atoms(shape, shift=(0.01 * k, 0)) + 0.01 * random.normal(size=shape) / k for k in range(1, 4)]
     found = distances_of("objp", snapshots)
-    assert len(Places("objp", shape).at) == 65_536
+    assert len(Places(shape, gradients=True).at) == 65_536
     for of_way, expected in zip(found, brute_force("objp", snapshots), strict=True):
         assert_same(of_way, expected, rel=0.01)
 
@@ -107,7 +110,7 @@ def test_voxels_at_a_time_do_not_matter(monkeypatch):
 def test_the_same_places_every_time_and_the_random_state_stays():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    places = [Places("objp", (1, 2, 300, 400)).at for _ in range(2)]
+    places = [Places((1, 2, 300, 400), gradients=True).at for _ in range(2)]
     assert np.array_equal(*places)
     assert len(set(places[0].tolist())) == 65_536
     assert torch.equal(torch.get_rng_state(), state)

@@ -16,15 +16,15 @@ from fake_gpu import Gpu
 from fake_models import large_on
 from frames import frames_in, seen_in
 from phantoms import atoms
+from ptyrad_names import SERIES
 
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics import device, percentiles_gpu, planes_gpu
-from ptyconv_cli.metrics.change import changes
 from ptyconv_cli.metrics.snapshot import Snapshot
-from ptyconv_cli.results.series import SERIES
+from ptyconv_cli.quantities.snapshots import changes
 
 KINDS = ["cuda", "xpu"]
 """With float64 and without."""

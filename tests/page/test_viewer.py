@@ -12,12 +12,12 @@ from frames import frames_in, seen_in
 from frc import write_run as write_objects
 from maps import damaged
 from phantoms import two_mode_run, wide_run
+from ptyrad_names import TENSORS
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, Layer, frames_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.page.images import decoded
 from ptyconv_cli.page.viewer import SCALES, checkpoints_in, viewer_of
-from ptyconv_cli.results.series import TENSORS
 
 
 def viewer_in(run_dir, most=1e7, **asked):

@@ -14,13 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from ptyconv_cli import PtyconvError, analyze_run
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.pictures.across import check_times, seconds_at
 from ptyconv_cli.pictures.comparison import data_that_differ, draw_comparison, rates_that_differ
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.panels import SHOWN, PlotOptions, chosen
+from ptyconv_cli.pictures.panels import PlotOptions, all_shown, chosen
 from ptyconv_cli.results.history import EngineHistories, Point
-from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.run_analysis import Results
 
 PER_ITERATION = PlotOptions(per_iteration=True)
@@ -74,7 +74,7 @@ def test_names_are_different_wherever_paths_are():
 def test_panels_are_chosen_by_series_tensor_or_loss():
     assert chosen(["probe", "objp_fg"]) == ("objp_fg", "probe")
     assert chosen(["objp", "loss"]) == ("loss", "objp_bg", "objp_fg")
-    assert chosen(SHOWN) == SHOWN
+    assert chosen(all_shown()) == all_shown()
     for names in ([], ["phase"]):
         with pytest.raises(ValueError, match="expected one of loss, doubling, obja_bg"):
             chosen(names)
@@ -212,7 +212,7 @@ def test_zeros_are_not_in_the_legend_where_no_marker_is(analyzed, drawn):
 def test_since_and_zoom_cut(analyzed):
     found = {"a": read_results(analyzed / "constant_lr")}
     for options in (PlotOptions(per_iteration=True, since=60), PlotOptions(per_iteration=True, zoom=True)):
-        for panel in comparison(found, SHOWN, options):
+        for panel in comparison(found, all_shown(), options):
             assert panel.lines[0].curve[0][0] >= 10
 
 
@@ -220,7 +220,7 @@ def test_since_and_zoom_cut(analyzed):
 def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, drawn, count):
     results = read_results(analyzed / "constant_lr")
     found = {f"t{number:04d}_oplr_7.5e-04_$x^{number}$": results for number in range(count)}
-    content = draw_comparison(found, comparison(found, SHOWN, PER_ITERATION), "png")
+    content = draw_comparison(found, comparison(found, all_shown(), PER_ITERATION), "png")
     (figure,) = drawn
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
     assert len({(line.get_color(), str(line.get_linestyle())) for line in figure.axes[0].lines}) == count

@@ -8,14 +8,14 @@ import runs
 from fitting import check_that_all_texts_fit
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
+from ptyrad_names import TENSORS
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.pictures.drawing import ShortNumbers, short_number
 from ptyconv_cli.pictures.panels import chosen
 from ptyconv_cli.results.history import EngineHistories, Point
-from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.series import TENSORS
 
 
 def lines(axes):

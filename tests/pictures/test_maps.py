@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import runs
 from maps import maps_in, planted_run
+from ptyrad_names import TENSORS
 from toy import write_run
 
 from ptyconv_cli.pictures.maps import NOT_REFINED, draw_maps, round_length
-from ptyconv_cli.results.series import TENSORS
 
 
 def test_what_the_panels_show(drawn):

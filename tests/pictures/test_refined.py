@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from ptyconv_cli.quantities import never_refined, within_rounding
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.refined import never_refined, within_rounding
 
 
 @pytest.mark.parametrize(

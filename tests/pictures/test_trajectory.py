@@ -7,9 +7,9 @@ import numpy as np
 from fitting import check_that_all_texts_fit
 from trajectories import trajectory
 
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.pictures.trajectory import draw_trajectory
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.reading import read_results
 from ptyconv_cli.results.run_analysis import Results
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.results import report
+from ptyconv_cli.analysis import report
 from ptyconv_cli.results.files import Pieces
 
 

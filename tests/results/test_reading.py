@@ -5,8 +5,8 @@ import json
 import pytest
 import runs
 
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.reading import read_results
 
 
 @pytest.mark.parametrize(

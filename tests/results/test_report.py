@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import runs
 from outputs import strict_json
+from ptyrad_names import SERIES
 from toy import write_run
 
+from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.results.reading import read_results
-from ptyconv_cli.results.series import SERIES
 
 
 def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):

@@ -10,7 +10,7 @@ import runs
 from toy import write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.results.report import changes_csv
+from ptyconv_cli.analysis.report import changes_csv
 
 
 def table(analysis):

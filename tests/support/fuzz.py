@@ -33,9 +33,9 @@ import torch
 from runs import DATA, SAMPLE, SAMPLE_PT
 
 import ptyconv_cli.analysis.walk  # noqa: F401  loaded here, so that the many processes need not load it
+from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
 from ptyconv_cli.cli.main import main as ptyconv
-from ptyconv_cli.results.report import CHANGES_NAME, REPORT_NAME
 
 LIMIT = 10
 """Seconds of a core that an analysis may take."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 from phantoms import atoms
+from ptyrad_names import TENSORS
 
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.results.series import TENSORS
 
 
 def maps_in(run_dir, tensors=TENSORS, *, every=None, select=None, **settings):

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ptyconv_cli.results.run_analysis import QUANTITY, Doublings
+from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.results.run_analysis import Doublings
 from ptyconv_cli.verdict.evidence import Motion, doublings_of, still_since
 from ptyconv_cli.verdict.segments import half_of
 
@@ -40,7 +41,7 @@ def motion_of(vectors: np.ndarray, niters: list[int], begins=(0,)) -> Motion:
 
 
 def judged(vectors: np.ndarray, niters: list[int], tolerance: float = 5.0, begins=(0,), rates=()) -> Doublings:
-    return doublings_of(motion_of(vectors, niters, begins), QUANTITY["objp"], tolerance, list(rates))
+    return doublings_of(motion_of(vectors, niters, begins), quantity_of("objp"), tolerance, list(rates))
 
 
 def direction(rng: np.random.Generator, numbers: int) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run, verdict_of
-from ptyconv_cli.results.run_analysis import RunVerdict, check_tolerances
+from ptyconv_cli.quantities.settings import check_tolerances
+from ptyconv_cli.results.run_analysis import RunVerdict
 
 
 @dataclass

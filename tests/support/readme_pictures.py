@@ -8,6 +8,7 @@ import long_runs
 from browser import browser, missing
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from ptyrad_names import TENSORS
 from runs import ALL, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run, frc
@@ -23,9 +24,8 @@ from ptyconv_cli.pictures.maps import draw_maps
 from ptyconv_cli.pictures.mpl import Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.pictures.trajectory import draw_trajectory
+from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.series import TENSORS
-from ptyconv_cli.results.settings import DEFAULT_PERCENTILES
 
 NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from ptyrad_names import TENSORS
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.results.history import LAG
-from ptyconv_cli.results.series import TENSORS
 from ptyconv_cli.verdict.live import OCTAVES, PER_OCTAVE
 
 

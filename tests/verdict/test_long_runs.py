@@ -6,7 +6,7 @@ import long_runs
 import pytest
 from prefixes import Prefixes, prefixes_of
 
-from ptyconv_cli.verdict.evidence import FORECASTS
+from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.verdict.rules import exit_code, has_converged
 
 DOUBLED = 2 * 1.0
@@ -46,7 +46,7 @@ def test_what_is_called_converged_stays_so(verdicts, percent):
     assert len(false) <= 0.01 * calls, false
 
 
-@pytest.mark.parametrize("key", FORECASTS)
+@pytest.mark.parametrize("key", [quantity.key for quantity in QUANTITIES if quantity.forecast])
 def test_the_forecast_holds_the_next_doubling(verdicts, key):
     held = []
     for name in long_runs.NAMES:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from motions import along, direction, judged, motion_of
 
-from ptyconv_cli.results.run_analysis import QUANTITY, Doubling
+from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.results.run_analysis import Doubling
 from ptyconv_cli.verdict.evidence import doublings_of, still_since
 from ptyconv_cli.verdict.rules import Evidence, has_converged, judge
 
@@ -148,7 +149,7 @@ def test_the_forecast_is_the_last_doubling_with_its_interval():
     assert (forecast.niter, forecast.relative) == (3200, last)
     assert (forecast.low, forecast.high) == (0.5 * last, 2 * last)
     motion = motion_of(along(AT / 400, np.random.default_rng(9)), NITERS)
-    assert doublings_of(motion, QUANTITY["probe"], 5.0, []).forecast is None
+    assert doublings_of(motion, quantity_of("probe"), 5.0, []).forecast is None
 
 
 def test_iterations_count_from_the_begin_of_the_segment():

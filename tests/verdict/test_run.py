@@ -5,7 +5,8 @@ import re
 import pytest
 from motions import CONTRAST
 
-from ptyconv_cli.results.run_analysis import QUANTITY, check_tolerances
+from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.quantities.settings import check_tolerances
 from ptyconv_cli.verdict.evidence import Motion, doublings_of
 from ptyconv_cli.verdict.rules import conclude, exit_code, stopped_late
 from ptyconv_cli.verdict.sentences import rounded
@@ -15,7 +16,7 @@ LAST = 800
 
 def moving(key, *relative, **motion):
     """A quantity whose changes per doubling are these, up to iteration 800, in its unit; all checkpoints move."""
-    quantity = QUANTITY[key]
+    quantity = quantity_of(key)
     scale = CONTRAST / (100 if quantity.unit == "%" else 1)
     niters = [LAST // 2**k for k in range(len(relative))][::-1]
     doubled = [(niter, niter // 2, one * scale) for niter, one in zip(niters, relative, strict=True)]
@@ -60,7 +61,7 @@ def test_an_early_minimum_is_none():
     scale = CONTRAST / 100
     doubled = [(12, 6, 10 * scale), (24, 12, 20 * scale)]
     young = Motion(24, CONTRAST, doubled, to_last=[(12, doubled[1][2]), (18, doubled[1][2])])
-    verdict = conclude({"objp": doublings_of(young, QUANTITY["objp"], 5.0, [])})
+    verdict = conclude({"objp": doublings_of(young, quantity_of("objp"), 5.0, [])})
     assert (verdict.state, verdict.advice) == ("drifting", "continue, and ask again after about twice the iterations")
 
 
@@ -151,7 +152,7 @@ def test_of_the_probe_and_positions_it_is_so_where_nothing_moves():
 def test_a_change_that_was_scaled_to_a_doubling_is_said_to_be_of_one():
     scale = CONTRAST / 100
     doubled = [(400, 200, 20 * scale), (880, 400, 23 * scale)]
-    found = doublings_of(Motion(880, CONTRAST, doubled, to_last=doubled[:0]), QUANTITY["objp"], 5.0, [])
+    found = doublings_of(Motion(880, CONTRAST, doubled, to_last=doubled[:0]), quantity_of("objp"), 5.0, [])
     assert conclude({"objp": found}).sentence.startswith(
         "from iteration 400 to 880 the object phase changed by 20 % of the object's contrast per doubling, about"
     )

@@ -23,6 +23,7 @@ SUFFIXES = (".mat",)
 OBJECT = Expected("Vcf", "complex", ("slice", "x", "y"), in_parts=True)
 PROBE = Expected("Vcf", "complex", ("variable", "mode", "x", "y"), in_parts=True)
 POSITIONS = Expected("f", "real", ("2", "N"))
+WEIGHTS = Expected("f", "real", ("OPR mode", "N"))
 SIZES = Expected("f", "real", ("2", "1"))
 ERRORS = Expected("f", "real", ("1", "n"))
 
@@ -95,9 +96,19 @@ class FoldSliceCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return View(self._with_last_axes("object", OBJECT), swapped=True)
 
     def probe_data(self) -> Any:
-        """Return the probe, (mode, y, x) or (y, x): the first of several that vary."""
+        """Return the probe, (mode, y, x) or (y, x): the first of several that vary.
+
+        Not the mean: the weights that it takes may be in the last file alone.
+        """
         probe = self._with_last_axes("probe", PROBE)
         return View(probe, [0] if len(probe.shape) == 4 else [], swapped=True)
+
+    def weights(self) -> np.ndarray | None:
+        """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
+        found = self._tree.find("outputs/probe_evolution")
+        if found is None or found.ndim != 2 or found.shape[0] == 1:
+            return None
+        return self._read("outputs/probe_evolution", WEIGHTS).astype(np.float64).T
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
+from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
     REAL,
     VALUES,
@@ -26,6 +26,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
+WEIGHTS = Expected("f", "real", ("N", "OPR mode"))
 POSITIONS = Expected("f", "real", ("N", "2"))
 NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
 """What every file has."""
@@ -63,8 +64,15 @@ class PearCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return self._find("object", OBJECT)
 
     def probe_data(self) -> Any:
-        """Return the probe (mode, y, x): the first of the orthogonal modes that the positions have weights of."""
-        return View(self._find("probe", PROBE), [0])
+        """Return the probe (mode, y, x), of one that depends on the position the mean."""
+        return self.mean_probe(self._find("probe", PROBE))
+
+    def weights(self) -> np.ndarray | None:
+        """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
+        found = self._tree.find("opr_mode_weights")
+        if found is None or found.ndim != 2 or found.shape[1] == 1:
+            return None
+        return self._read("opr_mode_weights", WEIGHTS).astype(np.float64)
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions, which are about the middle of the object."""

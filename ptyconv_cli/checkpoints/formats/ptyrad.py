@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,19 +24,12 @@ from ptyconv_cli.checkpoints.formats.tree import (
 )
 from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.series import OF_OBJECT, TENSORS
 
 FILES = ("model_iter*.hdf5", "model_iter*.h5", "model_iter*.pt")
 
-OBJECT = Expected("f", "real", ("omode", "slice", "y", "x"), in_parts=True)
-EXPECTED = {
-    "obja": OBJECT,
-    "objp": OBJECT,
-    "probe": Expected("c", "complex", ("pmode", "y", "x")),
-    "probe_pos_shifts": Expected("f", "real", ("N", "2")),
-}
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))
@@ -45,12 +38,12 @@ CURVE = Expected("fiu", "real", ("n", "2"))
 class Layout(NamedTuple):
     """The names of a file's datasets, by the names of PtyRAD 1.0.
 
-    `tensors`; `optimised`: first and last iteration by tensor; `histories`: the prefix of the histories' names;
-    `rates`: the tensor for each name in `lr_iters`.
+    `tensors` and `optimised`, its first and last iteration, of a tensor's key, None where there is none; `histories`:
+    the prefix of the histories' names; `rates`: the tensor for each name in `lr_iters`.
     """
 
     called: str
-    tensors: Mapping[str, str]
+    tensors: Callable[[str], str | None]
     crop_pos: str
     dx: str
     length_unit: str
@@ -58,7 +51,7 @@ class Layout(NamedTuple):
     tilts: str
     histories: str
     rates: Mapping[str, str]
-    optimised: Mapping[str, tuple[str, str]]
+    optimised: Callable[[str], tuple[str, str] | None]
     live_percentiles: str
     planned: str
     parent_file: str
@@ -66,7 +59,7 @@ class Layout(NamedTuple):
 
 V1 = Layout(
     called="PtyRAD",
-    tensors={name: f"optimizable_tensors/{name}" for name in TENSORS},
+    tensors=lambda key: f"optimizable_tensors/{key}",
     crop_pos="model_attributes/crop_pos",
     dx="model_attributes/dx",
     length_unit="",
@@ -74,7 +67,7 @@ V1 = Layout(
     tilts="optimizable_tensors/obj_tilts",
     histories="",
     rates={},
-    optimised={name: (f"model_attributes/start_iter/{name}", f"model_attributes/end_iter/{name}") for name in TENSORS},
+    optimised=lambda key: (f"model_attributes/start_iter/{key}", f"model_attributes/end_iter/{key}"),
     live_percentiles="params/recon_params/convergence_monitor/percentile_range",
     planned="params/recon_params/NITER",
     parent_file="params/init_params/obj_params",
@@ -95,7 +88,7 @@ V2 = Layout(
         "objp": "components/object/tensors/phase",
         "probe": "components/probe/tensors/modes",
         "probe_pos_shifts": "components/positions/tensors/shifts",
-    },
+    }.get,
     crop_pos="components/positions/tensors/crop_pos",
     dx="model_meta/dx",
     length_unit="model_meta/length_unit",
@@ -108,7 +101,7 @@ V2 = Layout(
         "probe.pixels": "probe",
         "positions.shifts": "probe_pos_shifts",
     },
-    optimised={name: (f"{spec}/start_iter", f"{spec}/end_iter") for name, spec in SPECS.items()},
+    optimised={key: (f"{spec}/start_iter", f"{spec}/end_iter") for key, spec in SPECS.items()}.get,
     live_percentiles="",
     planned="params/recon/niter",
     parent_file="",
@@ -127,6 +120,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _of_its_layout(tree: Tree) -> Checkpoint:
     # The version in the file is no help: schema 2 still says 1.0.0.
     return PtyradCheckpoint(tree, V2 if tree.children("components/object/tensors") else V1)
+
+
+def _expected(name: str) -> Expected:
+    """Return what a dataset of a tensor must be."""
+    quantity = quantity_of(name)
+    kind = ("c", "complex") if quantity.is_complex else ("f", "real")
+    return Expected(*kind, quantity.axes, in_parts=quantity.is_object)
 
 
 class PtyradCheckpoint(TreeCheckpoint):
@@ -167,8 +167,8 @@ class PtyradCheckpoint(TreeCheckpoint):
 
     def tensor(self, name: str) -> Any:
         """Return a dataset, not yet read, None where the file has no such tensor."""
-        path = self._layout.tensors[name]
-        return None if self._tree.find(path) is None else self._find(path, EXPECTED[name])
+        path = self._layout.tensors(name)
+        return None if path is None or self._tree.find(path) is None else self._find(path, _expected(name))
 
     def slice_thickness(self) -> float | None:
         """Return the slice thickness in Å, None where the file has none."""
@@ -210,9 +210,9 @@ class PtyradCheckpoint(TreeCheckpoint):
 
         `into`: an array of that shape and type, which is filled and returned.
         """
-        path, expected = self._layout.tensors[name], EXPECTED[name]
-        shape, index = tuple(self._find(path, expected).shape), (...,)
-        if name in OF_OBJECT:
+        path = self._layout.tensors(name) or ""
+        shape, index = tuple(self._find(path, _expected(name)).shape), (...,)
+        if quantity_of(name).is_object:
             shape, index = region.shape_in(shape), region.slices
         if into is None:
             into = np.empty(shape, self.kind_of(name))
@@ -235,7 +235,8 @@ class PtyradCheckpoint(TreeCheckpoint):
 
     def _optimised(self) -> dict[str, tuple[int | None, int | None]]:
         found = {}
-        for name, (start, end) in self._layout.optimised.items():
+        for name in tensor_keys():
+            start, end = self._layout.optimised(name) or ("", "")
             group, _, last = start.rpartition("/")
             if last in self._tree.children(group):
                 found[name] = self._iteration(start), self._iteration(end)

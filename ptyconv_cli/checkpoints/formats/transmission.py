@@ -11,8 +11,8 @@ import numpy as np
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.series import OF_OBJECT
 
 SQUARE = 1e-6
 """Largest relative difference of its sides for which a pixel counts as square."""
@@ -20,7 +20,10 @@ SQUARE = 1e-6
 ANGSTROM = 1e10
 """In a metre."""
 
-REAL_OBJECT = {"obja": "the object is a phase alone, and has no amplitude"}
+AMPLITUDE, POSITIONS = "obja", "probe_pos_shifts"
+"""The keys of the quantities that readers say something of."""
+
+REAL_OBJECT = {AMPLITUDE: "the object is a phase alone, and has no amplitude"}
 """What a checkpoint with such an object is `lacking`."""
 
 
@@ -59,12 +62,27 @@ class Centred:
         return np.fft.fftshift(np.asarray(self._stored[index]), (-2, -1))
 
 
+class MeanProbe:
+    """A probe (mode, y, x) whose first mode is the sum of `varying` ones (y, x) with `weights`; the others of
+    `first`."""
+
+    def __init__(self, first: Any, varying: Sequence[Any], weights: np.ndarray) -> None:
+        self._first, self._varying, self._weights = first, varying, weights
+        self.shape, self.dtype = tuple(first.shape), np.dtype(np.complex128)
+
+    def __getitem__(self, index: EllipsisType) -> np.ndarray:
+        """Read all of it."""
+        probe = np.array(self._first[index], np.complex128)
+        probe[0] = sum(weight * mode[...] for weight, mode in zip(self._weights, self._varying, strict=True))
+        return probe
+
+
 class TransmissionCheckpoint(Checkpoint):
     """A checkpoint with a complex transmission, whose absolute value is the amplitude and whose angle is the phase.
 
     A reader sets the attributes of `Checkpoint`, and defines `object_data`, `probe_data`, `crop_pos` and, where scan
-    positions are refined, `shifts`. A real object is a phase in rad: `phase_wraps` is False then, and `lacking` says
-    that there is no amplitude. Numbers are computed in float64.
+    positions are refined, `shifts`; where the probe depends on the position, `weights`. A real object is a phase in
+    rad: `phase_wraps` is False then, and `lacking` says that there is no amplitude. Numbers are computed in float64.
 
     `modes_first`: whether the object is (omode, y, x) rather than (slice, y, x).
     """
@@ -87,6 +105,24 @@ class TransmissionCheckpoint(Checkpoint):
         """Return scan positions as `Checkpoint.tensor` has them, None where there is no series of them."""
         return None
 
+    def weights(self) -> np.ndarray | None:
+        """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
+        return None
+
+    def mean_probe(self, modes: Any) -> Any:
+        """Return the probe (mode, y, x) of position-dependent modes (OPR mode, mode, y, x): its mean over positions.
+
+        Those but the first are modes of the first incoherent mode alone, as pty-chi has it.
+        """
+        weights, first = self.weights(), View(modes, [0])
+        if weights is None or modes.shape[0] == 1:
+            return first
+        if weights.shape[1] != modes.shape[0]:
+            found = f"{modes.shape[0]} position-dependent modes, and weights of {weights.shape[1]}"
+            raise CheckpointError(f"{self.path}: the probe has {found}")
+        varying = [View(modes, [number, 0]) for number in range(modes.shape[0])]
+        return MeanProbe(first, varying, weights.mean(0))
+
     def explained(self, what: str) -> AbstractContextManager[None]:
         """Turn what reading stumbles over into CheckpointError, which says `what` could not be read."""
         return nullcontext()
@@ -95,34 +131,36 @@ class TransmissionCheckpoint(Checkpoint):
         """Return what is stored of a tensor: of the object the transmission."""
         if name in self.lacking:
             return None
-        if name == "probe_pos_shifts":
-            return self.shifts()
-        return self.probe_data() if name == "probe" else self.object_data()
+        if quantity_of(name).is_object:
+            return self.object_data()
+        held = {"probe": self.probe_data, "probe_weights": self.weights, POSITIONS: self.shifts}
+        return held[name]() if name in held else None
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """Return the shape of a tensor with all its axes."""
         shape = super().shape_of(name)
-        if shape is None or name == "probe_pos_shifts":
+        axes = quantity_of(name).axes
+        if shape is None or "y" not in axes:
             return shape
         if len(shape) == 2:
             shape = (1, *shape)
-        if name == "probe" or len(shape) != 3:
+        if len(axes) == 3 or len(shape) != 3:
             return shape
         first, *rest = shape
         return (first, 1, *rest) if self.modes_first else (1, first, *rest)
 
     def read(self, name: str, region: Region, into: np.ndarray | None = None) -> np.ndarray:
         """Return a tensor, of the object only the region, in float64, the probe in complex128; `into` is filled."""
-        stored = self.tensor(name)
+        stored, is_object = self.tensor(name), quantity_of(name).is_object
         with self.explained(name):
-            part = np.asarray(stored[region.slices if name in OF_OBJECT else ...])
+            part = np.asarray(stored[region.slices if is_object else ...])
         shape = self.shape_of(name) or ()
         if into is None:
-            into = np.empty(region.shape_in(shape) if name in OF_OBJECT else shape, self.kind_of(name))
+            into = np.empty(region.shape_in(shape) if is_object else shape, self.kind_of(name))
         part = part.reshape(into.shape)
-        if name in OF_OBJECT and part.dtype.kind == "c":
+        if is_object and part.dtype.kind == "c":
             part = part.astype(np.complex128)
-            part = np.abs(part) if name == "obja" else np.angle(part)
+            part = np.abs(part) if name == AMPLITUDE else np.angle(part)
         into[...] = part
         return into
 

@@ -5,12 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ptyconv_cli.analysis.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.results.files import or_nan, read_json
 from ptyconv_cli.results.history import Curve, Distances, EngineHistories, Point, Trajectory, Triangle, points_since
-from ptyconv_cli.results.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.results.run_analysis import (
-    QUANTITY,
     Doubling,
     Doublings,
     Forecast,
@@ -19,7 +19,6 @@ from ptyconv_cli.results.run_analysis import (
     RunBoundary,
     RunVerdict,
 )
-from ptyconv_cli.results.series import SERIES
 
 MOST_ITERATIONS, FARTHEST = 10**9, 1e60
 """Larger numbers come from no run, and cannot be drawn."""
@@ -82,7 +81,7 @@ def _shapes(checkpoints: list[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
 
 def _from_changes(content: dict[str, Any], path: Path) -> Results:
     """Read a bare record of changes: each point is measured from the one before, the first from an unknown one."""
-    unknown = [key for key in content if key not in {series.key for series in SERIES}]
+    unknown = [key for key in content if key not in {series.key for series in all_series()}]
     if unknown or not content:
         raise ValueError(f"unknown keys {', '.join(unknown)}" if unknown else "nothing in it")
     points = {key: points_since(None, _curve(pairs)) for key, pairs in content.items()}
@@ -112,7 +111,8 @@ def _verdict(content: dict[str, Any]) -> RunVerdict | None:
     verdict = content["verdict"]
     if verdict is None:
         return None
-    doublings = {str(key): _doublings(found) for key, found in content["doublings"].items() if key in QUANTITY}
+    known = {quantity.key for quantity in QUANTITIES}
+    doublings = {str(key): _doublings(found) for key, found in content["doublings"].items() if key in known}
     since = None if verdict["since"] is None else _whole(verdict["since"])
     state, worst, sentence, advice, remark = (
         str(verdict[key]) for key in ("state", "worst", "sentence", "advice", "remark")

@@ -1,12 +1,14 @@
-"""The settings of a monitor or an analysis, and their checks. Loads neither torch nor matplotlib."""
+"""The settings of a monitor or an analysis, tolerances among them, and their checks. Loads neither torch nor numpy."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
-from ptyconv_cli.results.series import TENSORS
+from ptyconv_cli.quantities import QUANTITIES, quantity_of, tensor_keys
+from ptyconv_cli.quantities.quantity import ANGSTROM, PIXELS, Quantity
 
 DEFAULT_PERCENTILES = (15.0, 85.0)
 
@@ -15,13 +17,13 @@ DEFAULT_PERCENTILES = (15.0, 85.0)
 class MonitorSettings:
     """Checked settings of a convergence monitor.
 
-    `tensors` are tracked in the order of `results.series.TENSORS`; `every_n_iters` is the interval between live
+    `tensors` are tracked in the order of `quantities.tensors`; `every_n_iters` is the interval between live
     snapshots in iterations, or None to follow the engine's saving; `percentile_range` (low, high), in percent,
     bounds background and foreground; `snapshot_device` is "cpu", or None for the model's own; `aligned`: whether the
     aligned change is computed too.
     """
 
-    tensors: tuple[str, ...] = TENSORS
+    tensors: tuple[str, ...] = field(default_factory=tensor_keys)
     every_n_iters: int | None = None
     percentile_range: tuple[float, float] = DEFAULT_PERCENTILES
     snapshot_device: str | None = None
@@ -42,7 +44,7 @@ class MonitorSettings:
         if unknown:
             raise ValueError(f"unknown parameter {', '.join(unknown)}: allowed are {', '.join(allowed)}")
         return cls(
-            tensors=check_tensors(params.get("tensors", TENSORS)),
+            tensors=check_tensors(params.get("tensors", tensor_keys())),
             every_n_iters=check_whole_number("every_n_iters", params.get("every_n_iters")),
             percentile_range=check_percentile_range(params.get("percentile_range", DEFAULT_PERCENTILES)),
             snapshot_device=_check_snapshot_device(params.get("snapshot_device")),
@@ -51,17 +53,23 @@ class MonitorSettings:
 
 
 def check_tensors(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the named tensors, each once, in the order of the table; raise ValueError for others or for none."""
-    allowed = ", ".join(TENSORS)
+    """Return the keys of the named tensors, each once, in the order of the registry.
+
+    Raises ValueError for others than the keys and short names of tensors, and for none.
+    """
+    known = tensor_keys()
+    allowed = ", ".join(known)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"tensors must be a list of names out of {allowed}; got {names!r}")
+    by_name = {name: key for key in known for name in quantity_of(key).names}
     names = list(names)
-    unknown = [str(name) for name in names if name not in TENSORS]
+    unknown = [str(name) for name in names if name not in by_name]
     if unknown:
         raise ValueError(f"unknown tensor {', '.join(unknown)}: choose from {allowed}")
     if not names:
         raise ValueError(f"no tensor to track: choose at least one of {allowed}")
-    return tuple(name for name in TENSORS if name in names)
+    chosen = {by_name[name] for name in names}
+    return tuple(key for key in known if key in chosen)
 
 
 def check_percentile_range(percentiles: Any) -> tuple[float, float]:
@@ -97,8 +105,50 @@ def _check_aligned(aligned: Any) -> bool:
     return aligned
 
 
-def check_device_name(name: str) -> str:
-    """Return `name`; raise ValueError unless it is auto, cpu, cuda, cuda:N or mps."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
-        raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
-    return name
+class Tolerance(NamedTuple):
+    """A tolerance as a user gave it: `number` in `unit`, which is that of the quantity, or Å for positions."""
+
+    number: float
+    unit: str
+
+    def value(self, dx: float) -> float:
+        """Return it in the quantity's unit; `dx` in Å per px."""
+        return self.number / dx if self.unit == ANGSTROM else self.number
+
+
+def check_tolerances(tolerances: Mapping[str, Any]) -> dict[str, Tolerance]:
+    """Return tolerances by quantity, of numbers in its unit or texts such as "2%", "0.05px", "0.02Å", "0.2mrad".
+
+    Raises ValueError, which says what is allowed, for others.
+    """
+    return {_judged(name).key: _tolerance(_judged(name), given) for name, given in tolerances.items()}
+
+
+def _judged(name: str) -> Quantity:
+    try:
+        return quantity_of(name)
+    except KeyError:
+        known = ", ".join(quantity.key for quantity in QUANTITIES)
+        raise ValueError(f"{name!r} has no tolerance: choose from {known}") from None
+
+
+def _tolerance(quantity: Quantity, given: Any) -> Tolerance:
+    key = quantity.key
+    units = (quantity.unit, *((ANGSTROM, "A") if quantity.unit == PIXELS else ()))
+    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s]*)\s*", str(given))
+    number = _positive(match[1]) if match else None
+    if match is None or number is None or match[2] not in ("", *units):
+        allowed = " or ".join(dict.fromkeys(ANGSTROM if unit == "A" else unit for unit in units))
+        example = f"{key}={quantity.tolerance:g}{quantity.unit}"
+        raise ValueError(
+            f"the tolerance of {key} is {given!r}: expected a number above 0 in {allowed}, as in {example}"
+        )
+    return Tolerance(number, ANGSTROM if match[2] in (ANGSTROM, "A") else quantity.unit)
+
+
+def _positive(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None

@@ -7,6 +7,8 @@ from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
+from ptyconv_cli.quantities import all_series, tensors_of
+from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.results.files import Pieces, or_null
 from ptyconv_cli.results.history import Curve, Distances, Point, Trajectory
 from ptyconv_cli.results.run_analysis import (
@@ -17,7 +19,6 @@ from ptyconv_cli.results.run_analysis import (
     RunAnalysis,
     RunVerdict,
 )
-from ptyconv_cli.results.series import SERIES, Series
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
@@ -59,7 +60,7 @@ def report_json(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
         "ptyconv_version": analysis.ptyconv_version,
         "run_dir": analysis.run_dir,
         "settings": {
-            "tensors": list(dict.fromkeys(s.tensor for s in SERIES if s.key in analysis.points)),
+            "tensors": tensors_of(analysis.points),
             "percentile_range": analysis.percentile_range,
             "every": analysis.every,
             "select": analysis.select,
@@ -116,7 +117,7 @@ def _all_series(name: str, points: dict[str, list[Point]]) -> dict[str, Any]:
             "unit": series.unit,
             "points": _Listed(f"{name} {series.key}", points[series.key], _point),
         }
-        for series in SERIES
+        for series in all_series()
         if series.key in points
     }
 
@@ -265,7 +266,7 @@ def changes_csv(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
     """
     pieces = pieces or Pieces()
     texts = [_line(COLUMNS)]
-    for series in SERIES:
+    for series in all_series():
         aligned = {point.niter: point.value for point in analysis.aligned_points.get(series.key, [])}
         rows = [(point, aligned.get(point.niter, math.nan)) for point in analysis.points.get(series.key, [])]
         texts.append(pieces.joined(f"table {series.key}", rows, partial(_row, series)))

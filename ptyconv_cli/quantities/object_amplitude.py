@@ -1,0 +1,50 @@
+"""The amplitude of the object's transmission."""
+
+from typing import TYPE_CHECKING
+
+from ptyconv_cli.quantities.object_part import ObjectPart
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ptyconv_cli.metrics.arrays import Array
+
+
+class ObjectAmplitude(ObjectPart):
+    """Compared as 1 - amplitude. Ambiguity: a factor for each slice."""
+
+    key = "obja"
+    label = "object amplitude"
+    short_names = ("amplitude",)
+    rate_label = "lr obja"
+    own = "factor"
+    forecast = (0.4, 2.4)  # 9 runs of PtyRAD, 146 moments: docs/verdict.md
+    change_title, image_title = "Amplitude change", "Object amplitude"
+    map_values, profile_values = "1 - amplitude", "amplitude"
+    over_slices = "mean"
+    page_shares = (24, 10)
+
+    def copied(self, array: "Array") -> "Array":
+        """Return 1 - amplitude."""
+        from ptyconv_cli.metrics.snapshot import without_gaps
+
+        return without_gaps(1 - array)
+
+    def prepared(self, array: "Array") -> "Array":
+        """Return 1 - amplitude, in place."""
+        for plane in array.reshape(-1, *array.shape[-2:]):  # one at a time stays in the cache
+            plane *= -1
+            plane += 1
+        return array
+
+    def size_of(self, rms: float, dx: float) -> float:
+        """Return the size of the amplitude, of which 1 - amplitude was worked out."""
+        return max(rms, 1.0)
+
+    def as_image(self, image: "np.ndarray") -> "np.ndarray":
+        """Return the amplitude."""
+        return 1 - image
+
+    def as_image_of_change(self, image: "np.ndarray") -> "np.ndarray":
+        """Return the change of the amplitude."""
+        return -image

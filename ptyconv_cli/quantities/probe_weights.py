@@ -1,0 +1,63 @@
+"""The weights of position-dependent probe modes (orthogonal probe relaxation): how much of each mode a position has."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ptyconv_cli.quantities.quantity import Quantity
+from ptyconv_cli.results.run_analysis import Change
+
+if TYPE_CHECKING:
+    from ptyconv_cli.metrics.arrays import Array
+    from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+
+
+class ProbeWeights(Quantity):
+    """(N, mode). Ambiguity: other modes that are sums of these, with other weights. Formulas: docs/metrics.md."""
+
+    key = "probe_weights"
+    label = "probe weights"
+    plural = True
+    short_names = ("weights",)
+    rate_label = "lr weights"
+    of = "of themselves"
+    ambiguity = "other modes, which are sums of these"
+    axes = ("N", "OPR mode")
+    is_optional = True
+    on_host = True
+    by_rows = True
+    stored_if_fixed = True
+
+    def changed(
+        self,
+        now: "Array",
+        before: "Array",
+        dx: float,
+        percentile_range: tuple[float, float],
+        aligned: bool,
+        chunk: int | None,
+    ) -> dict[str, Change]:
+        """Return the RMS of the change of the weights; dimensionless."""
+        from ptyconv_cli.metrics.aligned import align_weights
+        from ptyconv_cli.metrics.arrays import rms
+
+        change = Change(rms(now - before))
+        if aligned:
+            left, removed = align_weights(now, before)
+            change = change._replace(aligned=rms(left), removed=removed)
+        return {self.key: change}
+
+    def too_few_to_align(self, shape: Sequence[int]) -> bool:
+        """Say whether there are no more positions than modes, so that other modes explain any change."""
+        return shape[0] <= shape[1]
+
+    def distances_between(
+        self, places: "Places", later: "Sketch", earlier: "Sequence[Values]", dx: float
+    ) -> "Distances":
+        """Return the RMS of the differences of the weights, aligned without what other modes explain."""
+        from ptyconv_cli.metrics.sketch import distances_of_weights
+
+        return distances_of_weights(later, earlier)
+
+    def sizes(self, shape: Sequence[int]) -> dict[str, str]:
+        """Return how many modes there are."""
+        return {"position-dependent probe modes": str(shape[1])} if len(shape) == 2 else {}

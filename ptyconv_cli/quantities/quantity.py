@@ -1,0 +1,308 @@
+"""What there is to know of a quantity, with what holds for most: the other modules of this folder say what differs.
+
+To add one, see docs/development.md. Loads neither torch nor numpy, so that `--help` and `plot` are quick: what computes
+is imported where it is called.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ptyconv_cli.results import history
+from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
+from ptyconv_cli.results.text import length_unit
+
+if TYPE_CHECKING:
+    from ptyconv_cli.metrics.arrays import Array
+    from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+
+CONTRAST, PIXELS, MRAD = "%", "px", "mrad"
+"""The units that a change per doubling is given in."""
+
+ANGSTROM = "Å"
+
+IMAGES, INTENSITY, ARROWS = "images", "intensity", "arrows"
+"""How a quantity is drawn in maps and on pages: its slices, its intensity, or where each position went."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of changes between consecutive checkpoints, or snapshots of a live model.
+
+    `key` is its name in `convergence_iters`, `tensor` the key of the quantity that it is of, `label` its name for
+    people, `unit` its unit ("" where it has none) and `mask` the voxels that it averages over ("background",
+    "foreground", or "" where there is no mask).
+    """
+
+    key: str
+    tensor: str
+    label: str
+    unit: str
+    mask: str = ""
+
+
+class Quantity:
+    """Something of a run that is followed and judged.
+
+    Names: `key`, as PtyRAD has it; `label` for people, which may be `plural`; `short_names` that users may type
+    instead; `engine_key`: under which engines record its learning rate ("" for the key), `rate_label` its head in a
+    table of studies.
+
+    Judging: the `unit` of its change per doubling, the default `tolerance` in that unit, `of`: what 100 % are ("" where
+    the unit is no percentage), `forecast`: the factors of the last change per doubling between which the next one lay
+    in 90 % of real runs, None where that is not known. `is_object`: whether it is the object's, by which a run is
+    judged first.
+
+    `own`: what is ambiguous of each slice, of the object (see `metrics.planes`).
+
+    `ambiguity`: what is removed from its change, in words, where no numbers are recorded of that.
+
+    Tensors, which checkpoints hold: their `axes`, none of what an engine's record alone has; `is_complex`;
+    `is_optional`: whether most runs have none; `on_host`: whether there are so few numbers that a GPU is not worth it;
+    `wraps`: whether some engines know it only up to full turns; `stored_if_fixed`: whether files may hold it where it
+    is not refined; `has_total`: whether it is an intensity, which may vanish. `series_unit` of its changes.
+
+    Pictures: `drawn_as`, "" where nothing is to be seen of it; `in_first_row` of the dashboard; the titles of an image
+    of it and of its change (`image_title`, `change_title`), what the numbers of a map and of a profile are
+    (`map_values`, `profile_values`) and their unit (`values_unit`); `over_slices`: whether an image of all slices is
+    their "sum" or "mean"; `page_shares`: of a page's room, for images of all of it and of single slices or modes.
+    """
+
+    key = ""
+    label = ""
+    plural = False
+    short_names: tuple[str, ...] = ()
+    engine_key = ""
+    rate_label = ""
+    unit = CONTRAST
+    tolerance = 5.0
+    of = "of itself"
+    forecast: tuple[float, float] | None = None
+    is_object = False
+    own = ""
+    ambiguity = "nothing: it has no ambiguities"
+    axes: tuple[str, ...] = ()
+    is_complex = False
+    is_optional = False
+    on_host = False
+    wraps = False
+    stored_if_fixed = False
+    has_total = False
+    series_unit = ""
+    series_label = ""
+    drawn_as = ""
+    in_first_row = False
+    image_title = change_title = map_values = profile_values = values_unit = over_slices = ""
+    page_shares = (1, 1)
+
+    # Names
+
+    @property
+    def title(self) -> str:
+        """Its label at the beginning of a line."""
+        return f"{self.label[0].upper()}{self.label[1:]}"
+
+    @property
+    def recorded_as(self) -> str:
+        """The name under which engines record its learning rate, and from when to when it is optimised."""
+        return self.engine_key or self.key
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that users may type."""
+        return (self.key, *self.short_names)
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """The series of its changes; none of what is judged by the engine's record."""
+        return (Series(self.key, self.key, self.series_label or self.label, self.series_unit),) if self.axes else ()
+
+    # From checkpoints and models to numbers
+
+    def of_model(self, model: Any) -> Any:
+        """Return its tensor in a live model (see `metrics.snapshot.Model`); raise ValueError where it has none."""
+        if self.key not in model.optimizable_tensors:
+            has = ", ".join(model.optimizable_tensors)
+            raise ValueError(f"the model has no tensor {self.key}; it has {has}")
+        return model.optimizable_tensors[self.key]
+
+    def is_in(self, model: Any) -> bool:
+        """Say whether a live model is to be followed in it where that is not asked for."""
+        return not self.is_optional or self.key in model.optimizable_tensors
+
+    def copied(self, array: "Array") -> "Array":
+        """Return what is compared of a live tensor, in memory of its own."""
+        from ptyconv_cli.metrics.snapshot import copied
+
+        return copied(array)
+
+    def prepared(self, array: "Array") -> "Array":
+        """Return what is compared of a tensor that was read, whose memory may be used."""
+        return array
+
+    def shape_compared(self, shape: Sequence[int], region: Region) -> tuple[int, ...]:
+        """Return the shape of what is compared of a tensor of this shape; ValueError where the region is empty."""
+        return region.shape_in(shape) if self.is_object else tuple(shape)
+
+    def size_of(self, rms: float, dx: float) -> float:
+        """Return the size of its values, by which rounding is known; `rms` of what is compared, `dx` in Å."""
+        return rms
+
+    def size_of_changes(self, dx: float) -> float:
+        """Return the size of the values that its raw changes are relative to, by which rounding is known."""
+        return 1.0
+
+    def sizes(self, shape: Sequence[int]) -> dict[str, str]:
+        """Return what its shape says of a run in words, by name, as {"slices": "20"}."""
+        return {}
+
+    def as_image(self, image: Any) -> Any:
+        """Return an image (y, x) of what is compared as people look at it."""
+        return image
+
+    def as_image_of_change(self, image: Any) -> Any:
+        """Return an image (y, x) of a change of what is compared as people look at it."""
+        return image
+
+    # Changes
+
+    def changes(
+        self,
+        now: "Array",
+        before: "Array",
+        dx: float,
+        percentile_range: tuple[float, float],
+        aligned: bool,
+        chunk: int | None = None,
+    ) -> dict[str, Change]:
+        """Return the changes of its series between two snapshots, by key; `dx` in Å per px.
+
+        The aligned ones are NaN where there is too little to align. Of an object about `chunk` voxels are worked on at
+        a time.
+        """
+        import numpy as np
+
+        with np.errstate(all="ignore"):  # what is not finite gives NaN, which tells
+            if aligned and self.too_few_to_align(now.shape):
+                found = self.changed(now, before, dx, percentile_range, False, chunk)
+                return {key: change._replace(aligned=math.nan) for key, change in found.items()}
+            return self.changed(now, before, dx, percentile_range, aligned, chunk)
+
+    def changed(
+        self,
+        now: "Array",
+        before: "Array",
+        dx: float,
+        percentile_range: tuple[float, float],
+        aligned: bool,
+        chunk: int | None,
+    ) -> dict[str, Change]:
+        """Return the changes as `changes` does, of what can be aligned: by default the RMS, of which all counts."""
+        from ptyconv_cli.metrics.arrays import rms
+
+        change = rms(now - before)
+        return {self.key: Change(change, None, *((change, RemovedAmbiguities(0.0)) if aligned else ()))}
+
+    def too_few_to_align(self, shape: Sequence[int]) -> bool:
+        """Say whether its ambiguities explain any change of it, so that an aligned one would always be 0.
+
+        `shape` of what is compared, as of `shape_compared`.
+        """
+        return False
+
+    def contrast(self, values: "Array") -> float | None:
+        """Return what its change is measured by; None where that is the size of a pixel."""
+        from ptyconv_cli.metrics.arrays import rms
+
+        return rms(values)
+
+    def mean_square(self, values: "Array") -> float:
+        """Return, of a part of the object, the square of its share of the object's contrast."""
+        raise NotImplementedError
+
+    # Distances between checkpoints, of some of the numbers
+
+    by_rows = False
+    """Whether what counts as a voxel is all that a tensor (N, n) holds of one of N."""
+
+    def sketched(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Return how many voxels, or rows, are compared with other checkpoints, and how many there are."""
+        count = shape[0] if self.by_rows else math.prod(shape)
+        return min(count, history.MOST_SKETCHED), count
+
+    def places(self, shape: Sequence[int]) -> "Places":
+        """Return at which places it is sketched; `shape` as of `shape_compared`."""
+        from ptyconv_cli.metrics.sketch import Places
+
+        return Places(tuple(shape), rows=self.by_rows)
+
+    def distances(self, places: "Places", later: "Sketch", earlier: "Sequence[Values]", dx: float) -> "Distances":
+        """Return its RMS distances from earlier snapshots; `dx` in Å per px.
+
+        The aligned ones are NaN where there is too little to align.
+        """
+        import numpy as np
+
+        from ptyconv_cli.metrics.sketch import Distances
+
+        if not earlier:
+            return Distances([], [])
+        with np.errstate(all="ignore"):  # a distance from what is not finite is a NaN that tells, not an accident
+            found = self.distances_between(places, later, earlier, dx)
+        unknown = [math.nan] * len(earlier)
+        return found._replace(aligned=unknown) if self.too_few_to_align(places.shape) else found
+
+    def distances_between(
+        self, places: "Places", later: "Sketch", earlier: "Sequence[Values]", dx: float
+    ) -> "Distances":
+        """Return the distances as `distances` does, of what can be aligned: by default, of which all counts."""
+        from ptyconv_cli.metrics.sketch import Distances, differences
+
+        found = differences(later, earlier)
+        return Distances(found, found)
+
+    distance_unit = ""
+    """Of the distances between checkpoints, "" for that of its changes."""
+
+    def scale_of_raw(self, total: float, voxels: int) -> float:
+        """Return what raw distances are divided by to be shown; `total` over all voxels of the last checkpoint."""
+        return 1.0
+
+    # What only the engine's record has
+
+    def curves(self, engine: EngineHistories) -> list[Curve]:
+        """Return the curves by which it is judged, none of a tensor, or where nothing was recorded."""
+        return []
+
+    def contrast_of_curves(self, curves: Sequence[Curve], last: int) -> float:
+        """Return what a change of the curves up to iteration `last` is measured by."""
+        return 1.0
+
+    def recorded(self, engine: EngineHistories) -> tuple[str, dict[str, Curve]]:
+        """Return the label of the axis and the curves that its panel shows of the engine's record, by label."""
+        return "", {}
+
+
+def is_constant(curve: Curve) -> bool:
+    """Say whether all values of a curve are the same but for rounding."""
+    values = [value for _, value in curve]
+    return not values or within_rounding((value - values[0]) / (abs(values[0]) or 1) for value in values)
+
+
+ROUNDING = 3e-7
+"""Of a value's size: what float32, with 6e-8 for one rounding, makes of a value that stays as it is."""
+
+
+def within_rounding(changes: Any, scale: float = 1.0) -> bool:
+    """Say whether changes of values whose size is `scale` are all rounding; False of none at all, and of a NaN."""
+    sizes = [abs(change) for change in changes]
+    return bool(sizes) and all(math.isfinite(size) and size <= ROUNDING * scale for size in sizes)
+
+
+def in_unit_of_length(curves: Mapping[str, Curve]) -> tuple[str, dict[str, Curve]]:
+    """Return curves in Å in the unit that suits them, and its name."""
+    size, unit = length_unit(max((at for curve in curves.values() for _, at in curve), default=0.0))
+    return unit, {label: [(niter, at / size) for niter, at in curve] for label, curve in curves.items()}

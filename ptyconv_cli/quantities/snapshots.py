@@ -1,0 +1,145 @@
+"""Snapshots over all quantities: taken of a live model or of what was read, compared, and measured.
+
+With less memory where there is too little of it: in the end on the CPU.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from ptyconv_cli.metrics import snapshot
+from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host, total
+from ptyconv_cli.metrics.device import give_back, is_out_of_memory, to_device
+from ptyconv_cli.metrics.snapshot import Model, Snapshot, there
+from ptyconv_cli.quantities import of_object, quantity_of
+from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Change
+
+SMALL_PIECES = 1 << 16
+"""Voxels worked on at a time where memory is short."""
+
+Result = TypeVar("Result")
+
+
+def snapshot_of(arrays: Mapping[str, Array], dx: float, device: str = "cpu") -> Snapshot:
+    """Make a snapshot on a device of tensors as they are in files, whose memory it may use.
+
+    By the quantities' keys; the object is already cropped.
+    """
+    some = {name: array for name, array in arrays.items() if not quantity_of(name).on_host}
+    there = dict(arrays) | to_device(some, device)
+    return Snapshot({name: quantity_of(name).prepared(array) for name, array in there.items()}, dx)
+
+
+def take_tensor(model: Model, name: str, region: Region, device: str | None = None) -> Array:
+    """Copy a tracked tensor of a live model, which is only read, as in `Snapshot.values`.
+
+    A copy, not a view: an engine updates its tensors in place, and a view would be compared with itself. It is kept on
+    `device`, by default that of the model's tensor; what is little, on the host. Raises ValueError where the model
+    lacks the tensor, the region holds no voxel, or too many for a GPU.
+    """
+    quantity = quantity_of(name)
+    tensor = quantity.of_model(model).detach()
+    if quantity.is_object:
+        voxels = math.prod(region.shape_in(tensor.shape))  # raises the ValueError
+        if voxels > snapshot.MOST_VOXELS and "cpu" not in (device, tensor.device.type):
+            raise ValueError(f'{name}: {voxels:,} voxels are too many for a GPU; set snapshot_device to "cpu"')
+        tensor = tensor[region.slices]
+    return quantity.copied(there(tensor, "cpu" if quantity.on_host else device))
+
+
+def changes(
+    current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
+) -> dict[str, Change]:
+    """Return the change since `previous` of every tracked series, by key."""
+    found: dict[str, Change] = {}
+    for name in current.values:
+        found |= tensor_changes(name, current, previous, percentile_range, aligned)
+    return found
+
+
+def tensor_changes(
+    name: str,
+    current: Snapshot,
+    previous: Snapshot,
+    percentile_range: tuple[float, float],
+    aligned: bool,
+    chunk: int | None = None,
+) -> dict[str, Change]:
+    """Return the changes since `previous` of the series of one tensor; see `Quantity.changes`."""
+    now, before = current.values[name], previous.values[name]
+    return quantity_of(name).changes(now, before, current.dx, percentile_range, aligned, chunk)
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def contrasts(values: Mapping[str, Array]) -> dict[str, float]:
+    """Return what changes of a snapshot's values are measured by, by key; of positions nothing is.
+
+    Of the object that of its complex transmission, the same for phase and amplitude: √(Cp² + Ca²), in rad. NaN where a
+    value is not finite. Formulas: docs/verdict.md.
+    """
+    parts = [name for name in of_object() if name in values]
+    found = dict.fromkeys(parts, math.sqrt(sum(quantity_of(name).mean_square(values[name]) for name in parts)))
+    for name in values:
+        contrast = None if name in parts else quantity_of(name).contrast(values[name])
+        if contrast is not None:
+            found[name] = contrast
+    return found
+
+
+def totals(values: Mapping[str, Array]) -> dict[str, float]:
+    """Return the total of each intensity in a snapshot's values, by key."""
+    return {name: float(total(tensor)) for name, tensor in values.items() if quantity_of(name).has_total}
+
+
+def taken(model: Model, name: str, region: Region, device: str | None) -> Array:
+    """Copy a tensor as `take_tensor` does; to the host where the device has no room for it."""
+
+    def take(on: str | None) -> Callable[[], Array]:
+        return lambda: take_tensor(model, name, region, on)
+
+    return with_less([take(device), take(device), take("cpu")])
+
+
+def compared(
+    name: str, now: Array, before: Array, dx: float, percentile_range: tuple[float, float], aligned: bool
+) -> dict[str, Change]:
+    """Return the changes of a tensor as `tensor_changes` does, on the device of `now`, or else on the CPU.
+
+    Raises ValueError where the shape has changed.
+    """
+    if now.shape != before.shape:
+        raise ValueError(f"its shape changed from {tuple(before.shape)} to {tuple(now.shape)}")
+
+    def compare(chunk: int | None, on_cpu: bool) -> Callable[[], dict[str, Change]]:
+        def of_pair() -> dict[str, Change]:
+            one, other = (on_host(now), on_host(before)) if on_cpu else (now, _beside(now, before))
+            current, previous = (Snapshot({name: values}, dx) for values in (one, other))
+            return tensor_changes(name, current, previous, percentile_range, aligned, chunk)
+
+        return of_pair
+
+    return with_less([compare(None, False), compare(SMALL_PIECES, False), compare(None, True)])
+
+
+def _beside(now: Array, before: Array) -> Array:
+    """Return an earlier tensor where the present one is: for want of memory it may have been kept on the host."""
+    if is_numpy(now):
+        return on_host(before)
+    on = device_of(now)
+    return to_device({"": before}, str(on))[""] if is_numpy(before) else before.to(on)
+
+
+def with_less(ways: list[Callable[[], Result]]) -> Result:
+    """Return the result of the first way for which memory suffices; raises what the last one raises."""
+    *others, last = ways
+    for way in others:
+        try:
+            return way()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        give_back()
+    return last()

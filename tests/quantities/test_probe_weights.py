@@ -1,0 +1,152 @@
+"""Position-dependent probe modes: their weights are followed, and the probe is the mean over positions."""
+
+import re
+import shutil
+
+import engines
+import h5py
+import numpy as np
+import pytest
+
+from ptyconv_cli import analyze_run
+from ptyconv_cli.checkpoints.opening import open_checkpoint
+from ptyconv_cli.metrics.aligned import align_weights
+from ptyconv_cli.results.region import Region
+
+MODES = 3
+
+
+def weights_at(niter, count):
+    """Weights that come to rest; the first mode's are near 1."""
+    random = np.random.default_rng(1)
+    still, moving = random.normal(size=(2, count, MODES))
+    return (still + 5 / niter * moving) * [0.05, 0.2, 0.1] + [1, 0, 0]
+
+
+def mixed(niter):
+    """Other modes for each checkpoint, which change no probe."""
+    return np.eye(MODES) + 0.3 * np.random.default_rng(niter).normal(size=(MODES, MODES))
+
+
+@pytest.fixture(params=["same modes", "mixed modes"])
+def run_dir(request, tmp_path):
+    folder = shutil.copytree(engines.ENGINES / "ptychodus", tmp_path / "run")
+    for path in folder.glob("product*.h5"):
+        with h5py.File(path, "r+") as file:
+            niter = file["loss_values"].size
+            probe, count = file["probe"][()], len(file["probe_position_x_m"])
+            others = [(k + 1) * 0.1 * np.roll(probe[0], 3 * (k + 1), -1) for k in range(MODES - 1)]
+            probe = np.stack([probe[0], *others])
+            weights = weights_at(niter, count)
+            if request.param == "mixed modes":
+                weights = weights @ mixed(niter)
+                first = np.einsum("jk,kyx->jyx", np.linalg.inv(mixed(niter)), probe[:, 0])
+                probe[:, 0] = first
+            attrs = dict(file["probe"].attrs)
+            for name, values in (("probe", probe.astype(np.complex64)), ("opr_weights", weights)):
+                del file[name]
+                file[name] = values
+            file["probe"].attrs.update(attrs)
+    return folder
+
+
+def test_raw_and_aligned_change_are_those_of_the_formulas(run_dir):
+    found = analyze_run(run_dir, device="cpu")
+    weights = {}
+    for path in run_dir.glob("product.0*.h5"):
+        with h5py.File(path) as file:
+            weights[file["loss_values"].size] = file["opr_weights"][()]
+    raw, aligned = found.points["probe_weights"], found.aligned_points["probe_weights"]
+    assert [point.niter for point in raw] == sorted(weights)[1:]
+    for one, other in zip(raw, aligned, strict=True):
+        now, before = weights[one.niter], weights[one.since]
+        change = now - before
+        left = change - now @ np.linalg.lstsq(now, change)[0]
+        assert one.value == pytest.approx(np.sqrt((change**2).mean()), rel=1e-6)
+        assert other.value == pytest.approx(np.sqrt((left**2).mean()), rel=1e-6)
+
+
+def test_it_is_judged_by_its_doublings(run_dir):
+    found = analyze_run(run_dir, device="cpu").verdict.doublings["probe_weights"]
+    (last,) = found.points[-1:]
+    names = [run_dir / f"product.{niter:06d}.h5" for niter in (last.niter, last.since)]
+    with h5py.File(names[0]) as one, h5py.File(names[1]) as other:
+        now, before = one["opr_weights"][()], other["opr_weights"][()]
+    left = now - before - now @ np.linalg.lstsq(now, now - before)[0]
+    expected = 100 * np.sqrt((left**2).mean()) / np.sqrt((now**2).mean()) / np.log2(last.niter / last.since)
+    assert last.relative == pytest.approx(expected, rel=1e-5)
+    assert (found.unit, found.tolerance) == ("%", 5.0)
+
+
+def test_the_probe_is_the_mean_over_positions(run_dir):
+    path = run_dir / "product.000080.h5"
+    with h5py.File(path) as file:
+        probe, weights = file["probe"][()], file["opr_weights"][()]
+    at_each = np.einsum("nk,kyx->nyx", weights, probe[:, 0])
+    with open_checkpoint(path) as checkpoint:
+        read = checkpoint.read("probe", Region(0, 1, 0, 1))
+    assert np.allclose(read[0], at_each.mean(0), rtol=1e-5, atol=1e-9)
+    assert np.array_equal(read[1:], probe[0, 1:])
+
+
+def test_other_modes_with_other_weights_are_no_change():
+    weights = weights_at(10, 50)
+    left, removed = align_weights(weights @ mixed(1), weights)
+    assert np.abs(left).max() < 1e-12
+    assert removed.share == pytest.approx(1)
+
+
+def test_one_mode_alone_has_no_weights():
+    analysis = analyze_run(engines.ENGINES / "ptychodus", device="cpu")
+    assert "probe_weights" not in analysis.points
+    assert not [text for text in analysis.warnings if "probe_weights" in text]
+
+
+def test_weights_that_stay_the_same_are_not_followed(tmp_path):
+    folder = shutil.copytree(engines.ENGINES / "ptychodus", tmp_path / "run")
+    for path in folder.glob("product*.h5"):
+        with h5py.File(path, "r+") as file:
+            probe, count = file["probe"][()], len(file["probe_position_x_m"])
+            attrs = dict(file["probe"].attrs)
+            del file["probe"], file["opr_weights"]
+            file["probe"], file["opr_weights"] = np.concatenate([probe, probe]), np.ones((count, 2))
+            file["probe"].attrs.update(attrs)
+    analysis = analyze_run(folder, device="cpu")
+    assert "probe_weights is not analyzed: the probe weights are the same in all checkpoints." in analysis.warnings
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("fold_slice/GPU_MS", "outputs/probe_evolution"), ("pear", "opr_mode_weights")]
+)
+def test_other_engines_have_them_too(tmp_path, folder, name):
+    run_dir = shutil.copytree(engines.ENGINES / folder, tmp_path / "run")
+    paths = [path for path in run_dir.rglob("*") if path.suffix in (".mat", ".h5")]
+    for path in paths:
+        with h5py.File(path, "r+") as file:
+            probe = file["probe"][()]
+            probe = probe[0] if probe.ndim == 4 else probe
+            count = max(file["outputs/probe_positions"].shape if "outputs" in file else file["positions_px"].shape)
+            weights = weights_at(int(re.findall(r"\d+", path.stem)[-1]), count)
+            del file["probe"]
+            file["probe"] = np.stack([probe] * MODES)
+            if name in file:
+                del file[name]
+            file[name] = weights.T if "outputs" in file else weights
+    last = analyze_run(paths[0], device="cpu").points["probe_weights"][-1]
+    change = weights_at(last.niter, count) - weights_at(last.since, count)
+    assert last.value == pytest.approx(np.sqrt((change**2).mean()), rel=1e-6)
+
+
+def test_weights_that_do_not_fit_the_modes_are_an_error(tmp_path, ptyconv):
+    folder = shutil.copytree(engines.ENGINES / "ptychodus", tmp_path / "run")
+    for path in folder.glob("product*.h5"):
+        with h5py.File(path, "r+") as file:
+            probe, count = file["probe"][()], len(file["probe_position_x_m"])
+            attrs = dict(file["probe"].attrs)
+            del file["probe"], file["opr_weights"]
+            file["probe"], file["opr_weights"] = np.concatenate([probe, probe]), np.ones((count, 3))
+            file["probe"].attrs.update(attrs)
+    result = ptyconv("check", folder)
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "the probe has 2 position-dependent modes, and weights of 3" in said
