@@ -87,7 +87,7 @@ def test_every_format_is_in_the_readme():
         for name in known.files:
             assert name.split("*")[0] in TEXTS["README.md"]
         if known.by_content:
-            assert known.reader.ENGINE in TEXTS["README.md"]
+            assert known.engine in TEXTS["README.md"]
 
 
 @pytest.mark.parametrize("page", TEXTS)

@@ -37,7 +37,7 @@ from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
 def packed_content(folders: Collection[Path]) -> bytes:
     """Return what was recognised of the files in some folders, where they still are what they were."""
     files = [
-        [str(path), now, found.known and [found.known.package, found.known.reader.ENGINE], dict(found.snapshots)]
+        [str(path), now, found.known and [found.known.package, found.known.engine], dict(found.snapshots)]
         for path, (fingerprint, found) in looked_into(folders).items()
         if (now := stamp(path)) and now[:-1] == fingerprint
     ]
@@ -53,7 +53,7 @@ def recall_content(content: bytes) -> dict[Path, Fingerprint]:
     described = json.loads(content)
     if described["versions"] != versions():
         return {}
-    readers = {(known.package, known.reader.ENGINE): known for known in by_content()}
+    readers = {(known.package, known.engine): known for known in by_content()}
     kept, known = {}, looked_into({Path(name).parent for name, *_ in described["files"]})
     for name, as_it_was, reader, snapshots in described["files"]:
         path, fingerprint = Path(name), tuple(as_it_was[:-1])

@@ -5,16 +5,18 @@ from dataclasses import replace
 from filecmp import cmp
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import Origin
 from ptyconv_cli.checkpoints.headers import Header, is_equal
 from ptyconv_cli.checkpoints.opening import number_in_name, open_checkpoint, recognised
 from ptyconv_cli.errors import CheckpointError, PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.text import length
+
+if TYPE_CHECKING:
+    from ptyconv_cli.checkpoints.checkpoint import Origin
 
 MOST_NAMES = 4
 """Files of a run that are named one by one."""
@@ -191,12 +193,14 @@ class Parent(NamedTuple):
     file: Path | None = None
 
 
-def origin_of(path: Path) -> Origin:
+def origin_of(path: Path) -> "Origin":
     """Return where a checkpoint comes from; nothing is known of one that cannot be read any more."""
     try:
         with open_checkpoint(path) as checkpoint:
             return checkpoint.origin()
     except CheckpointError:  # it changed since its header was read: the walk will say so
+        from ptyconv_cli.checkpoints.checkpoint import Origin  # loaded where a file is opened, which may be none
+
         return Origin()
 
 
@@ -215,7 +219,7 @@ def find_parent(first: Path, taken: Collection[Path] = ()) -> Parent:
     return Parent(origin.parent_file)
 
 
-def resumed_at(folder: Path, checkpoints: Sequence[tuple[int, Path]], origin: Origin) -> int | None:
+def resumed_at(folder: Path, checkpoints: Sequence[tuple[int, Path]], origin: "Origin") -> int | None:
     """Return the iteration of the run in `folder` that a checkpoint's `origin` names, None where it names none.
 
     `checkpoints`: the iterations and files of the run that are known, in order.
@@ -232,7 +236,7 @@ def resumed_at(folder: Path, checkpoints: Sequence[tuple[int, Path]], origin: Or
     return None
 
 
-def name_of_parent(origin: Origin) -> str:
+def name_of_parent(origin: "Origin") -> str:
     """Return the name of the parent's file, without its folders."""
     return _path(origin.parent_file).name
 
@@ -255,7 +259,7 @@ def is_checkpoint(path: Path) -> bool:
     return is_file(path) and (number_in_name(path) is not None or recognised(path).known is not None)
 
 
-def _candidates(folder: Path, origin: Origin) -> Iterator[Path]:
+def _candidates(folder: Path, origin: "Origin") -> Iterator[Path]:
     """Give the places where a run's parent may be: the folder of that name beside it, or, if it can be told, others."""
     folder, name = folder.absolute(), name_of_parent(origin)
     yield folder.parent / _path(origin.parent_file).parent.name / name
@@ -271,7 +275,7 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
-def _is_parent(file: Path, origin: Origin) -> bool:
+def _is_parent(file: Path, origin: "Origin") -> bool:
     if not origin.parent:
         return True
     try:

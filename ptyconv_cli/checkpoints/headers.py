@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, stamp
 from ptyconv_cli.checkpoints.opening import Source, open_checkpoint
 from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.quantities import quantity_of, tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
+
+if TYPE_CHECKING:
+    from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 
 PATIENCE = (0.3, 0.7, 1.0)
 """Seconds to wait between attempts at the newest checkpoint, which the engine may be writing."""
@@ -120,7 +122,7 @@ def _pair(values: tuple[float, float] | None) -> tuple[float, float] | None:
     return float(y), float(x)
 
 
-def _digests(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> dict[str, str]:
+def _digests(checkpoint: "Checkpoint", shapes: Mapping[str, Any]) -> dict[str, str]:
     """Return digests of the tensors, out of those in `shapes`, that a file may hold where they are not refined."""
     if not checkpoint.stores_fixed_positions:
         return {}
@@ -130,13 +132,13 @@ def _digests(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> dict[str, str
     }
 
 
-def _pixel_size(checkpoint: Checkpoint) -> float:
+def _pixel_size(checkpoint: "Checkpoint") -> float:
     if not 0 < checkpoint.dx < math.inf:
         raise CheckpointError(f"{checkpoint.path}: the pixel size is {checkpoint.dx:g} Å")
     return float(checkpoint.dx)
 
 
-def _corners(checkpoint: Checkpoint) -> np.ndarray:
+def _corners(checkpoint: "Checkpoint") -> np.ndarray:
     corners = np.asarray(checkpoint.crop_pos())
     if corners.dtype.kind not in "iu" or corners.shape != (len(corners), 2) or not len(corners):
         found = f"{corners.dtype} {corners.shape}"

@@ -5,12 +5,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.fingerprint import Fingerprint, settled, status
 from ptyconv_cli.checkpoints.readers import Known, by_content, digits, known_readers, usual_number
 from ptyconv_cli.errors import CheckpointError, PtyconvError
+
+if TYPE_CHECKING:
+    from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 
 
 class Source(NamedTuple):
@@ -109,7 +111,7 @@ def order_of(path: Path) -> tuple[int, str]:
 
 
 @contextmanager
-def open_checkpoint(path: Path, snapshot: str | None = None) -> Iterator[Checkpoint]:
+def open_checkpoint(path: Path, snapshot: str | None = None) -> "Iterator[Checkpoint]":
     """Open a snapshot of a file, by default the last; raise CheckpointError where that, or the `with` block, fails.
 
     A file without a usual name is known by its content, and so is one that has such a name, but is not what it says.
@@ -129,7 +131,7 @@ def open_checkpoint(path: Path, snapshot: str | None = None) -> Iterator[Checkpo
         yield checkpoint
 
 
-def _by_content(path: Path, snapshot: str | None) -> tuple[Known, Checkpoint]:
+def _by_content(path: Path, snapshot: str | None) -> "tuple[Known, Checkpoint]":
     """Open a file with the reader that takes it for its own; raise CheckpointError where none does."""
     found = recognised(path)
     if found.known:

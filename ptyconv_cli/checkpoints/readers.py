@@ -10,12 +10,13 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.version import __version__
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 
 
 def registered(group: str) -> list["EntryPoint"]:
@@ -41,19 +42,6 @@ def _may_register(folder: Path, group: bytes) -> bool:
     return False
 
 
-OWN = (
-    "ptyconv_cli.checkpoints.formats.ptyrad",
-    "ptyconv_cli.checkpoints.formats.phaser",
-    "ptyconv_cli.checkpoints.formats.ptychodus",
-    "ptyconv_cli.checkpoints.formats.pear",
-    "ptyconv_cli.checkpoints.formats.fold_slice",
-    "ptyconv_cli.checkpoints.formats.ptypy",
-    "ptyconv_cli.checkpoints.formats.cdtools",
-    "ptyconv_cli.checkpoints.formats.py4dstem",
-    "ptyconv_cli.checkpoints.formats.quantem",
-)
-"""Our own readers. Those of a kind are asked in this order."""
-
 ENTRY_POINTS = "ptyconv.readers"
 """The group under which another package registers its reader."""
 
@@ -61,17 +49,20 @@ ENTRY_POINTS = "ptyconv.readers"
 class NamedReader(Protocol):
     """The module of a reader whose files are known by their names, and hold one snapshot each.
 
-    `FILES`: names of checkpoints, such as `("iter*.h5",)`; the star stands for the digits of the iteration.
+    `FILES`: names of checkpoints, such as `("iter*.h5",)`; the star stands for the digits of the iteration. Of our own
+    readers they are in `OWN`.
     """
 
     FILES: tuple[str, ...]
 
-    def open_checkpoint(self, path: Path) -> Checkpoint:
+    def open_checkpoint(self, path: Path) -> "Checkpoint":
         """Open a file; raise CheckpointError where it cannot be read, or is not a checkpoint."""
 
 
 class ContentReader(Protocol):
     """The module of a reader whose files have any name, and may hold many snapshots.
+
+    Of our own readers `ENGINE` and `SUFFIXES` are in `OWN`.
 
     - `ENGINE`: what writes such files, for messages.
     - `SUFFIXES`: of the files that `snapshots` is asked about. One like "/zarr.json" stands for folders with a file of
@@ -89,35 +80,40 @@ class ContentReader(Protocol):
         Empty where the file is of something else. Raises CheckpointError where the file cannot be read.
         """
 
-    def open_checkpoint(self, path: Path, snapshot: str) -> Checkpoint:
+    def open_checkpoint(self, path: Path, snapshot: str) -> "Checkpoint":
         """Open one snapshot of a file; raise CheckpointError where it cannot be read."""
 
 
 class Known(NamedTuple):
-    """A reader, and the `package` it comes from with its `version`, "" for our own."""
+    """A reader, with what says which files it may take: our own modules are loaded only to look into such a file.
 
-    reader: Any
-    package: str
+    `module`: it itself, or its name. `files`: as `FILES` of a `NamedReader`; or, where there are none, `engine` and
+    `suffixes` as of a `ContentReader`, and whether it `has_run_folders`. The `package` it comes from with its
+    `version`, "" for our own.
+    """
+
+    module: Any
+    files: tuple[str, ...] = ()
+    engine: str = ""
+    suffixes: tuple[str, ...] = ()
+    has_run_folders: bool = False
+    package: str = ""
     version: str = ""
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The names of its files, none where they are known by their content."""
-        return () if self.by_content else self.reader.FILES
+    def reader(self) -> Any:
+        """Its module, which is loaded now unless it was before."""
+        return import_module(self.module) if isinstance(self.module, str) else self.module
 
     @property
     def by_content(self) -> bool:
         """Whether its files are known by what is in them."""
-        return hasattr(self.reader, "snapshots")
-
-    @property
-    def suffixes(self) -> set[str]:
-        """The suffixes of its files."""
-        return set(self.reader.SUFFIXES) if self.by_content else {Path(name).suffix for name in self.files}
+        return not self.files
 
     def takes(self, path: Path) -> bool:
         """Say whether a file has a suffix of this reader's, or is a folder that counts as a file of it."""
-        return path.suffix in self.suffixes or self.takes_folder(path)
+        suffixes = self.suffixes or [Path(name).suffix for name in self.files]
+        return path.suffix in suffixes or self.takes_folder(path)
 
     def takes_folder(self, path: Path) -> bool:
         """Say whether a path is a folder that counts as a file of this reader."""
@@ -128,7 +124,7 @@ class Known(NamedTuple):
 
     def run_folders(self, folder: Path) -> list[Path]:
         """Return the folders in which the files of a run in this folder lie, where that is more than one."""
-        return list(self.reader.run_folders(folder)) if hasattr(self.reader, "run_folders") else []
+        return list(self.reader.run_folders(folder)) if self.has_run_folders else []
 
     def number(self, name: str) -> int | None:
         """Return the iteration in a file name, None where that is not the name of a checkpoint."""
@@ -139,35 +135,61 @@ class Known(NamedTuple):
         return None
 
 
+OWN = (
+    Known("ptyconv_cli.checkpoints.formats.ptyrad", ("model_iter*.hdf5", "model_iter*.h5", "model_iter*.pt")),
+    Known("ptyconv_cli.checkpoints.formats.phaser", ("iter*.h5",)),
+    Known("ptyconv_cli.checkpoints.formats.ptychodus", engine="ptychodus", suffixes=(".h5", ".hdf5")),
+    Known("ptyconv_cli.checkpoints.formats.pear", engine="PEAR", suffixes=(".h5", ".hdf5")),
+    Known("ptyconv_cli.checkpoints.formats.fold_slice", engine="fold_slice", suffixes=(".mat",)),
+    Known(
+        "ptyconv_cli.checkpoints.formats.ptypy",
+        engine="ptypy",
+        suffixes=(".ptyr", ".h5", ".hdf5"),
+        has_run_folders=True,
+    ),
+    Known("ptyconv_cli.checkpoints.formats.cdtools", engine="cdtools", suffixes=(".h5", ".hdf5", ".pt")),
+    Known("ptyconv_cli.checkpoints.formats.py4dstem", engine="py4DSTEM", suffixes=(".h5", ".hdf5", ".emd")),
+    Known("ptyconv_cli.checkpoints.formats.quantem", engine="quantem", suffixes=(".zip", "/zarr.json")),
+)
+"""Our own readers. Those of a kind are asked in this order."""
+
+
 @cache
 def known_readers() -> tuple[Known, ...]:
     """Return all readers, our own first; raise PtyconvError where another package's cannot be loaded."""
-    found = [Known(import_module(name), "") for name in OWN]
+    found = list(OWN)
     for entry in registered(ENTRY_POINTS):
         package = entry.dist.name if entry.dist else entry.value
         try:
-            known = Known(entry.load(), package, entry.dist.version if entry.dist else "")
-            problem = _problem(known)
+            reader = entry.load()
+            problem = _problem(reader)
+            found += [] if problem else [_known(reader, package, entry.dist.version if entry.dist else "")]
         except (Exception, SystemExit) as error:  # whatever another package's module stumbles over
             problem = f"{type(error).__name__}: {error}"
         if problem:
             raise PtyconvError(
                 f"the reader {entry.name} of {package} cannot be used ({problem}); repair or uninstall that package"
             )
-        found.append(known)
     return tuple(found)
 
 
-def _problem(known: Known) -> str:
+def _problem(reader: Any) -> str:
     """Say what a reader's module lacks, "" where it is whole; it may raise anything."""
-    reader = known.reader
     callable(reader.open_checkpoint)
-    if known.by_content:
+    if hasattr(reader, "snapshots"):
         text = [reader.ENGINE, *reader.SUFFIXES]
         fits = reader.SUFFIXES and all(isinstance(one, str) for one in text) and not isinstance(reader.SUFFIXES, str)
         return "" if fits else "its ENGINE must be a name, and its SUFFIXES like .h5"
     fits = reader.FILES and all(name.count("*") == 1 for name in reader.FILES)
     return "" if fits else "its FILES must be file names with one star each"
+
+
+def _known(reader: Any, package: str, version: str) -> Known:
+    """Return another package's reader as its module describes it."""
+    if hasattr(reader, "snapshots"):
+        suffixes, has_run_folders = tuple(reader.SUFFIXES), hasattr(reader, "run_folders")
+        return Known(reader, (), reader.ENGINE, suffixes, has_run_folders, package, version)
+    return Known(reader, tuple(reader.FILES), package=package, version=version)
 
 
 def versions() -> list[str]:
@@ -206,7 +228,7 @@ def looks_alike(path: Path, by_suffix: bool = False) -> bool:
 def names() -> str:
     """Return how checkpoints are named, and what writes those with other names, for messages."""
     patterns = [pattern.replace("*", "NNNN") for known in known_readers() for pattern in known.files]
-    engines = list(dict.fromkeys(known.reader.ENGINE for known in by_content()))
+    engines = list(dict.fromkeys(known.engine for known in by_content()))
     return ", ".join(patterns) + (f", or files of {', '.join(engines)}" if engines else "")
 
 

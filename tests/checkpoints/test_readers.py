@@ -4,6 +4,8 @@ import itertools
 import re
 import sys
 import time
+from importlib import import_module
+from pathlib import Path
 
 import engines
 import numpy as np
@@ -13,8 +15,9 @@ from toy import ToyModel, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.checkpoints import discovery, fingerprint, opening, readers
+from ptyconv_cli.checkpoints import discovery, fingerprint, formats, opening, readers
 from ptyconv_cli.checkpoints.discovery import find_runs
+from ptyconv_cli.checkpoints.readers import OWN
 from ptyconv_cli.errors import SeveralRuns
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -40,6 +43,17 @@ def plugged_in(tmp_path, monkeypatch):
     sys.modules.pop("my_package", None)
     monkeypatch.undo()
     readers.known_readers.cache_clear()
+
+
+def test_the_table_says_what_our_own_readers_are():
+    modules = {f"{formats.__name__}.{path.stem}" for path in Path(formats.__path__[0]).glob("*.py")}
+    loaded = {name: import_module(name) for name in modules - {f"{formats.__name__}.__init__"}}
+    assert {name for name, module in loaded.items() if "open_checkpoint" in vars(module)} == {k.module for k in OWN}
+    for known in OWN:
+        defined = vars(known.reader)
+        assert known.by_content == ("snapshots" in defined)
+        assert known.has_run_folders == ("run_folders" in defined)
+        assert not {"FILES", "ENGINE", "SUFFIXES"} & set(defined), "which is said once, in the table"
 
 
 def write_npz(path, model: ToyModel, niter: int) -> None:

@@ -9,6 +9,7 @@ import runs
 from engines import ENGINES
 
 from ptyconv_cli.checkpoints.discovery import find_runs
+from ptyconv_cli.checkpoints.readers import OWN
 
 COMMANDS = {"analyze", "check", "listing", "pictures", "report_page"}
 
@@ -153,8 +154,27 @@ def test_the_live_class_needs_no_command_line():
     assert not {"click", "h5py", "matplotlib"} & set(loaded)
 
 
-def test_the_table_of_readers_loads_nothing_that_only_one_of_them_needs():
-    code = "import sys; from ptyconv_cli.checkpoints.readers import known_readers; known_readers(); "
-    code += "print(sorted({'torch', 'h5py', 'zarr'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.stdout == "[]\n", result.stderr
+FORMATS = "ptyconv_cli.checkpoints.formats."
+
+
+def test_readers_load_nothing_that_only_some_of_their_files_need():
+    code = "import sys; from ptyconv_cli.checkpoints.readers import OWN; [known.reader for known in OWN]; "
+    code += "print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert f"{FORMATS}ptyrad" in loaded
+    assert not {"torch", "h5py", "zarr"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", ["ptychodus", "pear", "fold_slice"])
+def test_of_the_readers_only_those_are_loaded_that_a_file_may_be_for(name, tmp_path):
+    run_dir = find_runs(ENGINES / name).runs[0]
+    loaded = modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
+    ours = {known.module: known for known in OWN}
+    suffixes = {path.suffix for path in run_dir.iterdir()}
+    assert f"{FORMATS}{name}" in loaded
+    assert all(suffixes & set(ours[module].suffixes) for module in loaded & set(ours))
+
+
+def test_no_reader_is_loaded_where_all_is_known(drawn_sample):
+    loaded = modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu")
+    assert not {module for module in loaded if module.startswith(FORMATS)}

@@ -26,9 +26,6 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
-ENGINE = "cdtools"
-SUFFIXES = (".h5", ".hdf5", ".pt")
-
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
 TRANSLATIONS = Expected("f", "real", ("N", "3"))

@@ -17,9 +17,6 @@ from ptyconv_cli.checkpoints.formats.tree import Expected, Tree, TreeCheckpoint,
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
-ENGINE = "fold_slice"
-SUFFIXES = (".mat",)
-
 OBJECT = Expected("Vcf", "complex", ("slice", "x", "y"), in_parts=True)
 PROBE = Expected("Vcf", "complex", ("variable", "mode", "x", "y"), in_parts=True)
 POSITIONS = Expected("f", "real", ("2", "N"))

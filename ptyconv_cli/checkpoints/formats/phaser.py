@@ -16,8 +16,6 @@ from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, 
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve, EngineHistories
 
-FILES = ("iter*.h5",)
-
 OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"))
 PAIR = Expected("f", "real", ("2",))

@@ -26,9 +26,6 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
-ENGINE = "ptychodus"
-SUFFIXES = (".h5", ".hdf5")
-
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
 WEIGHTS = Expected("f", "real", ("N", "OPR mode"))

@@ -26,9 +26,6 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
-ENGINE = "ptypy"
-SUFFIXES = (".ptyr", ".h5", ".hdf5")
-
 FOLDERS = ("dumps", "recons")
 """Each holds a folder for every run."""
 

@@ -28,8 +28,6 @@ from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.region import Region
 
-FILES = ("model_iter*.hdf5", "model_iter*.h5", "model_iter*.pt")
-
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))

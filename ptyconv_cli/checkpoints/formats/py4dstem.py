@@ -23,9 +23,6 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve
 
-ENGINE = "py4DSTEM"
-SUFFIXES = (".h5", ".hdf5", ".emd")
-
 OBJECT = Expected("cf", "complex or real", ("iteration", "slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("iteration", "mode", "y", "x"), in_parts=True)
 POSITIONS = Expected("f", "real", ("N", "2"))

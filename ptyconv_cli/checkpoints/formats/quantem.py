@@ -21,9 +21,6 @@ from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.text import few
 
-ENGINE = "quantem"
-SUFFIXES = (".zip", "/zarr.json")
-
 OBJECT = Expected("cf", "complex or real", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
 MODULE = Expected("u", "integer", ("byte",), in_parts=True)
