@@ -11,10 +11,8 @@ from ptyconv_cli.analysis.cache import Cache, keys_of
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Comparer, Found, StaleRow, Step
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
-from ptyconv_cli.checkpoints.prefetch import TURNS, Prefetch
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.device import Unusable, arithmetic_of, choose_device, likely_device
 from ptyconv_cli.quantities import quantity_of, wrapping
 from ptyconv_cli.quantities.settings import MonitorSettings
@@ -146,19 +144,21 @@ def walk_parts(
     `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
     `analysis.run.analyze_run`; raises what `analysis.walk.walk` does, and Unusable where a GPU cannot be used.
     """
-    for part, region in zip(parts, regions, strict=True):
-        check_memory(part[0], region, settings.tensors)
     on, found, comparers, notice = likely_device(device), [], [], ""
     by = depends_on(settings, on)
+    knowns = [
+        _known(cache, number, part, [*by, tuple(region)], begins, settings)
+        for number, (part, region) in enumerate(zip(parts, regions, strict=True))
+    ]
+    for part, region, known in zip(parts, regions, knowns, strict=True):
+        if len(known.steps) < len(part):
+            check_memory(part[0], region, settings.tensors)
     total = sum(map(len, parts))
-    for number, (part, region) in enumerate(zip(parts, regions, strict=True)):
+    for number, (part, region, known) in enumerate(zip(parts, regions, knowns, strict=True)):
 
         def undone(count: int, up_to_here: int = sum(map(len, parts[: number + 1]))) -> None:
             progress(up_to_here - count, total)
 
-        known = None
-        if cache and cache.exists():
-            known = _known(cache, number, part, [*by, tuple(region)], begins, settings)
         of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
         found.append(of_part)
         comparers.append(of_tensors)
@@ -171,7 +171,7 @@ def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
 
 
 def _known(
-    cache: Cache,
+    cache: Cache | None,
     number: int,
     part: list[Header],
     by: Sequence[Any],
@@ -179,6 +179,8 @@ def _known(
     settings: MonitorSettings,
 ) -> CachedSteps:
     """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
+    if cache is None or not cache.exists():
+        return CachedSteps()
     known = cache.known(number, keys_of(part, by, dict(begins)), part, settings.aligned)
     wraps = part[0].phase_wraps and wrapping(settings.tensors) and len(known.steps) < len(part)
     return CachedSteps() if wraps and known.phase is None else known
@@ -187,7 +189,7 @@ def _known(
 def _walk_part(
     part: list[Header],
     region: Region,
-    known: CachedSteps | None,
+    known: CachedSteps,
     settings: MonitorSettings,
     begins: Mapping[str, list[int]],
     device: str,
@@ -198,10 +200,11 @@ def _walk_part(
 
     Return what is to be told about the device, too.
     """
-    known = known or CachedSteps()
     comparers = _comparers(part[0], region, settings, begins, known)
     if len(known.steps) == len(part):
         return Found(known.steps, [], None, len(part)), comparers, ""
+    from ptyconv_cli.checkpoints.prefetch import Prefetch  # which, as the arithmetic, only what is new needs
+
     rest = part[max(len(known.steps) - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
         # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
@@ -221,7 +224,7 @@ def _walk_part(
             return found, comparers, notice
         except (CacheIsStale, StaleRow):
             pass
-    return _walk_part(part, region, None, settings, begins, device, strict, undone)
+    return _walk_part(part, region, CachedSteps(), settings, begins, device, strict, undone)
 
 
 def _comparers(
@@ -242,6 +245,8 @@ def _comparers(
 
 def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: str) -> None:
     """Raise PtyconvError where a tensor has more voxels than a device can count."""
+    from ptyconv_cli.metrics import snapshot
+
     for name in tensors:
         voxels = math.prod(region.shape_in(first.shapes[name])) if quantity_of(name).is_object else 0
         if device != "cpu" and voxels > snapshot.MOST_VOXELS:
@@ -252,6 +257,8 @@ def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: 
 
 def check_memory(first: Header, region: Region, tensors: Sequence[str], runs: int = 1) -> None:
     """Raise PtyconvError where this machine has less memory than reading so many runs at a time will need."""
+    from ptyconv_cli.checkpoints.prefetch import TURNS
+
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if quantity_of(name).is_object else first.shapes[name])
         for name in tensors

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import click
 
-from ptyconv_cli import pictures
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME, TABLE_NAME, changes_csv, changes_json, report_json
 from ptyconv_cli.cli.console import progress_bar, say, say_verdict
@@ -54,7 +53,7 @@ def _digest(path: Path) -> str | None:
 
 def _drawn_by() -> list[bytes]:
     """Return what tells the code that draws from another version of it, without loading it."""
-    own = sorted(Path(pictures.__path__[0]).glob("*.py"))
+    own = sorted((Path(__file__).parents[1] / "pictures").glob("*.py"))
     matplotlib = find_spec("matplotlib")
     versions = Path(matplotlib.origin).parent / "_version.py" if matplotlib and matplotlib.origin else Path()
     changed = [f"{module.name} {module.stat().st_mtime_ns}".encode() for module in own]  # by who works on it

@@ -37,6 +37,8 @@ def summary(analysis: RunAnalysis) -> str:
 
 def tables(analysis: RunAnalysis) -> str:
     """Return tables of the first and last changes, raw and aligned, and of the ambiguities removed."""
+    from ptyconv_cli.results.refined import never_refined
+
     fixed = never_refined(analysis.points, analysis.dx)
     results = analysis.results
     lines = _table("change", analysis.points, fixed, results)

@@ -8,13 +8,15 @@ from contextlib import contextmanager, suppress
 from ctypes import CDLL, byref, c_int, create_string_buffer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy import __version__ as numpy_version
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.arrays import Array
+
+if TYPE_CHECKING:
+    from ptyconv_cli.metrics.arrays import Array
 
 AMD_DRIVER = Path("/dev/kfd")
 """What the kernel's driver for AMD's GPUs makes."""
@@ -176,7 +178,7 @@ def kind_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]:
+def to_device(arrays: Mapping[str, np.ndarray], device: str) -> "dict[str, Array]":
     """Return arrays on a device: on the CPU themselves, elsewhere as tensors, whose copies are complete."""
     if device == "cpu":
         return dict(arrays)
@@ -189,7 +191,7 @@ def to_device(arrays: Mapping[str, np.ndarray], device: str) -> dict[str, Array]
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def upload(values: np.ndarray, device: Any) -> Array:
+def upload(values: np.ndarray, device: Any) -> "Array":
     """Return numbers as a tensor on a device of torch, without waiting for a CUDA device to be done with the rest."""
     import torch
 
