@@ -13,6 +13,7 @@ The public names are loaded when first used, so that importing the package is qu
 from importlib import import_module
 from typing import Any
 
+from ptyconv_cli import results
 from ptyconv_cli.version import __version__
 
 _HOMES = {
@@ -30,3 +31,12 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def _html_of(analysis: Any) -> str:
+    """Return what a notebook shows of an analysis; the page is loaded only where it is asked for."""
+    html: str = import_module("ptyconv_cli.page.notebook").html_of(analysis)
+    return html
+
+
+results.html_of = _html_of

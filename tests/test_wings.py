@@ -35,9 +35,6 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 IMPORTS_ONLY = {"results": {"errors", "version"}}
 """What plot and ls read results with, and so may anything else."""
 
-UPWARDS = {("results/run_analysis.py", "ptyconv_cli.page.notebook")}
-"""The one way up: a notebook asks an analysis itself what to show of it. It is loaded when asked for."""
-
 HOMES = {
     "click": {"cli"},
     "jinja2": {"page"},
@@ -86,8 +83,6 @@ def faults(source: str, module: str) -> list[str]:
     found = []
     for name in imported_by(source, module):
         package, _, rest = name.partition(".")
-        if (module, name) in UPWARDS:
-            continue
         if package == "ptyconv_cli":
             below = rest.split(".")[0]
             below = below if below in FLOOR else "__init__"  # a name that the package gives away itself

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.checkpoints.grouping import short_name
-from ptyconv_cli.quantities import all_series, never_refined, quantity_of, unit_of, unit_of_length
+from ptyconv_cli.quantities import all_series, quantity_of, unit_of, unit_of_length
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis
 from ptyconv_cli.results.text import (
@@ -37,7 +37,7 @@ def summary(analysis: RunAnalysis) -> str:
 
 def tables(analysis: RunAnalysis) -> str:
     """Return tables of the first and last changes, raw and aligned, and of the ambiguities removed."""
-    from ptyconv_cli.results.refined import never_refined
+    from ptyconv_cli.quantities import never_refined
 
     fixed = never_refined(analysis.points, analysis.dx)
     results = analysis.results

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from ptyconv_cli import results
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, Trajectory
 from ptyconv_cli.results.region import Region
 
@@ -236,10 +236,9 @@ class RunAnalysis:
     parent_name: str = ""
     parent: Path | None = None
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """Return what a notebook shows of it: the verdict's sentence, the changes per doubling, and the dashboard."""
-        html: str = import_module("ptyconv_cli.page.notebook").html_of(self)  # loaded only where it is asked for
-        return html
+        return None if results.html_of is None else results.html_of(self)
 
     @property
     def convergence_iters(self) -> dict[str, Curve]:

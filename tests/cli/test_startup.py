@@ -80,7 +80,13 @@ def test_analyze_loads_matplotlib_only_to_draw(tmp_path):
     assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--fresh") == {"h5py", "matplotlib"}
 
 
-NEEDED_TO_COMPUTE = {"ptyconv_cli.analysis.walk", "ptyconv_cli.metrics.change", "ptyconv_cli.metrics.percentiles"}
+NEEDED_TO_COMPUTE = {
+    *("ptyconv_cli.analysis.walk", "ptyconv_cli.checkpoints.prefetch", "ptyconv_cli.workers"),
+    *("ptyconv_cli.metrics.arrays", "ptyconv_cli.metrics.aligned", "ptyconv_cli.metrics.sketch"),
+}
+
+MOST_MODULES = 53
+"""Of the package, those of its folders (`__init__`) too: what finds the files, knows them again, judges and prints."""
 
 
 @pytest.mark.parametrize("options", [[], ["--no-plot"], ["--tol", "objp=1%", "--no-plot"]])
@@ -88,6 +94,8 @@ def test_with_nothing_new_only_what_reads_and_judges_is_loaded(drawn_sample, opt
     loaded = modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", *options)
     assert not HEAVY & loaded
     assert not NEEDED_TO_COMPUTE & loaded
+    own = sorted(name for name in loaded if name.partition(".")[0] == "ptyconv_cli")
+    assert len(own) <= MOST_MODULES, own
 
 
 def renamed(folder):

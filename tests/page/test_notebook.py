@@ -6,6 +6,7 @@ import sys
 from base64 import b64decode
 from dataclasses import replace
 
+import pytest
 import runs
 
 from ptyconv_cli import analyze_run
@@ -41,6 +42,16 @@ def test_without_a_verdict():
     html = analyze_run(runs.SAMPLE, tensors=["probe"], aligned=False, device="cpu")._repr_html_()
     assert "There is no verdict" in html
     assert "<img" in html
+
+
+@pytest.mark.parametrize("home", ["ptyconv_cli", "ptyconv_cli.analysis.run"])
+def test_wherever_it_was_got_from(home):
+    code = f"""
+from {home} import analyze_run
+print(analyze_run({str(runs.SAMPLE)!r}, tensors=["probe"], aligned=False, device="cpu")._repr_html_())
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "<img" in shown
 
 
 def test_the_package_is_imported_as_fast_as_before():
