@@ -266,9 +266,11 @@ def _resumed_at(run: Run, following: Run) -> int:
     if at is not None:
         return at
     if _at(following, run) is not None:
+        from shlex import quote
+
         raise PtyconvError(
-            f"{run.folder}: was resumed from {following.folder}, so it must come after it: "
-            f"--chain {following.folder} {run.folder}"
+            f"{run.folder}: was resumed from the run after it, which must come first:\n"
+            f"  --chain {quote(str(following.folder))} {quote(str(run.folder))}"
         )
     origin = origin_of(following.headers[0].path)
     says = f"says it was resumed from {origin.parent_file}" if origin.parent_file else "doesn't say that it was resumed"

@@ -3,14 +3,14 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 import click
 
 from ptyconv_cli.results.run_analysis import RunVerdict
-from ptyconv_cli.results.text import cut, printable, text_width, wrapped
+from ptyconv_cli.results.text import cut, printable, text_width, with_place_kept, wrapped
 from ptyconv_cli.verdict.sentences import FORETOLD, TITLE, Row, doublings_table, verdict_line
 
 LABEL_WIDTH = 21
@@ -59,6 +59,15 @@ def _cells(row: Row, width: int, shown: int, foretold: bool) -> str:
     return f"{changes}   {row.foretold}" if foretold else changes
 
 
+def that_fit(widths: Mapping[str, int], room: int, given_up: Sequence[str]) -> dict[str, int]:
+    """Return the columns of a table for which there is room, with their widths: those `given_up` go first, in order."""
+    shown = dict(widths)
+    for name in given_up:
+        if sum(shown.values()) > room:
+            shown.pop(name, None)
+    return shown
+
+
 def left_out(columns: int, place: str = "") -> list[str]:
     """Say how many columns of a table there is no room for, and which file has them."""
     if not columns:
@@ -96,11 +105,39 @@ def say(text: str, err: bool = False) -> None:
 
 def can_redraw(stream: TextIO | None) -> bool:
     """Say whether lines can be drawn over: on a terminal that can move its cursor; a closed stream is None."""
-    return bool(stream and stream.isatty()) and not _is_dumb()
+    return _on_terminal(stream) and not _is_dumb()
+
+
+def _on_terminal(stream: TextIO | None) -> bool:
+    return bool(stream and stream.isatty())
 
 
 def _is_dumb() -> bool:
     return os.environ.get("TERM") == "dumb"
+
+
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Print text in lines that the terminal has room for, to standard output."""
+    say("\n".join(wrapped(text, text_width(), indent)))
+
+
+def say_errors(text: str) -> None:
+    """Print errors, or notes of several lines, to standard error."""
+    say(as_errors(text), err=True)
+
+
+def as_errors(text: str) -> str:
+    """Return lines as standard error shows them: wrapped on a terminal, else whole, to be searched in a log."""
+    if not _on_terminal(sys.stderr):
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _parts(line))
+
+
+def _parts(line: str) -> list[str]:
+    if line.startswith("  --"):  # options to copy
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return wrapped(with_place_kept(line), text_width(), f"{indent}  ") or [""]
 
 
 @contextmanager

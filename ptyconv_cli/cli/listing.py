@@ -18,13 +18,19 @@ from ptyconv_cli.checkpoints.grouping import difference, origin_of, runs_among, 
 from ptyconv_cli.checkpoints.headers import Header, read_header
 from ptyconv_cli.checkpoints.opening import Source, known_by_content, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.readers import is_one_file
-from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.console import left_out, say, say_wrapped, that_fit
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.quantities import of_object, tensor_keys
-from ptyconv_cli.results.text import length_unit, shortened, text_width, told_apart, with_place_kept, wrapped
+from ptyconv_cli.results.text import length_unit, shortened, text_width, told_apart, unbroken, with_place_kept, wrapped
 
-NAME_WIDTH = 25
+NAME_WIDTH, SHORTEST_NAME = 25, 23
+
+COLUMNS = {"format": 16, "saved": 5, "iterations": 12, "object": 16, "dx": 6}
+"""The widths of what is said of a run."""
+
+GIVEN_UP = ("dx", "object", "format")
+"""Columns that a narrow terminal has no room for, in this order."""
 
 MANY = 50
 """Runs from which on the files between the first and the last of each are not opened."""
@@ -137,19 +143,23 @@ def _first_readable(sources: list[Source], problems: list[str]) -> list[Header]:
 
 
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
-    """Return the runs as lines for a terminal of 80 columns."""
-    lines = [f"{root}: {_count(len(listed), 'run')}" + _collated(found)]
+    """Return the runs as lines for a terminal."""
+    lines = wrapped(f"{unbroken(str(root))}: {_count(len(listed), 'run')}{_collated(found)}", text_width(), "  ")
     size, unit = max((_unit_of(run) for run in listed), default=(1.0, ""))
+    shown = that_fit(COLUMNS, text_width() - SHORTEST_NAME, GIVEN_UP)
+    longest = max((len(run.name) for run in listed), default=0)
+    name_width = min(max(NAME_WIDTH, longest + 1), text_width() - sum(shown.values()))
     if listed:
-        head = f"{'run':<{NAME_WIDTH}}{'format':<16}{'saved':>5}{'iterations':>12}  {'object (px)':<14}"
-        lines.append(f"{head}{f'dx ({unit})':>6}")
-    for name, run in zip(told_apart([run.name for run in listed], NAME_WIDTH - 1), listed, strict=True):
-        lines.append(_line(name, run, size))
+        heads = {"format": "format", "saved": "saved", "iterations": "iterations", "object": "object (px)"}
+        lines.append(_line("run", {**heads, "dx": f"dx ({unit})"}, name_width, shown))
+    for name, run in zip(told_apart([run.name for run in listed], name_width - 1), listed, strict=True):
+        lines.append(_line(name, _cells(run, size), name_width, shown))
         notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []
         lines += [f"  {line}" for note in notes for line in wrapped(with_place_kept(note), text_width() - 2, "  ")]
-    return lines + found.problems
+    lines += left_out(len(COLUMNS) - len(shown)) if listed else []
+    return lines + [line for text in found.problems for line in wrapped(with_place_kept(text), text_width(), "  ")]
 
 
 def _unit_of(run: Listed) -> tuple[float, str]:
@@ -157,12 +167,26 @@ def _unit_of(run: Listed) -> tuple[float, str]:
     return length_unit(max((run.shape or (0,))[-2:]) * (run.dx or 0.0))
 
 
-def _line(name: str, run: Listed, size: float) -> str:
+def _line(name: str, cells: dict[str, str], name_width: int, shown: dict[str, int]) -> str:
+    """Return a row of the table: what was written in words is on the left, numbers on the right."""
+    texts = [f"{cells[key]:<{width}}" if key == "format" else f"{cells[key]:>{width}}" for key, width in shown.items()]
+    if "object" in shown:
+        texts[list(shown).index("object")] = f"  {cells['object']:<{shown['object'] - 2}}"
+    return f"{name:<{name_width}}{''.join(texts)}"
+
+
+def _cells(run: Listed, size: float) -> dict[str, str]:
     iterations = "-" if run.iterations is None else f"{run.iterations[0]} to {run.iterations[1]}"
     shape = "-" if run.shape is None else "×".join(map(str, run.shape))
     dx = "-" if run.dx is None else _in_six_letters(run.dx / size)
     written_by = shortened(run.format or "-", 15, at_end=True)
-    return f"{name:<{NAME_WIDTH}}{written_by:<16}{run.checkpoints:>5}{iterations:>12}  {shape:<14}{dx:>6}"
+    return {
+        "format": written_by,
+        "saved": str(run.checkpoints),
+        "iterations": iterations,
+        "object": shape,
+        "dx": dx,
+    }
 
 
 def _in_six_letters(number: float) -> str:
@@ -236,4 +260,6 @@ def list_runs(path: Path, names: str | None) -> None:
         listed = [run for folder in found.runs for run in list_folder(path, folder, names, by_names=many)]
     say("\n".join(listing(found, path, listed)))
     if many:
-        say(f"\n{NOT_OPENED}")
+        say("")
+        for line in NOT_OPENED.splitlines():
+            say_wrapped(line)

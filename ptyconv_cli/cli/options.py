@@ -185,7 +185,7 @@ class Where(NamedTuple):
 
 DASK = "pip install 'ptyconv[dask]'"
 
-ONE_FOLDER = "{where} is for runs in several folders: {folder} has one, which is analyzed here\n"
+ONE_FOLDER = "{folder}: {where} is for runs in several folders, and this has one, which is analyzed here\n"
 
 
 def where_to(address: str | None, workers: int | None) -> Where | None:

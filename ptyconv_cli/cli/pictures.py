@@ -13,7 +13,7 @@ from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
-from ptyconv_cli.cli.summary import warnings_text
+from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
@@ -124,7 +124,7 @@ def plot(
         else:
             drawn = _dashboard(paths[0], labels, shown, over, options, file_format)
     write_whole({picture: drawn})
-    say(f"wrote {picture}")
+    say(wrote_text([picture]))
 
 
 def _frc_at(path: Path, asked: bool) -> Path | None:
@@ -146,7 +146,7 @@ def _draw_frc(results: Path, output: Path | None) -> None:
     with explained(picture):
         drawn = draw_frc(read_frc(results), file_format)
     write_whole({picture: drawn})
-    say(f"wrote {picture}")
+    say(wrote_text([picture]))
 
 
 def picture_format(picture: Path) -> str:
@@ -269,6 +269,6 @@ def maps(
     with explained(picture):
         drawn = draw_maps(found, file_format)
     write_whole({picture: drawn})
-    say(f"wrote {picture}")
+    say(wrote_text([picture]))
     if found.warnings:
         say("\n" + warnings_text(found.warnings), err=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.console import say, say_errors, say_wrapped
 from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
 from ptyconv_cli.cli.summary import warnings_text
+from ptyconv_cli.results.text import unbroken
 
 PAGE_NAME = "report.html"
 
@@ -81,11 +82,11 @@ def report(
         raise PtyconvError(f"{run_dir}: holds too many runs for a page of {LARGEST / 1e6:.0f} MB; give a folder below")
     write_whole({page: made.content})
     if not quiet:
-        say(f"wrote {page} ({len(made.content) / 1e6:.2g} MB)")
+        say_wrapped(f"wrote {unbroken(str(page))} ({len(made.content) / 1e6:.2g} MB)", " " * 6)
     if made.warnings:
         say(("" if quiet else "\n") + warnings_text(made.warnings), err=True)
     if made.failures:
-        say("\n" + "\n".join(f"Error: {failure}" for failure in made.failures), err=True)
+        say_errors("\n" + "\n".join(f"Error: {failure}" for failure in made.failures))
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.readers import counts_as_file, is_one_file
-from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.console import say_errors
 from ptyconv_cli.cli.options import ONE_FOLDER, Where
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 
@@ -60,7 +60,7 @@ def one_or_several(
     several = None
     if len(found.runs) == 1:
         if where:
-            say(ONE_FOLDER.format(where=where, folder=given), err=True)
+            say_errors(ONE_FOLDER.format(where=where, folder=given))
             where = None
         try:
             return of_one(found.runs[0])
@@ -69,7 +69,7 @@ def one_or_several(
                 raise
             several = error
     if not isinstance(earlier, str) and earlier:
-        raise click.UsageError(f"--chain FIRST is for one run, but {given} holds several; use --chain auto")
+        raise click.UsageError(f"{given}: holds several runs, and --chain FIRST is for one; use --chain auto")
     return of_several(several, where)
 
 

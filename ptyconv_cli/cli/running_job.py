@@ -15,7 +15,7 @@ from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.follow import Ends, Look, follow
 from ptyconv_cli.checkpoints.discovery import no_checkpoint
 from ptyconv_cli.checkpoints.watch import Watch
-from ptyconv_cli.cli.console import Screen, can_redraw, left_out, say, verdict_lines
+from ptyconv_cli.cli.console import Screen, can_redraw, left_out, say, say_wrapped, verdict_lines
 from ptyconv_cli.cli.outputs import Detail, Outputs, analyze_into, say_all
 from ptyconv_cli.cli.run_folders import place_of, runs_at
 from ptyconv_cli.cli.summary import heading, sparkline
@@ -77,7 +77,7 @@ def live_table(look: Look, name: str, now: float) -> list[tuple[str, str]]:
     if look.analysis is None:
         return [(shortened(_waits_for(look, name), text_width()), ""), *_waiting(look)]
     analysis = look.analysis
-    lines = [(heading(analysis), "")]
+    lines = [(line, "") for line in wrapped(heading(analysis), text_width())]
     if analysis.verdict:
         lines += [("", ""), *verdict_lines(analysis.verdict), ("", "")]
     else:
@@ -216,7 +216,8 @@ def follow_job(
     analysis, why = follow(watch, analyze_files, ends, show.look, seconds)
     show.end()
     if not detail.quiet:
-        say(f"ended: {why}\n")
+        say_wrapped(f"ended: {why}")
+        say("")
     outputs = Outputs(list(written), up_to_date)
     say_all(replace(analysis, known=0), watch.run, outputs, detail)  # that the cache was used is of no interest here
     if analysis.verdict and (ends.converged or analysis.verdict.state == "broken"):

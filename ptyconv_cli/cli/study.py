@@ -13,10 +13,10 @@ from typing import Any
 from ptyconv_cli.analysis.study import Row, Unit, rows_of, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
-from ptyconv_cli.cli.console import progress_bar, say, say_coloured
+from ptyconv_cli.cli.console import left_out, progress_bar, say, say_coloured, say_errors, say_wrapped, that_fit
 from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
-from ptyconv_cli.cli.summary import warnings_text
+from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.quantities.quantity import ANGSTROM, Series
@@ -27,7 +27,7 @@ from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
 
-NAME_WIDTH = 28
+NAME_WIDTH, VERDICT_WIDTH = 28, 15
 
 SHORTEST_NAME, MOST_SETTINGS = 14, 3
 """Columns for a run's name at least, and settings that are shown at most."""
@@ -38,7 +38,7 @@ LEGEND = "moved: by how much the last doubling of the iterations changed the obj
 
 
 def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """Return the sorted rows as a table for a terminal of 80 columns: lines, each with the state that it shows.
+    """Return the sorted rows as a table for a terminal: lines, each with the state that it shows.
 
     `settings`: by run, those that differ between the runs: see `settings_of`. "moved" is the object's change per
     doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
@@ -46,25 +46,30 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     by_series = next((series for series in all_series() if series.key == sort), None)
     names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
-    fixed = 6 + 9 + 8 + (11 if by_series else 0) + 15
-    name_width = max(min(NAME_WIDTH, text_width() - fixed - sum(widths.values())), SHORTEST_NAME)
-    heads = "".join(f"{name:>{width}}" for name, width in widths.items())
+    widths |= {"at": 6, "loss": 9, **({by_series.key: 11} if by_series else {}), "moved": 8}
+    shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort])
+    longest = max((len(row.name) for row in rows), default=0)
+    limit = NAME_WIDTH if text_width() <= 80 else max(NAME_WIDTH, longest + 1)
+    name_width = min(limit, text_width() - sum(shown.values()) - VERDICT_WIDTH)
     size, unit = _unit_of(by_series, rows)
-    series_head = f"{by_series.key[:10]:>11}" if by_series else ""
-    lines = [(f"{'run':<{name_width}}{heads}{'at':>6}{'loss':>9}{series_head}{'moved':>8}  verdict", "")]
+    heads = "".join(f"{name[: width - 1] if name == sort else name:>{width}}" for name, width in shown.items())
+    lines = [(f"{'run':<{name_width}}{heads}  verdict", "")]
     in_order = sorted_rows(rows, sort)
-    shown = told_apart([row.name for row in in_order], name_width - 1)
-    for name, row in zip(shown, in_order, strict=True):
+    for name, row in zip(told_apart([row.name for row in in_order], name_width - 1), in_order, strict=True):
         if row.problem:
             lines.append((shortened(f"{name:<{name_width}}failed: {reason(row)}", text_width(), at_end=True), "broken"))
             continue
-        given = "".join(f"{settings.get(row.name, {}).get(key, '-'):>{width}}" for key, width in widths.items())
-        change = f"{_number(row.changes.get(sort, math.nan) / size):>11}" if by_series else ""
-        at, loss, moved = _measured(row)
-        lines.append((f"{name:<{name_width}}{given}{at:>6}{loss:>9}{change}{moved:>8}  {row.state or '-'}", row.state))
+        said = {key: settings.get(row.name, {}).get(key, "-") for key in names}
+        said |= dict(zip(MEASURED, _measured(row), strict=True))
+        if by_series:
+            said[sort] = _number(row.changes.get(sort, math.nan) / size)
+        texts = "".join(f"{said[key]:>{width}}" for key, width in shown.items())
+        lines.append((f"{name:<{name_width}}{texts}  {row.state or '-'}", row.state))
+    lines += [(line, "") for line in left_out(len(widths) - len(shown), TABLE_NAME)]
     lines += [(line, "") for line in wrapped(LEGEND, text_width())]
-    if by_series:
-        lines.append((f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}", ""))
+    if by_series and sort in shown:
+        said_of = f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}"
+        lines += [(line, "") for line in wrapped(said_of, text_width())]
     return lines
 
 
@@ -238,12 +243,17 @@ def analyze_study(
         for line, state in table(rows, sort, settings):
             say_coloured(line, state)
         aside = on_collated(found.collated)
-        say(f"\n{aside}\n" if aside else "")
+        say("")
+        if aside:
+            say_wrapped(aside)
+            say("")
         resumed = sum(row.resumed for row in rows)
         if resumed:
             which, beside = ("1 of these runs was", "it") if resumed == 1 else (f"{resumed} of these runs were", "them")
-            say(f"{which} resumed from a run beside {beside}.\nTo put such runs on one axis: --chain auto\n")
-        say(f"wrote {place}\n      and each run's results into {'a folder of its own' if output else 'its folder'}")
+            say_wrapped(f"{which} resumed from a run beside {beside}.")
+            say("To put such runs on one axis: --chain auto\n")
+        say(wrote_text([place]))
+        say_wrapped(f"      and each run's results into {'a folder of its own' if output else 'its folder'}", " " * 6)
     _complain(found.problems, rows)
     if not quiet and not all(row.problem for row in rows):
         say("")
@@ -328,11 +338,11 @@ def _analyze_all(
 def _complain(problems: list[str], rows: list[Row]) -> None:
     """Print the warnings and errors of a study; exit with code 1 where a run failed."""
     for note in [row.note for row in rows if row.note]:
-        say(f"\n{note}", err=True)
+        say_errors(f"\n{note}")
     warnings = [*problems, *shared_warnings(rows)]
     if warnings:
         say("\n" + warnings_text(warnings), err=True)
     failures = [row.problem for row in rows if row.problem]
     if failures:
-        say("\n" + "\n".join(f"Error: {failure}" for failure in failures), err=True)
+        say_errors("\n" + "\n".join(f"Error: {failure}" for failure in failures))
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""The summary of an analysis, its verdict and warnings, for a terminal of 80 columns."""
+"""The summary of an analysis, its verdict and warnings, for a terminal."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.checkpoints.grouping import short_name
+from ptyconv_cli.cli.console import left_out
 from ptyconv_cli.quantities import all_series, quantity_of, unit_of, unit_of_length
 from ptyconv_cli.results.history import Point
 from ptyconv_cli.results.run_analysis import RemovedAmbiguities, Results, RunAnalysis
@@ -25,6 +26,9 @@ SHORTEST_NAME, ROOM_BESIDE = 14, 30
 """Columns for a run's name, and for text beside a label, at least."""
 
 SMALLEST_RANGE = 2.0
+WITH_BARS, WITH_RATIO = 80, 55
+"""Columns of a terminal with room for all of a table of changes, and for all but the sparklines."""
+
 NOT_REFINED = f"{'not refined':>19}"
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -115,13 +119,25 @@ def _heading(analysis: RunAnalysis) -> list[str]:
 def _table(title: str, points: dict[str, list[Point]], fixed: Collection[str], results: Results) -> list[str]:
     niters = [point.niter for point in next(iter(points.values()))]
     first = f"at {niters[0]}" if len(niters) > 1 else ""
-    lines = [f"{title:<18}{'unit':<6}{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"]
+    head = f"{first:>9}{f'at {niters[-1]}':>10}{'last/first':>12}  over iterations (log)"
+    lines = [f"{title:<18}{'unit':<6}{_that_fits(head)}"]
     for series in all_series():
         if series.key in points:
             size, unit = unit_of(series, results)
             row = NOT_REFINED if series.tensor in fixed else _row([point.value / size for point in points[series.key]])
-            lines.append(f"{series.key:<18}{unit or '-':<6}{row}".rstrip())
-    return lines
+            lines.append(f"{series.key:<18}{unit or '-':<6}{_that_fits(row)}".rstrip())
+    missing = 0 if text_width() >= WITH_BARS else 1 if text_width() >= WITH_RATIO else 3
+    return lines + left_out(missing, "convergence.csv")
+
+
+def _that_fits(row: str) -> str:
+    """Return as much of a row as the terminal has room for, the last change at least."""
+    if text_width() >= WITH_BARS:
+        return row
+    if text_width() >= WITH_RATIO:
+        return row[:31]
+    words = row.strip()
+    return words if words.startswith("not ") else row[9:19]
 
 
 def _removed(analysis: RunAnalysis, fixed: Collection[str]) -> list[str]:

@@ -82,12 +82,14 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-PLACE = re.compile(r"[^:]+\.\w+(?=: )")
+PLACE = re.compile(r"((?:Error: |warning: |Invalid value for [^:]+: )*)((?:(?!: ).)*?(?:/(?:(?!: ).)*|\.\w+))(?=: )")
+"""A path or the name of a file at the beginning of a message, before what is said of it."""
 
 
 def with_place_kept(text: str) -> str:
     """Return a warning in which the file that it begins with, as most do, is kept in one piece."""
-    return PLACE.sub(lambda found: unbroken(found[0]), text, count=1) if PLACE.match(text) else text
+    found = PLACE.match(text)
+    return f"{found[1]}{unbroken(found[2])}{text[found.end() :]}" if found else text
 
 
 NARROWEST = 40

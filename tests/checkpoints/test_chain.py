@@ -174,7 +174,7 @@ def test_a_chain_in_the_wrong_order_is_refused(ptyconv, tmp_path, by_name):
                 file["params/init_params/obj_params"] = "output/a/model_iter0006.hdf5"
     result = ptyconv("analyze", "--chain", second, first, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    said = f"{second}: was resumed from {first}, so it must come after it: --chain {first} {second}"
+    said = f"{second}: was resumed from the run after it, which must come first:\n  --chain {first} {second}"
     assert result.stderr == f"Error: {said}\n"
     assert not (tmp_path / "out").exists()
 

@@ -150,7 +150,7 @@ def test_one_folder_is_analyzed_here(ptyconv, tmp_path, cluster, name):
     result = ptyconv("analyze", given, "-o", tmp_path / "out", "--dask", cluster[0], *QUICK)
     shutil.rmtree(tmp_path / "out")
     expected = ptyconv("analyze", given, "-o", tmp_path / "out", *QUICK)
-    said = f"--dask is for runs in several folders: {given} has one, which is analyzed here\n\n"
+    said = f"{given}: --dask is for runs in several folders, and this has one, which is analyzed here\n\n"
     assert (result.stdout, result.stderr) == (expected.stdout, said + expected.stderr)
 
 

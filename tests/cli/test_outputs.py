@@ -107,7 +107,9 @@ def undrawable(monkeypatch):
         monkeypatch.setattr(f"ptyconv_cli.pictures.{where}", fail)
 
 
-def test_a_picture_that_cannot_be_drawn_costs_a_warning(ptyconv, tmp_path, undrawable):
+@pytest.mark.parametrize("columns", [40, 200])
+def test_a_picture_that_cannot_be_drawn_costs_a_warning(ptyconv, tmp_path, monkeypatch, undrawable, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
     write_run(tmp_path / "run", [2, 4])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "trajectory.png").write_text("old")

@@ -62,7 +62,7 @@ def test_a_change_in_the_table_is_per_iteration(ptyconv, tmp_path):
 def test_usage_that_makes_no_sense_of_a_study(ptyconv, tmp_path):
     result = ptyconv("analyze", "--chain", runs.DATA / "resume" / "first", STUDY, "-o", tmp_path)
     assert result.exit_code == 2
-    assert "--chain FIRST is for one run" in result.stderr
+    assert f"{STUDY}: holds several runs, and --chain FIRST is for one" in result.stderr
     collated = ptyconv("analyze", runs.DATA / "hypertune" / "collated_only", "-o", tmp_path)
     assert collated.exit_code == 1
     assert "4 collated files (model_error_…)" in collated.stderr

@@ -52,6 +52,9 @@ def test_a_path_with_spaces_is_in_one_line(words, path, columns):
 def test_the_file_that_a_warning_begins_with_is_in_one_line():
     path = f"/data/{'my run/' * 20}model iter0002.hdf5"
     assert path in wrapped(f"warning: {with_place_kept(f'{path}: cannot be read')}", 40, "  ")[1]
+    for beginning in ("Error: ", "Error: Invalid value for '-o' / '--output': "):
+        for place in (path, "my runs/12:30 of March"):
+            assert with_place_kept(f"{beginning}{place}: is no run") == f"{beginning}{unbroken(place)}: is no run"
     said = "The files differ in their iterations: 1 and 2"
     assert with_place_kept(said) == said, "that is a sentence"
 

@@ -14,6 +14,12 @@ PICTURES = {"convergence.png", "trajectory.png"}
 OUTPUTS = {"convergence_iters.json", "convergence_report.json", "convergence.csv"} | PICTURES
 
 
+def runs_listed(said: str) -> list[str]:
+    """Return what `ptyconv ls` said of the runs, below the head of its table: a long path has a line of its own."""
+    lines = said.splitlines()
+    return lines[next(number for number, line in enumerate(lines) if line.startswith("run ")) + 1 :]
+
+
 def names(folder):
     return {path.name for path in folder.iterdir() if path.name != ".ptyconv"}
 

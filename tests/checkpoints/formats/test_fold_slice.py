@@ -9,6 +9,7 @@ import engines
 import h5py
 import numpy as np
 import pytest
+from outputs import runs_listed
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.maps import maps_of_run, shown_depths
@@ -116,9 +117,9 @@ def test_long_lengths_are_shown_in_nm(series, ptyconv):
     (ramp,) = re.findall(r" ramp (\S+) rad/nm", result.stdout)
     assert float(ramp) == pytest.approx(math.hypot(*of_phase.ramp) * in_angstrom.dx / 62.5, rel=5e-2)
     assert "Å" not in result.stdout
-    listed = ptyconv("ls", series).stdout.splitlines()
-    assert listed[1].endswith("  dx (nm)")
-    assert listed[2].endswith(" 62.500")
+    listed = ptyconv("ls", series).stdout
+    assert "  dx (nm)\n" in listed
+    assert runs_listed(listed)[0].endswith(" 62.500")
     reported = json.loads((series / "convergence_report.json").read_text())["series"]["probe_pos_shifts"]
     assert reported["unit"] == "Å"
     assert reported["points"][-1]["value"] == pytest.approx(moved[0][-1].value * 625 / in_angstrom.dx)
@@ -131,7 +132,7 @@ def test_several_engines_in_one_folder_are_told_apart(series, ptyconv):
     for folder in ("ptychodus", "pear/S0001/Ndp48_LSQML_c44_gaussian_p2_cp_mm_Ns2"):
         shutil.copytree(engines.ENGINES / folder, series, dirs_exist_ok=True)
     listed = ptyconv("ls", series).stdout
-    assert [line.split()[:3] for line in listed.splitlines()[2:]] == [
+    assert [line.split()[:3] for line in runs_listed(listed)] == [
         ["run/run1", "fold_slice", "10"],
         ["run/run2", "ptychodus", "10"],
         ["run/run3", "PEAR", "10"],

@@ -6,6 +6,7 @@ import engines
 import h5py
 import numpy as np
 import pytest
+from outputs import runs_listed
 
 from ptyconv_cli import analyze_run
 
@@ -46,7 +47,7 @@ def test_series_that_begin_elsewhere_are_told_apart(tmp_path, ptyconv):
         with h5py.File(other, "r+") as file:
             file["init_positions_px"][0, 0] += 1
     listed = ptyconv("ls", run_dir).stdout
-    assert [line.split()[0] for line in listed.splitlines()[2:]] == ["run/run1", "run/run2"]
+    assert [line.split()[0] for line in runs_listed(listed)] == ["run/run1", "run/run2"]
     engines.check(analyze_run(run_dir, select="2", device="cpu"), in_order(SERIES), 0.34937497895011737)
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from blank import blank_pictures
+from outputs import runs_listed
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.discovery import find_runs
@@ -167,7 +168,7 @@ def test_each_file_is_a_run(tmp_path, ptyconv):
     for name in ("one.h5", "other.h5"):
         shutil.copy(SERIES / "ptycho.h5", tmp_path / name)
     assert find_runs(tmp_path).runs == [tmp_path]
-    listed = ptyconv("ls", tmp_path).stdout.splitlines()[2:]
+    listed = runs_listed(ptyconv("ls", tmp_path).stdout)
     assert [line.split()[1:5] for line in listed] == 2 * [["py4DSTEM", "13", "1", "to"]]
     engines.check(analyze_run(tmp_path / "other.h5", device="cpu"), snapshots(SERIES / "ptycho.h5"), DX)
 
@@ -181,7 +182,7 @@ def test_the_commands(place, ptyconv, tmp_path, command):
 
 
 def test_the_engine_is_listed(ptyconv):
-    (line,) = ptyconv("ls", SERIES).stdout.splitlines()[2:]
+    (line,) = runs_listed(ptyconv("ls", SERIES).stdout)
     assert line.split() == ["single_complex", "py4DSTEM", "13", "1", "to", "60", "1×1×48×48", "0.3494"]
 
 

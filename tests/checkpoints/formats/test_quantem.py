@@ -15,6 +15,7 @@ import engines
 import numpy as np
 import pytest
 from blank import blank_pictures
+from outputs import runs_listed
 
 zarr = pytest.importorskip("zarr")
 
@@ -220,7 +221,7 @@ def test_the_commands(place, ptyconv, tmp_path, command):
 
 
 def test_the_engine_is_listed(ptyconv):
-    (line,) = ptyconv("ls", SERIES).stdout.splitlines()[2:]
+    (line,) = runs_listed(ptyconv("ls", SERIES).stdout)
     assert line.split() == ["snapshots_complex", "quantem", "12", "1", "to", "111", "1×1×40×40", "0.3494"]
 
 
