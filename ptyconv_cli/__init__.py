@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import Any
 
 from ptyconv_cli import results
-from ptyconv_cli.version import __version__
+
+__version__ = "0.1.0"
 
 _HOMES = {
     "ConvergenceMonitor": "ptyconv_cli.convergence",
@@ -35,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
 def _html_of(analysis: Any) -> str:
     """Return what a notebook shows of an analysis; the page is loaded only where it is asked for."""
-    html: str = import_module("ptyconv_cli.page.notebook").html_of(analysis)
+    html: str = import_module("ptyconv_cli.page.run_page").html_of(analysis)
     return html
 
 

@@ -16,14 +16,13 @@ from PIL import Image
 from ptyrad_names import SERIES
 from toy import ToyModel
 
-from ptyconv_cli import analyze_run
+from ptyconv_cli import __version__, analyze_run
 from ptyconv_cli.analysis.report import COLUMNS, report_json
 from ptyconv_cli.checkpoints.readers import known_readers
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.verdict.rules import STATES
-from ptyconv_cli.version import __version__
 
 TEXTS = {str(page.relative_to(runs.ROOT)): page.read_text() for page in shown.PAGES}
 ALL = "\n".join(TEXTS.values())
@@ -257,3 +256,21 @@ def test_every_module_is_on_the_page_on_development():
 def test_the_version_is_in_the_changelog(ptyconv):
     assert f"## {__version__}" in (runs.ROOT / "CHANGELOG.md").read_text()
     assert ptyconv("--version").output == f"ptyconv, version {__version__}\n"
+
+
+DIFFS = [
+    (match[1], [line[1:] for line in match[2].splitlines()])
+    for block in re.findall(r"```diff\n(.*?)```", TEXTS["docs/development.md"], re.DOTALL)
+    for match in re.finditer(r"^\+\+\+ (\S+)\n((?:\+(?!\+\+ ).*\n)+)", block, re.MULTILINE)
+]
+
+
+def test_there_are_diffs():
+    assert len(DIFFS) == 6
+
+
+@pytest.mark.parametrize(("path", "lines"), DIFFS)
+def test_what_a_diff_of_the_docs_adds_is_there(path, lines):
+    rest = iter((runs.ROOT / path).read_text().splitlines())
+    for line in lines:
+        assert line in rest, line  # in this order

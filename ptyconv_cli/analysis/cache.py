@@ -25,9 +25,8 @@ from ptyconv_cli.analysis.cached_headers import (
 from ptyconv_cli.analysis.steps import CachedRows, CachedSteps, Compared, Curves, Rows, Step
 from ptyconv_cli.checkpoints.chain import Run
 from ptyconv_cli.checkpoints.discovery import looked_for_patterns, recall_pattern
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, stamp
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.opening import Recognised, Source, looked_into, recall
+from ptyconv_cli.checkpoints.opening import Fingerprint, Recognised, Source, looked_into, recall, stamp
 from ptyconv_cli.checkpoints.readers import by_content, versions
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import Pieces, write_whole

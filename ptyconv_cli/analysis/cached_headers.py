@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptyconv_cli.checkpoints.chain import Run, chained_histories
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, stamp
 from ptyconv_cli.checkpoints.grouping import name_of_parent, origin_of
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.checkpoints.opening import Source
+from ptyconv_cli.checkpoints.opening import Fingerprint, Source, stamp
 from ptyconv_cli.checkpoints.readers import versions
 from ptyconv_cli.results.history import Curve, EngineHistories
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.analysis.parts import Comparable, check_memory, check_voxels, read_comparable, region_of_run
+from ptyconv_cli.analysis.compare import Arrays, Prefetch
+from ptyconv_cli.analysis.run_parts import Comparable, check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
-from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
 from ptyconv_cli.metrics.arrays import Array, namespace, on_host

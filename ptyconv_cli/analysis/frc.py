@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptyconv_cli import __version__
 from ptyconv_cli.analysis.frc_pictures import (
     Fitting,
     Pair,
@@ -15,18 +16,16 @@ from ptyconv_cli.analysis.frc_pictures import (
     pairs_of_two,
     worth_trying,
 )
-from ptyconv_cli.analysis.parts import left_out_text
+from ptyconv_cli.analysis.run_parts import left_out_text
 from ptyconv_cli.checkpoints.chain import AUTO, Selection
 from ptyconv_cli.checkpoints.discovery import check_pattern
-from ptyconv_cli.checkpoints.fingerprint import one_look
+from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.frc import Rings, crossing, threshold_curve
-from ptyconv_cli.metrics.registration import Overlap
+from ptyconv_cli.metrics.image import Overlap, Rings, crossing, threshold_curve
 from ptyconv_cli.quantities import of_object
 from ptyconv_cli.quantities.settings import check_whole_number
 from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
 from ptyconv_cli.results.text import few
-from ptyconv_cli.version import __version__
 
 
 def frc(

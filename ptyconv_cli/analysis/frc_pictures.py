@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.analysis.parts import check_memory, left_out_text, region_of_run
+from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.run_parts import check_memory, left_out_text, region_of_run
 from ptyconv_cli.checkpoints.chain import (
     Run,
     Selection,
@@ -21,15 +22,12 @@ from ptyconv_cli.checkpoints.chain import (
 from ptyconv_cli.checkpoints.grouping import is_file
 from ptyconv_cli.checkpoints.headers import Header, put_aside, read_headers
 from ptyconv_cli.checkpoints.opening import Source, snapshots_in
-from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.fit import Fit, better_orientation, fit, is_seen
-from ptyconv_cli.metrics.image import Image, object_picture
-from ptyconv_cli.metrics.registration import FEWEST, Overlap, Shift, overlap, register
+from ptyconv_cli.metrics.image import FEWEST, Image, Overlap, Shift, object_picture, overlap, register
 from ptyconv_cli.quantities import quantity_of
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.run_analysis import LeftOut, Region
 from ptyconv_cli.verdict.segments import half_of, segment_begins
 
 NEAREST = 0.05

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.parts import check_memory, check_voxels, read_comparable, region_of_run
+from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.run_parts import check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
-from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
 from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
@@ -23,8 +23,7 @@ from ptyconv_cli.quantities import drawn_as, quantity_of, wrapping
 from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY
 from ptyconv_cli.quantities.settings import check_percentile_range
 from ptyconv_cli.quantities.snapshots import snapshot_of
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.run_analysis import LeftOut, Region
 from ptyconv_cli.results.text import length_unit
 
 MOST_SMALL = 8

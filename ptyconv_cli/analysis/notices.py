@@ -1,6 +1,6 @@
-"""The warnings of an analysis: what a user should know before trusting the numbers. See docs/files.md.
+"""What is to be said of an analysis: what it looked at, how it compares with the engine's own record, and warnings.
 
-What holds for many files is said once.
+What holds for many files is said once. See docs/files.md.
 """
 
 import math
@@ -9,16 +9,85 @@ from pathlib import Path
 
 import numpy as np
 
-from ptyconv_cli.analysis.agreement import FAR
-from ptyconv_cli.analysis.parts import shape_compared
+from ptyconv_cli.analysis.run_parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.quantities import all_series, of_object, quantity_of
+from ptyconv_cli.quantities import all_series, of_object, quantity_of, unit_of_length
 from ptyconv_cli.quantities.quantity import Series
-from ptyconv_cli.results.history import Curve, Point
-from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunBoundary
-from ptyconv_cli.results.text import few, listed
+from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
+from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
+from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunAnalysis, RunBoundary
+from ptyconv_cli.results.text import few, listed, rounded
 from ptyconv_cli.verdict.evidence import vanished
+
+SMALLEST = 1e-12
+"""Values below this are compared in absolute terms, because a relative difference would mean nothing."""
+
+FAR = 0.01
+"""The engine's record and the checkpoints cannot be of the same tensors beyond this relative difference.
+
+The engine's own approximations are below: 1e-4 from sampling 16 million voxels of larger objects, 1e-3 from rounding
+the intensity on another device where a probe hardly changes.
+"""
+
+
+def compare_with_live(
+    points: dict[str, list[Point]], engine: EngineHistories, percentile_range: tuple[float, float]
+) -> dict[str, Agreement]:
+    """Compare the series that the engine recorded too, at the points that are over the same interval."""
+    found = {}
+    for series in all_series():
+        if series.key not in points or not engine.convergence.get(series.key):
+            continue
+        same_masks = not series.mask or (engine.live_percentiles or DEFAULT_PERCENTILES) == percentile_range
+        # Its first snapshot was taken before the first update, at iteration 0.
+        live = points_since(0, engine.convergence[series.key]) if same_masks else []
+        found[series.key] = _agreement(points[series.key], live)
+    return found
+
+
+def _agreement(points: list[Point], live: list[Point]) -> Agreement:
+    recorded = {(point.niter, point.since): point.value for point in live}
+    pairs = [(point.value, recorded.get((point.niter, point.since), math.nan)) for point in points]
+    differences = [abs(ours - theirs) / max(abs(theirs), SMALLEST) for ours, theirs in pairs]
+    differences = [difference for difference in differences if math.isfinite(difference)]
+    return Agreement(len(differences), max(differences, default=None))
+
+
+def checkpoints_words(analysis: RunAnalysis) -> str:
+    """Return how many checkpoints were used, and their iterations: "12 checkpoints, iterations 10 to 120"."""
+    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
+    return f"{len(niters)} checkpoints, iterations {niters[0]} to {niters[-1]}"
+
+
+def region_words(analysis: RunAnalysis) -> str:
+    """Return the size of the scanned region: "15 × 19 px (7.75 × 9.81 Å)"."""
+    region = analysis.region
+    height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
+    in_unit, unit = unit_of_length(analysis.results)
+    size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
+    return f"{height} × {width} px ({size})"
+
+
+def boundaries_words(analysis: RunAnalysis) -> list[str]:
+    """Return where resumed runs, or other settings, begin."""
+    return [
+        f"run boundary after {boundary.niter}: {boundary.what}"
+        + (" (not compared across)" if boundary.difference else "")
+        for boundary in analysis.boundaries
+    ]
+
+
+def record_words(analysis: RunAnalysis) -> str:
+    """Return whether the engine's own record of changes matches, "" where it has none."""
+    if not analysis.live_agreement:
+        return ""
+    found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
+    if not found:
+        return "Not compared with the engine's own record: its intervals or percentiles differ."
+    largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
+    says = "Matches" if largest <= FAR else "Does not match"
+    return f"{says} the engine's own record (largest relative difference {largest:.1e})."
 
 
 def notices_on_files(used: Sequence[Header], unrecognised: Iterable[Sequence[Path]]) -> list[str]:

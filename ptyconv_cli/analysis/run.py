@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ptyconv_cli.analysis.agreement import compare_with_live
+from ptyconv_cli import __version__
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.cached_headers import read_recorded
 from ptyconv_cli.analysis.notices import (
+    compare_with_live,
     notices_on_boundaries,
     notices_on_files,
     notices_on_left_out,
@@ -22,7 +23,7 @@ from ptyconv_cli.analysis.notices import (
     notices_on_too_few,
     notices_on_vanished,
 )
-from ptyconv_cli.analysis.parts import region_of_run, shape_compared, walk_parts
+from ptyconv_cli.analysis.run_parts import region_of_run, shape_compared, walk_parts
 from ptyconv_cli.analysis.steps import Comparer, Curves, Step, shown_before
 from ptyconv_cli.checkpoints.chain import (
     AUTO,
@@ -33,9 +34,9 @@ from ptyconv_cli.checkpoints.chain import (
     tensors_of,
 )
 from ptyconv_cli.checkpoints.discovery import check_pattern
-from ptyconv_cli.checkpoints.fingerprint import one_look
 from ptyconv_cli.checkpoints.grouping import Parent, find_parent
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
+from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.device import check_device_name, or_on_cpu
 from ptyconv_cli.quantities import QUANTITIES, quantity_of, tensor_keys
@@ -68,7 +69,6 @@ from ptyconv_cli.verdict.evidence import (
 )
 from ptyconv_cli.verdict.rules import conclude, stopped_late
 from ptyconv_cli.verdict.segments import doublings_between, segment_begins, stopped_since
-from ptyconv_cli.version import __version__
 
 
 def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) -> dict[str, Trajectory]:

@@ -11,7 +11,7 @@ import numpy as np
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Region
 
 
 class Origin(NamedTuple):

@@ -1,6 +1,7 @@
-"""Several runs in one folder, and the runs that others were resumed from."""
+"""Several runs in one folder, trials of a study, and the runs that others were resumed from."""
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from filecmp import cmp
 from fnmatch import fnmatchcase
@@ -14,6 +15,45 @@ from ptyconv_cli.checkpoints.opening import number_in_name, open_checkpoint, rec
 from ptyconv_cli.errors import CheckpointError, PtyconvError, SeveralRuns
 from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.text import length
+
+TRIAL = re.compile(r"(?:^|[/_])(t\d{3,})(?=_|/|$)")
+COLLATED = re.compile(r"model_error_[^_]+_(t\d+)_(.*?)_?iter\d+\.\w+")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def trial_of(name: str) -> str:
+    """Return the trial in a run's name, as t0003, "" where there is none."""
+    found = TRIAL.search(name)
+    return found[1] if found else ""
+
+
+def collated_settings(files: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Return the settings in the names of collated files by trial: of `…_t0003_oplr_7.5e-04_C10_63_iter…` both."""
+    found = {}
+    for file in files:
+        match = COLLATED.fullmatch(file.name)
+        if match:
+            found[match[1]] = _pairs(match[2])
+    return found
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Return names with the numbers that follow them."""
+    pairs, name = {}, list[str]()
+    for piece in text.split("_"):
+        if NUMBER.fullmatch(piece) and name:
+            pairs["_".join(name)] = piece
+            name = []
+        else:
+            name.append(piece)
+    return pairs
+
+
+def differing(settings: dict[str, dict[str, str]]) -> list[str]:
+    """Return the names of the settings that are not the same of all runs."""
+    names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
+    return [name for name in names if len({of_one.get(name) for of_one in settings.values()}) > 1]
+
 
 if TYPE_CHECKING:
     from ptyconv_cli.checkpoints.checkpoint import Origin

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, fingerprint, stamp
-from ptyconv_cli.checkpoints.opening import Source, open_checkpoint
+from ptyconv_cli.checkpoints.opening import Fingerprint, Source, fingerprint, open_checkpoint, stamp
 from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.quantities import quantity_of, tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories

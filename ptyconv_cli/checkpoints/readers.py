@@ -10,8 +10,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ptyconv_cli import __version__
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.version import __version__
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

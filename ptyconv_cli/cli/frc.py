@@ -6,10 +6,9 @@ from typing import Any
 import click
 import numpy as np
 
-from ptyconv_cli.cli.console import left_out, progress_bar, say
+from ptyconv_cli.cli.console import left_out, progress_bar, say, warnings_text, wrote_text
 from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_earlier
 from ptyconv_cli.cli.outputs import explained
-from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import of_object
 from ptyconv_cli.results.files import check_writable, write_whole
@@ -88,7 +87,7 @@ def frc(
       frc.png    the curves, and what they amount to over the iterations
     """
     from ptyconv_cli.analysis.frc import frc as correlate
-    from ptyconv_cli.cli.run_folders import only_run, place_of
+    from ptyconv_cli.cli.outputs import only_run, place_of
 
     if halves and threshold:
         raise click.UsageError("--halves is the half-bit threshold: not together with --threshold")

@@ -13,10 +13,9 @@ from ptyconv_cli.checkpoints.discovery import (
     no_checkpoint,
     not_recognised_text,
 )
-from ptyconv_cli.checkpoints.fingerprint import fingerprint
 from ptyconv_cli.checkpoints.grouping import difference, origin_of, runs_among, short_name, without_copies
 from ptyconv_cli.checkpoints.headers import Header, read_header
-from ptyconv_cli.checkpoints.opening import Source, known_by_content, open_checkpoint, snapshots_in
+from ptyconv_cli.checkpoints.opening import Source, fingerprint, known_by_content, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.readers import is_one_file
 from ptyconv_cli.cli.console import left_out, say, say_wrapped, that_fit
 from ptyconv_cli.cli.options import NAMES, PATH

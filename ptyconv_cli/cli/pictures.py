@@ -10,14 +10,13 @@ from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.readers import counts_as_file
-from ptyconv_cli.cli.console import say
+from ptyconv_cli.cli.console import say, warnings_text, wrote_text
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
-from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.panels import PlotOptions, all_shown, choices, chosen
+from ptyconv_cli.pictures.panels import PlotOptions, choices, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
 from ptyconv_cli.results.text import few
@@ -118,7 +117,7 @@ def plot(
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     with explained(picture):
         if compares:
-            drawn = _compared(paths, labels, shown or all_shown(), over, options, file_format)
+            drawn = _compared(paths, labels, shown, over, options, file_format)
         elif trajectory:
             drawn = _trajectory(paths[0], file_format, linear, since)
         else:
@@ -254,7 +253,7 @@ def maps(
     default between the last two. FOLDER and FILE are those of analyze, of one run.
     """
     from ptyconv_cli.analysis.maps import maps_of_run
-    from ptyconv_cli.cli.run_folders import only_run, place_of
+    from ptyconv_cli.cli.outputs import only_run, place_of
     from ptyconv_cli.pictures.maps import draw_maps
 
     given, earlier = with_earlier(paths, chain)

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.console import say, say_errors, say_wrapped
+from ptyconv_cli.cli.console import say, say_errors, say_wrapped, warnings_text
 from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
-from ptyconv_cli.cli.summary import warnings_text
 from ptyconv_cli.results.text import unbroken
 
 PAGE_NAME = "report.html"
@@ -48,8 +47,8 @@ def report(
     Where FOLDER has several runs, all of them are on one page, with a table that compares them.
     """
     from ptyconv_cli.checkpoints.discovery import no_checkpoint
+    from ptyconv_cli.cli.outputs import one_or_several, place_of, runs_at
     from ptyconv_cli.cli.reports import LARGEST, Made, report_run
-    from ptyconv_cli.cli.run_folders import one_or_several, place_of, runs_at
     from ptyconv_cli.errors import PtyconvError, SeveralRuns
     from ptyconv_cli.results.files import check_writable, write_whole
 

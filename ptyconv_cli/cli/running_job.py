@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.analysis.follow import Ends, Look, follow
+from ptyconv_cli.analysis.follow import Ends, Look, Watch, follow
 from ptyconv_cli.checkpoints.discovery import no_checkpoint
-from ptyconv_cli.checkpoints.watch import Watch
-from ptyconv_cli.cli.console import Screen, can_redraw, left_out, say, say_wrapped, verdict_lines
-from ptyconv_cli.cli.outputs import Detail, Outputs, analyze_into, say_all
-from ptyconv_cli.cli.run_folders import place_of, runs_at
-from ptyconv_cli.cli.summary import heading, sparkline
+from ptyconv_cli.cli.console import Screen, can_redraw, heading, left_out, say, say_wrapped, sparkline, verdict_lines
+from ptyconv_cli.cli.outputs import Detail, Outputs, analyze_into, place_of, runs_at, say_all
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import all_series, unit_of
 from ptyconv_cli.results.files import check_writable

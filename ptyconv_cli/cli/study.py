@@ -12,11 +12,20 @@ from typing import Any
 
 from ptyconv_cli.analysis.study import Row, Unit, rows_of, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
-from ptyconv_cli.checkpoints.trials import collated_settings, differing, trial_of
-from ptyconv_cli.cli.console import left_out, progress_bar, say, say_coloured, say_errors, say_wrapped, that_fit
+from ptyconv_cli.checkpoints.grouping import collated_settings, differing, trial_of
+from ptyconv_cli.cli.console import (
+    left_out,
+    progress_bar,
+    say,
+    say_coloured,
+    say_errors,
+    say_wrapped,
+    that_fit,
+    warnings_text,
+    wrote_text,
+)
 from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
-from ptyconv_cli.cli.summary import warnings_text, wrote_text
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.quantities.quantity import ANGSTROM, Series

@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeVar
 
+from ptyconv_cli import __version__
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.version import __version__
 from ptyconv_cli.workers import cores_shared
 
 if sys.platform != "win32":

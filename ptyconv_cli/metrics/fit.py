@@ -7,8 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.metrics.image import Image, binned, flattened, window
-from ptyconv_cli.metrics.registration import FEWEST, REACH, Cut, Overlap, Shift, cut, register, surface
+from ptyconv_cli.metrics.image import (
+    FEWEST,
+    REACH,
+    Cut,
+    Image,
+    Overlap,
+    Shift,
+    binned,
+    cut,
+    flattened,
+    register,
+    surface,
+    window,
+)
 
 COARSE = 512
 """Pixels a side at most of the pictures in which places are searched for first, and are compared."""

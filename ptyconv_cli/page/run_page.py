@@ -15,13 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ptyconv_cli.analysis.words import boundaries_words, checkpoints_words, record_words, region_words
+from ptyconv_cli import __version__
+from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.page.images import data_uri, in_page
 from ptyconv_cli.page.viewer import Still, Viewer
+from ptyconv_cli.pictures.dashboard import draw_dashboard
+from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import few, printable, rounded, with_units_kept
 from ptyconv_cli.verdict.sentences import FORETOLD, TITLE, doublings_table
-from ptyconv_cli.version import __version__
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -343,3 +345,15 @@ def study_page(
         runs=runs,
         warnings=warnings,
     )
+
+
+MOST = 2e6
+"""Characters that the dashboard may take."""
+
+
+def html_of(analysis: RunAnalysis) -> str:
+    """Return an analysis as HTML that is whole in itself."""
+    name = analysis.results.name
+    dashboard = draw_dashboard(analysis.results, PlotOptions(), "png")
+    shown = run_on_page(analysis, name)
+    return part("notebook.html", shown=shown, picture=drawn(DASHBOARD, dashboard, MOST, name))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, KINDS, Frame, Frames, Layer
 from ptyconv_cli.analysis.frames import MOST as MOST_CHECKPOINTS
-from ptyconv_cli.analysis.parts import region_of_run
+from ptyconv_cli.analysis.run_parts import region_of_run
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu
 from ptyconv_cli.page.images import (

@@ -27,11 +27,10 @@ from ptyconv_cli.pictures.mpl import (
     to_hex,
 )
 from ptyconv_cli.pictures.panels import LOSS, Line, Panel
-from ptyconv_cli.pictures.words import listed
 from ptyconv_cli.quantities import QUANTITIES, name_of, never_refined
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.text import shortened
+from ptyconv_cli.results.text import few, shortened
 
 MOST_VALUES = 4
 """Different values that are listed."""
@@ -50,7 +49,7 @@ def rates_that_differ(runs: Mapping[str, Results]) -> dict[str, str]:
             said[label] = f"learning rate {texts[0]}"
         else:
             each = [f"{name_of(tensor)} {text}" for tensor, text in zip(differing, texts, strict=True)]
-            said[label] = f"learning rate: {listed(each)}" if each else ""
+            said[label] = f"learning rate: {few(each)}" if each else ""
     return said
 
 
@@ -71,9 +70,9 @@ def data_that_differ(runs: Mapping[str, Results], *, with_losses: bool) -> str:
         known = [sizes[what] for sizes in map(_sizes, runs.values()) if what in sizes]
         values = list(dict.fromkeys(known))
         if len(values) > 1:
-            differing.append(f"{what} ({listed(values, MOST_VALUES)})")
+            differing.append(f"{what} ({few(values, MOST_VALUES)})")
     so = ": their losses are not comparable" if with_losses else ""
-    return f"The runs differ in {listed(differing)}{so}." if differing else ""
+    return f"The runs differ in {few(differing)}{so}." if differing else ""
 
 
 def _sizes(run: Results) -> dict[str, str]:

@@ -44,15 +44,22 @@ def labels_of(folders: Sequence[Path]) -> list[str]:
 def comparison(runs: Mapping[str, Results], shown: Sequence[str], options: PlotOptions) -> list[Panel]:
     """Return a panel for the loss and each tensor of what is `shown` (out of `panels.choices`), a line for each run.
 
+    Where nothing is chosen: of all, but for what most runs have not, and none of these has.
+
     Changes are per iteration, for checkpoints may be at other intervals in other runs; they are aligned where all runs
     have aligned ones, else all are raw. Units: those of `quantities.all_series`, per iteration.
     """
-    options = replace(options, per_iteration=True)
+    options, shown = replace(options, per_iteration=True), shown or _all_shown(runs)
     of_tensors = [[series for series in quantity.series if series.key in shown] for quantity in tensors()]
     changes = [_of_tensor(runs, of_tensor, options) for of_tensor in of_tensors if of_tensor]
     doublings = doubling_panels(runs, options) if DOUBLING in shown else []
     found = [*([_of_loss(runs)] if LOSS in shown else []), *doublings, *changes]
     return [finished(panel, options) for panel in found]
+
+
+def _all_shown(runs: Mapping[str, Results]) -> list[str]:
+    held = {key for run in runs.values() for key, points in run.points.items() if points}
+    return [LOSS, *(one.key for of in tensors() for one in of.series if one.key in held or not of.is_optional)]
 
 
 def _of_tensor(runs: Mapping[str, Results], of_tensor: Sequence[Series], options: PlotOptions) -> Panel:

@@ -22,12 +22,12 @@ from ptyconv_cli.pictures.drawing import (
     short_number,
     title_of,
     titles_height,
+    verdict_words,
     write_instead,
     write_titles,
 )
 from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, notes, panels
-from ptyconv_cli.pictures.words import verdict_words
 from ptyconv_cli.results.run_analysis import Results
 
 LEGEND_COLUMNS = 2

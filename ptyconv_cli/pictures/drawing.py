@@ -1,4 +1,4 @@
-"""What all pictures share: axes, ticks and titles."""
+"""What all pictures share: axes, ticks, titles, and how much fits."""
 
 import math
 import warnings
@@ -11,10 +11,29 @@ import numpy as np
 
 from ptyconv_cli.pictures.across import Across
 from ptyconv_cli.pictures.mpl import Axes, Axis, Figure, Formatter, LogLocator, MaxNLocator, NullLocator
-from ptyconv_cli.pictures.words import since_words, that_fit
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.text import shortened, wrapped
+from ptyconv_cli.verdict.sentences import verdict_line
+
+CHARACTER = 0.53
+"""Width of a character as a share of the font's size, on average."""
+
+
+def verdict_words(results: Results) -> str:
+    """Return the verdict in its sentence, "" where there is none."""
+    return verdict_line(results.verdict) if results.verdict else ""
+
+
+def since_words(results: Results) -> str:
+    """Return what the line at the iteration says since which the run has converged, or been broken."""
+    return f"{results.verdict.state} since {results.verdict.since}" if results.verdict else ""
+
+
+def that_fit(inches: float, size: float) -> int:
+    """Return how many characters of a font's `size` in points fit into a width."""
+    return max(int(inches * 72 / (CHARACTER * size)), 1)
+
 
 PLAIN = 6
 """Characters up to which a number is written without an exponent."""

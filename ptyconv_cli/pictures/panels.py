@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ptyconv_cli.analysis.agreement import live_points
-from ptyconv_cli.pictures.words import listed
 from ptyconv_cli.quantities import (
     QUANTITIES,
     all_series,
@@ -17,9 +15,9 @@ from ptyconv_cli.quantities import (
     unit_of,
 )
 from ptyconv_cli.quantities.quantity import Quantity, Series, is_constant
-from ptyconv_cli.results.history import Curve, EngineHistories, Point
+from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.run_analysis import Doublings, Results
-from ptyconv_cli.results.text import percent
+from ptyconv_cli.results.text import few, percent
 
 SMALLEST_KNEE = 0.1
 """Distance from a straight line, as a share of the curve's range, below which a curve counts as straight."""
@@ -98,14 +96,9 @@ class Panel:
     log_x: bool = False
 
 
-def all_shown() -> tuple[str, ...]:
-    """Return what is shown of several runs, in order."""
-    return (LOSS, *(series.key for series in all_series()))
-
-
 def choices() -> tuple[str, ...]:
     """Return what can be chosen, in order."""
-    return (LOSS, DOUBLING, *all_shown()[1:])
+    return (LOSS, DOUBLING, *(series.key for series in all_series()))
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
@@ -206,7 +199,7 @@ def notes(results: Results, shown: Sequence[str] = ()) -> list[str]:
         *(name_of(tensor) for tensor in never_refined(results.points, results.dx)),
         *(quantity.label for quantity in _constant(results)),
     ]
-    found = [f"Not refined: {listed(still, 6)}."] if still else []
+    found = [f"Not refined: {few(still, 6)}."] if still else []
     if results.engine is None:
         found.append("Loss and learning rates: draw convergence_report.json.")
     elif not results.engine.loss:
@@ -235,7 +228,7 @@ def _change_panel(results: Results, of_tensor: Sequence[Series], options: PlotOp
     tensor = of_tensor[0].tensor
     points = {series.key: results.points[series.key] for series in of_tensor if results.points.get(series.key)}
     recorded = results.engine.convergence if results.engine else {}
-    live = {series.key: live_points(recorded.get(series.key, [])) for series in of_tensor}
+    live = {series.key: points_since(0, recorded.get(series.key, [])) for series in of_tensor}
     lines = [
         _change_line(series, points[series.key], results, change_curve(live[series.key], options), options)
         for series in of_tensor

@@ -19,14 +19,15 @@ from ptyconv_cli.pictures.drawing import (
     set_linear,
     set_logarithmic,
     set_logarithmic_ticks,
+    that_fit,
     title_of,
     titles_height,
+    verdict_words,
     write_instead,
     write_titles,
 )
 from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, Normalize, NullLocator, the_same_for_everyone
 from ptyconv_cli.pictures.panels import doubling_curve, doubling_label
-from ptyconv_cli.pictures.words import that_fit, verdict_words
 from ptyconv_cli.quantities import name_of, never_refined, quantity_of, tensor_keys, unit_of_length
 from ptyconv_cli.quantities.quantity import ANGSTROM
 from ptyconv_cli.results.history import Curve, Trajectory

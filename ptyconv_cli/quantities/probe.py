@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.quantities.quantity import INTENSITY, Quantity
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import Change
+from ptyconv_cli.results.run_analysis import Change, Region
 
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.results import history
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
+from ptyconv_cli.results.run_analysis import Change, Region, RemovedAmbiguities
 from ptyconv_cli.results.text import length_unit
 
 if TYPE_CHECKING:
@@ -45,57 +44,56 @@ class Series:
 
 
 class Quantity:
-    """Something of a run that is followed and judged.
+    """Something of a run that is followed and judged. What a class does not say of itself is as here.
 
-    Names: `key`, as PtyRAD has it; `label` for people, which may be `plural`; `short_names` that users may type
-    instead; `engine_key`: under which engines record its learning rate ("" for the key), `rate_label` its head in a
-    table of studies.
+    Names:
 
-    Judging: the `unit` of its change per doubling, the default `tolerance` in that unit, `of`: what 100 % are ("" where
-    the unit is no percentage), `forecast`: the factors of the last change per doubling between which the next one lay
-    in 90 % of real runs, None where that is not known. `is_object`: whether it is the object's, by which a run is
-    judged first.
+    - `key`, as PtyRAD has it; `label` for people, which may be `plural`; `short_names` that users may type instead.
+    - `engine_key`: under which engines record its learning rate, "" for the key; `rate_label`: the head of that in a
+      table of studies.
 
-    `own`: what is ambiguous of each slice, of the object (see `metrics.planes`).
+    Judging:
 
-    `ambiguity`: what is removed from its change, in words, where no numbers are recorded of that.
+    - `unit` of its change per doubling, default `tolerance` in that unit, `of`: what 100 % are, "" for another unit.
+    - `forecast`: the factors of the last change per doubling between which the next one lay in 90 % of real runs, None
+      where that is not known.
+    - `is_object`: whether it is the object's, by which a run is judged first. `own`: what is ambiguous of each slice of
+      that (see `metrics.planes`). `ambiguity`: what is removed from its change, where no numbers say that.
 
-    Tensors, which checkpoints hold: their `axes`, none of what an engine's record alone has; `is_complex`;
-    `is_optional`: whether most runs have none; `on_host`: whether there are so few numbers that a GPU is not worth it;
-    `wraps`: whether some engines know it only up to full turns; `stored_if_fixed`: whether files may hold it where it
-    is not refined; `has_total`: whether it is an intensity, which may vanish. `series_unit` of its changes.
+    Tensors, which checkpoints hold:
 
-    Pictures: `drawn_as`, "" where nothing is to be seen of it; `in_first_row` of the dashboard; the titles of an image
-    of it and of its change (`image_title`, `change_title`), what the numbers of a map and of a profile are
-    (`map_values`, `profile_values`) and their unit (`values_unit`); `over_slices`: whether an image of all slices is
-    their "sum" or "mean"; `page_shares`: of a page's room, for images of all of it and of single slices or modes.
+    - `axes`, none of what an engine's record alone has; `is_complex`; `is_optional`: whether most runs have none.
+    - `wraps`: whether some engines know it only up to full turns; `has_total`: whether it is an intensity, which may
+      vanish; `stored_if_fixed`: whether files may hold it where it is not refined.
+    - `on_host`: whether there are so few numbers that a GPU is not worth it; `by_rows`: whether what counts as a voxel
+      is all that a tensor (N, n) holds of one of N.
+    - `series_unit` and `series_label` of its changes, `distance_unit` of the distances between checkpoints; "" for no
+      unit, the `label`, and the unit of the changes.
+
+    Pictures:
+
+    - `drawn_as`, "" where nothing is to be seen of it; `in_first_row`: of the dashboard.
+    - `image_title`, `change_title`: of an image of it, and of its change; `map_values`, `profile_values`: what the
+      numbers of a map and of a profile are; `values_unit` of these; `over_slices`: whether an image of all slices is
+      their "sum" or "mean"; `page_shares`: of a page's room, for images of all of it, and of single slices or modes.
     """
 
-    key = ""
-    label = ""
+    key = label = engine_key = rate_label = ""
     plural = False
     short_names: tuple[str, ...] = ()
-    engine_key = ""
-    rate_label = ""
-    unit = CONTRAST
-    tolerance = 5.0
-    of = "of itself"
+
+    unit, tolerance, of = CONTRAST, 5.0, "of itself"
     forecast: tuple[float, float] | None = None
     is_object = False
     own = ""
     ambiguity = "nothing: it has no ambiguities"
+
     axes: tuple[str, ...] = ()
-    is_complex = False
-    is_optional = False
-    on_host = False
-    wraps = False
-    stored_if_fixed = False
-    has_total = False
-    series_unit = ""
-    series_label = ""
-    drawn_as = ""
+    is_complex = is_optional = wraps = has_total = stored_if_fixed = on_host = by_rows = False
+    series_unit = series_label = distance_unit = ""
+
+    drawn_as = image_title = change_title = map_values = profile_values = values_unit = over_slices = ""
     in_first_row = False
-    image_title = change_title = map_values = profile_values = values_unit = over_slices = ""
     page_shares = (1, 1)
 
     # Names
@@ -130,7 +128,7 @@ class Quantity:
         return model.optimizable_tensors[self.key]
 
     def is_in(self, model: Any) -> bool:
-        """Say whether a live model is to be followed in it where that is not asked for."""
+        """Say whether a live model has it, or must have it: where nothing is asked for, it is followed then."""
         return not self.is_optional or self.key in model.optimizable_tensors
 
     def copied(self, array: "Array") -> "Array":
@@ -225,9 +223,6 @@ class Quantity:
 
     # Distances between checkpoints, of some of the numbers
 
-    by_rows = False
-    """Whether what counts as a voxel is all that a tensor (N, n) holds of one of N."""
-
     def sketched(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return how many voxels, or rows, are compared with other checkpoints, and how many there are."""
         count = shape[0] if self.by_rows else math.prod(shape)
@@ -263,9 +258,6 @@ class Quantity:
 
         found = differences(later, earlier)
         return Distances(found, found)
-
-    distance_unit = ""
-    """Of the distances between checkpoints, "" for that of its changes."""
 
     def scale_of_raw(self, total: float, voxels: int) -> float:
         """Return what raw distances are divided by to be shown; `total` over all voxels of the last checkpoint."""

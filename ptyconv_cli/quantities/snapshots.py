@@ -14,8 +14,7 @@ from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host, tota
 from ptyconv_cli.metrics.device import give_back, is_out_of_memory, to_device
 from ptyconv_cli.metrics.snapshot import Model, Snapshot, there
 from ptyconv_cli.quantities import of_object, quantity_of
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import Change
+from ptyconv_cli.results.run_analysis import Change, Region
 
 SMALL_PIECES = 1 << 16
 """Voxels worked on at a time where memory is short."""

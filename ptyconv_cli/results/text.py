@@ -53,11 +53,11 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
     return short
 
 
-def few(names: Iterable[str]) -> str:
+def few(names: Iterable[str], most: int = MOST_NAMES) -> str:
     """Return names in a list: of many the first ones, and how many more there are."""
     shown = list(names)
-    more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
-    return ", ".join(shown[:MOST_NAMES]) + more
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def listed(parts: Sequence[str]) -> str:

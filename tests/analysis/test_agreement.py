@@ -7,8 +7,7 @@ from damage import spoil
 from ptyrad_names import SERIES
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.analysis.agreement import live_points
-from ptyconv_cli.results.history import Point
+from ptyconv_cli.results.history import Point, points_since
 
 
 @pytest.mark.parametrize("name", runs.ALL)
@@ -60,8 +59,8 @@ def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
 
 
 def test_a_live_record_begins_at_iteration_0():
-    assert live_points([(10, 0.5), (25, 0.25)]) == [Point(10, 0, 0.5), Point(25, 10, 0.25)]
-    assert live_points([]) == []
+    assert points_since(0, [(10, 0.5), (25, 0.25)]) == [Point(10, 0, 0.5), Point(25, 10, 0.25)]
+    assert points_since(0, []) == []
 
 
 def test_a_record_that_does_not_name_its_percentiles_has_the_default_ones(sample):

@@ -14,11 +14,11 @@ from phantoms import two_mode_run
 from ptyrad_names import TENSORS
 from toy import write_run
 
-from ptyconv_cli.analysis import parts, walk
+from ptyconv_cli.analysis import compare, run_parts
 from ptyconv_cli.analysis.cache import _unpacked, keys_of
+from ptyconv_cli.analysis.compare import Prefetch
 from ptyconv_cli.checkpoints.headers import read_headers
 from ptyconv_cli.checkpoints.opening import number_in_name, snapshots_in
-from ptyconv_cli.checkpoints.prefetch import Prefetch
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities.settings import MonitorSettings
@@ -51,7 +51,7 @@ def analyzed(run_dir: Path, **settings) -> RunAnalysis:
 def computed(monkeypatch):
     """The checkpoints that tensors are read of, and how many changes of tensors are computed."""
     found = {"read": [], "changes": 0}
-    read, compare = Prefetch._read, walk.tensor_changes
+    read, change = Prefetch._read, compare.tensor_changes
 
     def reading(self, header, into):
         found["read"].append(header.niter)
@@ -59,10 +59,10 @@ def computed(monkeypatch):
 
     def comparing(*arguments):
         found["changes"] += 1
-        return compare(*arguments)
+        return change(*arguments)
 
     monkeypatch.setattr(Prefetch, "_read", reading)
-    monkeypatch.setattr(walk, "tensor_changes", comparing)
+    monkeypatch.setattr(compare, "tensor_changes", comparing)
     return found
 
 
@@ -267,7 +267,7 @@ def test_a_line_that_was_not_written_to_its_end_is_computed_again(grown):
 
 
 def test_a_version_that_computes_otherwise_begins_anew(grown, computed, monkeypatch):
-    monkeypatch.setattr("ptyconv_cli.analysis.parts.versions", lambda: ["0.0.9"])
+    monkeypatch.setattr("ptyconv_cli.analysis.run_parts.versions", lambda: ["0.0.9"])
     results(grown, grown.parent / "out")
     assert len(computed["read"]) == 12
 
@@ -335,7 +335,7 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
     (header, *_), _ = read_headers(snapshots_in(grown / "model_iter0010.hdf5"), ("objp",), strict=True)
 
     def key(header=header, settings=None, region=(0, 5, 0, 5), begins=(0,)):
-        by = [*parts.depends_on(settings or MonitorSettings(), "cpu"), region]
+        by = [*run_parts.depends_on(settings or MonitorSettings(), "cpu"), region]
         return keys_of([header], by, {"objp": list(begins)})[0]
 
     *same, size, modified = header.fingerprint

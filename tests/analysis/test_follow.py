@@ -19,11 +19,10 @@ from toy import write_run
 from ptyconv_cli import analyze_run
 from ptyconv_cli.analysis import report
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.analysis.follow import SURE, Ends, follow
+from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.follow import SURE, Ends, Watch, follow
 from ptyconv_cli.analysis.steps import Curves
 from ptyconv_cli.checkpoints import headers
-from ptyconv_cli.checkpoints.prefetch import Prefetch
-from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.cli.running_job import live_table
 from ptyconv_cli.errors import CheckpointError, SeveralRuns

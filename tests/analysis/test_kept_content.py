@@ -11,10 +11,10 @@ import runs
 
 from ptyconv_cli.analysis import cache
 from ptyconv_cli.analysis.cache import Cache
+from ptyconv_cli.analysis.follow import Watch
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.checkpoints import discovery, fingerprint, opening
+from ptyconv_cli.checkpoints import discovery, opening
 from ptyconv_cli.checkpoints.discovery import find_checkpoints
-from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.errors import PtyconvError
 
 SERIES = engines.ENGINES / "ptychodus"
@@ -71,8 +71,8 @@ def test_with_nothing_new_no_file_is_opened(analyze, all_names):
 @pytest.fixture
 def asked(monkeypatch):
     """How often the status of each file is asked for, which takes long on a network mount."""
-    found, stamp = Counter(), fingerprint._stamp
-    monkeypatch.setattr(fingerprint, "_stamp", lambda path: [found.update([path.name]), stamp(path)][1])
+    found, stamp = Counter(), opening._stamp
+    monkeypatch.setattr(opening, "_stamp", lambda path: [found.update([path.name]), stamp(path)][1])
     return found
 
 

@@ -17,8 +17,9 @@ from damage import spoil
 from toy import ToyModel, write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
-from ptyconv_cli.analysis import walk
+from ptyconv_cli.analysis import compare
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
+from ptyconv_cli.quantities import snapshots
 
 
 def changes(run_dir, **settings):
@@ -121,19 +122,19 @@ def test_only_the_scanned_region_is_read(monkeypatch):
 def test_three_checkpoints_take_turns(monkeypatch):
     """Memory doesn't grow with the number of checkpoints, and none is overwritten while it is compared."""
     memory, undisturbed = set(), []
-    compare = walk.tensor_changes
+    change = compare.tensor_changes
 
     def watched(name, current, previous, *options):
         copies = [snapshot.values[name].copy() for snapshot in (current, previous)]
         memory.add((name, current.values[name].ctypes.data))
         time.sleep(0.02)  # long enough for another one to be read
-        found = compare(name, current, previous, *options)
+        found = change(name, current, previous, *options)
         undisturbed.append(
             np.array_equal(copies[0], current.values[name]) and np.array_equal(copies[1], previous.values[name])
         )
         return found
 
-    monkeypatch.setattr(walk, "tensor_changes", watched)
+    monkeypatch.setattr(compare, "tensor_changes", watched)
     analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu")
     assert len(memory) == 3
     assert undisturbed == [True] * 11
@@ -160,7 +161,7 @@ class OfNumpy1(np.ndarray):
 def test_the_phase_alone_is_followed_with_any_numpy(monkeypatch):
     expected = analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu").verdict.doublings["objp"]
     monkeypatch.setattr(
-        walk, "to_device", lambda arrays, device: {name: array.view(OfNumpy1) for name, array in arrays.items()}
+        snapshots, "to_device", lambda arrays, device: {name: array.view(OfNumpy1) for name, array in arrays.items()}
     )
     assert analyze_run(runs.SAMPLE, tensors=["objp"], device="cpu").verdict.doublings["objp"] == expected
 
@@ -327,6 +328,6 @@ def test_too_little_memory_on_the_way(sample, monkeypatch, error):
     def too_large(*_):
         raise error
 
-    monkeypatch.setattr("ptyconv_cli.analysis.walk.tensor_changes", too_large)
+    monkeypatch.setattr("ptyconv_cli.analysis.compare.tensor_changes", too_large)
     with pytest.raises(PtyconvError, match=r"cpu: not enough memory; try fewer tensors \(-t\)"):
         analyze_run(sample, device="cpu")

@@ -4,7 +4,7 @@ import numpy as np
 import runs
 
 from ptyconv_cli.checkpoints.opening import open_checkpoint
-from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Region
 
 
 def test_a_closed_checkpoint_leaves_its_numbers():

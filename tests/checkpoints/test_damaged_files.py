@@ -17,8 +17,8 @@ from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
-from ptyconv_cli.checkpoints.fingerprint import TICK, fingerprint
 from ptyconv_cli.checkpoints.formats import hdf5
+from ptyconv_cli.checkpoints.opening import TICK, fingerprint
 from ptyconv_cli.errors import SeveralRuns
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

@@ -9,9 +9,9 @@ import runs
 from toy import write_run
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.follow import Watch
 from ptyconv_cli.checkpoints import discovery
 from ptyconv_cli.checkpoints.discovery import find_checkpoints, find_runs
-from ptyconv_cli.checkpoints.watch import Watch
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

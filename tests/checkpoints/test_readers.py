@@ -15,7 +15,7 @@ from toy import ToyModel, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.cache import Cache
-from ptyconv_cli.checkpoints import discovery, fingerprint, formats, opening, readers
+from ptyconv_cli.checkpoints import discovery, formats, opening, readers
 from ptyconv_cli.checkpoints.discovery import find_runs
 from ptyconv_cli.checkpoints.readers import OWN
 from ptyconv_cli.errors import SeveralRuns
@@ -299,7 +299,7 @@ def test_a_file_of_many_snapshots_is_followed_as_it_grows(many, ptyconv, monkeyp
     looks, really_sleep = itertools.count(), time.sleep
 
     def sleep(seconds):
-        if seconds <= fingerprint.TICK:
+        if seconds <= opening.TICK:
             really_sleep(seconds)
         elif next(looks) == 3:
             write_all_in_one(many, number=5)
@@ -372,8 +372,8 @@ def test_with_nothing_new_a_file_of_many_is_not_opened(
 def test_the_status_of_a_file_is_not_asked_for_each_of_its_snapshots(many, monkeypatch):
     """Which takes long on a network mount."""
     asked = []
-    stamp = fingerprint._stamp
-    monkeypatch.setattr(fingerprint, "_stamp", lambda path: [asked.append(path), stamp(path)][1])
+    stamp = opening._stamp
+    monkeypatch.setattr(opening, "_stamp", lambda path: [asked.append(path), stamp(path)][1])
     counts = []
     for number in (4, 12):
         write_all_in_one(many, number=number)

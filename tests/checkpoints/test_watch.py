@@ -7,7 +7,7 @@ import h5py
 from ptyrad_names import TENSORS
 from toy import write_run
 
-from ptyconv_cli.checkpoints.watch import RETRY, Watch
+from ptyconv_cli.analysis.follow import RETRY, Watch
 
 
 def names(files) -> list[str]:

@@ -175,7 +175,7 @@ def test_names_do_not_steer_the_terminal(ptyconv, sample, tmp_path):
 def test_ctrl_c_leaves_nothing_and_exits_130(tmp_path):
     write_run(tmp_path / "run", list(range(2, 42, 2)))
     code = (
-        "import sys, time, ptyconv_cli.analysis.walk as walk\n"
+        "import sys, time, ptyconv_cli.analysis.compare as walk\n"
         "from ptyconv_cli.cli.main import main\n"
         "compare = walk.tensor_changes\n"
         "def slowly(*arguments):\n    print('ready', flush=True); time.sleep(0.3); return compare(*arguments)\n"

@@ -9,7 +9,7 @@ import pytest
 import runs
 from click.testing import CliRunner
 
-from ptyconv_cli.checkpoints.prefetch import Prefetch
+from ptyconv_cli.analysis.compare import Prefetch
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.quantities import QUANTITIES
 
@@ -36,7 +36,7 @@ def test_without_learning_rates_it_says_so(ptyconv):
     assert "No learning rates are recorded" in ptyconv("check", runs.SAMPLE_PT).stdout
 
 
-@pytest.mark.parametrize("given", ["objp", "objp=", "objp=2px", "phase=2%", "objp=-1%"])
+@pytest.mark.parametrize("given", ["objp", "objp=", "objp=2px", "angle=2%", "objp=-1%"])
 def test_other_tolerances_are_wrong_usage(ptyconv, given):
     result = ptyconv("check", runs.SAMPLE, "--tol", given)
     assert result.exit_code == 2

@@ -158,8 +158,8 @@ def test_one_folder_is_analyzed_here(ptyconv, tmp_path, cluster, name):
 def test_auto_is_the_device_that_the_worker_has(alone, study):
     address, _, watched = alone
     other = """
-from ptyconv_cli.analysis import parts
-parts.choose_device = lambda name: ("cpu", f"the worker made cpu of {name}.")
+from ptyconv_cli.analysis import run_parts
+run_parts.choose_device = lambda name: ("cpu", f"the worker made cpu of {name}.")
 """
     with worker(address, watched, preload=other), analyzing(study, "--device", "auto", "--dask", address) as process:
         _, err = process.communicate(timeout=PATIENCE)

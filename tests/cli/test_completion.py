@@ -24,7 +24,7 @@ def completions(words: str) -> list[str]:
         ("an", ["plain,analyze"]),
         ("analyze --fol", ["plain,--follow"]),
         ("analyze --until ", ["plain,converged", "plain,settled"]),
-        ("analyze -t obja,pro", ["plain,obja,probe", "plain,obja,probe_pos_shifts"]),
+        ("analyze -t obja,pro", ["plain,obja,probe", "plain,obja,probe_pos_shifts", "plain,obja,probe_weights"]),
         ("analyze --sort objp", ["plain,objp_bg", "plain,objp_fg"]),
         ("check --device c", ["plain,cpu", "plain,cuda"]),
         ("plot --series loss,objp_f", ["plain,loss,objp_fg"]),

@@ -19,9 +19,8 @@ from ptyrad_names import TENSORS
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.analysis.follow import SURE, Ends, follow
-from ptyconv_cli.checkpoints.prefetch import Prefetch
-from ptyconv_cli.checkpoints.watch import Watch
+from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.follow import SURE, Ends, Watch, follow
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -8,7 +8,7 @@ import pytest
 from engines import ENGINES
 from outputs import runs_listed
 
-from ptyconv_cli.checkpoints.fingerprint import TICK
+from ptyconv_cli.checkpoints.opening import TICK
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

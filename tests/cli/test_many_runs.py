@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 from ptyconv_cli.analysis.study import units_of
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
-from ptyconv_cli.cli.run_folders import runs_at
+from ptyconv_cli.cli.outputs import runs_at
 from ptyconv_cli.cli.listing import list_runs
 
 command, root = sys.argv[1:]

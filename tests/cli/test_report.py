@@ -19,9 +19,9 @@ from outputs import OUTPUTS, names
 from phantoms import wide_run
 from toy import write_run
 
+from ptyconv_cli import __version__
 from ptyconv_cli.cli import reports
 from ptyconv_cli.cli.main import main
-from ptyconv_cli.version import __version__
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_the_page_is_beside_the_results_of_an_analysis(made):
     run_dir, result = made
     assert names(run_dir) == OUTPUTS | {"report.html"} | {path.name for path in runs.SAMPLE.iterdir()}
     assert result.stdout.startswith("converging: from iteration 60 to 120")
-    assert re.search(r"\nwrote\s+\S*sample/report.html\s+\(\d\.\d MB\)\n$", result.stdout)
+    assert re.search(r"\nwrote\s+\S*sample/report.html\s+\(\d\.\d\s+MB\)\n$", result.stdout)
     assert result.stderr == ""
 
 

@@ -10,7 +10,7 @@ from ptyrad_names import SERIES
 from toy import write_run
 
 from ptyconv_cli import analyze_run
-from ptyconv_cli.cli.summary import sparkline
+from ptyconv_cli.cli.console import sparkline
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from ptyconv_cli.metrics.frc import (
+from ptyconv_cli.metrics.image import (
     crossing,
     half_bit,
     one_bit,
     ring_correlation,
     threshold_curve,
+    transform,
 )
-from ptyconv_cli.metrics.image import transform
 
 
 def found(one, other, moved=(0.0, 0.0)):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from ptyconv_cli.metrics.fit import COARSE, TURNED, better_orientation, fit
-from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.registration import overlap, register
+from ptyconv_cli.metrics.image import flattened, overlap, register
 
 
 def scene(shape, corner=(0.0, 0.0), seed=0, width=1.6, lattice=False):

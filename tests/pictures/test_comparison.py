@@ -19,7 +19,7 @@ from ptyconv_cli.cli.outputs import write_numbers
 from ptyconv_cli.pictures.across import check_times, seconds_at
 from ptyconv_cli.pictures.comparison import data_that_differ, draw_comparison, rates_that_differ
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.panels import PlotOptions, all_shown, chosen
+from ptyconv_cli.pictures.panels import PlotOptions, choices, chosen
 from ptyconv_cli.results.history import EngineHistories, Point
 from ptyconv_cli.results.run_analysis import Results
 
@@ -74,12 +74,13 @@ def test_names_are_different_wherever_paths_are():
 def test_panels_are_chosen_by_series_tensor_or_loss():
     assert chosen(["probe", "objp_fg"]) == ("objp_fg", "probe")
     assert chosen(["objp", "loss"]) == ("loss", "objp_bg", "objp_fg")
-    assert chosen(all_shown()) == all_shown()
-    for names in ([], ["phase"]):
+    assert chosen(choices()) == choices()
+    assert chosen(["phase"]) == chosen(["objp"])
+    for names in ([], ["angle"]):
         with pytest.raises(ValueError, match="expected one of loss, doubling, obja_bg"):
             chosen(names)
-    with pytest.raises(ValueError, match="'phase': expected one of loss, doubling, obja_bg"):
-        chosen(["phase"])
+    with pytest.raises(ValueError, match="'angle': expected one of loss, doubling, obja_bg"):
+        chosen(["angle"])
 
 
 def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, analyzed, drawn, tmp_path):
@@ -212,7 +213,7 @@ def test_zeros_are_not_in_the_legend_where_no_marker_is(analyzed, drawn):
 def test_since_and_zoom_cut(analyzed):
     found = {"a": read_results(analyzed / "constant_lr")}
     for options in (PlotOptions(per_iteration=True, since=60), PlotOptions(per_iteration=True, zoom=True)):
-        for panel in comparison(found, all_shown(), options):
+        for panel in comparison(found, (), options):
             assert panel.lines[0].curve[0][0] >= 10
 
 
@@ -220,7 +221,7 @@ def test_since_and_zoom_cut(analyzed):
 def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, drawn, count):
     results = read_results(analyzed / "constant_lr")
     found = {f"t{number:04d}_oplr_7.5e-04_$x^{number}$": results for number in range(count)}
-    content = draw_comparison(found, comparison(found, all_shown(), PER_ITERATION), "png")
+    content = draw_comparison(found, comparison(found, (), PER_ITERATION), "png")
     (figure,) = drawn
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
     assert len({(line.get_color(), str(line.get_linestyle())) for line in figure.axes[0].lines}) == count
@@ -323,7 +324,7 @@ def test_a_report_of_other_versions_may_lack_what_only_pictures_show(analyzed, t
         (["constant_lr", "cosine_lr", "--label", "a", "--label", "a"], 2, "two PATHs have the same name"),
         (["constant_lr", "constant_lr"], 2, "two PATHs have the same name: tell them apart with --label"),
         (["constant_lr", "cosine_lr", "--trajectory"], 2, "--trajectory is of one run"),
-        (["constant_lr", "--series", "phase"], 2, "'phase': expected one of loss, doubling, obja_bg"),
+        (["constant_lr", "--series", "angle"], 2, "'angle': expected one of loss, doubling, obja_bg"),
         (["constant_lr", "--x", "money"], 2, "'money' is not one of 'iteration', 'time'"),
         (["constant_lr", "gone"], 1, "holds no convergence_report.json"),
         (

@@ -7,11 +7,14 @@ import engines
 import h5py
 import numpy as np
 import pytest
+import torch
+from toy import ToyModel
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints.opening import open_checkpoint
+from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_weights
-from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Region
 
 MODES = 3
 
@@ -150,3 +153,20 @@ def test_weights_that_do_not_fit_the_modes_are_an_error(tmp_path, ptyconv):
     assert result.exit_code == 1
     said = " ".join(result.stderr.split())
     assert "the probe has 2 position-dependent modes, and weights of 3" in said
+
+
+def test_a_live_monitor_follows_them_where_the_model_has_them():
+    model = ToyModel()
+    assert "probe_weights" not in ConvergenceMonitor({}, model).settings.tensors
+    count = len(model.crop_pos)
+    model.optimizable_tensors["probe_weights"] = torch.from_numpy(weights_at(1, count))
+    model.convergence_iters = {}
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in (2, 4, 8):
+        model.optimizable_tensors["probe_weights"] = torch.from_numpy(weights_at(niter, count) @ mixed(niter))
+        monitor.step(model, niter)
+    (at, aligned) = model.convergence_aligned_iters["probe_weights"][-1]
+    now, before = (weights_at(niter, count) @ mixed(niter) for niter in (8, 4))
+    left = now - before - now @ np.linalg.lstsq(now, now - before)[0]
+    assert (at, aligned) == (8, pytest.approx(np.sqrt((left**2).mean()), rel=1e-6))
+    assert "probe_weights" in monitor.verdict().doublings

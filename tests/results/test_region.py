@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ptyconv_cli.results.region import scanned_region
+from ptyconv_cli.results.run_analysis import scanned_region
 
 
 def test_region_is_spanned_by_the_probe_centres():

@@ -29,9 +29,9 @@ import scaling
 import torch
 
 from ptyconv_cli import frc
+from ptyconv_cli.analysis.follow import Watch
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.checkpoints.opening import open_checkpoint
-from ptyconv_cli.checkpoints.watch import Watch
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_object
 from ptyconv_cli.metrics.device import choose_device
@@ -39,7 +39,7 @@ from ptyconv_cli.metrics.percentiles import mean_change_outside
 from ptyconv_cli.metrics.planes import OFFSET, Planes, products
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.quantities.snapshots import contrasts
-from ptyconv_cli.results.region import Region, scanned_region
+from ptyconv_cli.results.run_analysis import Region, scanned_region
 
 PROBE = 128
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "ptyrad-1.0"

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from runs import DATA, SAMPLE, SAMPLE_PT
 
-import ptyconv_cli.analysis.walk  # noqa: F401  loaded here, so that the many processes need not load it
+import ptyconv_cli.analysis.compare  # noqa: F401  loaded here, so that the many processes need not load it
 from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
 from ptyconv_cli.cli.main import main as ptyconv

@@ -9,9 +9,8 @@ from ptyrad_names import TENSORS
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli.analysis.run import analyze_run
-from ptyconv_cli.convergence import ConvergenceMonitor
+from ptyconv_cli.convergence import OCTAVES, PER_OCTAVE, ConvergenceMonitor
 from ptyconv_cli.results.history import LAG
-from ptyconv_cli.verdict.live import OCTAVES, PER_OCTAVE
 
 
 @pytest.fixture(scope="module")

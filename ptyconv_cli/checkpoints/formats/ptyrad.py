@@ -26,7 +26,7 @@ from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Region
 
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))

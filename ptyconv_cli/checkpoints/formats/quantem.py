@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.fingerprint import Fingerprint, status
 from ptyconv_cli.checkpoints.formats.torch_pickle import Saved, StandIn, Tensor, describe
 from ptyconv_cli.checkpoints.formats.transmission import REAL_OBJECT, Centred, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import VALUES, Expected, TreeCheckpoint, last_number, opened
 from ptyconv_cli.checkpoints.formats.zarr_tree import ZarrTree
+from ptyconv_cli.checkpoints.opening import Fingerprint, status
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.text import few

@@ -12,7 +12,7 @@ from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of
-from ptyconv_cli.results.region import Region
+from ptyconv_cli.results.run_analysis import Region
 
 SQUARE = 1e-6
 """Largest relative difference of its sides for which a pixel counts as square."""

@@ -11,7 +11,7 @@ import pytest
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.discovery import find_runs
-from ptyconv_cli.checkpoints.fingerprint import TICK
+from ptyconv_cli.checkpoints.opening import TICK
 
 SERIES = engines.ENGINES / "ptychodus"
 ANGSTROM = 1e10

@@ -14,7 +14,7 @@ from damage import spoil
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.discovery import find_runs
-from ptyconv_cli.checkpoints.fingerprint import TICK
+from ptyconv_cli.checkpoints.opening import TICK
 from ptyconv_cli.results.run_analysis import RunBoundary
 
 SERIES = engines.ENGINES / "ptypy" / "autosave"

@@ -16,8 +16,7 @@ from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.device import Unusable, arithmetic_of, choose_device, likely_device
 from ptyconv_cli.quantities import quantity_of, wrapping
 from ptyconv_cli.quantities.settings import MonitorSettings
-from ptyconv_cli.results.region import Region, scanned_region
-from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.run_analysis import LeftOut, Region, scanned_region
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def walk_parts(
     again.
 
     `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
-    `analysis.run.analyze_run`; raises what `analysis.walk.walk` does, and Unusable where a GPU cannot be used.
+    `analysis.run.analyze_run`; raises what `analysis.compare.walk` does, and Unusable where a GPU cannot be used.
     """
     on, found, comparers, notice = likely_device(device), [], [], ""
     by = depends_on(settings, on)
@@ -203,12 +202,12 @@ def _walk_part(
     comparers = _comparers(part[0], region, settings, begins, known)
     if len(known.steps) == len(part):
         return Found(known.steps, [], None, len(part)), comparers, ""
-    from ptyconv_cli.checkpoints.prefetch import Prefetch  # which, as the arithmetic, only what is new needs
+    from ptyconv_cli.analysis.compare import Prefetch  # which, as the arithmetic, only what is new needs
 
     rest = part[max(len(known.steps) - 1, 0) :]
     with Prefetch(rest, settings.tensors, region) as reading:
         # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
-        from ptyconv_cli.analysis.walk import nothing_left_on, walk
+        from ptyconv_cli.analysis.compare import nothing_left_on, walk
 
         on, notice = choose_device(device)
         if on != likely_device(device):
@@ -257,7 +256,7 @@ def check_voxels(first: Header, region: Region, tensors: Iterable[str], device: 
 
 def check_memory(first: Header, region: Region, tensors: Sequence[str], runs: int = 1) -> None:
     """Raise PtyconvError where this machine has less memory than reading so many runs at a time will need."""
-    from ptyconv_cli.checkpoints.prefetch import TURNS
+    from ptyconv_cli.analysis.compare import TURNS
 
     numbers = {
         name: math.prod(region.shape_in(first.shapes[name]) if quantity_of(name).is_object else first.shapes[name])

@@ -1,16 +1,18 @@
-"""Walks over the checkpoints of a run and compares each with the one before. See docs/performance.md."""
+"""Compares each checkpoint of a run with the one before, and reads ahead. See docs/performance.md."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Comparer, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
-from ptyconv_cli.checkpoints.opening import open_checkpoint
-from ptyconv_cli.checkpoints.prefetch import Arrays, Prefetch
+from ptyconv_cli.checkpoints.opening import fingerprint, open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
@@ -18,9 +20,57 @@ from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
 from ptyconv_cli.quantities import of_object, quantity_of, wrapping
 from ptyconv_cli.quantities.settings import MonitorSettings
 from ptyconv_cli.quantities.snapshots import contrasts, snapshot_of, tensor_changes, totals
-from ptyconv_cli.results.region import Region
-from ptyconv_cli.results.run_analysis import Change, LeftOut
+from ptyconv_cli.results.run_analysis import Change, LeftOut, Region
 from ptyconv_cli.workers import Workers, at_once, result_of
+
+Arrays = dict[str, np.ndarray]
+"""The tensors of one checkpoint by name, as its reader returns them; of the object only the scanned region."""
+
+TURNS = 3
+"""Checkpoints in memory at a time: two being compared, and one being read."""
+
+
+class Prefetch:
+    """Reads the tensors of one checkpoint after the other in a thread of its own; use it in a `with` statement.
+
+    The first `turns` are read at once, each further one as soon as the arrays of another are handed back with `reuse`.
+    """
+
+    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region, turns: int = TURNS) -> None:
+        self._headers, self._turns = iter(headers), turns
+        self._tensors, self._region = tensors, region
+        self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
+        self._upcoming: deque[Future[Arrays]] = deque()
+
+    def __enter__(self) -> "Prefetch":
+        for _ in range(self._turns):
+            self.reuse({})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown()
+
+    def next(self) -> Arrays:
+        """Wait for the next checkpoint's arrays; raise CheckpointError where it could not be read."""
+        return result_of(self._upcoming.popleft())
+
+    def reuse(self, arrays: Arrays) -> None:
+        """Hand back arrays that are no longer needed (or none), to be filled with the next checkpoint to read."""
+        header = next(self._headers, None)
+        if header is not None:
+            self._upcoming.append(self._reader.submit(self._read, header, arrays))
+
+    def _read(self, header: Header, into: Arrays) -> Arrays:
+        self._check(header)
+        with open_checkpoint(header.path, header.source.name) as checkpoint:
+            arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+        self._check(header)
+        return arrays
+
+    def _check(self, header: Header) -> None:
+        if fingerprint(header.path) != header.fingerprint:
+            raise CheckpointError(f"{header.path}: was rewritten during the analysis")
+
 
 Progress = Callable[[int, int], None]
 
