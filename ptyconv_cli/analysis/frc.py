@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.image import Overlap, Rings, crossing, threshold_curve
-from ptyconv_cli.quantities import of_object
+from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.quantities.settings import check_whole_number
 from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
 from ptyconv_cli.results.text import few
@@ -45,7 +46,7 @@ def frc(
     """Correlate pictures ring by ring: of a run at half and at all of its iterations, or of two runs at the same.
 
     - `run_a`, `run_b`: folders of runs, or files with several snapshots; of two also files with one checkpoint each.
-    - `tensor`: objp or obja, summed over the slices, or of the slice with `slice_number`, from 1 on.
+    - `tensor`: objp (phase) or obja (amplitude), summed over the slices, or of the slice with `slice_number`, from 1.
     - `threshold`: "one-bit", "half-bit", or a number between 0 and 1.
     - The rest as of `analysis.run.analyze_run`; `chain` is for one run.
 
@@ -53,7 +54,8 @@ def frc(
     user, where runs cannot be read or compared: no doubling, no iteration in common, another pixel size, too little in
     common.
     """
-    _check(tensor, slice_number, every, chain, run_b)
+    tensor = _checked_tensor(tensor)
+    _check(slice_number, every, chain, run_b)
     curve = threshold_curve(threshold)
     asked = Selection((tensor,), every, select, strict, names=check_pattern(names))
     with one_look():
@@ -78,16 +80,21 @@ def frc(
     )
 
 
+def _checked_tensor(name: str) -> str:
+    """Return the key of a part of the object; raise ValueError for others."""
+    with suppress(KeyError):
+        if quantity_of(name).is_object:
+            return quantity_of(name).key
+    raise ValueError(f"tensor must be one of {', '.join(of_object())}; got {name!r}")
+
+
 def _check(
-    tensor: str,
     slice_number: int | None,
     every: int | None,
     chain: Sequence[str | Path] | str,
     run_b: str | Path | None,
 ) -> None:
     """Raise ValueError for settings that are not allowed."""
-    if tensor not in of_object():
-        raise ValueError(f"tensor must be one of {', '.join(of_object())}; got {tensor!r}")
     check_whole_number("slice_number", slice_number)
     check_whole_number("every", every)
     if isinstance(chain, str) and chain != AUTO:

@@ -10,7 +10,7 @@ from ptyconv_cli.cli.console import left_out, progress_bar, say, warnings_text, 
 from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_earlier
 from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.quantities import of_object
+from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import (
     FRC_NAME,
@@ -39,10 +39,10 @@ LONGEST = 24
 @click.option(
     "-t",
     "--tensor",
-    type=click.Choice(of_object()),
+    type=click.Choice([name for key in of_object() for name in quantity_of(key).names]),
     default="objp",
     show_default=True,
-    help="The object's phase (objp) or amplitude (obja).",
+    help="The object's phase or amplitude, as PtyRAD names them or in plain words.",
 )
 @click.option(
     "--slice",

@@ -324,6 +324,7 @@ def test_what_is_too_small_or_has_no_doubling(tmp_path):
     ("settings", "message"),
     [
         ({"tensor": "probe"}, "tensor must be one of obja, objp"),
+        ({"tensor": "angle"}, "tensor must be one of obja, objp"),
         ({"threshold": "3"}, "is no threshold"),
         ({"slice_number": 0}, "slice_number must be a whole number of at least 1"),
         ({"every": 0}, "every must be a whole number"),
