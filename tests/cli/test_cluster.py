@@ -435,7 +435,7 @@ Path.exists = (lambda exists: lambda self: ".ptyconv-dask" not in self.parts and
 """
 
 SPOILT = {
-    "from ptyconv_cli.cli import on_worker\non_worker.__version__ = '0.0.9'": "has ptyconv 0.0.9, not ",
+    "from ptyconv_cli.cli import worker\nworker.__version__ = '0.0.9'": "has ptyconv 0.0.9, not ",
     OTHER_VERSION.format("torch"): "has torch 1.0, not ",
     OTHER_VERSION.format("numpy"): "has numpy 1.0, not ",
     "import sys\nsys.modules['ptyconv_cli.cli.worker'] = None": "lacks this version of ptyconv (",
