@@ -1,8 +1,10 @@
 """Fixtures that several test files use."""
 
+import gc
 import os
 import shutil
 import signal
+import sys
 
 # Before PyTorch is loaded, here and in processes that a test starts: both cores have tests to do, and threads that wait
 # for each other at the end of every operation would take most of the time.
@@ -16,18 +18,26 @@ import pytest
 import runs
 from click.testing import CliRunner, Result
 from hypothesis import settings
-from toy import write_run
 
-from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints import headers
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.cli.main import main
+
+# Compiled modules are kept, whatever the shell says: else each of the many processes compiles the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # `make test-long` asks for the long one. The short one draws the same examples every time: whoever changes something
 # else should not be the one to meet a rare fault.
 settings.register_profile("short", max_examples=40, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=400, deadline=None)
 settings.load_profile("short")
+
+
+def pytest_collection_finish():
+    """Have Python no longer look for garbage in the packages that are loaded: they stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +92,7 @@ def opened(monkeypatch):
 @pytest.fixture(scope="session")
 def analysis():
     """The analysis of the sample run."""
-    return analyze_run(runs.SAMPLE, device="cpu")
+    return runs.analysis_of(runs.SAMPLE)
 
 
 @pytest.fixture(scope="session")
@@ -95,8 +105,9 @@ def analyzed(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def _drawn_once(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "--device", "cpu"])
+    folder = tmp_path_factory.mktemp("drawn") / "new" / "out"
+    result = CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
     return folder
 
 
@@ -109,6 +120,8 @@ def drawn_sample(_drawn_once, tmp_path_factory):
 @pytest.fixture
 def output_folder(tmp_path):
     """Three runs below a folder, of which one cannot be analyzed, beside what is no run."""
+    from toy import write_run  # with PyTorch, which the process that hands out tests need not load
+
     root = tmp_path / "output"
     for name in ("b", "deeper/down/a"):
         (root / name).mkdir(parents=True)
@@ -131,4 +144,4 @@ def sample(tmp_path):
 @pytest.fixture(scope="session")
 def whole():
     """The numbers of the sample run as it is."""
-    return analyze_run(runs.SAMPLE, device="cpu").convergence_iters
+    return runs.analysis_of(runs.SAMPLE).convergence_iters

@@ -9,6 +9,7 @@ import runs
 BENCH = runs.ROOT / "tests" / "support" / "bench.py"
 
 
+@pytest.mark.long
 def test_all_that_the_benchmark_measures_is_there():
     """It names functions all over the package, which move."""
     ended = subprocess.run([sys.executable, BENCH, "--help"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A short round of fuzz.py, and a longer one."""
+"""A round of fuzz.py, and what it takes for a fault."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ import fuzz
 import pytest
 
 
-@pytest.mark.parametrize("count", [22, pytest.param(400, marks=pytest.mark.long)])
-def test_damage_never_gives_a_traceback_or_a_wrong_number(count):
+@pytest.mark.long
+def test_damage_never_gives_a_traceback_or_a_wrong_number():
     # A process of its own, for the pass of pytest may have threads, which forking would lose.
-    command = [sys.executable, Path(fuzz.__file__), "--count", str(count)]
+    command = [sys.executable, Path(fuzz.__file__), "--count", "400"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "UNNOTICED" not in result.stdout

@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli.workers import Workers, ctrl_c_waits, result_of
@@ -46,9 +47,10 @@ print(code, "at", k)
 """
 
 
-def test_wherever_it_comes_the_analysis_ends(tmp_path):
+@pytest.mark.parametrize("stride", long_after(1, ["97", "29"]))
+def test_wherever_it_comes_the_analysis_ends(tmp_path, stride):
     write_run(tmp_path / "run", [2, 4, 6])
-    command = [sys.executable, "-c", PRESS, "29", "analyze", tmp_path / "run", "-o", tmp_path / "out", "--no-plot"]
+    command = [sys.executable, "-c", PRESS, stride, "analyze", tmp_path / "run", "-o", tmp_path / "out", "--no-plot"]
     command += ["--device", "cpu", "--quiet", "--fresh"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
     last = re.fullmatch(r"0 at (\d+)\n", result.stdout)

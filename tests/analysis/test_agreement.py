@@ -13,7 +13,7 @@ from ptyconv_cli.results.history import Point, points_since
 @pytest.mark.parametrize("name", runs.ALL)
 def test_values_are_the_engines(name):
     expected = runs.engine_values(name)
-    analysis = analyze_run(runs.ALL[name], device="cpu")
+    analysis = runs.analysis_of(runs.ALL[name])
     niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
     assert list(analysis.convergence_iters) == [series.key for series in SERIES]
     for key, curve in analysis.convergence_iters.items():
@@ -24,7 +24,7 @@ def test_values_are_the_engines(name):
 
 @pytest.mark.parametrize("name", runs.WITH_LIVE_RECORD)
 def test_agreement_with_live_record_is_reported(name):
-    analysis = analyze_run(runs.ALL[name], device="cpu")
+    analysis = runs.analysis_of(runs.ALL[name])
     assert list(analysis.live_agreement) == [series.key for series in SERIES]
     for agreement in analysis.live_agreement.values():
         assert agreement.compared == len(analysis.checkpoints) - 1
@@ -40,7 +40,7 @@ def test_checkpoints_saved_on_a_gpu_are_read_without_one():
 
 
 def test_mask_sizes_tell_an_empty_mask_from_no_change():
-    points = analyze_run(runs.ALL["clipped"], device="cpu").points
+    points = runs.analysis_of(runs.ALL["clipped"]).points
     assert {point.voxels for point in points["objp_bg"]} == {0}
     region_voxels = 2 * 15 * 19
     for point in points["obja_bg"] + points["obja_fg"] + points["objp_fg"]:

@@ -12,6 +12,7 @@ import pytest
 import runs
 from phantoms import two_mode_run
 from ptyrad_names import TENSORS
+from rarely import long_after, long_but
 from toy import write_run
 
 from ptyconv_cli.analysis import compare, run_parts
@@ -78,7 +79,7 @@ def grown(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", long_but(RUNS, "v2", "phaser with run boundaries"))
 def test_stop_and_go_on_at_every_point(tmp_path, name):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
@@ -127,7 +128,8 @@ def test_fresh_computes_all(grown, computed):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"tensors": ["objp", "probe"]}, {"percentile_range": (10, 90)}, {"aligned": False}, {"every": 20}]
+    "settings",
+    long_after(2, [{"tensors": ["objp", "probe"]}, {"every": 20}, {"percentile_range": (10, 90)}, {"aligned": False}]),
 )
 def test_other_settings_compute_all(grown, computed, settings):
     found = results(grown, grown.parent / "out", **settings)
@@ -154,7 +156,7 @@ def test_the_time_alone_tells(grown, computed):
     assert computed["read"][0] == 40
 
 
-@pytest.mark.parametrize("at", [10, 60])
+@pytest.mark.parametrize("at", long_after(1, [10, 60]))
 def test_a_file_less(grown, at):
     (grown / f"model_iter{at:04d}.hdf5").unlink()
     assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
@@ -219,8 +221,8 @@ def test_object_modes(tmp_path):
     assert results(run_dir, tmp_path / "out") == results(run_dir, tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("name", ["part0-steps.jsonl", "part0-objp.f32", "part0-probe_pos_shifts.f32"])
-@pytest.mark.parametrize("damage", ["empty", "truncated", "bits", "text"])
+@pytest.mark.parametrize("name", long_after(2, ["part0-steps.jsonl", "part0-objp.f32", "part0-probe_pos_shifts.f32"]))
+@pytest.mark.parametrize("damage", long_after(2, ["truncated", "bits", "empty", "text"]))
 def test_what_was_kept_is_damaged(grown, damage, name):
     kept = grown.parent / "out" / ".ptyconv" / name
     content = bytearray(kept.read_bytes())
@@ -359,7 +361,7 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
 # --- the folder that it is kept in ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thing", ["a pipe", "a folder", "a link"])
+@pytest.mark.parametrize("thing", long_after(1, ["a link", "a pipe", "a folder"]))
 @pytest.mark.parametrize("name", ["part0-objp.f32", "part1-steps.jsonl", "part0-steps.jsonl"])
 def test_other_things_in_the_folder_are_left_alone(grown, thing, name):
     folder = grown.parent / "out" / ".ptyconv"

@@ -11,6 +11,7 @@ import pytest
 import runs
 from engines import ENGINES
 from ptyrad_names import TENSORS
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli.analysis import cached_headers
@@ -144,7 +145,7 @@ def test_fresh_reads_all(analyze, tmp_path):
     assert len(set(analyze(cache=Cache(tmp_path / "out", fresh=True)))) == 12
 
 
-@pytest.mark.parametrize("damage", [b"", b"00000000 {}", b"\xff" * 100, None])
+@pytest.mark.parametrize("damage", long_after(2, [b"", b"00000000 {}", b"\xff" * 100, None]))
 def test_damaged_they_are_read(analyze, tmp_path, damage):
     kept = tmp_path / "out" / ".ptyconv" / "headers"
     kept.write_bytes(kept.read_bytes()[:-1] if damage is None else damage)

@@ -14,6 +14,7 @@ import pytest
 import runs
 import torch
 from damage import spoil
+from rarely import long_after
 from toy import ToyModel, write_hdf5, write_pt, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -23,6 +24,8 @@ from ptyconv_cli.quantities import snapshots
 
 
 def changes(run_dir, **settings):
+    if run_dir == runs.SAMPLE and not settings:
+        return runs.analysis_of(run_dir).convergence_iters
     return analyze_run(run_dir, device="cpu", **settings).convergence_iters
 
 
@@ -114,7 +117,7 @@ def test_only_the_scanned_region_is_read(monkeypatch):
         read_into(self, name, target, index)
 
     monkeypatch.setattr(Hdf5Tree, "read_into", watch)
-    changes(runs.SAMPLE)
+    analyze_run(runs.SAMPLE, device="cpu")
     of_object = [shape for name, shape in read if name in ("optimizable_tensors/obja", "optimizable_tensors/objp")]
     assert of_object == [(1, 2, 15, 19)] * 2 * 12
 
@@ -173,7 +176,7 @@ def test_progress_counts_checkpoints():
 
 
 def test_histories_are_the_engines():
-    analysis = analyze_run(runs.SAMPLE, device="cpu")
+    analysis = runs.analysis_of(runs.SAMPLE)
     with h5py.File(runs.SAMPLE / "model_iter0120.hdf5") as file:
         assert analysis.engine.loss == [(int(n), v) for n, v in file["loss_iters"][()]]
     assert analysis.engine.learning_rates["probe"] == [(niter, 0.0005) for niter in range(1, 121)]
@@ -184,7 +187,7 @@ def test_histories_are_the_engines():
 
 
 def test_what_old_versions_did_not_record_comes_from_the_checkpoints():
-    engine = analyze_run(runs.SAMPLE_PT, device="cpu").engine
+    engine = runs.analysis_of(runs.SAMPLE_PT).engine
     assert len(engine.loss) == 10
     assert engine.learning_rates == {}
     assert engine.tilts == {"y": [(n, 0.0) for n in (2, 4, 6, 8, 10)], "x": [(n, 0.0) for n in (2, 4, 6, 8, 10)]}
@@ -225,16 +228,27 @@ def test_tilts_are_y_then_x(sample):
 
 @pytest.mark.parametrize(
     ("name", "values", "said"),
-    [
-        ("loss_iters", np.zeros(7), "dataset loss_iters: expected real (n, 2), found float64 (7,). It is left out."),
-        ("loss_iters", np.full((3, 2), np.nan), "dataset loss_iters: expected one value for each iteration"),
-        ("lr_iters/niter", None, "has no dataset lr_iters/niter (expected integer (n)). It is left out."),
-        ("lr_iters/obja", np.zeros(3), "dataset lr_iters/obja: expected one value for each iteration"),
-        ("convergence_iters/probe", np.zeros((2, 3)), "dataset convergence_iters/probe: expected real (n, 2)"),
-        ("optimizable_tensors/obj_tilts", np.zeros(3), "dataset optimizable_tensors/obj_tilts: expected real (N, 2)"),
-        ("optimizable_tensors/slice_thickness", np.zeros((2, 2)), "expected one real number, found float64 (2, 2)"),
-        ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that does not exist"),
-    ],
+    long_after(
+        3,
+        [
+            (
+                "loss_iters",
+                np.zeros(7),
+                "dataset loss_iters: expected real (n, 2), found float64 (7,). It is left out.",
+            ),
+            ("loss_iters", np.full((3, 2), np.nan), "dataset loss_iters: expected one value for each iteration"),
+            ("lr_iters/niter", None, "has no dataset lr_iters/niter (expected integer (n)). It is left out."),
+            ("lr_iters/obja", np.zeros(3), "dataset lr_iters/obja: expected one value for each iteration"),
+            ("convergence_iters/probe", np.zeros((2, 3)), "dataset convergence_iters/probe: expected real (n, 2)"),
+            (
+                "optimizable_tensors/obj_tilts",
+                np.zeros(3),
+                "dataset optimizable_tensors/obj_tilts: expected real (N, 2)",
+            ),
+            ("optimizable_tensors/slice_thickness", np.zeros((2, 2)), "expected one real number, found float64 (2, 2)"),
+            ("dz_iters", h5py.SoftLink("/nowhere"), "dz_iters is a link to something that does not exist"),
+        ],
+    ),
 )
 def test_damage_to_what_is_only_shown_is_a_remark(sample, name, values, said):
     expected = changes(runs.SAMPLE)

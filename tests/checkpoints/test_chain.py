@@ -7,6 +7,7 @@ from contextlib import suppress
 import h5py
 import pytest
 import runs
+from rarely import long_after
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -25,7 +26,7 @@ def values(analysis, key="objp_fg"):
 
 
 @pytest.mark.parametrize("chain", [[FIRST], "auto"])
-@pytest.mark.parametrize("name", ["resumed", "resumed_with_optimizer"])
+@pytest.mark.parametrize("name", long_after(1, ["resumed", "resumed_with_optimizer"]))
 def test_a_resumed_run_follows_its_parent(chain, name):
     """Its scan positions are jittered anew, so nothing is compared across the boundary."""
     analysis = analyze_run(RESUME / name, chain=chain, device="cpu")

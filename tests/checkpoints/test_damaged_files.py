@@ -13,6 +13,7 @@ import pytest
 import runs
 from damage import MIDDLE, NEWEST, OBJP, edit, put
 from processes import started
+from rarely import long_after, long_but
 from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -121,7 +122,7 @@ def spoil(request):
 def test_a_file_that_cannot_be_read_is_left_out(ptyconv, sample, tmp_path, whole, spoil):
     make, said = spoil
     make(sample / MIDDLE)
-    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot", "--no-aligned")
     assert result.exit_code == 0
     warning = " ".join(result.stderr.split())
     assert f"warning: {MIDDLE} was left out: " in warning
@@ -149,10 +150,11 @@ def test_strict_stops_at_a_file_that_cannot_be_read(ptyconv, sample, tmp_path, s
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("spoil", long_but(NOT_READ, "truncated", "no tensor", "pipe", "dangling"), indirect=True)
 def test_the_newest_file_may_still_be_being_written(ptyconv, sample, tmp_path, spoil):
     make, said = spoil
     make(sample / NEWEST)
-    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot")
+    result = ptyconv("analyze", sample, "-o", tmp_path / "out", "--no-plot", "--no-aligned")
     assert result.exit_code == 0
     assert said in " ".join(result.stderr.split())
     if "no tensor" not in said:
@@ -317,7 +319,7 @@ def test_a_file_that_is_being_written_is_looked_at_a_little_later(tmp_path, monk
     assert slept == [pytest.approx(TICK - 0.005, abs=1e-6)]
 
 
-@pytest.mark.parametrize("dx", [np.inf, np.nan, 0.0, -0.2])
+@pytest.mark.parametrize("dx", long_after(2, [np.inf, np.nan, 0.0, -0.2]))
 def test_a_pixel_size_that_is_none(sample, dx):
     edit(sample / MIDDLE, "model_attributes/dx", put(np.float32(dx)))
     (left_out,) = analyze_run(sample, device="cpu").left_out

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import runs
 from damage import MIDDLE, NEWEST, OBJP, edit, put
+from rarely import long_after
 
 from ptyconv_cli import PtyconvError, analyze_run
 
@@ -15,13 +16,16 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 @pytest.mark.parametrize(
     ("name", "values", "why"),
-    [
-        (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
-        ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
-        ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) differ"),
-        ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history differs"),
-        ("niter", 110, "it holds iteration 110, and so does model_iter0110.hdf5"),
-    ],
+    long_after(
+        2,
+        [
+            (OBJP, np.zeros((1, 2, 4, 5), "f4"), "the shape of objp is (1, 2, 4, 5), not (1, 2, 56, 60)"),
+            ("model_attributes/dx", np.float32(2), "the pixel size dx is 2 Å, not 0.516365 Å"),
+            ("model_attributes/crop_pos", np.zeros((120, 2), "i4"), "the scan positions (crop_pos) differ"),
+            ("loss_iters", np.array([[n, 0.5] for n in range(1, 121)]), "the loss history differs"),
+            ("niter", 110, "it holds iteration 110, and so does model_iter0110.hdf5"),
+        ],
+    ),
 )
 def test_files_of_other_runs_are_not_chained(ptyconv, sample, tmp_path, whole, name, values, why):
     edit(sample / NEWEST, name, put(values))

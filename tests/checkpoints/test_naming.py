@@ -6,6 +6,7 @@ import shutil
 import h5py
 import pytest
 import runs
+from rarely import long_after, long_but
 from toy import write_run
 
 from ptyconv_cli import analyze_run
@@ -37,12 +38,12 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("named", NAMES)
+@pytest.mark.parametrize("named", long_but(NAMES, "a prefix", "numbers that only order", ".pt"))
 def test_they_are_found_by_their_content(tmp_path, named):
     source, name = NAMES[named]
     run_dir = renamed(source, tmp_path / "run", name)
     (run_dir / "raw_data.h5").write_bytes(b"")
-    assert analyze_run(run_dir, device="cpu").convergence_iters == analyze_run(source, device="cpu").convergence_iters
+    assert analyze_run(run_dir, device="cpu").convergence_iters == runs.analysis_of(source).convergence_iters
     assert find_runs(tmp_path).runs == [run_dir]
 
 
@@ -82,7 +83,7 @@ def test_where_there_is_doubt_the_message_says_what_is_there_and_how_to_say_whic
     )
 
 
-@pytest.mark.parametrize("command", [["analyze", "--no-plot"], ["check"], ["maps"], ["ls"]])
+@pytest.mark.parametrize("command", long_after(2, [["analyze", "--no-plot"], ["check"], ["maps"], ["ls"]]))
 def test_every_command_that_reads_checkpoints_takes_names(tmp_path, ptyconv, command):
     run_dir = renamed(PHASER, tmp_path, lambda n: f"state_iter{n:03d}.h5")
     two_families(run_dir)

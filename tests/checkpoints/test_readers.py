@@ -289,7 +289,7 @@ def test_a_run_may_lie_in_two_folders(plugged_in, tmp_path, ptyconv):
     for command in (["analyze"], ["check"], ["maps"], ["ls"], follow):
         result = ptyconv(*command, tmp_path / "out")
         assert result.exit_code == (3 if command == ["check"] else 0), result.stderr
-        assert re.search("4 checkpoints|change per doubling|1 run|maps.png", result.stdout)
+        assert re.search(r"4 checkpoints|change per doubling|1\s+run|maps.png", result.stdout)
     assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "out/a/run"}
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import cases
 import pytest
 from outputs import OUTPUTS, names, strict_json
+from rarely import long_but
 
 
 class Case(NamedTuple):
@@ -58,7 +59,13 @@ def built(tmp_path):
     return build
 
 
-@pytest.mark.parametrize("name", CASES)
+OFTEN = (
+    *("object_probe_nan", "tilt_and_thickness_drift", "phase_only_unrecorded", "named_without_order"),
+    *("pt_int32", "resumed_and_converged", "one_scan_position"),
+)
+
+
+@pytest.mark.parametrize("name", long_but(CASES, *OFTEN))
 def test_the_verdict(ptyconv, built, name):
     expected, result = CASES[name], ptyconv("check", "--json", built(name))
     said = " ".join(result.stderr.split())
@@ -78,7 +85,7 @@ def test_the_verdict(ptyconv, built, name):
 
 
 @pytest.mark.usefixtures("blank_pictures")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", long_but(CASES, "object_probe_nan", "named_without_order", "one_scan_position"))
 def test_the_files_written(ptyconv, built, tmp_path, name):
     written(ptyconv, built, tmp_path, name)
 
@@ -86,9 +93,7 @@ def test_the_files_written(ptyconv, built, tmp_path, name):
 DRAWN = [name for name, case in CASES.items() if case.state]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "object_probe_nan" else pytest.param(name, marks=pytest.mark.long) for name in DRAWN]
-)
+@pytest.mark.parametrize("name", long_but(DRAWN, "object_probe_nan"))
 def test_pictures_are_drawn_of_all_of_them(ptyconv, built, tmp_path, name):
     written(ptyconv, built, tmp_path, name)
 

@@ -8,6 +8,7 @@ import h5py
 import pytest
 import runs
 from click.testing import CliRunner
+from rarely import long_after
 
 from ptyconv_cli.analysis.compare import Prefetch
 from ptyconv_cli.cli.main import main
@@ -134,7 +135,7 @@ def test_results_in_another_folder(ptyconv, tmp_path, read):
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.parametrize("settings", [["-t", "objp"], ["--percentiles", 10, 90], ["--every", 20]])
+@pytest.mark.parametrize("settings", long_after(1, [["-t", "objp"], ["--percentiles", 10, 90], ["--every", 20]]))
 def test_of_other_settings_nothing_is_taken(ptyconv, analyzed_run, read, settings):
     said = ptyconv("check", analyzed_run, *settings).stdout
     assert len(read) == (6 if "--every" in settings else 12)
@@ -147,7 +148,7 @@ def test_other_tolerances_take_all_of_it(ptyconv, analyzed_run, read):
     assert read == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "a link"])
+@pytest.mark.parametrize("damage", long_after(2, ["cut", "changed", "gone", "a link"]))
 def test_damaged_or_stale_it_is_not_used(ptyconv, analyzed_run, read, damage):
     kept = analyzed_run / ".ptyconv"
     if damage == "a link":

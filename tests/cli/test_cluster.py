@@ -81,6 +81,7 @@ def remove_results(root: Path, inputs: set[str]) -> None:
             path.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("given", ["relative", "absolute", "elsewhere"])
 def test_all_is_as_one_process_makes_it(ptyconv, cluster, study, monkeypatch, given):
     address, _ = cluster
@@ -99,6 +100,7 @@ def test_all_is_as_one_process_makes_it(ptyconv, cluster, study, monkeypatch, gi
     assert not list(study.parent.rglob(".ptyconv-dask"))
 
 
+@pytest.mark.long
 def test_pictures_are_the_same(ptyconv, cluster, tmp_path):
     for name in ("a", "b"):
         shutil.copytree(runs.SAMPLE, tmp_path / "study" / name)
@@ -124,6 +126,7 @@ def test_the_page_of_a_study_is_the_same(ptyconv, cluster, study, tmp_path):
     assert "mix/run_1" in content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["here", "dask"])
 def test_a_second_time_only_what_is_new_is_done(ptyconv, cluster, study, first):
     address, watched = cluster
@@ -144,6 +147,7 @@ def test_a_second_time_only_what_is_new_is_done(ptyconv, cluster, study, first):
     assert {str(Path(name).parent) for name in changed - {"convergence_study.csv"}} == {"b"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["first", "mixed_in_one_folder"])
 def test_one_folder_is_analyzed_here(ptyconv, tmp_path, cluster, name):
     given = runs.DATA / "resume" / name
@@ -224,6 +228,7 @@ def test_a_run_that_could_not_be_begun_is_a_row_with_a_problem(ptyconv, study, m
     assert problems["damaged"] == ""
 
 
+@pytest.mark.long
 def test_the_address_of_a_worker_is_said(ptyconv, study, cluster):
     address = worker_of(cluster[0])
     result = ptyconv("analyze", study, "--dask", address, *QUICK)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+from rarely import long_after
 
 from ptyconv_cli.cli.main import main
 
@@ -13,9 +15,8 @@ ASK = "from ptyconv_cli.cli.main import main; main(prog_name='ptyconv')"
 
 def completions(words: str) -> list[str]:
     asked = {"COMP_WORDS": f"ptyconv {words}", "COMP_CWORD": str(len(f"ptyconv {words}x".split()) - 1)}
-    environment = {**os.environ, **asked, "_PTYCONV_COMPLETE": "bash_complete"}
-    result = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
-    return result.stdout.split()
+    environment = {**asked, "_PTYCONV_COMPLETE": "bash_complete"}
+    return CliRunner(env=environment).invoke(main, prog_name="ptyconv", catch_exceptions=False).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_all_commands_are_completed():
     assert completions("") == [f"plain,{name}" for name in sorted(main.commands)]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", long_after(1, ["bash", "zsh", "fish"]))
 def test_the_scripts_for_shells_are_there(shell):
     environment = {**os.environ, "_PTYCONV_COMPLETE": f"{shell}_source"}
     result = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)

@@ -16,6 +16,7 @@ import runs
 import writer
 from processes import started
 from ptyrad_names import TENSORS
+from rarely import long_after
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
@@ -40,19 +41,17 @@ def settled_run(folder: Path, count: int) -> None:
         write_hdf5(folder / f"model_iter{5 * k + 5:04d}.hdf5", model, 5 * k + 5)
 
 
-@pytest.mark.parametrize(
-    ("seed", "planned", "longest"),
-    [(1, 30, 0.1), *(pytest.param(seed, 60, 0.8, marks=pytest.mark.long) for seed in (1, 2))],
-)
-def test_the_end_is_that_of_one_analysis(tmp_path, seed, planned, longest):
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_end_is_that_of_one_analysis(tmp_path, seed):
     run_dir = tmp_path / "run"
     command = ["analyze", "--follow", run_dir, "-o", tmp_path / "followed", "--poll", "0.3", "--device", "cpu"]
     with started([*PTYCONV, *command]) as follower:
-        writing = [sys.executable, writer.__file__, runs.SAMPLE, run_dir, planned, longest, seed]
+        writing = [sys.executable, writer.__file__, runs.SAMPLE, run_dir, 60, 0.8, seed]
         subprocess.run(list(map(str, writing)), check=True, timeout=300)
         said, _ = follower.communicate(timeout=300)
     assert follower.returncode == 0
-    assert f"ended: the run reached its planned last iteration, {planned}" in said
+    assert "ended: the run reached its planned last iteration, 60" in said
     subprocess.run([*PTYCONV, "analyze", run_dir, "-o", tmp_path / "at_once", "--device", "cpu", "-q"], check=True)
     for name in ("convergence_iters.json", "convergence_report.json", "convergence.png", "trajectory.png"):
         assert (tmp_path / "followed" / name).read_bytes() == (tmp_path / "at_once" / name).read_bytes()
@@ -82,7 +81,7 @@ def test_it_really_goes_along(tmp_path):
         assert follower.wait(60) == 130
 
 
-@pytest.mark.parametrize("until", ["converged", "settled"])
+@pytest.mark.parametrize("until", long_after(1, ["converged", "settled"]))
 def test_until_converged(ptyconv, tmp_path, until):
     settled_run(tmp_path / "run", 40)
     result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", until, "--poll", "0.05", "--no-plot")
@@ -184,7 +183,7 @@ def test_a_log_says_what_is_waited_for(tmp_path):
     )
 
 
-@pytest.mark.parametrize("closed", ["stdout", "both"])
+@pytest.mark.parametrize("closed", long_after(1, ["both", "stdout"]))
 def test_without_a_place_to_talk_to(tmp_path, closed):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     redirection = ">&-" if closed == "stdout" else ">&- 2>&-"

@@ -122,7 +122,7 @@ def test_plot_draws_it_again(ptyconv, two_runs, tmp_path):
     ptyconv("frc", *two_runs, "-o", tmp_path / "out")
     picture = tmp_path / "out" / "frc.png"
     before = picture.read_bytes()
-    for arguments in ([tmp_path / "out" / "frc.json"], [tmp_path / "out"], [tmp_path / "out", "--frc"]):
+    for arguments in ([tmp_path / "out" / "frc.json"], [tmp_path / "out", "--frc"]):
         picture.unlink()
         result = ptyconv("plot", *arguments)
         assert (result.exit_code, result.output.split()) == (0, ["wrote", str(picture)])

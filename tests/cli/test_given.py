@@ -7,6 +7,7 @@ import time
 import pytest
 from engines import ENGINES
 from outputs import runs_listed
+from rarely import long_after
 
 from ptyconv_cli.checkpoints.opening import TICK
 
@@ -23,7 +24,7 @@ def run_dir(tmp_path):
     return shutil.copytree(ENGINES / "ptychodus", tmp_path / "root" / "deeper" / "run")
 
 
-@pytest.mark.parametrize("given", ["root", "root/deeper/run", "root/deeper/run/product.000040.h5"])
+@pytest.mark.parametrize("given", long_after(1, ["root", "root/deeper/run/product.000040.h5", "root/deeper/run"]))
 def test_the_commands_find_the_run(ptyconv, tmp_path, run_dir, given):
     result = ptyconv("analyze", tmp_path / given, *QUICK)
     assert result.exit_code == 0

@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli.cli.listing import NOT_OPENED
 
-FEW, MANY = 100, 200
+FEW, MANY = 60, 90
 
 COUNTED = """
 import json, sys
@@ -79,7 +80,7 @@ def test_each_run_costs_as_much_as_any_other(tmp_path, command, most):
     assert few["listings"] > FEW
 
 
-@pytest.mark.parametrize("command", ["ls", "analyze"])
+@pytest.mark.parametrize("command", long_after(1, ["ls", "analyze"]))
 def test_it_costs_no_more_where_runs_have_many_checkpoints(tmp_path, command):
     few = counts_of(command, study_of(tmp_path / "few" / "study", FEW))
     long = counts_of(command, study_of(tmp_path / "long" / "study", FEW, range(1, 13)))

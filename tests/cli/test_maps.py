@@ -19,7 +19,7 @@ def test_the_command(ptyconv, tmp_path):
     assert ptyconv("maps", run_dir, "-o", tmp_path / "maps.jpg").exit_code == 2
 
 
-def test_the_command_says_what_is_wrong(ptyconv, tmp_path):
+def test_the_command_says_what_is_wrong(ptyconv, tmp_path, blank_pictures):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     (run_dir / "model_iter0050.hdf5").write_bytes(b"x" * 100)
     result = ptyconv("maps", run_dir, "-o", tmp_path / "maps.png")
@@ -34,7 +34,7 @@ def test_the_command_says_what_is_wrong(ptyconv, tmp_path):
     assert ptyconv("maps", tmp_path / "gone").stderr == f"Error: {tmp_path / 'gone'}: there is no such file or folder\n"
 
 
-def test_strict_stops_at_what_cannot_be_read(tmp_path, ptyconv):
+def test_strict_stops_at_what_cannot_be_read(tmp_path, ptyconv, blank_pictures):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     damaged(run_dir, 120)
     assert ptyconv("maps", run_dir).exit_code == 0

@@ -7,6 +7,7 @@ from io import StringIO
 import click
 import pytest
 import runs
+from rarely import long_after, long_but
 from toy import write_run
 
 from ptyconv_cli.analysis.follow import Look
@@ -29,24 +30,30 @@ def too_wide(output: str, columns: int) -> list[str]:
     return [line for line in output.splitlines() if len(line) > columns and len(line.split()) > 1]
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder for results, which are computed once for all widths."""
+    return tmp_path_factory.mktemp("results")
+
+
 @pytest.fixture
-def out(tmp_path, monkeypatch):
-    """A short name for the folder of the results, wherever that is."""
-    monkeypatch.chdir(tmp_path)
+def out(results, monkeypatch):
+    """A short name for a folder of results, wherever that is."""
+    monkeypatch.chdir(results)
     return "out"
 
 
-@pytest.mark.parametrize("columns", [40, 57, 80, 200])
+@pytest.mark.parametrize("columns", long_but([40, 57, 80, 200], 40, 80))
 @pytest.mark.parametrize(
     "arguments",
     [
         *(["--help"], *([command, "--help"] for command in main.commands)),
         *(["check", runs.ALL["clipped"]], ["ls", runs.DATA / "ptyrad-1.0"], ["ls", runs.DATA / "resume"]),
-        ["analyze", runs.ALL["clipped"], "-v", "--no-plot", "-o", "out"],
+        ["analyze", runs.ALL["clipped"], "-v", "--no-plot", "-o", "one"],
         ["analyze", STUDY, "--no-plot", "-o", "out"],
         ["analyze", STUDY, "--no-plot", "-o", "out", "--sort", "probe_pos_shifts"],
-        ["analyze", runs.DATA / "hypertune", "--no-plot", "-o", "out"],
-        ["frc", runs.DATA / "phaser" / "gradient", "--no-plot", "-o", "out"],
+        ["analyze", runs.DATA / "hypertune", "--no-plot", "-o", "hyper"],
+        ["frc", runs.DATA / "phaser" / "gradient", "--no-plot", "-o", "frc"],
     ],
     ids=lambda arguments: " ".join(str(argument).rpartition("/")[2] for argument in arguments),
 )
@@ -71,8 +78,8 @@ def test_a_narrow_table_says_what_it_leaves_out(ptyconv, out, monkeypatch):
     assert "3 columns left out: widen the terminal" in ptyconv("ls", STUDY).stdout
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_long_paths_are_whole(ptyconv, tmp_path, monkeypatch, columns):
+@pytest.mark.parametrize("columns", long_after(1, [40, 80, 200]))
+def test_long_paths_are_whole(ptyconv, tmp_path, monkeypatch, blank_pictures, columns):
     def fail(*arguments, **options):
         raise AttributeError("no font")
 

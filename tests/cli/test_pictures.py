@@ -8,11 +8,12 @@ import matplotlib.figure
 import matplotlib.image
 import pytest
 import runs
+from rarely import long_after
 
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
 
-@pytest.mark.parametrize("suffix", STARTS)
+@pytest.mark.parametrize("suffix", long_after(1, STARTS))
 def test_the_suffix_chooses_the_format(ptyconv, analyzed, tmp_path, suffix):
     result = ptyconv("plot", analyzed, "-o", tmp_path / f"picture.{suffix}")
     assert result.exit_code == 0
@@ -33,7 +34,7 @@ def test_the_current_folder_is_drawn_by_default(ptyconv, analyzed, tmp_path, mon
     assert (tmp_path / "convergence.png").exists()
 
 
-@pytest.mark.parametrize("name", ["loss_iters", "convergence_iters/probe"])
+@pytest.mark.parametrize("name", long_after(1, ["loss_iters", "convergence_iters/probe"]))
 def test_whatever_analyze_writes_plot_can_draw(ptyconv, tmp_path, name):
     """Also where a history repeats an iteration: it is left out, with a warning, before the report is written."""
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")

@@ -1,11 +1,13 @@
 """`ptyconv report`: a page to send."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import blank
 import cases
@@ -320,13 +322,16 @@ def test_a_full_disk_leaves_the_old_page(made, ptyconv, monkeypatch, tmp_path):
 def test_ctrl_c_leaves_no_page(tmp_path):
     write_run(tmp_path / "run", list(range(1, 13)))
     script = (
-        "import sys, time; import ptyconv_cli.page.images as strips\n"
+        "import sys, time, blank, pytest; import ptyconv_cli.page.images as strips\n"
+        "blank.patch(pytest.MonkeyPatch())\n"
         "def slow(*_): sys.stdout.write('begun\\n'); sys.stdout.flush(); time.sleep(1)\n"
         "strips._made = slow\n"
         "from ptyconv_cli.cli.main import main; main()"
     )
     arguments = [sys.executable, "-c", script, "report", str(tmp_path / "run"), "--device", "cpu"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    path = os.pathsep.join([str(Path(blank.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, env={**os.environ, "PYTHONPATH": path}, **pipes) as process:
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)  # one: a second might meet the end of the process
         process.wait(60)

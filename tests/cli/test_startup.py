@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import runs
 from engines import ENGINES
+from rarely import long_after
 
 import ptyconv_cli
 from ptyconv_cli.checkpoints.discovery import find_runs
@@ -32,6 +33,10 @@ PACKAGE = Path(ptyconv_cli.__file__).parent
 HEAVY = {"torch", "h5py", "matplotlib", "matplotlib.pyplot", "jinja2"}
 
 
+def test_help_of_all_loads_nothing_heavy():
+    assert loaded_by("--help") == set()
+
+
 def loaded_by(*arguments) -> set[str]:
     """The heavy packages that a command loads."""
     return HEAVY & modules_of(*arguments)
@@ -44,24 +49,20 @@ def modules_of(*arguments, code: int = 0) -> set[str]:
     return set(result.stdout.rsplit("loaded:", 1)[1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["plot", "--help"], ["--version"]])
-def test_help_loads_nothing_heavy(arguments):
-    assert loaded_by(*arguments) == set()
-
-
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
         (["--version"], None),
         (["ls", runs.SAMPLE], "listing"),
-        (["maps", "--help"], "pictures"),
+        (["plot", "--help"], "pictures"),
         (["check", "--help"], "analyze"),
         (["analyze", "--help"], "analyze"),
         (["report", "--help"], "report_page"),
     ],
 )
-def test_only_the_command_that_is_asked_for_is_loaded(arguments, command):
+def test_only_the_command_that_is_asked_for_is_loaded_and_for_its_help_nothing_heavy(arguments, command):
     loaded = modules_of(*arguments)
+    assert not HEAVY & loaded or "ls" in arguments
     assert {name for name in COMMANDS if f"ptyconv_cli.cli.{name}" in loaded} == {command} - {None}
 
 
@@ -82,6 +83,10 @@ def test_plot_loads_no_torch_and_no_h5py(analyzed, tmp_path):
 def test_analyze_loads_matplotlib_only_to_draw(tmp_path):
     assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot") == {"h5py"}
     assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path) == {"matplotlib"}, "all else is known"
+
+
+@pytest.mark.long
+def test_afresh_it_loads_both(tmp_path):
     assert loaded_by("analyze", runs.SAMPLE, "-o", tmp_path, "--fresh") == {"h5py", "matplotlib"}
 
 
@@ -94,7 +99,7 @@ MOST_MODULES = 40
 """Of our own: what finds the files, knows them again, judges and prints. Folders don't count."""
 
 
-@pytest.mark.parametrize("options", [[], ["--no-plot"], ["--tol", "objp=1%", "--no-plot"]])
+@pytest.mark.parametrize("options", long_after(1, [[], ["--no-plot"], ["--tol", "objp=1%", "--no-plot"]]))
 def test_with_nothing_new_only_what_reads_and_judges_is_loaded(drawn_sample, options):
     loaded = modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", *options)
     assert not HEAVY & loaded
@@ -112,7 +117,7 @@ def renamed(folder):
     return folder
 
 
-@pytest.mark.parametrize("name", ["ptychodus", "pear", "fold_slice", "renamed"])
+@pytest.mark.parametrize("name", long_after(1, ["renamed", "ptychodus", "pear", "fold_slice"]))
 def test_so_also_of_files_that_are_known_by_their_content(ptyconv, blank_pictures, tmp_path, name):
     run_dir = renamed(tmp_path / "renamed") if name == "renamed" else find_runs(ENGINES / name).runs[0]
     arguments = run_dir, "-o", tmp_path / "out", "--device", "cpu"
@@ -121,7 +126,7 @@ def test_so_also_of_files_that_are_known_by_their_content(ptyconv, blank_picture
         assert not (HEAVY | NEEDED_TO_COMPUTE) & modules_of(command, *arguments, code=code)
 
 
-@pytest.mark.parametrize("options", [[], ["-o", "out"]])
+@pytest.mark.parametrize("options", long_after(1, [[], ["-o", "out"]]))
 def test_so_also_of_a_run_that_is_found_below_a_folder(ptyconv, blank_pictures, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ENGINES / "ptychodus", "root/run")
@@ -150,7 +155,9 @@ def test_other_packages_readers_are_looked_for_without_reading_what_packages_are
     assert "importlib.metadata" not in modules_of("analyze", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu")
 
 
-@pytest.mark.parametrize("run_dir", [runs.SAMPLE_PT, runs.DATA / "phaser" / "lsqml"], ids=["pt", "phaser"])
+@pytest.mark.parametrize(
+    "run_dir", long_after(1, [runs.SAMPLE_PT, runs.DATA / "phaser" / "lsqml"]), ids=["pt", "phaser"]
+)
 def test_so_it_is_with_other_formats(ptyconv, run_dir, tmp_path):
     assert ptyconv("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot").exit_code == 0
     assert not HEAVY & modules_of("analyze", run_dir, "-o", tmp_path, "--device", "cpu", "--no-plot")
@@ -162,6 +169,7 @@ def test_a_check_of_an_analyzed_run_loads_no_more(drawn_sample):
     assert not NEEDED_TO_COMPUTE & loaded
 
 
+@pytest.mark.long
 def test_the_live_class_needs_no_command_line():
     code = "import sys; from ptyconv_cli.convergence import ConvergenceMonitor; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

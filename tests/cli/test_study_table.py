@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import runs
 from outputs import rows_of
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli.analysis.study import Row, sorted_rows
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 STUDY = runs.DATA / "hypertune" / "collated_and_trials" / "hypertune_TPESampler_loss"
 
 
-@pytest.mark.parametrize("sort", ["loss", "objp_fg", "probe", "name"])
+@pytest.mark.parametrize("sort", long_after(2, ["loss", "objp_fg", "probe", "name"]))
 def test_a_hypertune_study_is_sorted(ptyconv, tmp_path, sort):
     result = ptyconv("analyze", STUDY, "--no-plot", "-o", tmp_path, "--sort", sort)
     assert result.exit_code == 0, result.output

@@ -7,6 +7,7 @@ import h5py
 import pytest
 import runs
 from ptyrad_names import SERIES
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli import analyze_run
@@ -81,7 +82,7 @@ def test_the_summary_says_what_was_removed(ptyconv, tmp_path):
     assert removed[2].split()[:6] == ["objp", "96", "%", "offset", "-0.011", "rad,"]
 
 
-@pytest.mark.parametrize("name", ["sample", "cosine_lr", "clipped"])
+@pytest.mark.parametrize("name", long_after(1, ["sample", "cosine_lr", "clipped"]))
 def test_it_ends_with_the_answer_in_at_most_25_lines(ptyconv, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     result = ptyconv("analyze", runs.ALL[name], "-o", "out", "--no-plot")

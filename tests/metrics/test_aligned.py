@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import atoms, two_mode_run
 from ptyrad_names import SERIES
+from rarely import long_after
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.metrics import planes, planes_gpu
@@ -273,7 +274,7 @@ def test_other_precisions_of_a_live_model(dtype):
         assert found[key].aligned == pytest.approx(value, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["objp", "obja"])
+@pytest.mark.parametrize("name", long_after(1, ["objp", "obja"]))
 def test_of_a_large_object_sums_in_float32_are_good_enough(name, monkeypatch):
     """The same as in float64, for a change of which 1 in 1000 is left."""
     shape = (1, 2, 700, 900)
@@ -289,7 +290,7 @@ def test_of_a_large_object_sums_in_float32_are_good_enough(name, monkeypatch):
         assert of_one.removed.shift == pytest.approx(expected[key].removed.shift, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sample", "constant_lr", "two modes"])
+@pytest.mark.parametrize("name", long_after(1, ["two modes", "sample", "constant_lr"]))
 def test_runs_agree_with_a_dense_fit_in_float64(name, tmp_path):
     run_dir = two_mode_run(tmp_path) if name == "two modes" else runs.ALL[name]
     points = analyze_run(run_dir, device="cpu").aligned_points

@@ -10,6 +10,7 @@ from both import array
 from brute_force import difference, residual
 from phantoms import atoms, two_mode_run
 from ptyrad_names import TENSORS
+from rarely import long_after
 
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.metrics import sketch
@@ -56,7 +57,7 @@ def assert_same(found, expected, rel):
         assert of_one == pytest.approx(expected_of_one, rel=rel)
 
 
-@pytest.mark.parametrize("run", ["constant_lr", "sample", "two modes"])
+@pytest.mark.parametrize("run", long_after(1, ["sample", "two modes", "constant_lr"]))
 def test_with_all_voxels_the_distances_are_the_full_ones(run, tmp_path):
     run_dir = two_mode_run(tmp_path) if run == "two modes" else runs.ALL[run]
     analysis = analyze_run(run_dir, device="cpu")
@@ -75,9 +76,9 @@ def test_with_all_voxels_the_distances_are_the_full_ones(run, tmp_path):
         assert_same([of_one[first:] for of_one in found.aligned.between[first:]], aligned, rel)
 
 
-@pytest.mark.parametrize("name", ["obja", "objp"])
+@pytest.mark.parametrize("name", long_after(1, ["obja", "objp"]))
 def test_a_sketch_of_constant_lr_comes_close_to_the_full_distances(name, monkeypatch):
-    expected = analyze_run(runs.ALL["constant_lr"], device="cpu").trajectories[name]
+    expected = runs.analysis_of(runs.ALL["constant_lr"]).trajectories[name]
     monkeypatch.setattr(history, "MOST_SKETCHED", expected.all_voxels * 3 // 4)
     found = analyze_run(runs.ALL["constant_lr"], device="cpu").trajectories[name]
     assert found.kept < found.all_voxels == expected.kept

@@ -17,6 +17,7 @@ from fake_models import large_on
 from frames import frames_in, seen_in
 from phantoms import atoms
 from ptyrad_names import SERIES
+from rarely import long_after
 
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.analysis.run import analyze_run
@@ -161,10 +162,10 @@ def analyzed_there():
     return analyzed
 
 
-@pytest.mark.parametrize("name", ["sample", "clipped"])
+@pytest.mark.parametrize("name", long_after(1, ["sample", "clipped"]))
 def test_values_are_the_engines_and_the_cpus(analyzed_there, name):
     """All series, raw and aligned: the engine agreement at 1e-6, and both ways within 1e-6 of each other."""
-    on_cpu, expected = analyze_run(runs.ALL[name], device="cpu"), runs.engine_values(name)
+    on_cpu, expected = runs.analysis_of(runs.ALL[name]), runs.engine_values(name)
     found, _ = analyzed_there(name)
     assert found.device == "cuda"
     assert list(found.points) == list(found.aligned_points) == [series.key for series in SERIES]
@@ -180,7 +181,7 @@ def test_values_are_the_engines_and_the_cpus(analyzed_there, name):
 
 def test_phases_that_wrap_and_maps_are_the_cpus(analyzed_there):
     found, _ = analyzed_there("phaser")
-    for key, points in analyze_run(RUNS["phaser"], device="cpu").aligned_points.items():
+    for key, points in runs.analysis_of(RUNS["phaser"]).aligned_points.items():
         assert [point.value for point in found.aligned_points[key]] == pytest.approx([point.value for point in points])
     asked, gpu = Selection(("objp",), every=None, select=None, strict=False), Gpu()
     with gpu.there():
@@ -189,7 +190,7 @@ def test_phases_that_wrap_and_maps_are_the_cpus(analyzed_there):
     assert np.allclose(maps.objects["objp"].change, on_cpu.objects["objp"].change, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", ["phaser", "sample"])
+@pytest.mark.parametrize("name", long_after(1, ["phaser", "sample"]))
 def test_frames_to_look_at_are_the_cpus(name):
     run_dir, gpu = RUNS.get(name, runs.SAMPLE), Gpu()
     expected = seen_in(frames_in(run_dir))

@@ -3,6 +3,7 @@
 import re
 import shutil
 from contextlib import nullcontext
+from itertools import product
 
 import brute_force
 import h5py
@@ -14,6 +15,7 @@ from browser import browser, needs_a_browser
 from click.testing import CliRunner
 from maps import maps_in, planted_run
 from phantoms import two_mode_run
+from rarely import long_after, long_but
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -81,8 +83,10 @@ def pages(tmp_path_factory):
 ALL = ("sample", "cosine_lr", "two_mode", "phaser", "study", "hostile")
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    long_but(product(ALL, (1280, 400)), ("sample", 1280), ("sample", 400), ("study", 400), ("hostile", 1280)),
+)
 def test_a_page_loads_without_a_message_or_a_request_and_fits_the_window(chromium, pages, name, width):
     chromium.open(pages[name], width, dark=width == 400)
     if name == "study":
@@ -141,7 +145,7 @@ def colours_of(shares):
     return np.stack([np.interp(shares, np.linspace(-1, 1, 7), channel) for channel in np.transpose(LIGHT)], -1)
 
 
-@pytest.mark.parametrize("scale", [0.3, 0.03])
+@pytest.mark.parametrize("scale", long_after(1, [0.3, 0.03]))
 def test_the_difference_is_that_of_brute_force_through_the_colours(chromium, pages, scale):
     now, before = (runs.stored(runs.SAMPLE / f"model_iter{niter:04d}.hdf5")[0] for niter in (30, 120))
     difference = brute_force.residual(*brute_force.difference("objp", now["objp"], before["objp"])).sum(1).mean(0)
@@ -170,7 +174,7 @@ def test_the_difference_is_that_of_brute_force_through_the_colours(chromium, pag
     assert (signs[far] == np.sign(difference)[far]).all()
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", long_after(1, [1280, 400]))
 def test_the_scale_bar_is_as_long_as_it_says(chromium, pages, width):
     tensors, dx = runs.stored(runs.SAMPLE / "model_iter0120.hdf5")
     whole = {"objp": dx * tensors["objp"].shape[-1], "probe": dx * tensors["probe"].shape[-1]}
@@ -182,6 +186,7 @@ def test_the_scale_bar_is_as_long_as_it_says(chromium, pages, width):
             assert share_of_the_stage(chromium, side) == pytest.approx(length / extent, rel=0.01)
 
 
+@pytest.mark.long
 def test_the_scale_bar_of_positions_is_as_long_as_it_says(chromium, planted):
     """The dots are its measure: the first and the last of a row are 27 px, or 6.75 Å, apart."""
     for side in ("left", "right"):
@@ -240,6 +245,7 @@ def canvas_of(chromium, side):
     return Canvas(np.reshape(chromium.pixels(side), (-1, width, 3))[..., 0].astype(int))
 
 
+@pytest.mark.long
 def test_an_arrow_points_where_its_position_went(chromium, planted):
     stretch = float(re.search(r"arrows ([\d.]+) × as long", chromium.text("[data-pane=left] .notes"))[1])
     canvas = canvas_of(chromium, "left")
@@ -258,7 +264,7 @@ def test_an_arrow_points_where_its_position_went(chromium, planted):
     assert along[head].max() < length - 3
 
 
-@pytest.mark.parametrize("what", ["obja", "probe", "positions"])
+@pytest.mark.parametrize("what", long_after(1, ["positions", "obja", "probe"]))
 def test_all_there_is_can_be_shown(chromium, pages, what):
     chromium.open(pages["sample"])
     before = chromium.pixels("left")
@@ -272,6 +278,7 @@ def test_all_there_is_can_be_shown(chromium, pages, what):
     assert chromium.messages() == []
 
 
+@pytest.mark.long
 def test_slices_and_modes(chromium, pages):
     chromium.open(pages["two_mode"])
     whole = chromium.pixels("left")
@@ -289,6 +296,7 @@ def look_at(chromium, selector):
     chromium.do("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
 
 
+@pytest.mark.long
 def test_keys_of_the_page_stay_its_own(chromium, pages):
     """While the viewer is only partly in sight, and where a scrolled table or picture has the focus."""
     chromium.open(pages["sample"])
@@ -333,6 +341,7 @@ def test_the_keys(chromium, pages):
     assert chromium.text("output") != "iteration 120"
 
 
+@pytest.mark.long
 def test_two_iterations_side_by_side(chromium, pages):
     chromium.open(pages["sample"])
     chromium.choose("beside", "other")
@@ -386,6 +395,7 @@ def test_colours(chromium, pages):
     assert not any(red == green == blue for red, green, blue in chromium.pixels("left"))
 
 
+@pytest.mark.long
 def test_across_a_boundary_it_is_said_that_nothing_is_compared(chromium, pages):
     chromium.open(pages["phaser"])
     chromium.choose("beside", "last")
@@ -399,6 +409,7 @@ def page_with(tmp_path, plant):
     return report(planted_run(tmp_path / "run", plant), tmp_path / "page.html")
 
 
+@pytest.mark.long
 def test_a_probe_without_intensity_is_not_finite(chromium, tmp_path):
     """Though there is no boundary that it could be compared across."""
 
@@ -410,6 +421,7 @@ def test_a_probe_without_intensity_is_not_finite(chromium, tmp_path):
     assert chromium.text("[data-pane=right] .none") == "no difference is finite"
 
 
+@pytest.mark.long
 def test_a_position_that_is_not_finite_is_named(chromium, tmp_path):
     def plant(tensors):
         tensors["probe_pos_shifts"][7] = np.nan
@@ -420,6 +432,7 @@ def test_a_position_that_is_not_finite_is_named(chromium, tmp_path):
     assert chromium.text("[data-pane=left] .notes") == said
 
 
+@pytest.mark.long
 def test_a_constant_object_has_no_scale_and_huge_values_an_exponent(chromium, tmp_path):
     run_dir = planted_run(tmp_path / "run", lambda tensors: None)
     for path in run_dir.iterdir():
@@ -448,7 +461,7 @@ def test_a_checkpoint_is_not_said_to_move_from_itself(chromium, pages):
     assert chromium.text("[data-pane=left] .notes") == "120 positions · this is the first checkpoint itself"
 
 
-@pytest.mark.parametrize("name", ["sample", "two_mode"])
+@pytest.mark.parametrize("name", long_after(1, ["sample", "two_mode"]))
 def test_on_a_phone_nothing_is_cut(chromium, pages, name):
     """The table of doublings, and what is chosen in controls."""
     chromium.open(pages[name], 400)
@@ -470,6 +483,7 @@ def test_on_a_phone_nothing_is_cut(chromium, pages, name):
             assert chromium.do(cut) == []
 
 
+@pytest.mark.long
 def test_on_a_phone_the_slider_is_beside_the_picture(chromium, pages):
     chromium.open(pages["sample"], 400)
     look_at(chromium, "[data-pane=left] .stage")
@@ -478,7 +492,7 @@ def test_on_a_phone_the_slider_is_beside_the_picture(chromium, pages):
     assert chromium.do("return getComputedStyle(document.querySelector('.panes')).touchAction") == "pan-y pinch-zoom"
 
 
-@pytest.mark.parametrize(("width", "is_cut"), [(1280, False), (400, True)])
+@pytest.mark.parametrize(("width", "is_cut"), long_after(1, [(400, True), (1280, False)]))
 def test_a_table_of_runs_that_is_cut_says_so(chromium, pages, width, is_cut):
     chromium.open(pages["study"], width)
     hint = "return getComputedStyle(document.querySelector('.wide:has(.runs) + .legend-text'), '::before').content"
@@ -498,6 +512,7 @@ def test_names_and_what_files_say_are_text(chromium, pages):
     assert chromium.do("return document.querySelectorAll('main img[src=x]').length") == 0
 
 
+@pytest.mark.long
 def test_positions_alone(chromium, tmp_path):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     page = tmp_path / "page.html"
@@ -522,6 +537,7 @@ def test_a_study_opens_the_run_that_is_asked_for(chromium, pages):
     assert chromium.pixels("left", "#run-3") != first
 
 
+@pytest.mark.long
 def test_a_run_that_was_folded_is_opened_again_and_does_not_play(chromium, pages):
     chromium.open(pages["study"])
     run = "document.querySelector('#run-3')"

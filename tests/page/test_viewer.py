@@ -13,6 +13,7 @@ from frc import write_run as write_objects
 from maps import damaged
 from phantoms import two_mode_run, wide_run
 from ptyrad_names import TENSORS
+from rarely import long_after
 
 from ptyconv_cli.analysis.frames import HALF, IMAGE, LAST, Layer, frames_of_run
 from ptyconv_cli.checkpoints.chain import Selection
@@ -114,7 +115,7 @@ def test_object_modes_are_named(tmp_path):
     assert viewer_in(two_mode_run(tmp_path)).data["views"][0]["of"] == "sum of 3 slices, mean of 2 object modes"
 
 
-@pytest.mark.parametrize("most", [600_000, 200_000, 60_000])
+@pytest.mark.parametrize("most", long_after(1, [600_000, 200_000, 60_000]))
 def test_it_fits(tmp_path, most):
     viewer = viewer_in(wide_run(tmp_path), most)
     addresses = [
@@ -133,7 +134,7 @@ def test_it_fits(tmp_path, most):
     assert whole > 1.2 * of_slice
 
 
-@pytest.mark.parametrize("most", [200_000, 700_000, 2_500_000])
+@pytest.mark.parametrize("most", long_after(1, [200_000, 700_000, 2_500_000]))
 def test_also_many_noisy_slices_of_many_checkpoints_fit(tmp_path, most):
     """The smallest pictures take some bytes each, and there may be thousands: then fewer are shown."""
     random = np.random.default_rng(1)

@@ -24,6 +24,14 @@ def drawn(monkeypatch):
 
 
 @pytest.fixture
+def figures(monkeypatch):
+    """The figures that would be drawn, where it is enough to know what is in them."""
+    found = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: found.append(figure))
+    return found
+
+
+@pytest.fixture
 def figure(monkeypatch):
     """Draw, and return the figure that was drawn instead of its file."""
 

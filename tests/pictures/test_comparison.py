@@ -12,6 +12,7 @@ import pytest
 import runs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+from rarely import long_after
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.reading import read_results
@@ -31,7 +32,7 @@ def analyzed(tmp_path_factory) -> Path:
     """Results of three runs, side by side."""
     folder = tmp_path_factory.mktemp("analyzed")
     for name in ("constant_lr", "cosine_lr", "clipped"):
-        write_numbers(analyze_run(runs.ALL[name], device="cpu"), folder / name)
+        write_numbers(runs.analysis_of(runs.ALL[name]), folder / name)
     write_numbers(analyze_run(runs.SAMPLE, device="cpu", aligned=False), folder / "raw")
     return folder
 
@@ -83,11 +84,11 @@ def test_panels_are_chosen_by_series_tensor_or_loss():
         chosen(["angle"])
 
 
-def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, analyzed, drawn, tmp_path):
+def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, analyzed, figures, tmp_path):
     names = ("constant_lr", "cosine_lr")
     result = ptyconv("plot", *(analyzed / name for name in names), "-o", tmp_path / "both.png")
     assert result.stdout.split() == ["wrote", str(tmp_path / "both.png")]
-    (figure,) = drawn
+    (figure,) = figures
     panels = panels_of(figure)
     assert list(panels) == [
         "Loss",
@@ -99,7 +100,7 @@ def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, an
     found = iter(panels["Object phase (aligned)"].lines)
     for name in names:
         for key in ("objp_bg", "objp_fg"):
-            points = analyze_run(runs.ALL[name], device="cpu").aligned_points[key]
+            points = runs.analysis_of(runs.ALL[name]).aligned_points[key]
             line = next(found)
             assert np.array_equal(line.get_xydata(), [(p.niter, p.value / (p.niter - p.since)) for p in points])
             assert (line.get_markerfacecolor() == "white") is (key == "objp_bg")
@@ -217,7 +218,7 @@ def test_since_and_zoom_cut(analyzed):
             assert panel.lines[0].curve[0][0] >= 10
 
 
-@pytest.mark.parametrize("count", [1, 2, 6, 7, 25])
+@pytest.mark.parametrize("count", long_after(2, [2, 7, 1, 6, 25]))
 def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, drawn, count):
     results = read_results(analyzed / "constant_lr")
     found = {f"t{number:04d}_oplr_7.5e-04_$x^{number}$": results for number in range(count)}
@@ -236,7 +237,7 @@ def test_every_run_has_a_style_of_its_own_and_a_place_in_the_legend(analyzed, dr
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("suffix", long_after(1, ["png", "pdf", "svg"]))
 def test_formats(ptyconv, analyzed, tmp_path, suffix):
     picture = tmp_path / f"x.{suffix}"
     assert ptyconv("plot", analyzed / "constant_lr", analyzed / "cosine_lr", "-o", picture).exit_code == 0

@@ -9,6 +9,7 @@ from fitting import check_that_all_texts_fit
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 from ptyrad_names import TENSORS
+from rarely import long_after
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.analysis.reading import read_results
@@ -224,7 +225,9 @@ def test_changes_over_uneven_intervals_are_drawn_per_iteration(figure):
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"zoom": True}, {"zoom": True, "linear": True}, {"shown": ["objp", "loss"]}])
+@pytest.mark.parametrize(
+    "options", long_after(2, [{}, {"zoom": True}, {"zoom": True, "linear": True}, {"shown": ["objp", "loss"]}])
+)
 @pytest.mark.parametrize("tensors", [TENSORS, ("objp",)])
 def test_no_text_is_over_another_panel(figure, analyzed, options, tensors):
     results = read_results(analyzed)

@@ -3,6 +3,7 @@
 import frc as invented
 import numpy as np
 import pytest
+from rarely import long_after
 
 from ptyconv_cli import frc
 from ptyconv_cli.pictures.frc import MOST_CURVES, draw_frc
@@ -47,7 +48,7 @@ def test_what_the_panels_show(drawn, of_two):
     assert correlation.get_ydata().tolist() == [point.correlation for point in of_two.points]
 
 
-@pytest.mark.parametrize("file_format", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("file_format", long_after(1, ["png", "pdf", "svg"]))
 def test_formats(of_two, file_format):
     assert draw_frc(of_two, file_format)[:4] in (b"\x89PNG", b"%PDF", b"<?xm")
 

@@ -8,15 +8,16 @@ import pytest
 import runs
 from maps import maps_in, planted_run
 from ptyrad_names import TENSORS
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli.pictures.maps import NOT_REFINED, draw_maps, round_length
 
 
-def test_what_the_panels_show(drawn):
+def test_what_the_panels_show(figures):
     found = maps_in(runs.SAMPLE)
     draw_maps(found, "png")
-    panels = {axes.get_title(): axes for axes in drawn[0].axes if axes.get_title()}
+    panels = {axes.get_title(): axes for axes in figures[0].axes if axes.get_title()}
     phase = "Phase change\n0.2 % of the object's contrast"
     assert list(panels)[:6] == [
         "Object phase at iteration 120",
@@ -47,14 +48,14 @@ def test_what_the_panels_show(drawn):
     assert [text.get_text() for text in panels[phase].texts] == ["2 Å"]
 
 
-def test_maps_of_large_objects_are_in_nm(drawn):
+def test_maps_of_large_objects_are_in_nm(figures):
     found = maps_in(runs.SAMPLE)
     far, large = found.displacements, 1e5 / found.positions.max()
     lengths = {"dx": found.dx * large, "positions": found.positions * large, "displacements": far * large}
     draw_maps(replace(found, **lengths), "png")
-    said = said_in(drawn[0])
+    said = said_in(figures[0])
     assert len([text for text in said if text.endswith(" nm")]) == len(said) > 3
-    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Displacement of the scan positions")
+    axes = next(axes for axes in figures[0].axes if axes.get_title() == "Displacement of the scan positions")
     assert axes.child_axes[0].get_ylabel() == "displacement (nm)"
     dots = next(found for found in axes.collections if type(found).__name__ == "PathCollection")
     assert np.allclose(dots.get_array(), np.hypot(*far.T) * large / 10)
@@ -75,16 +76,16 @@ def test_arrows_point_where_positions_went(drawn, tmp_path):
     assert axes.yaxis_inverted(), "as in the images, y points down"
 
 
-@pytest.mark.parametrize("name", ["0.1.0b13", "pt_numpy2", "clipped"])
+@pytest.mark.parametrize("name", long_after(1, ["0.1.0b13", "pt_numpy2", "clipped"]))
 def test_other_versions(name):
     assert draw_maps(maps_in(runs.ALL[name]), "png")[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("tensors", [("objp",), ("obja",), ("probe",), ("probe_pos_shifts",)])
-def test_single_tensors(tensors, drawn):
+def test_single_tensors(tensors, figures):
     found = maps_in(runs.SAMPLE, tensors)
     draw_maps(found, "svg")
-    titles = {axes.get_title() for axes in drawn[0].axes}
+    titles = {axes.get_title() for axes in figures[0].axes}
     assert len([title for title in titles if title and " to " not in title]) == (3 if found.objects else 1)
 
 
@@ -101,7 +102,7 @@ def test_nothing_changed(tmp_path, drawn):
     assert len(drawn[0].axes) == 6
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", long_after(1, [np.nan, np.inf]))
 @pytest.mark.parametrize("rows", [slice(5, 10), slice(None)])
 def test_nan(tmp_path, drawn, value, rows):
     def plant(tensors):
@@ -128,7 +129,7 @@ def test_a_probe_that_is_nan_leaves_the_object(tmp_path, drawn):
     assert NOT_REFINED in said_in(drawn[0])  # the positions
 
 
-@pytest.mark.parametrize("thickness", [np.nan, np.inf, 0, -4])
+@pytest.mark.parametrize("thickness", long_after(1, [np.nan, np.inf, 0, -4]))
 def test_a_thickness_that_is_none(tmp_path, drawn, thickness):
     run_dir = planted_run(tmp_path / "run", lambda tensors: tensors["objp"].__imul__(1.1))
     for path in run_dir.iterdir():
@@ -182,11 +183,11 @@ def test_a_run_of_one_slice_has_no_profile(drawn):
     assert "Change by slice" not in {axes.get_title() for axes in drawn[0].axes}
 
 
-def test_fixed_positions_have_no_panel_of_noise(drawn, tmp_path):
+def test_fixed_positions_have_no_panel_of_noise(figures, tmp_path):
     def plant(tensors):
         tensors["probe_pos_shifts"] += np.random.default_rng(0).normal(0, 1e-9, tensors["probe_pos_shifts"].shape)
         tensors["objp"] *= 1.1
 
     draw_maps(maps_in(planted_run(tmp_path / "run", plant)), "png")
-    axes = next(axes for axes in drawn[0].axes if axes.get_title() == "Displacement of the scan positions")
+    axes = next(axes for axes in figures[0].axes if axes.get_title() == "Displacement of the scan positions")
     assert [text.get_text() for text in axes.texts] == [NOT_REFINED]

@@ -8,6 +8,7 @@ import sys
 import matplotlib as mpl
 import pytest
 import runs
+from rarely import long_after
 
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME
 from ptyconv_cli.pictures.mpl import defaults
@@ -41,14 +42,17 @@ DASHBOARD, TRAJECTORY = ([], PICTURE_NAME), (["--trajectory"], TRAJECTORY_NAME)
 
 @pytest.mark.parametrize(
     ("options", "name", "backend"),
-    [
-        (*DASHBOARD, "module://nowhere"),
-        (*TRAJECTORY, "nonsense"),
-        (*DASHBOARD, None),
-        pytest.param(*TRAJECTORY, "module://nowhere", marks=pytest.mark.long),
-        pytest.param(*DASHBOARD, "nonsense", marks=pytest.mark.long),
-        pytest.param(*TRAJECTORY, None, marks=pytest.mark.long),
-    ],
+    long_after(
+        1,
+        [
+            (*DASHBOARD, "module://nowhere"),
+            (*TRAJECTORY, "nonsense"),
+            (*DASHBOARD, None),
+            (*TRAJECTORY, "module://nowhere"),
+            (*DASHBOARD, "nonsense"),
+            (*TRAJECTORY, None),
+        ],
+    ),
 )
 def test_the_users_settings_reach_no_picture(analyzed, tmp_path, options, name, backend):
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
@@ -72,7 +76,7 @@ def test_there_is_one_door_to_matplotlib():
     assert [path.name for path in folder.rglob("*.py") if importing.search(path.read_text())] == ["mpl.py"]
 
 
-@pytest.mark.parametrize("backend", ["svg", "nonsense"])
+@pytest.mark.parametrize("backend", long_after(1, ["svg", "nonsense"]))
 def test_what_the_caller_chose_stays(backend):
     code = (
         "import os, sys\n"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import runs
+from rarely import long_after
 
 from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.results.history import Point
@@ -11,21 +12,24 @@ from ptyconv_cli.results.history import Point
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [
-        ({"niters": []}, "at least two iterations"),
-        ({"niters": [10**400, 10**401]}, "at least two iterations"),
-        ({"niters": [20, 10, 30]}, "the iterations don't rise"),
-        (
-            {"raw": {"distances": [[], [1e308], [1, 1]], "drift_ratio": []}},
-            "a distance is not a number of a size that can be drawn",
-        ),
-        (
-            {"raw": {"distances": [[], [-1], [1, 1]], "drift_ratio": []}},
-            "a distance is not a number of a size that can be drawn",
-        ),
-        ({"raw": {"distances": [[], [1]], "drift_ratio": []}}, "not those of each checkpoint"),
-        ({"raw": {}}, "KeyError"),
-    ],
+    long_after(
+        3,
+        [
+            ({"niters": []}, "at least two iterations"),
+            ({"niters": [10**400, 10**401]}, "at least two iterations"),
+            ({"niters": [20, 10, 30]}, "the iterations don't rise"),
+            (
+                {"raw": {"distances": [[], [1e308], [1, 1]], "drift_ratio": []}},
+                "a distance is not a number of a size that can be drawn",
+            ),
+            (
+                {"raw": {"distances": [[], [-1], [1, 1]], "drift_ratio": []}},
+                "a distance is not a number of a size that can be drawn",
+            ),
+            ({"raw": {"distances": [[], [1]], "drift_ratio": []}}, "not those of each checkpoint"),
+            ({"raw": {}}, "KeyError"),
+        ],
+    ),
 )
 def test_a_report_with_impossible_trajectories_is_refused(ptyconv, analyzed, tmp_path, changed, said):
     report = json.loads((analyzed / "convergence_report.json").read_text())

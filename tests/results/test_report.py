@@ -11,7 +11,6 @@ from ptyrad_names import SERIES
 from toy import write_run
 
 from ptyconv_cli.analysis.reading import read_results
-from ptyconv_cli.analysis.run import analyze_run
 
 
 def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
@@ -53,7 +52,7 @@ def test_report_says_how_the_numbers_were_got(ptyconv, tmp_path):
 
 def test_the_report_has_the_aligned_changes_and_what_they_are_without(ptyconv, tmp_path):
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
-    analysis = analyze_run(runs.SAMPLE, device="cpu")
+    analysis = runs.analysis_of(runs.SAMPLE)
     aligned = strict_json(tmp_path / "convergence_report.json")["aligned"]
     assert list(aligned["series"]) == [series.key for series in SERIES]
     points = aligned["series"]["objp_fg"]["points"]
@@ -81,7 +80,7 @@ def test_the_report_has_the_aligned_changes_and_what_they_are_without(ptyconv, t
 
 def test_the_report_has_the_trajectories(ptyconv, tmp_path):
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot", "--device", "cpu")
-    expected = analyze_run(runs.SAMPLE, device="cpu").trajectories["objp"]
+    expected = runs.analysis_of(runs.SAMPLE).trajectories["objp"]
     found = strict_json(tmp_path / "convergence_report.json")["trajectories"]["objp"]
     assert found["unit"] == "rad"
     assert found["niters"] == list(range(10, 130, 10))

@@ -23,7 +23,7 @@ def test_a_row_for_each_series_and_checkpoint(ptyconv, tmp_path):
     assert text.splitlines()[0] == (
         "series,unit,niter,since,raw,aligned,raw_per_iteration,aligned_per_iteration,voxels"
     )
-    analysis = analyze_run(runs.SAMPLE, device="cpu")
+    analysis = runs.analysis_of(runs.SAMPLE)
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 6 * 11
     for key, points in analysis.points.items():

@@ -40,6 +40,13 @@ def saved(value: object) -> np.ndarray:
     return np.frombuffer(buffer.getvalue(), np.uint8)
 
 
+def optimizer() -> torch.optim.AdamW:
+    """An optimizer as it is stored: to make one in earnest loads a thousand modules."""
+    made = torch.optim.AdamW.__new__(torch.optim.AdamW)
+    made.__setstate__({"defaults": {}, "state": {}, "param_groups": [{"params": [torch.zeros(1)], "lr": 1e-3}]})
+    return made
+
+
 def module(name: str, parameters: dict[str, np.ndarray], **attributes: object) -> np.ndarray:
     """A saved module; `name`: as in "object_models.ObjectPixelated"."""
     kind, _, called = name.rpartition(".")
@@ -88,7 +95,7 @@ def write(
         "_sampling": (0.25, 0.25),
         "_slice_thicknesses": torch.full((slices - 1,), 8.0),
         "_obj_type": object_type,
-        "_optimizer": torch.optim.AdamW([torch.zeros(1)]),
+        "_optimizer": optimizer(),
         "_rng": np.random.default_rng(3),
         **of_object,
     }

@@ -1,6 +1,7 @@
 """Where the real runs are that the tests read."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,14 @@ WITH_EXPECTED_VALUES = {
     "0.1.0b13": DATA / "ptyrad-0.1.0b13",
 }
 ALL = {**WITH_LIVE_RECORD, **WITH_EXPECTED_VALUES}
+
+
+@cache
+def analysis_of(run_dir: Path):
+    """The analysis of a run as it is, made once for all tests."""
+    from ptyconv_cli import analyze_run
+
+    return analyze_run(run_dir, device="cpu")
 
 
 def engine_values(name: str) -> dict[str, dict[int, float]]:

@@ -35,16 +35,27 @@ class ToyModel:
             name: torch.nn.Parameter(tensor.to(device), requires_grad=True) for name, tensor in start.items()
         }
         self.convergence_iters: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        self._optimizer = torch.optim.Adam(self.optimizable_tensors.values(), lr=0.01)
+        self._updates = 0
+        self._moments = [
+            (tensor, 0 * tensor.detach(), 0 * tensor.detach()) for tensor in self.optimizable_tensors.values()
+        ]
 
     def get_complex_probe_view(self) -> torch.Tensor:
         return torch.view_as_complex(self.optimizable_tensors["probe"])
 
     def update(self) -> None:
-        self._optimizer.zero_grad()
+        """Make a step of Adam, by hand: at its first use torch.optim loads a thousand modules."""
+        for tensor, _, _ in self._moments:
+            tensor.grad = None
         loss = sum((tensor - self._goal[name]).square().mean() for name, tensor in self.optimizable_tensors.items())
         loss.backward()
-        self._optimizer.step()
+        self._updates += 1
+        for tensor, mean, square in self._moments:
+            if tensor.grad is not None:
+                mean.mul_(0.9).add_(tensor.grad, alpha=0.1)
+                square.mul_(0.999).addcmul_(tensor.grad, tensor.grad, value=0.001)
+                size = (square / (1 - 0.999**self._updates)).sqrt_().add_(1e-8)
+                tensor.data.addcdiv_(mean, size, value=-0.01 / (1 - 0.9**self._updates))
 
     def arrays(self) -> dict[str, np.ndarray]:
         tensors = {**self.optimizable_tensors, "probe": self.get_complex_probe_view()}

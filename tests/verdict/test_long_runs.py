@@ -5,6 +5,7 @@ import math
 import long_runs
 import pytest
 from prefixes import Prefixes, prefixes_of
+from rarely import long_but
 
 from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.verdict.rules import exit_code, has_converged
@@ -13,23 +14,37 @@ DOUBLED = 2 * 1.0
 """Times the tolerance that the next doubling must exceed for a call to have been false."""
 
 
+class WhenAsked(dict):
+    """What is made of each key once it is asked for."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, key):
+        self[key] = self.make(key)
+        return self[key]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Prefixes]:
     folder = tmp_path_factory.mktemp("long_runs")
-    return {name: prefixes_of(long_runs.unpack(name, folder / name)) for name in long_runs.NAMES}
+    return WhenAsked(lambda name: prefixes_of(long_runs.unpack(name, folder / name)))
 
 
 @pytest.fixture(scope="module")
 def verdicts(runs):
     """By run and tolerance (of the object and the probe, in %), the verdict at each checkpoint."""
     tolerances = {5: {}, 2: {"objp": 2, "obja": 2, "probe": 2}}
-    return {
-        (name, percent): {niter: of_run.verdict(niter, given) for niter in of_run.niters[1:]}
-        for name, of_run in runs.items()
-        for percent, given in tolerances.items()
-    }
+
+    def verdicts_of(key):
+        name, percent = key
+        return {niter: runs[name].verdict(niter, tolerances[percent]) for niter in runs[name].niters[1:]}
+
+    return WhenAsked(verdicts_of)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("percent", [5, 2])
 def test_what_is_called_converged_stays_so(verdicts, percent):
     calls, false = 0, []
@@ -46,6 +61,7 @@ def test_what_is_called_converged_stays_so(verdicts, percent):
     assert len(false) <= 0.01 * calls, false
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", [quantity.key for quantity in QUANTITIES if quantity.forecast])
 def test_the_forecast_holds_the_next_doubling(verdicts, key):
     held = []
@@ -69,7 +85,7 @@ def test_the_object_that_converges_is_called_so(verdicts):
 
 
 @pytest.mark.parametrize("percent", [5, 2])
-@pytest.mark.parametrize("name", long_runs.NAMES)
+@pytest.mark.parametrize("name", long_but(long_runs.NAMES, "converged", "veryhighlr"))
 def test_the_last_verdict(verdicts, runs, name, percent):
     verdict = verdicts[name, percent][runs[name].niters[-1]]
     expected = {"fixed_positions": "converging", "converged": "converged"}.get(name, "drifting")
@@ -87,6 +103,7 @@ def test_the_last_verdict(verdicts, runs, name, percent):
         assert positions.state == "not optimised"
 
 
+@pytest.mark.long
 def test_the_example_of_the_docs(verdicts):
     """Of 800 iterations of `plain`: the figures were first got by a study of its own."""
     verdict = verdicts["plain", 5][800]
@@ -109,8 +126,8 @@ def test_the_example_of_the_docs(verdicts):
     )
 
 
-def test_the_contrasts_are_the_brute_force_ones(runs):
-    for of_run in runs.values():
-        found, expected = of_run.walked.found[-1].steps[-1].contrasts, of_run.contrasts[-1]
-        assert found == pytest.approx(expected, rel=1e-6)
-        assert all(map(math.isfinite, found.values()))
+@pytest.mark.parametrize("name", long_but(long_runs.NAMES, "converged"))
+def test_the_contrasts_are_the_brute_force_ones(runs, name):
+    found, expected = runs[name].walked.found[-1].steps[-1].contrasts, runs[name].contrasts[-1]
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert all(map(math.isfinite, found.values()))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from motions import along, direction, judged, motion_of
+from rarely import long_after
 
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Doubling
@@ -50,7 +51,7 @@ def noisy(vectors, random):
     return vectors + scale * random.normal(size=vectors.shape)
 
 
-@pytest.mark.parametrize("kind", [*SIZES, "random walk", "jitter"])
+@pytest.mark.parametrize("kind", long_after(4, [*SIZES, "random walk", "jitter"]))
 def test_what_is_called_converged_moves_on_in_at_most_2_percent(kind):
     random, calls, false = np.random.default_rng(0), 0, 0
     for _ in range(40):

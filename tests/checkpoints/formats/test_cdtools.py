@@ -2,13 +2,17 @@
 
 import re
 import shutil
+from contextlib import nullcontext
 
 import engines
 import h5py
 import numpy as np
 import pytest
+import runs
 import torch
+from blank import blank_pictures
 from damage import spoil
+from rarely import long_after
 
 from ptyconv_cli import PtyconvError, analyze_run
 
@@ -46,7 +50,7 @@ def series(tmp_path):
 
 
 def test_all_values_are_those_of_the_formulas():
-    analysis = analyze_run(SERIES, device="cpu")
+    analysis = runs.analysis_of(SERIES)
     engines.check(analysis, in_order(SERIES), DX)
     assert [round(point.value, 6) for point in analysis.points["objp_fg"]][::6] == [0.038215, 0.007023]
     assert analysis.dx == pytest.approx(0.349375, abs=1e-6)
@@ -59,14 +63,14 @@ def test_all_values_are_those_of_the_formulas():
 def test_names_are_the_users_own(series):
     for path in series.iterdir():
         path.rename(path.with_name(f"gold_{int(path.stem[-4:])}_scan2.h5"))
-    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
-    assert analyze_run(series / "gold_12_scan2.h5", device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series, device="cpu").points == runs.analysis_of(SERIES).points
+    assert analyze_run(series / "gold_12_scan2.h5", device="cpu").points == runs.analysis_of(SERIES).points
 
 
 def test_the_last_state_may_be_saved_again(series):
     shutil.copy(series / "recon_0048.h5", series / "final.h5")
     analysis = analyze_run(series, device="cpu")
-    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert analysis.points == runs.analysis_of(SERIES).points
     assert analysis.warnings == []
 
 
@@ -83,7 +87,7 @@ def test_of_an_exponentiated_object_the_exponent_is_stored(series):
     change(series, "state_dict/exponentiate_obj", lambda _: True)
     analysis = analyze_run(series, device="cpu")
     engines.check(analysis, in_order(series), DX)
-    for key, points in analyze_run(SERIES, device="cpu").points.items():
+    for key, points in runs.analysis_of(SERIES).points.items():
         values = [point.value for point in analysis.points[key]]
         np.testing.assert_allclose(values, [point.value for point in points], rtol=1e-5)
 
@@ -99,7 +103,7 @@ def test_pixels_may_be_oblique_and_not_square(series):
         steps = np.linalg.norm(file["obj_basis"][()].astype(float), axis=0)
     analysis = analyze_run(series, device="cpu")
     engines.check(analysis, in_order(series), 1e10 * np.sqrt(np.prod(steps)))
-    assert analysis.region == analyze_run(SERIES, device="cpu").region
+    assert analysis.region == runs.analysis_of(SERIES).region
     assert any("pixels are not square" in text for text in analysis.warnings)
 
 
@@ -123,7 +127,7 @@ def test_another_scan_is_another_run(series):
 def test_without_the_positions_that_were_given(series):
     for path in series.iterdir():
         spoil(path, "original_translations", None)
-    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series, device="cpu").points == runs.analysis_of(SERIES).points
 
 
 def test_runs_are_chained(series, tmp_path):
@@ -133,30 +137,39 @@ def test_runs_are_chained(series, tmp_path):
     assert [boundary.difference for boundary in analysis.boundaries] == [""]
 
 
+@pytest.mark.parametrize("drawn", long_after(1, [False, True]))
 @pytest.mark.parametrize("command", ["analyze", "check", "maps", "ls"])
-def test_the_commands(series, ptyconv, command):
-    result = ptyconv(command, series)
-    assert result.exit_code == (3 if command == "check" else 0), result.stderr
-    if command == "analyze":
-        assert ptyconv("plot", series).exit_code == 0
-    if command == "ls":
-        assert re.findall(r"^cdtools +cdtools 0.3.2 +8 +6 to 48 +1×1×74×75 +0.3494$", result.stdout, re.M)
+def test_the_commands(series, ptyconv, command, drawn):
+    with nullcontext() if drawn else blank_pictures():
+        result = ptyconv(command, series)
+        assert result.exit_code == (3 if command == "check" else 0), result.stderr
+        if command == "analyze":
+            assert ptyconv("plot", series).exit_code == 0
+        if command == "ls":
+            assert re.findall(r"^cdtools +cdtools 0.3.2 +8 +6 to 48 +1×1×74×75 +0.3494$", result.stdout, re.M)
 
 
 @pytest.mark.parametrize(
     ("name", "values", "said"),
-    [
-        ("obj", np.zeros((2, 1, 74, 75), complex), "expected complex (slice, y, x), found complex128 (2, 1, 74, 75)"),
-        ("probe", np.zeros((48, 48), complex), "expected complex (mode, y, x), found complex128 (48, 48)"),
-        ("obj_basis", np.zeros((3, 2)), "the pixel size is 0 × 0 Å"),
-        ("obj_basis", np.full((3, 2), np.nan), "the pixel size is nan × nan Å"),
-        ("obj_basis", np.ones((3, 2)) * 1e-10, "obj_basis: the steps of a pixel lie in one line"),
-        ("obj_basis", np.ones((2, 2)), "expected real (3, 2), found float64 (2, 2)"),
-        ("translations", np.zeros((132, 2)), "expected real (N, 3), found float64 (132, 2)"),
-        ("state_dict/min_translation", None, "has no dataset state_dict/min_translation (expected real (2))"),
-        ("state_dict/exponentiate_obj", 0.5, "expected one yes-or-no number, found float64 ()"),
-        ("loss_history", None, "is no checkpoint of a known format"),
-    ],
+    long_after(
+        4,
+        [
+            (
+                "obj",
+                np.zeros((2, 1, 74, 75), complex),
+                "expected complex (slice, y, x), found complex128 (2, 1, 74, 75)",
+            ),
+            ("probe", np.zeros((48, 48), complex), "expected complex (mode, y, x), found complex128 (48, 48)"),
+            ("obj_basis", np.zeros((3, 2)), "the pixel size is 0 × 0 Å"),
+            ("obj_basis", np.full((3, 2), np.nan), "the pixel size is nan × nan Å"),
+            ("obj_basis", np.ones((3, 2)) * 1e-10, "obj_basis: the steps of a pixel lie in one line"),
+            ("obj_basis", np.ones((2, 2)), "expected real (3, 2), found float64 (2, 2)"),
+            ("translations", np.zeros((132, 2)), "expected real (N, 3), found float64 (132, 2)"),
+            ("state_dict/min_translation", None, "has no dataset state_dict/min_translation (expected real (2))"),
+            ("state_dict/exponentiate_obj", 0.5, "expected one yes-or-no number, found float64 ()"),
+            ("loss_history", None, "is no checkpoint of a known format"),
+        ],
+    ),
 )
 def test_a_damaged_file_is_left_out_with_the_reason(series, name, values, said):
     spoil(series / "recon_0024.h5", name, values)
@@ -188,7 +201,7 @@ def test_files_to_resume_a_job_from_are_refused(tmp_path, ptyconv, command):
 def test_beside_a_series_a_file_to_resume_from_is_left_out(series):
     job_state(series / "job_3.pt")
     analysis = analyze_run(series, device="cpu")
-    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert analysis.points == runs.analysis_of(SERIES).points
     assert [file.file for file in analysis.left_out] == ["job_3.pt"]
     assert "is what cdtools resumes a job from" in analysis.left_out[0].reason
     assert len(analysis.warnings) == 1

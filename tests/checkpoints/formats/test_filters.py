@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import runs
 from damage import OBJP
+from rarely import long_but
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.formats import hdf5
@@ -44,7 +45,7 @@ def repacked(folder, how):
     return folder
 
 
-@pytest.mark.parametrize("called", LOSSLESS)
+@pytest.mark.parametrize("called", long_but(LOSSLESS, "blosc", "gzip", "chunked"))
 def test_every_filter_reads(tmp_path, whole, called):
     analysis = analyze_run(repacked(tmp_path, LOSSLESS[called]), device="cpu")
     assert analysis.convergence_iters == whole

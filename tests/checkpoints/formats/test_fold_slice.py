@@ -9,6 +9,7 @@ import engines
 import h5py
 import numpy as np
 import pytest
+import runs
 from outputs import runs_listed
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -40,7 +41,7 @@ def series(tmp_path):
 
 
 def test_all_values_are_those_of_the_formulas():
-    analysis = analyze_run(SERIES, device="cpu")
+    analysis = runs.analysis_of(SERIES)
     engines.check(analysis, in_order(SERIES), 0.34937497895011737)
     assert [round(point.value, 6) for point in analysis.points["objp_fg"]][::8] == [0.031417, 0.002323]
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 81))
@@ -62,13 +63,13 @@ def test_one_layer_and_one_probe_have_fewer_axes(series):
     analysis = analyze_run(series, device="cpu")
     assert analysis.checkpoints[0].shapes["objp"] == (1, 1, 74, 76)
     assert analysis.checkpoints[0].shapes["probe"] == (1, 48, 48)
-    same = analyze_run(SERIES, device="cpu").region
+    same = runs.analysis_of(SERIES).region
     assert analysis.region == same
 
 
 def test_of_variable_probes_the_first_is_followed(series):
     change(series, "probe", lambda array: np.stack([array, np.zeros_like(array)]))
-    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series, device="cpu").points == runs.analysis_of(SERIES).points
 
 
 def test_pixels_of_x_rays_are_in_metres(series):
@@ -105,7 +106,7 @@ def test_older_files_are_refused_with_the_remedy(series):
 def test_long_lengths_are_shown_in_nm(series, ptyconv):
     change(series, "p/dx_spec", lambda array: np.full((2, 1), 62.5e-9))
     change(series, "p/multi_slice_param/z_distance", lambda array: np.array([[6e-6], [math.inf]]))
-    in_angstrom = analyze_run(SERIES, device="cpu")
+    in_angstrom = runs.analysis_of(SERIES)
     moved = [of_kind["probe_pos_shifts"] for of_kind in (in_angstrom.points, in_angstrom.aligned_points)]
     result = ptyconv("analyze", series, "-v")
     assert "scanned region 19 × 20 px (1188 × 1250 nm)" in result.stdout

@@ -6,6 +6,7 @@ import engines
 import h5py
 import numpy as np
 import pytest
+import runs
 from outputs import runs_listed
 
 from ptyconv_cli import analyze_run
@@ -26,7 +27,7 @@ def in_order(folder):
 
 
 def test_all_values_are_those_of_the_formulas():
-    analysis = analyze_run(SERIES, device="cpu")
+    analysis = runs.analysis_of(SERIES)
     engines.check(analysis, in_order(SERIES), 0.34937497895011737)
     assert [round(point.value, 6) for point in analysis.points["objp_fg"]][::8] == [0.031417, 0.002323]
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 81))
@@ -37,7 +38,7 @@ def test_names_do_not_matter(tmp_path):
     run_dir = shutil.copytree(SERIES, tmp_path / "run")
     for path in run_dir.iterdir():
         path.rename(path.with_name(path.name.replace("recon_Niter", "other-")))
-    assert analyze_run(run_dir, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(run_dir, device="cpu").points == runs.analysis_of(SERIES).points
 
 
 def test_series_that_begin_elsewhere_are_told_apart(tmp_path, ptyconv):

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import runs
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli import analyze_run
@@ -107,15 +108,22 @@ def test_pixels_that_are_not_square_are_said(lsqml):
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [
-        ("type", "something else", "is not a checkpoint of phaser"),
-        ("object/sampling", np.array([0.3, np.nan]), "the pixel size object/sampling is"),
-        ("object/data", np.zeros((4, 4), "c8"), r"object/data: expected complex \(z, y, x\), found complex64 \(4, 4\)"),
-        ("scan/data", np.full((12, 14, 2), 1e12), "positions lie outside any object"),
-        ("scan/data", np.zeros((12, 14, 3)), "scan/data: expected real"),
-        ("scan/initial", np.zeros((3, 2)), "scan/initial has 3 positions, scan/data 168"),
-        ("iter/total_iter", np.zeros(3), "expected one integer number"),
-    ],
+    long_after(
+        3,
+        [
+            ("type", "something else", "is not a checkpoint of phaser"),
+            ("object/sampling", np.array([0.3, np.nan]), "the pixel size object/sampling is"),
+            (
+                "object/data",
+                np.zeros((4, 4), "c8"),
+                r"object/data: expected complex \(z, y, x\), found complex64 \(4, 4\)",
+            ),
+            ("scan/data", np.full((12, 14, 2), 1e12), "positions lie outside any object"),
+            ("scan/data", np.zeros((12, 14, 3)), "scan/data: expected real"),
+            ("scan/initial", np.zeros((3, 2)), "scan/initial has 3 positions, scan/data 168"),
+            ("iter/total_iter", np.zeros(3), "expected one integer number"),
+        ],
+    ),
 )
 def test_a_damaged_phaser_file_is_left_out_with_the_reason(lsqml, name, value, said):
     with h5py.File(lsqml / "iter006.h5", "r+") as file:

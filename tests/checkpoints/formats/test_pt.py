@@ -134,7 +134,7 @@ def test_positions_in_32_bits_as_windows_writes_them(tmp_path):
         content = torch.load(path, weights_only=False)
         torch.save({**content, "indices": np.asarray(content["indices"], np.int32)}, tmp_path / path.name)
     found = analyze_run(tmp_path, device="cpu")
-    assert found.convergence_iters == analyze_run(runs.SAMPLE_PT, device="cpu").convergence_iters
+    assert found.convergence_iters == runs.analysis_of(runs.SAMPLE_PT).convergence_iters
 
 
 def legacy_pickle() -> bytes:

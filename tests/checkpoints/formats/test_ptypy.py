@@ -9,8 +9,10 @@ import engines
 import h5py
 import numpy as np
 import pytest
+import runs
 from blank import blank_pictures
 from damage import spoil
+from rarely import long_after
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints.discovery import find_runs
@@ -55,7 +57,7 @@ def series(tmp_path):
 
 
 def test_all_values_are_those_of_the_formulas():
-    analysis = analyze_run(SERIES, device="cpu")
+    analysis = runs.analysis_of(SERIES)
     engines.check(analysis, in_order(SERIES), DX)
     assert [round(point.value, 6) for point in analysis.points["objp_fg"]][::7] == [0.119474, 0.014715]
     assert [found.niter for found in analysis.checkpoints] == list(range(0, 41, 5))
@@ -69,9 +71,11 @@ def test_all_values_are_those_of_the_formulas():
         analyze_run(SERIES, tensors=["probe_pos_shifts"], device="cpu")
 
 
-@pytest.mark.parametrize("place", [DUMPS, RECONS, DUMPS / "simrun_ML_0010.ptyr", RECONS / "simrun_ML_0040.ptyr"])
+@pytest.mark.parametrize(
+    "place", long_after(2, [RECONS, DUMPS / "simrun_ML_0010.ptyr", DUMPS, RECONS / "simrun_ML_0040.ptyr"])
+)
 def test_either_folder_and_any_file_stand_for_the_run(place):
-    assert analyze_run(place, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(place, device="cpu").points == runs.analysis_of(SERIES).points
 
 
 def test_the_run_is_found_once(series, ptyconv):
@@ -83,11 +87,11 @@ def test_the_run_is_found_once(series, ptyconv):
 def test_names_do_not_matter(series):
     for path in files_of(series):
         path.rename(path.with_name(f"scan7-{path.stem[-4:]}x.h5"))
-    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series, device="cpu").points == runs.analysis_of(SERIES).points
 
 
 @pytest.mark.parametrize("command", ["analyze", "check", "maps", "ls"])
-@pytest.mark.parametrize("place", ["", "recons/simrun"])
+@pytest.mark.parametrize("place", long_after(1, ["recons/simrun", ""]))
 def test_the_commands(series, ptyconv, command, place):
     with blank_pictures() if place else nullcontext():
         result = ptyconv(command, series / place)
@@ -106,7 +110,7 @@ def test_several_runs_are_analyzed_each(series, ptyconv):
         assert not list((series / "recons" / run).glob("*.json"))
 
 
-@pytest.mark.parametrize("place", ["", "dumps/simrun"])
+@pytest.mark.parametrize("place", long_after(1, ["", "dumps/simrun"]))
 def test_a_growing_series_is_followed(tmp_path, ptyconv, monkeypatch, place):
     files, run_dir = files_of(SERIES), tmp_path / "run"
     begins, really_sleep = [files[1].read_bytes()[:100_000]], time.sleep
@@ -195,7 +199,7 @@ def gold(middles):
     ]
 
 
-@pytest.mark.parametrize("place", ["", "dumps/gold", "recons/gold", "dumps/gold/gold_DM_0015.ptyr"])
+@pytest.mark.parametrize("place", long_after(2, ["", "dumps/gold", "recons/gold", "dumps/gold/gold_DM_0015.ptyr"]))
 def test_positions_at_the_end_of_an_engine_give_the_region(two_engines, place):
     analysis = analyze_run(two_engines / place, device="cpu")
     engines.check(analysis, gold(MIDDLES), 125.0)
@@ -229,7 +233,7 @@ def test_of_several_objects_the_largest_is_followed(series):
                 file[f"content/obj/{name}/data"] = data
             file.copy("content/probe/Sscan00G00", "content/probe/Sa")
     analysis = analyze_run(series, device="cpu")
-    assert analysis.points == analyze_run(SERIES, device="cpu").points
+    assert analysis.points == runs.analysis_of(SERIES).points
     said = "The files hold 3 objects (Sa, Sscan00G00, Sz): Sscan00G00 is followed."
     assert analysis.warnings.count(said) == 1
     for path in files_of(series):
@@ -244,7 +248,7 @@ def test_another_run_with_the_same_first_state_is_told_apart(series):
     """Before the first iteration there is no loss: which files are copies is then said by what is in them."""
     folder = series / "dumps" / "simrun"
     shutil.copy(folder / "simrun_None_0000.ptyr", folder / "simrun_None_0000_copy.ptyr")
-    assert analyze_run(series, device="cpu").points == analyze_run(SERIES, device="cpu").points
+    assert analyze_run(series, device="cpu").points == runs.analysis_of(SERIES).points
     with h5py.File(folder / "simrun_None_0000_copy.ptyr", "r+") as file:
         file[f"{STORAGE}/data"][...] *= 1.1
     with pytest.raises(PtyconvError, match="belong to 2 runs"):
@@ -261,17 +265,20 @@ def test_runs_are_chained(series, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "values", "said"),
-    [
-        (f"{STORAGE}/data", None, "has no dataset content/obj/…/data"),
-        (f"{STORAGE}/data", np.zeros((1, 65, 67)), "expected complex (omode, y, x), found float64 (1, 65, 67)"),
-        (f"{STORAGE}/_psize", np.zeros(2), "the pixel size is 0 × 0 Å"),
-        (f"{STORAGE}/_psize", np.ones(3), "expected real (2), found float64 (3,)"),
-        (f"{STORAGE}/_center", None, "has no dataset content/obj/Sscan00G00/_center"),
-        ("content/probe/Sscan00G00/data", None, "has no dataset content/probe/…/data"),
-        ("content/runtime/iter_info/00000/iterations", None, "iterations: expected one integer number"),
-        ("content/runtime/iter_info/00000/iteration", [1, 2], "iteration: expected one integer number"),
-        ("content/runtime", None, "is no checkpoint of a known format"),
-    ],
+    long_after(
+        3,
+        [
+            (f"{STORAGE}/data", None, "has no dataset content/obj/…/data"),
+            (f"{STORAGE}/data", np.zeros((1, 65, 67)), "expected complex (omode, y, x), found float64 (1, 65, 67)"),
+            (f"{STORAGE}/_psize", np.zeros(2), "the pixel size is 0 × 0 Å"),
+            (f"{STORAGE}/_psize", np.ones(3), "expected real (2), found float64 (3,)"),
+            (f"{STORAGE}/_center", None, "has no dataset content/obj/Sscan00G00/_center"),
+            ("content/probe/Sscan00G00/data", None, "has no dataset content/probe/…/data"),
+            ("content/runtime/iter_info/00000/iterations", None, "iterations: expected one integer number"),
+            ("content/runtime/iter_info/00000/iteration", [1, 2], "iteration: expected one integer number"),
+            ("content/runtime", None, "is no checkpoint of a known format"),
+        ],
+    ),
 )
 def test_a_damaged_file_is_left_out_with_the_reason(series, name, values, said):
     spoil(series / "dumps" / "simrun" / "simrun_ML_0015.ptyr", name, values)
