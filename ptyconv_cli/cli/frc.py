@@ -42,7 +42,8 @@ LONGEST = 24
     type=click.Choice([name for key in of_object() for name in quantity_of(key).names]),
     default="objp",
     show_default=True,
-    help="The object's phase or amplitude, as PtyRAD names them or in plain words.",
+    metavar="objp|obja",
+    help="The object's phase (objp, or phase) or amplitude (obja, or amplitude).",
 )
 @click.option(
     "--slice",
