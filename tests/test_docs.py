@@ -29,9 +29,16 @@ ALL = "\n".join(TEXTS.values())
 COMMANDS, METRICS, VERDICT = (TEXTS[f"docs/{name}.md"] for name in ("commands", "metrics", "verdict"))
 EXAMPLES = [(page, *match) for page, text in TEXTS.items() for match in shown.SHOWN.findall(text)]
 
+OFTEN = ("check converged", "frc pair_A pair_B")
+"""Commands with runs that are first unpacked, and are tried each time all the same."""
+
 
 @pytest.mark.usefixtures("blank_pictures")
-@pytest.mark.parametrize(("page", "command", "output"), EXAMPLES, ids=[f"{page}: {cmd}" for page, cmd, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    ("page", "command", "output"),
+    [one if one[1] in OFTEN or "data" in one[1] else pytest.param(*one, marks=pytest.mark.long) for one in EXAMPLES],
+    ids=[f"{page}: {cmd}" for page, cmd, _ in EXAMPLES],
+)
 def test_the_shown_output_is_real(tmp_path, monkeypatch, page, command, output):
     shown.prepare(tmp_path)
     monkeypatch.chdir(tmp_path)

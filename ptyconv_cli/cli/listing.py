@@ -143,7 +143,8 @@ def _first_readable(sources: list[Source], problems: list[str]) -> list[Header]:
 
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     """Return the runs as lines for a terminal."""
-    lines = wrapped(f"{unbroken(str(root))}: {_count(len(listed), 'run')}{_collated(found)}", text_width(), "  ")
+    heading = f"{unbroken(str(root))}: {unbroken(_count(len(listed), 'run'))}{_collated(found)}"
+    lines = wrapped(heading, text_width(), "  ")
     size, unit = max((_unit_of(run) for run in listed), default=(1.0, ""))
     shown = that_fit(COLUMNS, text_width() - SHORTEST_NAME, GIVEN_UP)
     longest = max((len(run.name) for run in listed), default=0)

@@ -5,12 +5,13 @@ import pytest
 import runs
 from damage import spoil
 from ptyrad_names import SERIES
+from rarely import long_but
 
 from ptyconv_cli import analyze_run
 from ptyconv_cli.results.history import Point, points_since
 
 
-@pytest.mark.parametrize("name", runs.ALL)
+@pytest.mark.parametrize("name", long_but(runs.ALL, "sample", "clipped", "pt_numpy1", "0.1.0b10"))
 def test_values_are_the_engines(name):
     expected = runs.engine_values(name)
     analysis = runs.analysis_of(runs.ALL[name])
@@ -22,7 +23,7 @@ def test_values_are_the_engines(name):
             assert value == pytest.approx(expected[key][niter], rel=1e-6, abs=1e-12), (key, niter)
 
 
-@pytest.mark.parametrize("name", runs.WITH_LIVE_RECORD)
+@pytest.mark.parametrize("name", long_but(runs.WITH_LIVE_RECORD, "sample", "clipped"))
 def test_agreement_with_live_record_is_reported(name):
     analysis = runs.analysis_of(runs.ALL[name])
     assert list(analysis.live_agreement) == [series.key for series in SERIES]

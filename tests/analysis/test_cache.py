@@ -102,6 +102,7 @@ def test_stop_and_go_on_at_every_point(tmp_path, name):
         assert results(run_dir, out) == expected
 
 
+@pytest.mark.long
 def test_without_aligned_changes_too(tmp_path):
     for name in ("phaser", "v2"):
         run_dir = tmp_path / name
@@ -253,6 +254,7 @@ def test_only_new_steps_are_written_and_stale_ones_go(grown):
     assert len((folder / "part0-steps.jsonl").read_text().splitlines()) == 12
 
 
+@pytest.mark.long
 def test_rows_beyond_the_known_ones_are_written_anew(grown, tmp_path):
     """The process ended after it had added rows, before it said so."""
     for path in (grown.parent / "out" / ".ptyconv").glob("*.f32"):
@@ -304,7 +306,7 @@ def test_a_phase_that_wraps_goes_on_too(tmp_path, computed):
     assert found == results(run_dir, tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("loss", ["another phase", "none"])
+@pytest.mark.parametrize("loss", long_after(1, ["another phase", "none"]))
 def test_a_phase_of_another_checkpoint_is_not_gone_on_with(tmp_path, computed, loss):
     run_dir = shutil.copytree(RUNS["phaser"], tmp_path / "run", ignore=shutil.ignore_patterns("iter01*"))
     results(run_dir, tmp_path / "out")
@@ -320,6 +322,7 @@ def test_a_phase_of_another_checkpoint_is_not_gone_on_with(tmp_path, computed, l
     assert computed["read"][:3] == [2, 4, 6]
 
 
+@pytest.mark.long
 def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
     """As after an archive was unpacked by a tool that doesn't keep times."""
     found = {}
@@ -422,7 +425,7 @@ def test_damage_of_any_kind(grown):
     whole, draw = kept.read_bytes(), random.Random(5)
     lines = _unpacked(kept)[0]
     assert len(lines) == 10
-    for _ in range(400):
+    for _ in range(100):
         content = bytearray(whole)
         for _ in range(draw.randrange(1, 4)):
             content[draw.randrange(len(content))] = draw.randrange(256)
@@ -441,6 +444,7 @@ def test_fresh_replaces_what_was_kept(grown):
     assert analyzed(grown).known == 12
 
 
+@pytest.mark.long
 def test_a_study_goes_on(ptyconv, tmp_path):
     study = shutil.copytree(runs.DATA / "resume", tmp_path / "study")
     first = ptyconv("analyze", study, "--no-plot", "--device", "cpu")

@@ -167,6 +167,7 @@ def test_iterations_of_two_runs(tmp_path):
         frc(shutil.copytree(other, tmp_path / "d", ignore=shutil.ignore_patterns("*0000*")), third)
 
 
+@pytest.mark.long
 def test_a_mirrored_run_is_refused_with_a_hint(tmp_path):
     one = invented.write_run(tmp_path / "a", {n: noisy(invented.scene((60, 60)), n, 0.1) for n in (10, 20)})
     other = invented.write_run(
@@ -410,6 +411,7 @@ def test_a_run_and_one_of_its_own_checkpoints(pair):
     assert found.reference == "model_iter0400.hdf5"
 
 
+@pytest.mark.long
 def test_a_crystal_that_fits_a_period_away_as_well(tmp_path):
     """The nearest place is taken, and it is said; where atoms differ, the place is known, however far it is."""
     y, x = np.indices((40, 44))

@@ -20,7 +20,7 @@ PHASER = runs.DATA / "phaser"
 @pytest.mark.parametrize(
     ("folder", "points", "boundaries"),
     long_after(
-        14,
+        9,
         [
             ("../../sample_data/ptyrad-1.0", 11, []),
             ("../../sample_data/ptyrad-0.1.0b6-pt", 4, []),

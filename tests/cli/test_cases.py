@@ -93,7 +93,8 @@ def test_the_files_written(ptyconv, built, tmp_path, name):
 DRAWN = [name for name, case in CASES.items() if case.state]
 
 
-@pytest.mark.parametrize("name", long_but(DRAWN, "object_probe_nan"))
+@pytest.mark.long
+@pytest.mark.parametrize("name", DRAWN)
 def test_pictures_are_drawn_of_all_of_them(ptyconv, built, tmp_path, name):
     written(ptyconv, built, tmp_path, name)
 

@@ -73,6 +73,7 @@ def test_options(ptyconv, two_runs, tmp_path):
         assert says in result.stderr
 
 
+@pytest.mark.long
 def test_resumed_runs(ptyconv, tmp_path):
     first, resumed = runs.DATA / "resume" / "first", runs.DATA / "resume" / "resumed"
     result = ptyconv("frc", "--chain", first, resumed, "-o", tmp_path)
@@ -133,6 +134,7 @@ def test_plot_draws_it_again(ptyconv, two_runs, tmp_path):
     assert (result.exit_code, "without other options than -o" in result.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_plot_prefers_the_analysis_where_both_are(ptyconv, two_runs):
     run = two_runs[0]
     with h5py.File(run / "model_iter0010.hdf5", "r+") as file:

@@ -80,6 +80,7 @@ def test_each_run_costs_as_much_as_any_other(tmp_path, command, most):
     assert few["listings"] > FEW
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", long_after(1, ["ls", "analyze"]))
 def test_it_costs_no_more_where_runs_have_many_checkpoints(tmp_path, command):
     few = counts_of(command, study_of(tmp_path / "few" / "study", FEW))

@@ -242,6 +242,7 @@ def test_the_page_of_many_runs_is_not_too_large(drawn_study, ptyconv, tmp_path, 
     assert "Too early to tell" in text
 
 
+@pytest.mark.long
 def test_a_viewer_is_made_to_fit(ptyconv, tmp_path, monkeypatch):
     """With little room, pictures are smaller, which is said."""
     run_dir = wide_run(tmp_path / "run")
@@ -273,6 +274,7 @@ def test_a_broken_run_has_a_page(ptyconv, tmp_path):
     assert "Object phase at iteration 60" in said
 
 
+@pytest.mark.long
 def test_all_of_it_nan(ptyconv, tmp_path):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     for path in run_dir.glob("*.hdf5"):
@@ -295,6 +297,7 @@ def test_what_cannot_be_read_is_a_warning_or_an_error(ptyconv, tmp_path):
     assert (run_dir / "report.html").read_bytes() == before
 
 
+@pytest.mark.long
 def test_maps_that_cannot_be_drawn_cost_nothing_else(ptyconv, tmp_path, monkeypatch):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     monkeypatch.setattr("ptyconv_cli.pictures.maps.draw_maps", lambda *_: 1 / 0)
@@ -319,6 +322,7 @@ def test_a_full_disk_leaves_the_old_page(made, ptyconv, monkeypatch, tmp_path):
     assert names(run_dir) == names(made[0])
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_page(tmp_path):
     write_run(tmp_path / "run", list(range(1, 13)))
     script = (
@@ -339,6 +343,7 @@ def test_ctrl_c_leaves_no_page(tmp_path):
     assert "report.html" not in names(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_runs_that_were_resumed_are_on_one_axis(ptyconv, tmp_path):
     root = shutil.copytree(runs.DATA / "resume", tmp_path / "resume")
     result = ptyconv("report", "--chain", "auto", root / "resumed", "--device", "cpu")

@@ -134,6 +134,7 @@ def test_so_also_of_a_run_that_is_found_below_a_folder(ptyconv, blank_pictures, 
     assert not HEAVY & modules_of("analyze", "root", "--device", "cpu", *options)
 
 
+@pytest.mark.long
 def test_dask_is_loaded_only_where_it_is_asked_for(tmp_path):
     for name in ("a", "b"):
         shutil.copytree(ENGINES / "ptychodus", tmp_path / name)
@@ -143,6 +144,7 @@ def test_dask_is_loaded_only_where_it_is_asked_for(tmp_path):
     assert "distributed" not in loaded, "one run is analyzed here"
 
 
+@pytest.mark.long
 def test_so_also_of_several_runs(ptyconv, blank_pictures, tmp_path):
     for name in ("ptychodus", "pear/S0001"):
         shutil.copytree(ENGINES / name, tmp_path / "root" / name)

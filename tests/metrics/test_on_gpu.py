@@ -85,11 +85,7 @@ def step_on(gpu, aligned, clipped, shape=SHAPE):
 @pytest.mark.usefixtures("_pieces")
 @pytest.mark.parametrize(
     ("aligned", "most_bytes", "most_waits", "clipped"),
-    [
-        (True, 60, 8, True),
-        *(pytest.param(*one, marks=pytest.mark.long) for one in ((True, 60, 8, False), (False, 30, 6, True))),
-        (False, 30, 6, False),
-    ],
+    long_after(1, [(True, 60, 8, True), (True, 60, 8, False), (False, 30, 6, True), (False, 30, 6, False)]),
 )
 def test_a_step_is_close_to_one_read_of_the_data(aligned, most_bytes, most_waits, clipped):
     gpu = Gpu(CACHE)

@@ -81,6 +81,7 @@ def test_pictures_that_are_too_small_are_not_searched_for():
     assert register(scene((15, 40)), scene((15, 40)), (0, 0)) is None
 
 
+@pytest.mark.long
 def test_noise_is_seldom_exceeded_by_pictures_that_have_nothing_in_common():
     exceeded = 0
     for seed in range(50):

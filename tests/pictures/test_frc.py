@@ -26,9 +26,9 @@ def panels(drawn):
     return {axes.get_ylabel() or axes.get_title(): axes for axes in drawn[-1].axes}
 
 
-def test_what_the_panels_show(drawn, of_two):
+def test_what_the_panels_show(figures, of_two):
     draw_frc(of_two, "png")
-    found = panels(drawn)
+    found = panels(figures)
     curves = found["ring correlation"]
     *shown, threshold = curves.lines
     assert 12 < len(shown) <= MOST_CURVES

@@ -51,7 +51,7 @@ def noisy(vectors, random):
     return vectors + scale * random.normal(size=vectors.shape)
 
 
-@pytest.mark.parametrize("kind", long_after(4, [*SIZES, "random walk", "jitter"]))
+@pytest.mark.parametrize("kind", long_after(2, [*SIZES, "random walk", "jitter"]))
 def test_what_is_called_converged_moves_on_in_at_most_2_percent(kind):
     random, calls, false = np.random.default_rng(0), 0, 0
     for _ in range(40):

@@ -103,7 +103,7 @@ def test_older_files_are_refused_with_the_remedy(series):
         analyze_run(series.parent / "data.mat", device="cpu")
 
 
-def test_long_lengths_are_shown_in_nm(series, ptyconv):
+def test_long_lengths_are_shown_in_nm(series, ptyconv, blank_pictures):
     change(series, "p/dx_spec", lambda array: np.full((2, 1), 62.5e-9))
     change(series, "p/multi_slice_param/z_distance", lambda array: np.array([[6e-6], [math.inf]]))
     in_angstrom = runs.analysis_of(SERIES)
