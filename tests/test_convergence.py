@@ -372,9 +372,9 @@ def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
     for place in ((percentiles, "SAMPLE"), (history, "MOST_SKETCHED"), (snapshots, "SMALL_PIECES")):
         monkeypatch.setattr(*place, 1 << 13)
     monkeypatch.setattr(planes_gpu, "SMALL", 0)
-    model, other_gpu = large_on(gpu, (1, 2, 200, 210)), Gpu()
+    model, other_gpu = large_on(gpu, (1, 2, 150, 160)), Gpu()
     with other_gpu.there():
-        unhindered = large_on(other_gpu, (1, 2, 200, 210))
+        unhindered = large_on(other_gpu, (1, 2, 150, 160))
     monitor = ConvergenceMonitor({"aligned": True}, model)
     with other_gpu.there():
         other = ConvergenceMonitor({"aligned": True}, unhindered)

@@ -3,12 +3,14 @@
 import json
 import math
 
+import blank
 import h5py
 import numpy as np
 import pytest
 import torch
 from outputs import OUTPUTS, names
 from ptyrad_names import TENSORS
+from rarely import long_after
 from toy import ToyModel, write_hdf5
 
 from ptyconv_cli import analyze_run
@@ -67,7 +69,10 @@ def test_positions_that_rest_are_still_not_optimised(small_run):
     assert found["probe_pos_shifts"].state == "not optimised"
 
 
-def test_files_table_and_pictures_show_the_raw_values(small_run, ptyconv):
+@pytest.mark.parametrize("drawn", long_after(1, [False, True]))
+def test_files_table_and_pictures_show_the_raw_values(small_run, ptyconv, monkeypatch, drawn):
+    if not drawn:
+        blank.patch(monkeypatch)
     result = ptyconv("analyze", small_run, "-v")
     assert result.exit_code == 0
     assert names(small_run) >= OUTPUTS

@@ -7,10 +7,13 @@ import shutil
 import matplotlib
 import pytest
 import runs
+from blank import blank_pictures
+from click.testing import CliRunner
 from outputs import OUTPUTS, PICTURES, names
 from rarely import long_after
 
 from ptyconv_cli.cli import outputs
+from ptyconv_cli.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -29,11 +32,19 @@ def analyze(ptyconv, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def out_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("once") / "out"
+    with blank_pictures():
+        result = CliRunner().invoke(main, ["analyze", str(runs.SAMPLE), "-o", str(folder), *PROBE_ONLY])
+    assert result.exit_code == 0
+    return folder
+
+
 @pytest.fixture
-def out(analyze, tmp_path):
+def out(out_once, tmp_path):
     """The folder of the results, which are there."""
-    analyze()
-    return tmp_path / "out"
+    return shutil.copytree(out_once, tmp_path / "out")
 
 
 @pytest.fixture

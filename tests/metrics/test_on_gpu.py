@@ -186,7 +186,8 @@ def test_phases_that_wrap_and_maps_are_the_cpus(analyzed_there):
     assert np.allclose(maps.objects["objp"].change, on_cpu.objects["objp"].change, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", long_after(1, ["phaser", "sample"]))
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["phaser", "sample"])
 def test_frames_to_look_at_are_the_cpus(name):
     run_dir, gpu = RUNS.get(name, runs.SAMPLE), Gpu()
     expected = seen_in(frames_in(run_dir))

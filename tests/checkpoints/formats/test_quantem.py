@@ -81,6 +81,7 @@ def test_all_values_are_those_of_the_formulas():
     assert analysis.warnings == ["probe_pos_shifts is not analyzed: quantem stores scan positions only at the end."]
 
 
+@pytest.mark.long
 def test_a_folder_reads_as_the_zip_file_does(tmp_path):
     with zipfile.ZipFile(SERIES / "ptycho.zip") as archive:
         archive.extractall(tmp_path / "run" / "ptycho")
@@ -97,8 +98,10 @@ def test_a_zip_file_that_was_compressed_reads(tmp_path):
 
 
 @pytest.mark.parametrize("real", [False, True])
-@pytest.mark.parametrize("suffix", long_after(1, [".zip", ""]))
-@pytest.mark.parametrize("shape", [(1, 16, 17), (3, 16, 17)], ids=["one slice", "slices"])
+@pytest.mark.parametrize("suffix", [".zip", ""])
+@pytest.mark.parametrize(
+    "shape", [pytest.param((1, 16, 17), marks=pytest.mark.long), (3, 16, 17)], ids=["one slice", "slices"]
+)
 def test_snapshots_of_any_object(tmp_path, real, suffix, shape):
     """Of two calls of reconstruct; they hold the object after its constraints, which are not applied again."""
     objects = made_up(*shape, real=real)
@@ -159,7 +162,7 @@ def test_the_constrained_object_is_what_quantem_itself_stores():
     assert abs(stored - archive["_snapshots/11/obj"][:]).max() > 1
 
 
-@pytest.mark.parametrize("object_type", ["complex", "potential", "pure_phase", "complex pure_phase"])
+@pytest.mark.parametrize("object_type", long_after(2, ["complex", "potential", "pure_phase", "complex pure_phase"]))
 @pytest.mark.parametrize("suffix", long_after(1, [".zip", ""]))
 def test_a_series_of_archives_without_snapshots(tmp_path, object_type, suffix):
     real, object_type = "complex" not in object_type, object_type.split()[-1]
