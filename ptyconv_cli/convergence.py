@@ -96,7 +96,7 @@ class LiveEvidence:
             )
 
         found = {quantity.key: doublings(quantity) for quantity in QUANTITIES if quantity.key in self._tensors}
-        begins = {name: segment_begins(name, engine) for name in found}
+        begins = {name: segment_begins(quantity_of(name).recorded_as, engine) for name in found}
         late = stopped_late(found, self._niter, begins)
         before = {key: doublings(quantity_of(key), since) for key, since in late.items()}
         return conclude(found, 0, bool(learning_rates), before)

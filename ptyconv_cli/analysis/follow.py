@@ -12,7 +12,7 @@ from ptyconv_cli.checkpoints.headers import lacking_tensor, read_header
 from ptyconv_cli.checkpoints.opening import Fingerprint, number_in_name, one_look, order_of, snapshots_in, status
 from ptyconv_cli.checkpoints.readers import is_one_file, looks_alike
 from ptyconv_cli.errors import CheckpointError, PtyconvError, TooFew
-from ptyconv_cli.quantities import quantity_of, tensor_keys
+from ptyconv_cli.quantities import required_keys
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
 RETRY = 12
@@ -35,7 +35,7 @@ class Watch:
 
     def __init__(self, run_dir: Path, tensors: Iterable[str] | None, names: str | None = None) -> None:
         self.run, self._names = run_dir, names
-        self._all, self._wanted = tensors is None, tensor_keys() if tensors is None else tuple(tensors)
+        self._all, self._wanted = tensors is None, required_keys() if tensors is None else tuple(tensors)
         self.files: Stats = {}
         self.unchanged = 0
         self.growing: list[Path] = []
@@ -91,8 +91,7 @@ class Watch:
         try:
             header = read_header(snapshots_in(path)[-1], self._wanted)
             missing = [name for name in self._wanted if name not in header.shapes]
-            if self._all:
-                missing = [name for name in missing if header.has_all and not quantity_of(name).is_optional]
+            missing = [] if self._all and not header.has_all else missing
             problem = str(lacking_tensor(header, missing[0])) if missing else ""
         except CheckpointError as error:
             problem = str(error)

@@ -19,7 +19,7 @@ from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu, too_much_for
 from ptyconv_cli.metrics.image import flattened
 from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
-from ptyconv_cli.quantities import drawn_as, quantity_of, wrapping
+from ptyconv_cli.quantities import QUANTITIES, drawn_as, quantity_of, wrapping
 from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY
 from ptyconv_cli.quantities.settings import check_percentile_range
 from ptyconv_cli.quantities.snapshots import snapshot_of
@@ -126,6 +126,9 @@ def _maps(
 ) -> Maps:
     run = read_comparable(run_dir, asked, chain)
     tensors, parts, left_out = run.tensors, run.parts, run.left_out
+    if not any(quantity_of(name).drawn_as for name in tensors):
+        drawn = ", ".join(one.key for one in QUANTITIES if one.drawn_as)
+        raise PtyconvError(f"{run_dir}: there is no map of {', '.join(tensors)}; choose from {drawn}")
     reading = _Reading(device, asked.strict, left_out)
     with too_much_for(reading.device), np.errstate(all="ignore"):  # a NaN is shown as one
         while True:

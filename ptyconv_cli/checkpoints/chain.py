@@ -31,9 +31,10 @@ from ptyconv_cli.checkpoints.headers import (
 from ptyconv_cli.checkpoints.opening import Source, open_checkpoint, snapshots_in
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.quantities import tensor_keys, tensors
+from ptyconv_cli.quantities import quantity_of, required_keys, tensor_keys, tensors
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
+from ptyconv_cli.results.text import few
 
 AUTO = "auto"
 """Instead of the runs before: find them."""
@@ -57,8 +58,8 @@ class Selection:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The tensors to look for."""
-        return tensor_keys() if self.tensors is None else self.tensors
+        """The tensors to look for; where nothing is asked for, without those that most runs have not."""
+        return required_keys() if self.tensors is None else self.tensors
 
 
 @dataclass
@@ -164,7 +165,7 @@ def read_chain(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -
 def tensors_of(runs: Sequence[Run], asked: Selection) -> tuple[tuple[str, ...], list[str]]:
     """Return the tensors to analyze: those asked for, or all that every checkpoint has; and why others are not.
 
-    Scan positions that are the same in all checkpoints are none, where an engine stores them in any case.
+    What is the same in all checkpoints is none, where an engine stores it in any case, as scan positions.
     """
     headers = [header for run in runs for header in run.headers]
     if asked.tensors is not None or not headers:
@@ -178,12 +179,24 @@ def tensors_of(runs: Sequence[Run], asked: Selection) -> tuple[tuple[str, ...], 
             some_have = any(name in header.shapes for header in headers)
             nothing = "some files have none" if some_have else "" if quantity.is_optional else "the files have none"
             why[name] = lacking.lacking.get(name, nothing)
+        elif quantity.is_optional and (differs := _differs(name, headers)):
+            why[name] = differs
         elif len(fixed) == 1 and None not in fixed:
             why[name] = f"the {quantity.label} {'are' if quantity.plural else 'is'} the same in all checkpoints"
     found = tuple(name for name in tensor_keys() if name not in why)
     if not found:
         raise lacking_tensor(headers[0], tensor_keys()[0])
     return found, [f"{name} is not analyzed: {reason}." for name, reason in why.items() if reason]
+
+
+def _differs(name: str, headers: Sequence[Header]) -> str:
+    """Say why a tensor that nobody asked for does not fit the run, "" where it does."""
+    shapes = {header.shapes[name] for header in headers}
+    if len(shapes) > 1:
+        return f"its shape differs between the files: {few(str(shape) for shape in sorted(shapes))}"
+    (shape,), positions = shapes, len(headers[0].crop_pos)
+    by_position = quantity_of(name).axes[0] == "N" and shape[0] != positions
+    return f"its shape is {shape}, and there are {positions} scan positions" if by_position else ""
 
 
 def on_one_axis(runs: list[Run]) -> list[Run]:

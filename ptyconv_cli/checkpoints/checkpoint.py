@@ -37,8 +37,8 @@ class Checkpoint(ABC):
     - `lacking`: why the file has no such tensor, by name, where that is as it should be: {"obja": "the object is a real
       potential"}.
     - `windows_may_exceed`: whether probe windows may reach beyond the object, which then wraps around, or is padded.
-    - `stores_fixed_positions`: whether the file has scan positions also where the run does not refine them: such that
-      are the same in all checkpoints are then no series.
+    - `stores_fixed_positions`: whether the file has scan positions, or probe weights, also where the run does not
+      refine them: such that are the same in all checkpoints are then no series.
     - `repeats`: whether the engine itself may write an iteration twice, so that a copy is no matter.
     - `knows_positions`: whether `crop_pos` is from scan positions, and not from the shapes alone: the scanned region is
       then that of the first checkpoint that knows them.
@@ -127,9 +127,11 @@ class Checkpoint(ABC):
                 shape = self.shape_of(name)
                 if shape is not None:
                     found[name] = self._checked(name, shape)
-            except CheckpointError:
+            except CheckpointError as error:
                 if name in wanted:
                     raise
+                if quantity_of(name).is_optional:
+                    self.remarks.append(f"{error}. It is not followed.")
             except KeyError:  # another package's reader need not know of it
                 if name in wanted or not quantity_of(name).is_optional:
                     raise

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptyconv_cli.checkpoints.opening import Fingerprint, Source, fingerprint, open_checkpoint, stamp
 from ptyconv_cli.errors import CheckpointError, TooFew
-from ptyconv_cli.quantities import quantity_of, tensor_keys, tensors
+from ptyconv_cli.quantities import tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
 
@@ -72,7 +72,7 @@ class Header:
 
     def lacks(self, name: str) -> bool:
         """Say whether the file has not a tensor that it should have."""
-        return name not in self.shapes and name not in self.lacking and not quantity_of(name).is_optional
+        return name not in self.shapes and name not in self.lacking
 
 
 def read_header(source: Source, tensors: Iterable[str]) -> Header:
@@ -125,7 +125,7 @@ def _digests(checkpoint: "Checkpoint", shapes: Mapping[str, Any]) -> dict[str, s
     """Return digests of the tensors, out of those in `shapes`, that a file may hold where they are not refined."""
     if not checkpoint.stores_fixed_positions:
         return {}
-    held = {one.key: checkpoint.tensor(one.key) for one in tensors() if one.stored_if_fixed and one.key in shapes}
+    held = {one.key: checkpoint.tensor(one.key)[...] for one in tensors() if one.stored_if_fixed and one.key in shapes}
     return {
         name: sha256(np.asarray(tensor).tobytes()).hexdigest() for name, tensor in held.items() if tensor is not None
     }

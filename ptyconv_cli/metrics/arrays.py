@@ -72,6 +72,7 @@ def total(values: Array) -> Array:
 
 def rms(values: Array) -> float:
     """Return the RMS of an array's numbers."""
+    values = namespace(values).astype(values, precise(values))
     return math.sqrt(float(total(values * values)) / math.prod(values.shape))
 
 

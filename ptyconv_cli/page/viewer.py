@@ -255,6 +255,7 @@ def _view_data(layer: Layer, view: _View, seen: Sequence[Frame]) -> dict[str, An
     return {
         "tensor": layer.tensor,
         "number": layer.number,
+        "intensity": is_probe,
         "name": quantity_of(layer.tensor).image_title,
         "of": _of(layer, seen[-1].header),
         "unit": quantity_of(layer.tensor).values_unit,

@@ -66,7 +66,8 @@ def _rate(curve: Curve) -> str:
 def data_that_differ(runs: Mapping[str, Results], *, with_losses: bool) -> str:
     """Return a sentence on sizes that differ, and `with_losses` what follows for these; "" where none are known to."""
     differing = []
-    for what in ("slices", "scan positions", "probe modes", "object modes", "probe size", "object size"):
+    first = ("slices", "scan positions", "probe modes", "object modes", "probe size", "object size")
+    for what in dict.fromkeys([*first, *(name for run in runs.values() for name in _sizes(run))]):
         known = [sizes[what] for sizes in map(_sizes, runs.values()) if what in sizes]
         values = list(dict.fromkeys(known))
         if len(values) > 1:

@@ -52,6 +52,11 @@ def tensor_keys() -> tuple[str, ...]:
     return tuple(quantity.key for quantity in tensors())
 
 
+def required_keys() -> tuple[str, ...]:
+    """Return the keys of the tensors that are looked for where nothing is asked for: those that runs should have."""
+    return tuple(quantity.key for quantity in tensors() if not quantity.is_optional)
+
+
 def of_object() -> tuple[str, ...]:
     """Return the keys of the object's quantities, which are compared in the scanned region."""
     return tuple(quantity.key for quantity in tensors() if quantity.is_object)

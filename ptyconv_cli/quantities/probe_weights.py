@@ -1,7 +1,7 @@
 """The weights of position-dependent probe modes (orthogonal probe relaxation): how much of each mode a position has."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.quantities.quantity import Quantity
 from ptyconv_cli.results.run_analysis import Change
@@ -19,7 +19,7 @@ class ProbeWeights(Quantity):
     plural = True
     short_names = ("weights",)
     rate_label = "lr weights"
-    of = "of themselves"
+    of = "of their variation"
     ambiguity = "other modes, which are sums of these"
     axes = ("N", "OPR mode")
     is_optional = True
@@ -49,6 +49,17 @@ class ProbeWeights(Quantity):
     def too_few_to_align(self, shape: Sequence[int]) -> bool:
         """Say whether there are no more positions than modes, so that other modes explain any change."""
         return shape[0] <= shape[1]
+
+    def contrast(self, values: "Array") -> float:
+        """Return the RMS by which the weights of a mode vary over the positions: those of the first one are near 1."""
+        from ptyconv_cli.metrics.arrays import namespace, rms
+
+        return rms(values - namespace(values).mean(values, axis=0))
+
+    def is_in(self, model: Any) -> bool:
+        """Say whether a live model has weights that can be followed."""
+        tensor = model.optimizable_tensors.get(self.key)
+        return tensor is not None and not self.problem(tensor)
 
     def distances_between(
         self, places: "Places", later: "Sketch", earlier: "Sequence[Values]", dx: float

@@ -131,6 +131,12 @@ class Quantity:
         """Say whether a live model has it, or must have it: where nothing is asked for, it is followed then."""
         return not self.is_optional or self.key in model.optimizable_tensors
 
+    def problem(self, tensor: Any) -> str:
+        """Say what is wrong with a tensor of a live model, which nothing has checked, "" for nothing."""
+        shape = tuple(tensor.shape)
+        fits = len(shape) == len(self.axes) and 0 not in shape and tensor.is_complex() == self.is_complex
+        return "" if fits or not self.is_optional else f"expected ({', '.join(self.axes)}), found {shape}"
+
     def copied(self, array: "Array") -> "Array":
         """Return what is compared of a live tensor, in memory of its own."""
         from ptyconv_cli.metrics.snapshot import copied

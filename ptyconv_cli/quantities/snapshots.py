@@ -41,6 +41,8 @@ def take_tensor(model: Model, name: str, region: Region, device: str | None = No
     """
     quantity = quantity_of(name)
     tensor = quantity.of_model(model).detach()
+    if problem := quantity.problem(tensor):
+        raise ValueError(f"{name}: {problem}")
     if quantity.is_object:
         voxels = math.prod(region.shape_in(tensor.shape))  # raises the ValueError
         if voxels > snapshot.MOST_VOXELS and "cpu" not in (device, tensor.device.type):

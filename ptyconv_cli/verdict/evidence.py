@@ -46,7 +46,8 @@ class Motion:
 
 def doublings_of(motion: Motion, quantity: Quantity, tolerance: float, learning_rates: Curve) -> Doublings:
     """Return a quantity's changes per doubling and its state; `tolerance` in the quantity's unit."""
-    scale = (100.0 if quantity.unit == CONTRAST else 1.0) / motion.contrast if motion.contrast else math.nan
+    measured = motion.contrast != 0 and math.isfinite(motion.contrast)
+    scale = (100.0 if quantity.unit == CONTRAST else 1.0) / motion.contrast if measured else math.nan
     points = [_doubling(*doubled, scale, motion.begins) for doubled in motion.doubled]
     begin = begin_of(motion.niter, motion.begins)
     last_segment = [point for point in points if point.since > begin]

@@ -95,6 +95,14 @@ def test_the_readers_example_in_the_docs_reads(plugged_in, tmp_path):
     assert analysis.engine.loss == same.engine.loss
 
 
+def test_a_reader_that_does_not_know_of_a_later_quantity_reads(plugged_in, tmp_path):
+    plugged_in(example_reader().replace("names.get(name, name)", "names[name]"))
+    write_npz_run(tmp_path / "run")
+    assert "objp_fg" in analyze_run(tmp_path / "run", device="cpu").points
+    with pytest.raises(PtyconvError, match="KeyError: 'probe_weights'"):
+        analyze_run(tmp_path / "run", tensors=["weights"], device="cpu")
+
+
 CONTENT = "def snapshots(path): pass\ndef open_checkpoint(path, snapshot): pass"
 
 

@@ -14,6 +14,7 @@ from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_weights
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Region
 
 MODES = 3
@@ -76,7 +77,9 @@ def test_it_is_judged_by_its_doublings(run_dir):
     with h5py.File(names[0]) as one, h5py.File(names[1]) as other:
         now, before = one["opr_weights"][()], other["opr_weights"][()]
     left = now - before - now @ np.linalg.lstsq(now, now - before)[0]
-    expected = 100 * np.sqrt((left**2).mean()) / np.sqrt((now**2).mean()) / np.log2(last.niter / last.since)
+    expected = (
+        100 * np.sqrt((left**2).mean()) / np.sqrt(((now - now.mean(0)) ** 2).mean()) / np.log2(last.niter / last.since)
+    )
     assert last.relative == pytest.approx(expected, rel=1e-5)
     assert (found.unit, found.tolerance) == ("%", 5.0)
 
@@ -140,19 +143,84 @@ def test_other_engines_have_them_too(tmp_path, folder, name):
     assert last.value == pytest.approx(np.sqrt((change**2).mean()), rel=1e-6)
 
 
-def test_weights_that_do_not_fit_the_modes_are_an_error(tmp_path, ptyconv):
-    folder = shutil.copytree(engines.ENGINES / "ptychodus", tmp_path / "run")
-    for path in folder.glob("product*.h5"):
+def spoilt(folder, weights_of, every=1):
+    """A run with two position-dependent modes, and weights that `weights_of` makes for the number of positions."""
+    folder = shutil.copytree(engines.ENGINES / "ptychodus", folder)
+    for place, path in enumerate(sorted(folder.glob("product*.h5"))):
         with h5py.File(path, "r+") as file:
             probe, count = file["probe"][()], len(file["probe_position_x_m"])
             attrs = dict(file["probe"].attrs)
             del file["probe"], file["opr_weights"]
-            file["probe"], file["opr_weights"] = np.concatenate([probe, probe]), np.ones((count, 3))
+            file["probe"] = np.concatenate([probe, probe])
             file["probe"].attrs.update(attrs)
-    result = ptyconv("check", folder)
+            if place % every == 0:
+                file["opr_weights"] = weights_of(place, count)
+    return folder
+
+
+BAD = {
+    "of other modes": lambda place, count: np.ones((count, 3)),
+    "of other positions": lambda place, count: np.full((4, 2), place),
+    "a list": lambda place, count: np.ones(count),
+    "texts": lambda place, count: np.full((count, 2), b"x"),
+    "other shapes": lambda place, count: np.ones((count, 2 + place % 2)),
+    "none at all": lambda place, count: np.ones((count, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_wrong_with_them_is_no_matter_unless_they_are_asked_for(tmp_path, kind, ptyconv):
+    analysis = analyze_run(spoilt(tmp_path / "run", BAD[kind]), device="cpu")
+    expected = analyze_run(engines.ENGINES / "ptychodus", device="cpu")
+    assert analysis.points["objp_fg"] == expected.points["objp_fg"]
+    assert len(analysis.checkpoints) == len(expected.checkpoints)
+    assert [text for text in analysis.warnings if "weights" in text]
+    if kind != "of other modes":
+        result = ptyconv("check", tmp_path / "run", "-t", "weights")
+        assert (result.exit_code, result.stderr[:7]) == (1, "Error: ")
+
+
+def test_weights_in_some_files_only_are_not_followed(tmp_path):
+    analysis = analyze_run(spoilt(tmp_path / "run", lambda place, count: weights_at(place + 1, count)[:, :2], 2))
+    assert "probe_weights is not analyzed: some files have none." in analysis.warnings
+    assert [text for text in analysis.warnings if "has no weights for its 2 position-dependent probe modes" in text]
+
+
+def test_a_header_in_the_cache_is_read_again_where_weights_are_asked_for(tmp_path, ptyconv):
+    run = spoilt(tmp_path / "run", BAD["a list"])
+    assert ptyconv("analyze", run, "-t", "phase", "--no-plot").exit_code == 0
+    for arguments in ([], ["--fresh"]):
+        result = ptyconv("analyze", run, "-t", "weights", "--no-plot", *arguments)
+        assert result.exit_code == 1
+        assert "opr_weights: expected real (N, OPR mode)" in " ".join(result.stderr.split())
+
+
+def test_their_change_is_measured_by_how_they_vary_over_the_positions():
+    weights = np.array([[1.0, 0.3], [1.0, -0.3], [1.2, 0.3], [0.8, -0.3]])
+    assert quantity_of("weights").contrast(weights) == pytest.approx(np.sqrt((0.04 * 2 / 4 + 0.09) / 2))
+
+
+def test_large_weights_are_no_zero():
+    weights = np.full((4, 2), 1e30, np.float32) * np.arange(8, dtype=np.float32).reshape(4, 2)
+    assert 1e30 < quantity_of("weights").contrast(weights) < 1e31
+
+
+def test_there_is_no_map_of_them(tmp_path, ptyconv):
+    run = spoilt(tmp_path / "run", lambda place, count: weights_at(place + 1, count)[:, :2])
+    result = ptyconv("maps", run, "-t", "weights", "-o", tmp_path / "maps.png")
     assert result.exit_code == 1
-    said = " ".join(result.stderr.split())
-    assert "the probe has 2 position-dependent modes, and weights of 3" in said
+    assert "there is no map of probe_weights; choose from objp, obja, probe" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("shape", [(30,), (30, 2, 2), (30, 0), (0, 3)])
+def test_a_live_monitor_does_without_weights_that_are_none(shape):
+    model = ToyModel()
+    model.optimizable_tensors["probe_weights"] = torch.zeros(shape)
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    monitor.step(model, 1)
+    assert "probe_weights" not in monitor.verdict().doublings
+    with pytest.raises(ValueError, match=r"probe_weights: expected \(N, OPR mode\), found "):
+        ConvergenceMonitor({"tensors": ["weights"]}, model)
 
 
 def test_a_live_monitor_follows_them_where_the_model_has_them():

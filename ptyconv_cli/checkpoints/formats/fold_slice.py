@@ -20,7 +20,7 @@ from ptyconv_cli.results.history import Curve
 OBJECT = Expected("Vcf", "complex", ("slice", "x", "y"), in_parts=True)
 PROBE = Expected("Vcf", "complex", ("variable", "mode", "x", "y"), in_parts=True)
 POSITIONS = Expected("f", "real", ("2", "N"))
-WEIGHTS = Expected("f", "real", ("OPR mode", "N"))
+WEIGHTS = Expected("fiu", "real", ("OPR mode", "N"))
 SIZES = Expected("f", "real", ("2", "1"))
 ERRORS = Expected("f", "real", ("1", "n"))
 
@@ -100,12 +100,12 @@ class FoldSliceCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         probe = self._with_last_axes("probe", PROBE)
         return View(probe, [0] if len(probe.shape) == 4 else [], swapped=True)
 
-    def weights(self) -> np.ndarray | None:
+    def weights(self) -> Any:
         """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
         found = self._tree.find("outputs/probe_evolution")
-        if found is None or found.ndim != 2 or found.shape[0] == 1:
+        if found is None or (found.ndim == 2 and found.shape[0] == 1):
             return None
-        return self._read("outputs/probe_evolution", WEIGHTS).astype(np.float64).T
+        return View(self._find("outputs/probe_evolution", WEIGHTS), swapped=True)
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions."""

@@ -23,7 +23,7 @@ from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
-WEIGHTS = Expected("f", "real", ("N", "OPR mode"))
+WEIGHTS = Expected("fiu", "real", ("N", "OPR mode"))
 POSITIONS = Expected("f", "real", ("N", "2"))
 NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
 """What every file has."""
@@ -64,12 +64,12 @@ class PearCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the probe (mode, y, x), of one that depends on the position the mean."""
         return self.mean_probe(self._find("probe", PROBE))
 
-    def weights(self) -> np.ndarray | None:
+    def weights(self) -> Any:
         """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
-        found = self._tree.find("opr_mode_weights")
-        if found is None or found.ndim != 2 or found.shape[1] == 1:
-            return None
-        return self._read("opr_mode_weights", WEIGHTS).astype(np.float64)
+        is_one = self._find("probe", PROBE).shape[0] == 1
+        return (
+            None if is_one or self._tree.find("opr_mode_weights") is None else self._find("opr_mode_weights", WEIGHTS)
+        )
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions, which are about the middle of the object."""

@@ -28,7 +28,7 @@ from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("OPR mode", "mode", "y", "x"), in_parts=True)
-WEIGHTS = Expected("f", "real", ("N", "OPR mode"))
+WEIGHTS = Expected("fiu", "real", ("N", "OPR mode"))
 POSITIONS = Expected("f", "real", ("N",))
 NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_values")
 """What every product has."""
@@ -72,12 +72,10 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the probe (mode, y, x), of one that depends on the position the mean."""
         return self.mean_probe(self._find("probe", PROBE))
 
-    def weights(self) -> np.ndarray | None:
+    def weights(self) -> Any:
         """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
-        found = self._tree.find("opr_weights")
-        if found is None or found.ndim != 2 or found.shape[1] == 1:
-            return None
-        return self._read("opr_weights", WEIGHTS).astype(np.float64)
+        has_none = self._find("probe", PROBE).shape[0] == 1 or self._tree.find("opr_weights") is None
+        return None if has_none else self._find("opr_weights", WEIGHTS)
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions, which are about the middle of the object."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import EllipsisType
 from typing import Any
 
@@ -63,17 +63,20 @@ class Centred:
 
 
 class MeanProbe:
-    """A probe (mode, y, x) whose first mode is the sum of `varying` ones (y, x) with `weights`; the others of
-    `first`."""
+    """A probe (mode, y, x) whose first mode is the sum of `varying` ones (y, x) with the means of `weights` (N, mode).
 
-    def __init__(self, first: Any, varying: Sequence[Any], weights: np.ndarray) -> None:
+    The others are those of `first`.
+    """
+
+    def __init__(self, first: Any, varying: Sequence[Any], weights: Any) -> None:
         self._first, self._varying, self._weights = first, varying, weights
         self.shape, self.dtype = tuple(first.shape), np.dtype(np.complex128)
 
     def __getitem__(self, index: EllipsisType) -> np.ndarray:
         """Read all of it."""
         probe = np.array(self._first[index], np.complex128)
-        probe[0] = sum(weight * mode[...] for weight, mode in zip(self._weights, self._varying, strict=True))
+        means = np.asarray(self._weights[...], np.float64).mean(0)
+        probe[0] = sum(weight * mode[...] for weight, mode in zip(means, self._varying, strict=True))
         return probe
 
 
@@ -105,23 +108,29 @@ class TransmissionCheckpoint(Checkpoint):
         """Return scan positions as `Checkpoint.tensor` has them, None where there is no series of them."""
         return None
 
-    def weights(self) -> np.ndarray | None:
-        """Return the weights (N, mode) of position-dependent probe modes, None where there is but one mode."""
+    def weights(self) -> Any:
+        """Return the weights (N, mode) of position-dependent probe modes, indexed only when they are read.
+
+        None where there are none, as of a single mode.
+        """
         return None
 
     def mean_probe(self, modes: Any) -> Any:
         """Return the probe (mode, y, x) of position-dependent modes (OPR mode, mode, y, x): its mean over positions.
 
-        Those but the first are modes of the first incoherent mode alone, as pty-chi has it.
+        Those but the first are modes of the first incoherent mode alone, as pty-chi has it. Without weights that fit,
+        which is a remark, the first of them.
         """
-        weights, first = self.weights(), View(modes, [0])
-        if weights is None or modes.shape[0] == 1:
+        first, count = View(modes, [0]), modes.shape[0]
+        if count == 1:
             return first
-        if weights.shape[1] != modes.shape[0]:
-            found = f"{modes.shape[0]} position-dependent modes, and weights of {weights.shape[1]}"
-            raise CheckpointError(f"{self.path}: the probe has {found}")
-        varying = [View(modes, [number, 0]) for number in range(modes.shape[0])]
-        return MeanProbe(first, varying, weights.mean(0))
+        with suppress(CheckpointError):
+            weights = self.weights()
+            if weights is not None and weights.shape[1] == count:
+                return MeanProbe(first, [View(modes, [number, 0]) for number in range(count)], weights)
+        remark = f"{self.path}: has no weights for its {count} position-dependent probe modes: the first is followed."
+        self.remarks += [] if remark in self.remarks else [remark]
+        return first
 
     def explained(self, what: str) -> AbstractContextManager[None]:
         """Turn what reading stumbles over into CheckpointError, which says `what` could not be read."""

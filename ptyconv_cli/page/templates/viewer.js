@@ -209,7 +209,7 @@
         const parts = this.views.map(({ number: one, of }) => of.split(one ? " of " : ", ")[0] || "whole");
         control.part.replaceChildren(...parts.map((part, k) => option(k, part)));
         this.shown("part", parts.length > 1);
-        control.part.closest("label").querySelector("span").textContent = this.what === "probe" ? "Mode" : "Slice";
+        control.part.closest("label").querySelector("span").textContent = this.views[0]?.intensity ? "Mode" : "Slice";
         if (!isPositions) control.colours.value = this.colours[this.what];
       }
       if (name === "beside") this.wished = control.beside.value;
@@ -237,7 +237,7 @@
 
     // What a share of the range of an image's colours, or of the probe's peak, is.
     reach(share, view) {
-      if (view.tensor === "probe") return `${percent(share)} of the peak`;
+      if (view.intensity) return `${percent(share)} of the peak`;
       return `${number(share * view.top)}${view.unit && ` ${view.unit}`} (${percent(share)})`;
     }
 
@@ -314,8 +314,8 @@
       await this.put(side, view, place, pictures[place], ofImages(this.colours[view.tensor]), turn, {
         title: `${view.name}, iteration ${niter}`,
         notes: [view.of, share, this.missing(unknown[place])],
-        low: view.tensor === "probe" ? "0" : limit(view.low, view),
-        high: view.tensor === "probe" ? "peak" : `${limit(view.high, view)}${view.unit && ` ${view.unit}`}`,
+        low: view.intensity ? "0" : limit(view.low, view),
+        high: view.intensity ? "peak" : `${limit(view.high, view)}${view.unit && ` ${view.unit}`}`,
         none: `no value is finite at iteration ${niter}`,
       });
     }
