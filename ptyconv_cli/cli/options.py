@@ -147,9 +147,9 @@ JUDGING = (
         metavar="NAME=TOLERANCE",
         callback=checked(_split_tolerances),
         shell_complete=completing([f"{name}=" for quantity in QUANTITIES for name in quantity.names]),
-        help="How much a doubling of the iterations may change what counts as converged: phase=2% or amplitude=2% (of "
-        "the object's contrast), probe=2%, positions=0.05px (or Å), weights=2%, tilt=0.2 (mrad), thickness=1%, or by "
-        f"the names of --tensors. May be given several times.  [default: {', '.join(DEFAULTS)}]",
+        help="How much a doubling of the iterations may change what counts as converged, as phase=2% (of the object's "
+        "contrast) or positions=0.05px (or 0.02Å); also by the names of --tensors. May be given several times.  "
+        f"[default: {', '.join(DEFAULTS)}]",
     ),
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
