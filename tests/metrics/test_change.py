@@ -119,7 +119,7 @@ def _sample(request, monkeypatch):
 def test_masked_means_are_the_brute_force_ones(way, kind, count, seed, percentile_range):
     current, previous = draw_values(kind, count, seed), draw_values("normal", count, seed + 1)
     found = way(current, previous, percentile_range, chunk=37)
-    assert_exact(found, current, previous, percentile_range)
+    assert_exact(found, current, previous, percentile_range, rel=3e-7)  # a GPU adds up to 256 of them in float32
     # Whole numbers, so that the brute force's own subtractions don't round.
     current, residual = np.round(4 * current), np.round(draw_values("normal", count, seed + 2))
     found = way(current, previous, percentile_range, residual, chunk=37)
