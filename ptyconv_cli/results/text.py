@@ -102,7 +102,7 @@ def text_width() -> int:
 
 def with_units_kept(text: str) -> str:
     """Return text in which no line is broken between a number and its unit."""
-    return re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm)\b|%)", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm|MB)\b|%)", "\N{NO-BREAK SPACE}", text)
 
 
 def length_unit(longest: float) -> tuple[float, str]:

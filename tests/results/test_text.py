@@ -49,6 +49,12 @@ def test_a_path_with_spaces_is_in_one_line(words, path, columns):
     assert " ".join(" ".join(lines).split()) == f"{' '.join(words)} {path} {' '.join(words)}"
 
 
+@pytest.mark.parametrize("unit", ["%", "px", "mrad", "times", "Å", "nm", "MB"])
+def test_no_line_begins_with_a_unit(unit):
+    for columns in range(40, 60):
+        assert f"1.2 {unit}" in "\n".join(wrapped(f"{'word ' * 7}and so on 1.2 {unit} more", columns))
+
+
 def test_the_file_that_a_warning_begins_with_is_in_one_line():
     path = f"/data/{'my run/' * 20}model iter0002.hdf5"
     assert path in wrapped(f"warning: {with_place_kept(f'{path}: cannot be read')}", 40, "  ")[1]
