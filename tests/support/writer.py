@@ -26,8 +26,17 @@ def main() -> None:
         write_in_place(path, Path(target) / path.name, int(planned), pause)
         # The engine opens the file once more to say where it comes from.
         pause(0.1 if path == paths[-1] else float(longest))
-        with h5py.File(Path(target) / path.name, "r+") as file:
+        with unlocked(Path(target) / path.name) as file:
             file.attrs["provenance_json"] = "{}" + " " * draw.randrange(2000)
+
+
+def unlocked(path: Path) -> h5py.File:
+    """Open a file to add to it, once no reader has it locked."""
+    while True:
+        try:
+            return h5py.File(path, "r+")
+        except BlockingIOError:
+            time.sleep(0.01)
 
 
 def write_in_place(path: Path, target: Path, planned: int, pause) -> None:
