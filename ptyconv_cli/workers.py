@@ -66,9 +66,14 @@ class Workers(ThreadPoolExecutor):
             return super().submit(work, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
-        """Drop the work that has not begun, and wait for the rest."""
+        """Drop the work that has not begun, and wait for the rest.
+
+        One of the pool's own threads, which may come here when it collects garbage, does not wait: it never would end.
+        """
         with ctrl_c_waits():
-            super().shutdown(wait, cancel_futures=cancel_futures)
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            if wait and threading.current_thread() not in self._threads:  # which is complete only now
+                super().shutdown(wait=True)
 
 
 def result_of(future: Future[Result]) -> Result:

@@ -136,6 +136,14 @@ def workers_of_a_thread():
         return workers.submit(lambda: "done")
 
 
+def test_a_thread_of_its_own_can_end_it():
+    """As where the last reference to what holds it is dropped in there."""
+    workers = Workers(2)
+    assert result_of(workers.submit(workers.shutdown)) is None
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        workers.submit(press)
+
+
 def test_what_waits_is_not_begun_after_an_error():
     begun, go = [], threading.Event()
 
