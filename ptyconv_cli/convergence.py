@@ -3,209 +3,30 @@
 import math
 import sys
 import warnings
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from textwrap import shorten
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
-from ptyconv_cli.metrics.arrays import Array, on_host
-from ptyconv_cli.metrics.sketch import Distances, Sketch, Values, sketches
+from ptyconv_cli.metrics.arrays import Array
+from ptyconv_cli.metrics.registration import InFrame
 from ptyconv_cli.metrics.snapshot import Model, Snapshot
-from ptyconv_cli.quantities import QUANTITIES, of_object, quantity_of
-from ptyconv_cli.quantities.quantity import Quantity
-from ptyconv_cli.quantities.settings import MonitorSettings, Tolerance, check_tolerances
-from ptyconv_cli.quantities.snapshots import compared, contrasts, taken, with_less
-from ptyconv_cli.results.history import LAG, Curve, EngineHistories, lag_of
-from ptyconv_cli.results.run_analysis import Change, Doublings, RunVerdict, scanned_region
-from ptyconv_cli.verdict.evidence import (
-    NOT_FINITE,
-    VANISHED,
-    Motion,
-    doublings_of,
-    since_when,
-    still_since,
-    vanished,
-)
-from ptyconv_cli.verdict.rules import conclude, stopped_late
-from ptyconv_cli.verdict.segments import begin_of, doublings_between, half_of, segment_begins, stopped_since
+from ptyconv_cli.metrics.translation import mirrored
+from ptyconv_cli.quantities import of_object, quantity_of
+from ptyconv_cli.quantities.live import ModelSource
+from ptyconv_cli.quantities.registration import PROBE, Registration
+from ptyconv_cli.quantities.settings import MonitorSettings, check_tolerances
+from ptyconv_cli.quantities.snapshots import compared, framed, framed_beside, taken, with_less
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.run_analysis import Change, RunVerdict, scanned_region
+from ptyconv_cli.verdict.live import LiveEvidence
 
-PER_OCTAVE, OCTAVES = 16, 3
-"""Sketches kept from an iteration to twice that, and how far back: a verdict looks back to a quarter."""
-
-
-class LiveEvidence:
-    """Watches snapshots, the first of which is the monitor's baseline, at iteration 0.
-
-    A step costs a sketch of each tensor, and its distances from the one before and the one at half of its iterations.
-    """
-
-    def __init__(self, first: Snapshot) -> None:
-        self._last, self._niter = first, 0
-        self._beside: Snapshot | None = None
-        self._tensors = {name: _Tensor(name, values.shape) for name, values in first.values.items()}
-        self._note(first.values, 0)
-
-    def note(self, snapshot: Snapshot, niter: int, without: Collection[str] = ()) -> None:
-        """Note the snapshot of iteration `niter`; what was noted of it and of later ones before is forgotten.
-
-        `without`: the tensors that are not known at this iteration. One whose shape has changed begins anew.
-        """
-        self._last, self._niter = snapshot, niter
-        self._note({name: values for name, values in snapshot.values.items() if name not in without}, niter)
-
-    def look_beside(self, snapshot: Snapshot | None) -> None:
-        """Take phase or amplitude where the other is watched alone, for the object's contrast; None lets it go."""
-        self._beside = snapshot
-
-    def _note(self, values: Mapping[str, Array], niter: int) -> None:
-        for name, tensor in values.items():
-            if tuple(tensor.shape) != self._tensors[name].places.shape:
-                self._tensors[name] = _Tensor(name, tensor.shape)
-        of_each = [self._tensors[name] for name in values]
-        noted = [(one.places, tensor) for one, tensor in zip(of_each, values.values(), strict=True)]
-
-        def of_copies() -> list[Sketch]:
-            return [places.sketch(on_host(tensor)) for places, tensor in noted]
-
-        found = with_less([lambda: sketches(noted), lambda: sketches(noted), of_copies])
-        for one, sketch in zip(of_each, found, strict=True):
-            one.note(sketch, niter, self._last.dx)
-
-    def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
-        """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
-        values, dx = self._last.values | (self._beside.values if self._beside else {}), self._last.dx
-
-        def of_copies() -> dict[str, float]:
-            return contrasts({name: on_host(tensor) for name, tensor in values.items()})
-
-        measured_by = with_less([lambda: contrasts(values), of_copies])
-        engine = EngineHistories(learning_rates=dict(learning_rates))
-
-        def doublings(quantity: Quantity, until: int | None = None) -> Doublings:
-            tolerance = tolerances.get(quantity.key)
-            return doublings_of(
-                self._tensors[quantity.key].motion(engine, measured_by.get(quantity.key, dx), dx, until),
-                quantity,
-                quantity.tolerance if tolerance is None else tolerance.value(dx),
-                engine.learning_rates.get(quantity.recorded_as, []),
-            )
-
-        found = {quantity.key: doublings(quantity) for quantity in QUANTITIES if quantity.key in self._tensors}
-        begins = {name: segment_begins(quantity_of(name).recorded_as, engine) for name in found}
-        late = stopped_late(found, self._niter, begins)
-        before = {key: doublings(quantity_of(key), since) for key, since in late.items()}
-        return conclude(found, 0, bool(learning_rates), before)
-
-
-class _Tensor:
-    """What is remembered of one tensor: the newer sketches by iteration, and plain numbers of all snapshots."""
-
-    def __init__(self, name: str, shape: Sequence[int]) -> None:
-        self._quantity = quantity_of(name)
-        self.places = self._quantity.places(shape)
-        self._sketches: dict[int, Sketch] = {}
-        self._niters: list[int] = []
-        self._moves: list[float] = []
-        self._doubled: list[tuple[int, int, float]] = []
-        self._finite: list[bool] = []
-        self._totals: list[float] = []
-
-    def note(self, sketch: Sketch, niter: int, dx: float) -> None:
-        """Remember a snapshot, and how far it is from the one before and the one at half."""
-        if self._niters and niter <= self._niters[-1]:
-            self._forget_from(niter)
-        known = [*(niters := list(self._sketches)), niter]
-        half = half_of(known, (0,))
-        at = [known[-2]] if niters else []
-        at += [known[half]] if half is not None else []
-        found = self._distances(sketch, at, dx)
-        self._moves += found.raw[:1]
-        if half is not None:
-            self._doubled.append((niter, known[half], found.aligned[-1]))
-        self._niters.append(niter)
-        self._finite.append(bool(np.isfinite(sketch.values).all()))
-        self._totals.append(sketch.total)
-        self._sketches[niter] = sketch
-        self._thin(niter)
-
-    def _forget_from(self, niter: int) -> None:
-        """Forget the snapshots of iteration `niter` and later: an engine that goes back does them again."""
-        count = bisect_left(self._niters, niter)
-        self._niters, self._moves = self._niters[:count], self._moves[: max(count - 1, 0)]
-        self._sketches = {one: sketch for one, sketch in self._sketches.items() if one < niter}
-        self._doubled = [doubled for doubled in self._doubled if doubled[0] < niter]
-        self._finite, self._totals = self._finite[:count], self._totals[:count]
-
-    def motion(self, engine: EngineHistories, contrast: float, dx: float, until: int | None = None) -> Motion:
-        """Return how the tensor moved up to the snapshot of iteration `until`, since when it stands still, or the last.
-
-        The values of one that stands still are those of the last sketch, also where the one of then is gone.
-        """
-        last = self._sketches[self._niters[-1]]
-        niters = self._niters[: None if until is None else bisect_right(self._niters, until)]
-        niter = niters[-1]
-        begins = segment_begins(self._quantity.recorded_as, engine)
-        at = [one for one in self._sketches if one < niter]
-        found = self._distances(last, at, dx)
-        to_last = list(zip(at, found.aligned, strict=True))
-        lag = lag_of(len(niters) - 1)  # without the baseline, which no checkpoint is
-        gone = vanished(self._totals) if self._quantity.has_total else [False] * len(self._totals)
-        broken = [not finite or none for finite, none in zip(self._finite, gone, strict=True)][: len(niters)]
-        broken_since = since_when(niters, broken)
-        moves = self._moves[: len(niters) - 1]
-        still = still_since(niters, moves, self._quantity.size_of(last.rms, dx))
-        stopped = stopped_since(self._quantity.recorded_as, engine, niters[-2] if len(niters) > 1 else 0, niter)
-        return Motion(
-            niter=niter,
-            contrast=contrast,
-            doubled=[one for one in self._doubled_since(begin_of(niter, begins), dx) if one[0] <= niter],
-            to_last=to_last,
-            drift_ratio=self._drift_ratio(dict(to_last), niters, lag),
-            lag=lag,
-            begins=begins,
-            broken_since=niter if broken_since is None and math.isnan(contrast) else broken_since,
-            stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
-            too_few=self._quantity.too_few_to_align(self.places.shape),
-            reason=VANISHED if gone[-1] else NOT_FINITE,
-        )
-
-    def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
-        """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""
-        if begin == 0:
-            return self._doubled
-        inside = [niter for niter in self._sketches if niter > begin]
-
-        def distance(place: int, half: int) -> float:
-            return self._distances(self._sketches[inside[place]], [inside[half]], dx).aligned[0]
-
-        return doublings_between(inside, (begin,), distance)
-
-    def _drift_ratio(self, to_last: Mapping[int, float], niters: Sequence[int], lag: int) -> float:
-        if lag < 2:
-            return math.nan
-        one, far = (to_last.get(niters[-1 - back], math.nan) for back in (1, lag))
-        return far / one if one else math.nan
-
-    def _distances(self, later: Sketch, at: Sequence[int], dx: float) -> Distances:
-        earlier = [Values(self._sketches[niter].values, self._sketches[niter].total) for niter in at]
-        return self._quantity.distances(self.places, later, earlier, dx)
-
-    def _thin(self, niter: int) -> None:
-        """Drop sketches that are too old, and all but `PER_OCTAVE` an octave, except the last ones."""
-        recent = set(self._niters[-LAG - 1 :])
-        kept: dict[int, Sketch] = {}
-        places_taken = set[int]()
-        for one, sketch in reversed(self._sketches.items()):
-            place = math.floor(PER_OCTAVE * math.log2(one)) if one else -1
-            if one in recent or (one > niter / 2**OCTAVES and place not in places_taken):
-                kept[one] = sketch
-                places_taken.add(place)
-        self._sketches = dict(reversed(kept.items()))
+PLACE = "where the object is"
+"""What may go wrong, besides a tensor."""
 
 
 class LiveModel(Model, Protocol):
@@ -250,7 +71,12 @@ class ConvergenceMonitor:
         self.settings = settings
         height, width = model.get_complex_probe_view().shape[-2:]
         self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
-        self.last = Snapshot({name: self._taken(model, name) for name in self.settings.tensors}, float(model.dx))
+        values = {name: self._taken(model, name) for name in self.settings.tensors}
+        self.last, self._registration = Snapshot(values, float(model.dx)), Registration(None)
+        if self.settings.aligned:
+            source = self._source(model)
+            self._registration = Registration(source.lit())
+            self.last = replace(self.last, in_frame=self._registration.bring(values, source, None))
         self._evidence = LiveEvidence(self.last) if self.settings.aligned else None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
@@ -267,7 +93,7 @@ class ConvergenceMonitor:
         tries again.
         """
         found, problems = self._measured(model)
-        if self._evidence:
+        if self._evidence and PLACE not in problems:
             with _noted(problems, "the verdict"):
                 self._evidence.look_beside(None)
                 self._evidence.note(self.last, niter, problems)
@@ -293,16 +119,65 @@ class ConvergenceMonitor:
         the next step.
         """
         found, problems = dict[str, Change](), dict[str, str]()
-        settings, kept = self.settings, self.last.values
+        settings, last, kept = self.settings, self.last, self.last.values
+        in_frame, taken_before = None, dict[str, Array]()
+        if settings.aligned:
+            with _noted(problems, PLACE):
+                in_frame, taken_before = self._brought_with_less(model, problems)
+        if PLACE in problems:  # the next snapshot is compared with the last one whose place is known
+            return {key: one for name in settings.tensors for key, one in _unknown(name, True).items()}, problems
         for name in settings.tensors:
             changes = _unknown(name, settings.aligned)
+            if name in problems:
+                found |= changes
+                continue
             with _noted(problems, name):
-                now = self._taken(model, name)
+                now = taken_before.pop(name) if name in taken_before else self._taken(model, name)
                 before, kept[name] = kept[name], now
-                changes = compared(name, now, before, self.last.dx, settings.percentile_range, settings.aligned)
+                changes |= self._changes_since(name, before, in_frame)
             found |= changes
             now = before = None  # before the next one is copied
+        self.last = replace(last, in_frame=in_frame)
         return found, problems
+
+    def _changes_since(self, name: str, before: Array, in_frame: InFrame | None) -> dict[str, Change]:
+        """Return the changes of a tensor from an earlier one to the one that is kept, which is `in_frame`."""
+        last = self.last
+        now = Snapshot({name: last.values[name]}, last.dx, in_frame)
+        earlier = Snapshot({name: before}, last.dx, last.in_frame)
+        if in_frame and last.in_frame:  # what is known of a tensor is kept with it, and goes with it
+            in_frame.tensors[name] = framed(name, now)
+            there = {name: last.in_frame.tensors.pop(name)} if name in last.in_frame.tensors else {}
+            earlier = replace(earlier, in_frame=last.in_frame._replace(tensors=there))
+        return compared(name, now, earlier, self.settings.percentile_range, in_frame is not None)
+
+    def _brought_with_less(self, model: Model, problems: dict[str, str]) -> tuple[InFrame, dict[str, Array]]:
+        """Return what `_brought` does, on the CPU where memory is short."""
+        device = self.settings.snapshot_device
+        return with_less([partial(self._brought, model, on, problems) for on in (device, device, "cpu")])
+
+    def _brought(self, model: Model, device: str | None, problems: dict[str, str]) -> tuple[InFrame, dict[str, Array]]:
+        """Return where a model is in the frame of the first snapshot.
+
+        And its object, where that has to be looked at as a whole: else its parts are copied one after the other. Also
+        note which of them could not be copied.
+        """
+        source = ModelSource(model, self.region, device)
+        followed = [name for name in of_object() if name in self.settings.tensors]
+        frame, probe = self._registration.expect({}, source), dict.fromkeys({PROBE} & set(self.settings.tensors))
+        if not followed or not self._registration.needs_all(frame, self.last.values[followed[0]].shape, source):
+            return self._registration.in_frame(frame, {}, probe, source), {}
+        taken_now = dict[str, Array]()
+        for name in followed:
+            with _noted(problems, name):
+                taken_now[name] = taken(model, name, self.region, device)
+        before = self.last.in_frame or InFrame(frame, {}, None)
+        parts = {name: framed_beside(name, self.last, now) for name, now in taken_now.items()}
+        found = self._registration.bring(taken_now | probe, source, before._replace(tensors=parts), frame)
+        return found, taken_now
+
+    def _source(self, model: Model) -> ModelSource:
+        return ModelSource(model, self.region, self.settings.snapshot_device)
 
     def verdict(
         self,
@@ -323,7 +198,13 @@ class ConvergenceMonitor:
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
         others = [name for name in of_object() if name not in self.settings.tensors]
-        return Snapshot({others[0]: self._taken(model, others[0])}, self.last.dx) if len(others) == 1 else None
+        if len(others) != 1:
+            return None
+        in_frame = self.last.in_frame
+        away = in_frame.frame.object.whole if in_frame else (0, 0)
+        elsewhere = self._source(model).part(others[0], away, 0) if any(away) else None
+        moved = None if elsewhere is None else mirrored(*elsewhere)
+        return Snapshot({others[0]: self._taken(model, others[0]) if moved is None else moved}, self.last.dx, in_frame)
 
     def _taken(self, model: Model, name: str) -> Array:
         return taken(model, name, self.region, self.settings.snapshot_device)

@@ -16,7 +16,7 @@ from toy import ToyModel, write_hdf5, write_pt
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
 from ptyconv_cli.metrics import percentiles, percentiles_gpu, planes_gpu, snapshot
-from ptyconv_cli.quantities import snapshots
+from ptyconv_cli.quantities import registration, snapshots
 from ptyconv_cli.results import history
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -28,6 +28,7 @@ KEYS = [series.key for series in SERIES]
 def test_live_and_post_hoc_values_are_equal(tmp_path, device, writer, suffix):
     model = ToyModel(device=device)
     monitor = ConvergenceMonitor({"every_n_iters": None, "aligned": True}, model)
+    writer(tmp_path / f"model_iter0000{suffix}", model, 0)
     for niter in range(1, 13):
         model.update()
         if monitor.should_step(niter, save_iters=3):
@@ -36,10 +37,10 @@ def test_live_and_post_hoc_values_are_equal(tmp_path, device, writer, suffix):
     assert [niter for niter, _ in model.convergence_iters["objp_fg"]] == [3, 6, 9, 12]
     analysis = analyze_run(tmp_path, device=device)
     post_hoc = analysis.convergence_iters
-    assert post_hoc == {key: curve[1:] for key, curve in model.convergence_iters.items()}
+    assert post_hoc == model.convergence_iters
     assert all(value > 0 for curve in post_hoc.values() for _, value in curve)
     aligned = {key: [(p.niter, p.value) for p in points] for key, points in analysis.aligned_points.items()}
-    assert aligned == {key: curve[1:] for key, curve in model.convergence_aligned_iters.items()}
+    assert aligned == model.convergence_aligned_iters
 
 
 def test_aligned_changes_have_a_record_of_their_own():
@@ -228,7 +229,7 @@ def only_here(model):
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-def test_a_gpu_is_waited_for_twice_a_tensor_at_most_and_keeps_its_voxels(gpu, monkeypatch, aligned):
+def test_a_gpu_is_waited_for_a_few_times_a_tensor_and_keeps_its_voxels(gpu, monkeypatch, aligned):
     monkeypatch.setattr(percentiles, "SAMPLE", 512)
     monkeypatch.setattr(percentiles_gpu, "CHUNK", 100)  # many chunks, as in large objects
     model = toy_on(gpu)
@@ -236,9 +237,11 @@ def test_a_gpu_is_waited_for_twice_a_tensor_at_most_and_keeps_its_voxels(gpu, mo
     model.update()
     gpu.reset()
     monitor.step(model, 1)
-    # Of each object tensor the sample, with the products that it is aligned by, and the result; the probe's fit, and
-    # what that leaves; the positions; and the sketches of all.
-    assert gpu.waits == ["copy to host"] * (2 * 2 + 2 + 1 + 1 if aligned else 2 * 2 + 1 + 1)
+    # Of each object tensor the sample and the result. Aligned, also the products, with the sample; the means of its
+    # slices, of the amplitude before, too; a sample in the frame, and the result; and the voxels by which its two modes
+    # are told apart, twice. Of the probe its intensity, its fit, and what that leaves; the positions, twice; and the
+    # sketches of all.
+    assert gpu.waits == ["copy to host"] * (2 * (2 + 1 + 2 + 2) + 1 + 3 + 2 + 1 if aligned else 2 * 2 + 1 + 1)
     assert aligned or max(gpu.sizes) == 512  # numbers: a sample
     where = {name: isinstance(values, np.ndarray) for name, values in monitor.last.values.items()}
     assert where == {"obja": False, "objp": False, "probe": False, "probe_pos_shifts": True}
@@ -305,6 +308,46 @@ def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place,
     assert monitor.verdict().state == "insufficient"
 
 
+def test_where_the_place_of_the_object_is_not_found_the_next_change_is_since_the_last_place(monkeypatch):
+    """Nothing that is where it was before is taken for what is somewhere else."""
+    model, unhindered = ToyModel(), ToyModel()
+    monitor, other = (ConvergenceMonitor({"aligned": True}, one) for one in (model, unhindered))
+    for niter in range(1, 4):
+        model.update()
+        unhindered.update()
+        with monkeypatch.context() as patched:
+            if niter == 2:
+                patched.setattr(registration.Registration, "bring", lambda *_: 1 / 0)
+                with pytest.warns(RuntimeWarning, match=r"iteration 2: where the object is: division by zero\. "):
+                    monitor.step(model, niter)
+                continue
+            monitor.step(model, niter)
+            other.step(unhindered, niter)
+    assert_well_formed(model, [1, 2, 3], {key: [2] for key in KEYS})
+    for record in ("convergence_iters", "convergence_aligned_iters"):
+        for key, curve in getattr(unhindered, record).items():
+            assert getattr(model, record)[key][2] == curve[1]
+    assert monitor.verdict().state == "insufficient"
+
+
+def test_what_the_scan_did_not_light_counts_in_no_aligned_change():
+    """The object's size decides where that is, and not the size of another tensor of as many axes."""
+    models = [ToyModel(omodes=1, slices=1) for _ in range(2)]
+    for model in models:  # a scan of an L: one corner is dark
+        y, x = model.crop_pos.T
+        model.crop_pos = model.crop_pos[(y < 4) | (x < 5)]
+        model.optimizable_tensors["probe_pos_shifts"] = model.optimizable_tensors["probe_pos_shifts"][: len(y)].detach()
+    models[1].optimizable_tensors["objp"].data[..., 14, 19] += 3
+    monitors = [ConvergenceMonitor({"aligned": True, "tensors": ["objp"]}, model) for model in models]
+    assert monitors[0].last.in_frame.lit[0, 0]
+    assert not monitors[0].last.in_frame.lit[-1, -1]
+    for model, monitor in zip(models, monitors, strict=True):
+        model.optimizable_tensors["objp"].data[..., 5:9, 5:9] += 0.1
+        monitor.step(model, 1)
+    one, other = (model.convergence_aligned_iters["objp_fg"] for model in models)
+    assert one == other
+
+
 def test_a_long_story_is_cut(monkeypatch):
     model = ToyModel()
     monitor = ConvergenceMonitor({"tensors": ["probe"]}, model)
@@ -367,14 +410,21 @@ def test_where_warnings_are_errors_the_reconstruction_goes_on(monkeypatch, capsy
     assert all(math.isnan(value) for curve in model.convergence_iters.values() for _, value in curve)
 
 
-def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
-    """The numbers are the same, nobody is told, and the GPU is used again as soon as it has room."""
+@pytest.mark.parametrize(
+    ("shape", "on_host"),
+    [((1, 2, 150, 160), [False, False, False, True, False]), ((2, 1, 150, 160), [False, True, True, True, False])],
+)
+def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch, shape, on_host):
+    """The numbers are the same, nobody is told, and the GPU is used again as soon as it has room.
+
+    Modes of an object are looked at together, for which more room is needed.
+    """
     for place in ((percentiles, "SAMPLE"), (history, "MOST_SKETCHED"), (snapshots, "SMALL_PIECES")):
         monkeypatch.setattr(*place, 1 << 13)
     monkeypatch.setattr(planes_gpu, "SMALL", 0)
-    model, other_gpu = large_on(gpu, (1, 2, 150, 160)), Gpu()
+    model, other_gpu = large_on(gpu, shape), Gpu()
     with other_gpu.there():
-        unhindered = large_on(other_gpu, (1, 2, 150, 160))
+        unhindered = large_on(other_gpu, shape)
     monitor = ConvergenceMonitor({"aligned": True}, model)
     with other_gpu.there():
         other = ConvergenceMonitor({"aligned": True}, unhindered)
@@ -391,7 +441,7 @@ def test_a_full_gpu_leaves_it_to_smaller_pieces_or_to_the_cpu(gpu, monkeypatch):
         with other_gpu.there():
             unhindered.update()
             other.step(unhindered, niter)
-    assert places == [False, False, False, True, False]
+    assert places == on_host
     for record in ("convergence_iters", "convergence_aligned_iters"):
         for key, curve in getattr(unhindered, record).items():
             assert getattr(model, record)[key] == [(niter, pytest.approx(value, rel=1e-6)) for niter, value in curve]

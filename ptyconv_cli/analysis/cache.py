@@ -22,7 +22,7 @@ from ptyconv_cli.analysis.cached_headers import (
     unpacked_headers,
     unpacked_record,
 )
-from ptyconv_cli.analysis.steps import CachedRows, CachedSteps, Compared, Curves, Rows, Step
+from ptyconv_cli.analysis.steps import CachedRows, CachedSteps, Compared, Comparer, Curves, Step
 from ptyconv_cli.checkpoints.chain import Run
 from ptyconv_cli.checkpoints.discovery import looked_for_patterns, recall_pattern
 from ptyconv_cli.checkpoints.headers import Header
@@ -30,6 +30,7 @@ from ptyconv_cli.checkpoints.opening import Fingerprint, Recognised, Source, loo
 from ptyconv_cli.checkpoints.readers import by_content, versions
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import Pieces, write_whole
+from ptyconv_cli.results.frame import Frame, Place
 from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
 
 
@@ -82,6 +83,8 @@ FEW = 64
 
 K = TypeVar("K")
 
+Comparers = Mapping[str, Comparer]
+
 OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
 """No other file in the folder is touched."""
 
@@ -96,10 +99,12 @@ class _Line(NamedTuple):
     not_finite: dict[str, bool]
     contrasts: dict[str, float] | None
     totals: dict[str, float]
+    frame: Frame | None
     checksums: dict[str, int]
 
     def at(self, header: Header) -> Step:
-        return Step(header, self.since, self.changes, self.compared, self.not_finite, self.contrasts, self.totals)
+        known = self.since, self.changes, self.compared, self.not_finite, self.contrasts, self.totals, self.frame
+        return Step(header, *known)
 
 
 class Cache:
@@ -143,17 +148,23 @@ class Cache:
             lines = lines[:-1]
         if not lines:
             return CachedSteps()
+        named = dict.fromkeys(name for line in lines for name in line.checksums)
         rows = {
-            name: CachedRows(self._path(part, f"{name}.f32"), [line.checksums[name] for line in lines])
-            for name in lines[0].checksums
+            name: CachedRows(
+                self._path(part, f"{name}.f32"), [line.checksums[name] for line in lines if name in line.checksums]
+            )
+            for name in named
         }
         if not {of_one.path for of_one in rows.values()} <= set(self._files()):
             return CachedSteps()
         steps = [line.at(header) for line, header in zip(lines, headers, strict=False)]
-        return CachedSteps(steps, self._phase(part, lines[-1].key), rows)
+        return CachedSteps(steps, *self._phases(part, lines[-1].key), rows)
 
-    def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], rows: dict[str, Rows]) -> None:
-        """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written."""
+    def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], comparers: Comparers) -> None:
+        """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written.
+
+        `comparers` by tensor, which have the rows.
+        """
         self._check_folder()
         self._parts = max(self._parts, part + 1)
         lines = self._lines.get(part, [])
@@ -168,11 +179,13 @@ class Cache:
                 steps[k].not_finite,
                 steps[k].contrasts,
                 steps[k].totals,
-                {name: of_one.checksums[k] for name, of_one in rows.items()},
+                steps[k].frame,
+                {name: checksum for comparer in comparers.values() for name, checksum in comparer.checksums(k)},
             )
             for k in range(known, len(steps))
         ]
         path = self._path(part, "steps.jsonl")
+        rows = {name: of_one for comparer in comparers.values() for name, of_one in comparer.rows_by_name()}
         files = {name: self._path(part, f"{name}.f32") for name in rows}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -189,10 +202,13 @@ class Cache:
             raise PtyconvError(f"{error.filename or self._folder}: cannot be written ({error.strerror})") from error
         self._lines[part], self._whole[part] = [*lines[:known], *new], True
 
-    def keep_phase(self, part: int, key: str, phase: np.ndarray) -> None:
-        """Write the phase that the next checkpoint's is to follow; raise PtyconvError where it cannot be written."""
+    def keep_phase(self, part: int, key: str, phase: np.ndarray, in_frame: np.ndarray | None) -> None:
+        """Write the phase that the next checkpoint's is to follow, as it is and in the frame of the run.
+
+        Raises PtyconvError where it cannot be written.
+        """
         content = BytesIO()
-        np.savez(content, key=np.array(key), phase=phase)
+        np.savez(content, key=np.array(key), phase=phase, in_frame=phase[:0] if in_frame is None else in_frame)
         write_whole({self._path(part, "phase.npz"): content.getvalue()})
 
     def forget_the_rest(self) -> None:
@@ -290,14 +306,15 @@ class Cache:
             return sorted(path for path in own if path.is_file() and not path.is_symlink())
         return []
 
-    def _phase(self, part: int, key: str) -> np.ndarray | None:
+    def _phases(self, part: int, key: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         path = self._path(part, "phase.npz")
         if path in self._files():
             # Damage raises many kinds of errors in zipfile, numpy and json; then all is recomputed.
             with suppress(Exception), path.open("rb") as file, np.load(file) as content:
                 if str(content["key"]) == key:
-                    return np.asarray(content["phase"])
-        return None
+                    phase, in_frame = np.asarray(content["phase"]), np.asarray(content["in_frame"])
+                    return phase, in_frame if in_frame.size else None
+        return None, None
 
 
 def _are_many(known: Mapping[K, Fingerprint], kept: Mapping[K, Fingerprint]) -> bool:
@@ -328,6 +345,7 @@ def _packed(lines: Sequence[_Line]) -> bytes:
             **line._asdict(),
             "changes": {of: _described(change) for of, change in line.changes.items()},
             "compared": {name: list(compared) for name, compared in line.compared.items()},
+            "frame": line.frame and list(line.frame),
         }
         for line in lines
     )
@@ -347,10 +365,19 @@ def _unpacked(path: Path) -> tuple[list[_Line], bool]:
                 one = json.loads(text)
                 changes = {of: _change(change) for of, change in one["changes"].items()}
                 compared = {name: Compared(*numbers) for name, numbers in one["compared"].items()}
-                found.append(_Line(**{**one, "changes": changes, "compared": compared}))
+                frame = one["frame"] and _frame(one["frame"])
+                found.append(_Line(**{**one, "changes": changes, "compared": compared, "frame": frame}))
     except Exception:  # as there are many kinds of damage; what was kept is computed again
         return found, False
     return found, True
+
+
+def _frame(described: list[Any]) -> Frame:
+    def tuples(found: Any) -> Any:
+        return tuple(map(tuples, found)) if isinstance(found, list) else found
+
+    object_place, probe, *others = map(tuples, described)
+    return Frame(Place(*object_place), Place(*probe), *others)
 
 
 def _described(change: Change) -> dict[str, Any]:

@@ -10,16 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.analysis.registration import FileSource, registration_of
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Comparer, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
 from ptyconv_cli.checkpoints.opening import fingerprint, open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
+from ptyconv_cli.metrics.registration import InFrame
 from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
+from ptyconv_cli.metrics.translation import mirrored
 from ptyconv_cli.quantities import of_object, quantity_of, wrapping
+from ptyconv_cli.quantities.registration import Registration
 from ptyconv_cli.quantities.settings import MonitorSettings
-from ptyconv_cli.quantities.snapshots import contrasts, snapshot_of, tensor_changes, totals
+from ptyconv_cli.quantities.snapshots import contrasts, framed, snapshot_of, tensor_changes, totals
+from ptyconv_cli.quantities.wrapped_phase import without_turns
+from ptyconv_cli.results.frame import Frame
 from ptyconv_cli.results.run_analysis import Change, LeftOut, Region
 from ptyconv_cli.workers import Workers, at_once, result_of
 
@@ -34,11 +40,19 @@ class Prefetch:
     """Reads the tensors of one checkpoint after the other in a thread of its own; use it in a `with` statement.
 
     The first `turns` are read at once, each further one as soon as the arrays of another are handed back with `reuse`.
+    `beside`: tensors that are read, too, but without which a checkpoint will do.
     """
 
-    def __init__(self, headers: Iterable[Header], tensors: tuple[str, ...], region: Region, turns: int = TURNS) -> None:
+    def __init__(
+        self,
+        headers: Iterable[Header],
+        tensors: tuple[str, ...],
+        region: Region,
+        turns: int = TURNS,
+        beside: tuple[str, ...] = (),
+    ) -> None:
         self._headers, self._turns = iter(headers), turns
-        self._tensors, self._region = tensors, region
+        self._tensors, self._beside, self._region = tensors, beside, region
         self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
 
@@ -64,6 +78,9 @@ class Prefetch:
         self._check(header)
         with open_checkpoint(header.path, header.source.name) as checkpoint:
             arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+            for name in self._beside:
+                with suppress(CheckpointError):
+                    arrays[name] = checkpoint.read(name, self._region, into.get(name))
         self._check(header)
         return arrays
 
@@ -86,22 +103,39 @@ class _Ready(NamedTuple):
 class _GettingReady:
     """Yields checkpoints ready to be compared, one after the other; those that cannot be read go to `left_out`.
 
-    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
+    `registration`: what brings them into the frame of the run, None where nothing is aligned. `phase`: for a phase that
+    wraps, the one to unwrap the next snapshot with.
     """
 
     def __init__(
-        self, headers: Sequence[Header], reading: Prefetch, device: str, strict: bool, known: CachedSteps
+        self,
+        headers: Sequence[Header],
+        reading: Prefetch,
+        device: str,
+        strict: bool,
+        known: CachedSteps,
+        tensors: tuple[str, ...],
+        region: Region,
+        registration: Registration | None,
     ) -> None:
         self._headers, self._reading, self._device, self._strict = headers, reading, device, strict
+        self._tensors, self._region, self._registration, self._known = tensors, region, registration, known
         self._goes_on = bool(known.steps)
+        self._before: InFrame | None = None
         self.phase = None if known.phase is None else to_device({"": known.phase}, device)[""]
         self.left_out: list[LeftOut] = []
+
+    @property
+    def phase_in_frame(self) -> Array | None:
+        """The same in the frame of the run."""
+        return self._registration.phase if self._registration else None
 
     def __iter__(self) -> Iterator[_Ready]:
         for header in self._headers:
             begins = self._goes_on and header is self._headers[0]
             try:
                 memory = self._reading.next()
+                snapshot = self._snapshot(header, memory, begins)
             except CheckpointError as error:
                 if begins:
                     raise CacheIsStale(str(error)) from error
@@ -111,12 +145,32 @@ class _GettingReady:
                 self.left_out.append(replace(left_out, niter=header.niter))
                 self._reading.reuse({})
                 continue
-            snapshot = snapshot_of(memory, header.dx, self._device)
-            phase = wrapping(snapshot.values)
-            if header.phase_wraps and phase:
-                self._continue_phase(snapshot.values[phase], begins)
             wait_for(self._device)  # the threads that compare do not
             yield _Ready(header, snapshot, memory)
+
+    def _snapshot(self, header: Header, memory: Arrays, begins: bool) -> Snapshot:
+        """Make a snapshot of what was read; raise CheckpointError where what else it takes cannot be read."""
+        snapshot = snapshot_of({name: memory[name] for name in self._tensors}, header.dx, self._device)
+        phase = wrapping(snapshot.values)
+        if header.phase_wraps and phase:
+            self._continue_phase(snapshot.values[phase], begins)
+        if self._registration:
+            snapshot = replace(snapshot, in_frame=self._in_frame(header, snapshot.values, memory, begins))
+        return snapshot
+
+    def _in_frame(self, header: Header, values: dict[str, Array], memory: Arrays, begins: bool) -> InFrame:
+        """Bring a snapshot into the frame of the run; for the one that the walk continues from, it is known."""
+        assert self._registration is not None
+        source = FileSource(header, memory, self._region, self._device)
+        frame = self._known.steps[-1].frame if begins else None
+        with np.errstate(all="ignore"):  # what is not finite gives NaN, which tells
+            if frame is None:
+                self._before = self._registration.bring(values, source, self._before)
+            else:
+                known = self._known.phase_in_frame
+                phase = None if known is None else to_device({"": known}, self._device)[""]
+                self._before = self._registration.go_on_from(frame, values, source, phase)
+            return self._before
 
     def _continue_phase(self, phase: Array, begins: bool) -> None:
         """Unwrap a snapshot's phase, in place; for the snapshot that the walk continues from, use the cached phase."""
@@ -137,16 +191,21 @@ def walk(
     known: CachedSteps,
     comparers: Mapping[str, Comparer],
     region: Region,
+    first: Header,
 ) -> Found:
     """Compare consecutive checkpoints; leave out those that cannot be read, or, if `strict`, raise CheckpointError.
 
     While two checkpoints are compared, the next one is got ready and the one after it is read; their memory takes
     turns. `known`: what is known up to the first of these checkpoints, from an earlier walk, which is gone on with.
     Raises CacheIsStale where that one cannot be read any more. `comparers`: by tensor, what compares it with earlier
-    checkpoints, none where that was not asked for; `region` of the object in px. Parameters otherwise as of
-    `analysis.run.analyze_run`.
+    checkpoints, none where that was not asked for; `region` of the object in px, and the `first` checkpoint of these
+    and of those that are known. Parameters otherwise as of `analysis.run.analyze_run`.
     """
-    steps, getting_ready = list(known.steps), _GettingReady(headers, reading, device, strict, known)
+    registration = registration_of(first, region, settings.tensors) if settings.aligned else None
+    for comparer in comparers.values():
+        comparer.light(registration.lit if registration else None)
+    steps = list(known.steps)
+    getting_ready = _GettingReady(headers, reading, device, strict, known, settings.tensors, region, registration)
     options = settings.percentile_range, settings.aligned
     workers = Workers(at_once(2) if device == "cpu" else 1)  # one tensor keeps a GPU busy
     with workers, too_much_for(device):
@@ -163,7 +222,9 @@ def walk(
                 for name in current.snapshot.values
             }
             comparing = {
-                name: workers.submit(comparer.compare, current.snapshot.values[name], niters)
+                name: workers.submit(
+                    comparer.compare, current.snapshot.values[name], framed(name, current.snapshot), niters
+                )
                 for name, comparer in comparers.items()
             }
             following = next(checkpoints, None)
@@ -173,8 +234,10 @@ def walk(
             previous, current = current, following
         if previous and comparers:
             steps[-1] = replace(steps[-1], contrasts=contrasts_of(previous.header, previous.snapshot, region))
-    phase = None if getting_ready.phase is None else on_host(getting_ready.phase)
-    return Found(steps, getting_ready.left_out, phase, len(known.steps))
+    phase, in_frame = (
+        None if one is None else on_host(one) for one in (getting_ready.phase, getting_ready.phase_in_frame)
+    )
+    return Found(steps, getting_ready.left_out, phase, in_frame, len(known.steps))
 
 
 @contextmanager
@@ -191,9 +254,16 @@ def nothing_left_on(device: str, comparers: Mapping[str, Comparer]) -> Iterator[
 
 def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
     values = first.snapshot.values
-    compared = {name: comparer.compare(values[name], [first.header.niter]) for name, comparer in comparers.items()}
+    compared = {
+        name: comparer.compare(values[name], framed(name, first.snapshot), [first.header.niter])
+        for name, comparer in comparers.items()
+    }
     not_finite = {name: True for name, tensor in values.items() if not all_finite(tensor)}
-    return Step(first.header, None, {}, compared, not_finite, totals=totals(values))
+    return Step(first.header, None, {}, compared, not_finite, totals=totals(values), frame=_frame_of(first.snapshot))
+
+
+def _frame_of(snapshot: Snapshot) -> Frame | None:
+    return snapshot.in_frame.frame if snapshot.in_frame else None
 
 
 def _step(
@@ -219,7 +289,8 @@ def _step(
             suspicious.pop(name, None)  # it is finite: there is none, and 0 / 0 is no number
     not_finite = {name: not all_finite(tensor) for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
-    return Step(current.header, previous.header.niter, changes, compared, not_finite, totals=now)
+    frame = _frame_of(current.snapshot)
+    return Step(current.header, previous.header.niter, changes, compared, not_finite, totals=now, frame=frame)
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:
@@ -227,12 +298,19 @@ def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str
 
     Where phase or amplitude alone is followed, the other is read, too, for a change of one is measured by both.
     """
-    values = dict(snapshot.values)
-    followed = [name for name in of_object() if name in values]
-    lacking = [name for name in of_object() if followed and name not in values and name in header.shapes]
+    tensors = {name: framed(name, snapshot) for name in snapshot.values}
+    followed = [name for name in of_object() if name in tensors]
+    lacking = [name for name in of_object() if followed and name not in tensors and name in header.shapes]
+    frame = _frame_of(snapshot) or Frame()
     with suppress(CheckpointError):  # it was not asked for, so it is no matter that it cannot be read
-        if lacking:
-            with open_checkpoint(header.path, header.source.name) as checkpoint:
-                arrays = {name: checkpoint.read(name, region) for name in lacking}
-            values |= snapshot_of(arrays, header.dx, str(device_of(values[followed[0]]))).values
-    return {name: value for name, value in contrasts(values).items() if name in snapshot.values}
+        for name in lacking:
+            source = FileSource(header, {}, region, str(device_of(snapshot.values[followed[0]])))
+            read = source.part(name, frame.object.whole, 0)
+            if read is not None:
+                values = mirrored(*read)
+                lit = snapshot.in_frame.lit if snapshot.in_frame else None
+                tensors[name] = quantity_of(name).framed(values, lit=lit)
+                # A phase that wraps has an offset and a ramp, which are ambiguities.
+                if header.phase_wraps and quantity_of(name).wraps:
+                    tensors[name] = without_turns(tensors[name])
+    return {name: value for name, value in contrasts(tensors).items() if name in snapshot.values}

@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.analysis.compare import Arrays, Prefetch
+from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.frames_reading import Read, Reader, brought_first
+from ptyconv_cli.analysis.registration import read_beside, registration_of
 from ptyconv_cli.analysis.run_parts import Comparable, check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
-from ptyconv_cli.checkpoints.headers import Header, put_aside
-from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
-from ptyconv_cli.metrics.arrays import Array, namespace, on_host
+from ptyconv_cli.metrics.arrays import on_host
 from ptyconv_cli.metrics.device import too_much_for
-from ptyconv_cli.metrics.snapshot import Snapshot, intensity, unwrap, unwrap_apart
-from ptyconv_cli.quantities import drawn_as, of_object, wrapping
+from ptyconv_cli.quantities import drawn_as, of_object
 from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY, Quantity
-from ptyconv_cli.quantities.snapshots import snapshot_of
+from ptyconv_cli.quantities.snapshots import framed
 from ptyconv_cli.verdict.segments import half_of
 
 MOST = 40
@@ -47,11 +47,12 @@ IMAGE, LAST, HALF = KINDS = ("image", "last", "half")
 
 
 class Pictures(NamedTuple):
-    """Images (y, x) of one kind by layer.
+    """Images (y, x) of one kind by layer, all in the frame of the first checkpoint of the run, or of a part of it.
 
     Of `objp` the phase in rad, summed over the slices, of `obja` the amplitude, its mean over them, of several object
-    modes the mean; the phase less the plane that fits best. Of `probe` the intensity; the differences of its sum over
-    the modes are relative to the peak of the one that it is compared with.
+    modes the mean; the phase less the plane that fits best. Differences of the amplitude are as if its mean were that
+    of the last checkpoint, and those of the object 0 where the scan hardly lit it. Of `probe` the intensity; the
+    differences of its sum over the modes are relative to the peak of the one that it is compared with.
     """
 
     kind: str
@@ -120,13 +121,11 @@ class Frames:
         niters = [header.niter for header in part]
         while len(places) < SAMPLES and (half := half_of(niters, self.begins, places[-1])) is not None:
             places.append(half)
-        later: Array | None = None
         with self._reading(part, [part[place] for place in places], device) as reader:
             for place in places:
                 now = reader.read(part[place])
                 if now:
-                    later = _continue(now, later)
-                    yield from self._pictures(now, None, None, device)
+                    yield from self._pictures(now, None, None, reader)
                     reader.done_with([now])
 
     def read(self, device: str) -> Iterator[Frame]:
@@ -142,56 +141,55 @@ class Frames:
                 yield from self._of_part(part, halves, reader, part is self.chosen[-1])
 
     @contextmanager
-    def _reading(self, part: Sequence[Header], order: Sequence[Header], device: str) -> "Iterator[_Reader]":
-        """Read checkpoints of a part in this order."""
+    def _reading(self, part: Sequence[Header], order: Sequence[Header], device: str) -> Iterator[Reader]:
+        """Read checkpoints of a part in this order, as they are in the frame of its first one."""
         tensors = self.run.tensors
         region = region_of_run(part[0], tensors)
         check_memory(part[0], region, tensors)
         check_voxels(part[0], region, tensors, device)
-        with Prefetch(order, tensors, region, turns=1) as reading:
-            yield _Reader(reading, device, self)
+        beside = read_beside(part, tensors)
+        bringing = registration_of(part[0], region, tensors)
+        alone = order[0] is part[0]
+        first = None if alone else brought_first(bringing, part[0], tensors, region, beside, device)
+        with Prefetch(order, tensors, region, turns=1, beside=beside) as reading:
+            yield Reader(reading, device, self.run, self.strict, region, bringing, first)
 
     def _of_part(
-        self, part: Sequence[Header], halves: Sequence[Header | None], reader: "_Reader", is_last: bool
+        self, part: Sequence[Header], halves: Sequence[Header | None], reader: Reader, is_last: bool
     ) -> Iterator[Frame]:
-        last: _Read | None = None
-        later: Array | None = None
+        last: Read | None = None
         for header, half_header in zip(reversed(part), reversed(halves), strict=True):
             now = reader.read(header)
-            if now:
-                later = _continue(now, later)
-            half = reader.read(half_header) if half_header else None
+            half = reader.read(half_header, aside=True) if half_header else None
             if not now:
                 continue
-            if half:
-                _continue(half, later)
             last = last or (now if is_last else None)
-            pictures = self._pictures(now, last, half, reader.device)
+            pictures = self._pictures(now, last, half, reader)
             positions = [now.snapshot.values[one.key] for one in self._followed(ARROWS)]
             copied = on_host(positions[0]).copy() if positions else None
             yield Frame(header, half.header.niter if half else None, pictures, copied, now.shares())
             reader.done_with([one for one in (now, half) if one and one is not last])
 
-    def _pictures(self, now: "_Read", last: "_Read | None", half: "_Read | None", device: str) -> Iterator[Pictures]:
+    def _pictures(self, now: Read, last: Read | None, half: Read | None, reader: Reader) -> Iterator[Pictures]:
         compared = {IMAGE: now, LAST: last, HALF: half}
         seen = sorted(self._followed(IMAGES), key=lambda one: one.key) + self._followed(INTENSITY)
         for quantity in seen:
             for kind, other in compared.items():
                 if other is None:
                     continue
-                with too_much_for(device), np.errstate(all="ignore"):  # what is not finite is shown as such
+                with too_much_for(reader.device), np.errstate(all="ignore"):  # what is not finite is shown as such
                     earlier = other if kind != IMAGE else None
                     if quantity.is_object:
-                        images = _of_object(quantity, now, earlier, self.slices())
+                        images = _of_object(quantity, now, earlier, self.slices(), reader.units[quantity.key])
                     else:
                         images = self._of_intensity(quantity.key, now, earlier)
                 yield Pictures(kind, images)
 
-    def _of_intensity(self, name: str, now: "_Read", other: "_Read | None") -> dict[Layer, np.ndarray]:
+    def _of_intensity(self, name: str, now: Read, other: Read | None) -> dict[Layer, np.ndarray]:
         if other:
             return {Layer(name): _difference(name, now, other)}
         modes = {Layer(name, number): now.modes[number - 1] for number in self.modes() if number <= len(now.modes)}
-        return {Layer(name): on_host(now.snapshot.values[name]), **modes}
+        return {Layer(name): on_host(framed(name, now.snapshot)), **modes}
 
 
 def frames_of_run(
@@ -251,50 +249,6 @@ def displacements(now: np.ndarray, before: np.ndarray, dx: float) -> np.ndarray:
     return dx * np.asarray(left, float)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A checkpoint that was read: its snapshot, the intensities of the probe's modes, and the memory they are in."""
-
-    header: Header
-    snapshot: Snapshot
-    modes: np.ndarray
-    memory: Arrays
-
-    def shares(self) -> list[float]:
-        """Return the share of the probe's intensity in each of its modes, NaN where there is no intensity."""
-        of_each = self.modes.sum((1, 2), dtype=float)
-        with np.errstate(all="ignore"):
-            return list((of_each / of_each.sum()).tolist())
-
-
-class _Reader:
-    """Reads checkpoints in the order in which they were asked for; those that are done with give their memory."""
-
-    def __init__(self, reading: Prefetch, device: str, frames: Frames) -> None:
-        self._reading, self.device, self._frames = reading, device, frames
-        self._free: list[Arrays] = []
-
-    def read(self, header: Header) -> _Read | None:
-        """Return the next checkpoint, None where it cannot be read."""
-        try:
-            memory = self._reading.next()
-        except CheckpointError as error:
-            if self._frames.strict:
-                raise
-            put_aside(header, error, self._frames.run.left_out)
-            return None
-        finally:
-            self._reading.reuse(self._free.pop() if self._free else {})
-        probe = next((memory[one.key] for one in drawn_as(INTENSITY) if one.key in memory), None)
-        modes = np.empty((0, 0, 0)) if probe is None else np.stack([intensity(mode[None]) for mode in probe])
-        with too_much_for(self.device), np.errstate(all="ignore"):
-            return _Read(header, snapshot_of(memory, header.dx, self.device), modes, memory)
-
-    def done_with(self, read: Sequence[_Read]) -> None:
-        """Let the memory of these be filled again."""
-        self._free += [one.memory for one in read]
-
-
 def _some(count: int, most: int) -> list[int]:
     """Return the numbers from 1 to `count`, of very many only some; none where there is but one."""
     if min(count, most) < 2:
@@ -309,26 +263,25 @@ def _halves(part: Sequence[Header], begins: Sequence[int]) -> list[Header | None
     return [None if place is None else part[place] for place in places]
 
 
-def _continue(now: _Read, later: Array | None) -> Array | None:
-    """Unwrap a phase that wraps by the one after it, in place, and return a copy for the one before it."""
-    phase = now.snapshot.values.get(wrapping(now.snapshot.values))
-    if not now.header.phase_wraps or phase is None:
-        return None
-    known = unwrap(phase, None) if later is None else unwrap_apart(phase, later)
-    return namespace(known).asarray(known, copy=True)
+def _of_object(
+    part: Quantity, now: Read, other: Read | None, slices: Sequence[int], units: np.ndarray
+) -> dict[Layer, np.ndarray]:
+    """Return a part of an object as images, or its aligned difference from another one; from itself it is 0.
 
-
-def _of_object(part: Quantity, now: _Read, other: _Read | None, slices: Sequence[int]) -> dict[Layer, np.ndarray]:
-    """Return a part of an object as images, or its aligned difference from another one; from itself it is 0."""
-    name, values = part.key, now.snapshot.values[part.key]
+    `units` (plane) in which a difference is known.
+    """
+    name, current = part.key, framed(part.key, now.snapshot)
     if other is None:
-        images = _images(part, on_host(values), slices)
-        return {layer: part.as_image(image) for layer, image in images.items()}
+        images = _images(part, on_host(current.values), slices)
+        return {layer: part.as_image(image, current.lit) for layer, image in images.items()}
     if now is other:
-        nothing = np.zeros(tuple(values.shape[-2:]), np.float32)
+        nothing = np.zeros(current.shape[-2:], np.float32)
         return {Layer(name, number): nothing for number in (None, *slices)}
-    residual, _ = align_object(part.own, values, other.snapshot.values[name], now.header.dx)
-    images = _images(part, on_host(whole(residual)).reshape(tuple(values.shape)), slices)
+    residual, _ = align_object(current, framed(name, other.snapshot), now.header.dx)
+    left = on_host(whole(residual)) * units.astype(np.float32)[:, None, None]
+    if current.lit is not None:
+        left[:, ~current.lit] = 0
+    images = _images(part, left.reshape(current.shape), slices)
     return {layer: part.as_image_of_change(image) for layer, image in images.items()}
 
 
@@ -347,9 +300,9 @@ def _images(part: Quantity, values: np.ndarray, slices: Sequence[int]) -> dict[L
     return found
 
 
-def _difference(name: str, now: _Read, other: _Read) -> np.ndarray:
+def _difference(name: str, now: Read, other: Read) -> np.ndarray:
     """Return the aligned difference of two intensities, relative to the peak of the earlier one."""
-    current, before = now.snapshot.values[name], other.snapshot.values[name]
+    current, before = (framed(name, one.snapshot) for one in (now, other))
     if now is other:
         return np.zeros(tuple(current.shape))
     left, _ = align_probe(current, before, now.header.dx)

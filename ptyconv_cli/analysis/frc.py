@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 
 from ptyconv_cli import __version__
+from ptyconv_cli.analysis.frc_fitting import Fitting
 from ptyconv_cli.analysis.frc_pictures import (
-    Fitting,
     Pair,
     Pairs,
     Pictures,
@@ -115,13 +115,14 @@ def _compared(
     else:
         read = pictures.of_one(found.pairs)
     points, apart = [], []
-    for pair, now, other in read:
-        common = fitting.common(now, other)
-        if common:
-            points.append(_point(pair, common, curve))
-        else:
-            apart.append(pair.now.header.niter)
-        progress(len(points) + len(apart), len(found.pairs))
+    with closing(read):  # here, and not when what an error holds is forgotten, in whichever thread
+        for pair, now, other in read:
+            common = fitting.common(now, other)
+            if common:
+                points.append(_point(pair, common, curve))
+            else:
+                apart.append(pair.now.header.niter)
+            progress(len(points) + len(apart), len(found.pairs))
     warnings = [*(left_out_text(file) for file in pictures.left_out), *fitting.warnings]
     if apart:
         warnings.append(f"Not compared, because too little is in common there: iterations {few(map(str, apart))}.")

@@ -1,7 +1,9 @@
-"""Pairs of checkpoints that ring correlations are of: chosen, read as pictures, and laid on each other."""
+"""Pairs of checkpoints that ring correlations are of: chosen, and read as pictures."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.compare import Arrays, Prefetch
+from ptyconv_cli.analysis.registration import brought, read_beside, registration_of
 from ptyconv_cli.analysis.run_parts import check_memory, left_out_text, region_of_run
 from ptyconv_cli.checkpoints.chain import (
     Run,
@@ -24,9 +27,11 @@ from ptyconv_cli.checkpoints.headers import Header, put_aside, read_headers
 from ptyconv_cli.checkpoints.opening import Source, snapshots_in
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import CheckpointError, PtyconvError
-from ptyconv_cli.metrics.fit import Fit, better_orientation, fit, is_seen
-from ptyconv_cli.metrics.image import FEWEST, Image, Overlap, Shift, object_picture, overlap, register
+from ptyconv_cli.metrics.image import Image, faded, object_picture
+from ptyconv_cli.metrics.registration import InFrame
+from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.quantities.snapshots import framed
 from ptyconv_cli.results.run_analysis import LeftOut, Region
 from ptyconv_cli.verdict.segments import half_of, segment_begins
 
@@ -41,10 +46,14 @@ MOST, MEMORY = 64, 2e9
 
 
 class Shown(NamedTuple):
-    """A checkpoint whose picture is compared, and the region of the object that was scanned."""
+    """A checkpoint whose picture is compared, the region of the object that was scanned, and the first checkpoint.
+
+    That of the part of a run, in whose frame the picture is.
+    """
 
     header: Header
     region: Region
+    first: Header
 
 
 class Pair(NamedTuple):
@@ -78,7 +87,7 @@ def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | 
         for place, header in enumerate(part):
             half = half_of(niters, begins, place)
             if half is not None:
-                found.append(Pair(Shown(header, region), Shown(part[half], region)))
+                found.append(Pair(Shown(header, region, part[0]), Shown(part[half], region, part[0])))
     if not found:
         first = ", ".join(str(header.niter) for part in parts for header in part[:12])
         raise PtyconvError(
@@ -144,10 +153,11 @@ def _shown(path: Path, asked: Selection) -> tuple[list[Shown], list[str]]:
     """Return the checkpoints at a path, a run's or one, in order; and warnings."""
     if _is_single(path):
         headers, _ = read_headers(snapshots_in(path), asked.wanted, strict=True)
-        return [Shown(header, region_of_run(header, asked.wanted)) for header in headers], []
+        return [Shown(header, region_of_run(header, asked.wanted), header) for header in headers], []
     runs = on_one_axis(read_chain(path, asked, ()))
     parts, _ = comparable_parts([header for run in runs for header in run.headers], asked.wanted)
-    return [Shown(h, region_of_run(part[0], asked.wanted)) for part in parts for h in part], _warnings(runs)
+    shown = [Shown(one, region_of_run(part[0], asked.wanted), part[0]) for part in parts for one in part]
+    return shown, _warnings(runs)
 
 
 def _nearest(of_a: Sequence[Shown], of_b: Sequence[Shown]) -> list[Pair]:
@@ -178,7 +188,12 @@ RUNS = 2
 
 
 class Pictures:
-    """Reads the pictures of checkpoints; files that cannot be read go to `left_out`, or, if `strict`, are an error."""
+    """Reads the pictures of checkpoints, each where the first one of its run has the object.
+
+    Its generators read ahead in threads: close those that are not used up.
+
+    Files that cannot be read go to `left_out`, or, if `strict`, are an error.
+    """
 
     def __init__(self, tensor: str, slice_number: int | None, strict: bool) -> None:
         self._tensor, self._slice, self._strict = tensor, slice_number, strict
@@ -189,56 +204,80 @@ class Pictures:
         """Return the pictures of a pair, which are kept for when it is its turn; None where one cannot be read."""
         for shown in pair:
             if shown.header.source not in self._tried:
-                self._tried[shown.header.source] = next(self._read([shown]))
+                with closing(self._read([shown])) as read:
+                    self._tried[shown.header.source] = next(read)
         now, other = (self._tried[shown.header.source] for shown in pair)
         while len(self._tried) > MOST_TRIED:
             del self._tried[next(iter(self._tried))]
         return None if now is None or other is None else (now, other)
 
-    def of_one(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
+    def of_one(self, pairs: Sequence[Pair]) -> Generator[tuple[Pair, Image, Image]]:
         """Yield each pair of one run with its pictures; each checkpoint is read once, and forgotten after its use."""
         last_use = {shown.header.source: number for number, pair in enumerate(pairs) for shown in pair}
         ordered = sorted({shown.header.source: shown for pair in pairs for shown in pair}.items(), key=_niter)
-        pictures = self._pictures([shown for _, shown in ordered])
         waiting, known = iter(ordered), dict[Source, NDArray[np.float32] | None]()
-        for number, pair in enumerate(pairs):
-            while pair.now.header.source not in known:
-                source, _ = next(waiting)
-                image = next(pictures)
-                known[source] = None if image is None else image.astype(np.float32)  # many are kept
-            now, other = known[pair.now.header.source], known[pair.other.header.source]
-            if now is not None and other is not None:
-                yield pair, now.astype(np.float64), other.astype(np.float64)
-            known = {source: image for source, image in known.items() if last_use[source] > number}
+        with closing(self._pictures([shown for _, shown in ordered])) as pictures:
+            for number, pair in enumerate(pairs):
+                while pair.now.header.source not in known:
+                    source, _ = next(waiting)
+                    image = next(pictures)
+                    known[source] = None if image is None else image.astype(np.float32)  # many are kept
+                now, other = known[pair.now.header.source], known[pair.other.header.source]
+                if now is not None and other is not None:
+                    yield pair, now.astype(np.float64), other.astype(np.float64)
+                known = {source: image for source, image in known.items() if last_use[source] > number}
 
-    def of_two(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Image, Image]]:
+    def of_two(self, pairs: Sequence[Pair]) -> Generator[tuple[Pair, Image, Image]]:
         """Yield each pair of two runs with its pictures."""
         same = len({pair.other.header.source for pair in pairs}) == 1
-        others = self._pictures([pair.other for pair in pairs[: 1 if same else None]])
+        of_others = self._pictures([pair.other for pair in pairs[: 1 if same else None]])
         other = None
-        for number, (pair, now) in enumerate(zip(pairs, self._pictures([pair.now for pair in pairs]), strict=True)):
-            other = next(others) if number == 0 or not same else other
-            if now is not None and other is not None:
-                yield pair, now, other
+        with closing(of_others) as others, closing(self._pictures([pair.now for pair in pairs])) as pictures:
+            for number, (pair, now) in enumerate(zip(pairs, pictures, strict=True)):
+                other = next(others) if number == 0 or not same else other
+                if now is not None and other is not None:
+                    yield pair, now, other
 
-    def _pictures(self, shown: Sequence[Shown]) -> Iterator[Image | None]:
+    def _pictures(self, shown: Sequence[Shown]) -> Generator[Image | None]:
         """Yield the pictures of checkpoints, None of those that cannot be read; what was tried is not read again."""
         tried = [one.header.source in self._tried for one in shown]
-        read = self._read([one for one, known in zip(shown, tried, strict=True) if not known])
-        for one, known in zip(shown, tried, strict=True):
-            yield self._tried.pop(one.header.source) if known else next(read)
+        with closing(self._read([one for one, known in zip(shown, tried, strict=True) if not known])) as read:
+            for one, known in zip(shown, tried, strict=True):
+                yield self._tried.pop(one.header.source) if known else next(read)
 
-    def _read(self, shown: Sequence[Shown]) -> Iterator[Image | None]:
-        def memory(one: Shown) -> tuple[Region, tuple[int, ...]]:
-            return one.region, one.header.shapes[self._tensor]
+    def _read(self, shown: Sequence[Shown]) -> Generator[Image | None]:
+        def memory(one: Shown) -> tuple[Region, tuple[int, ...], Source]:
+            return one.region, one.header.shapes[self._tensor], one.first.source
 
-        for (region, _), group in groupby(shown, key=memory):  # what is read into must be alike
-            headers = [one.header for one in group]
-            for header in headers:
-                self._check(header, region)
-            with Prefetch(headers, (self._tensor,), region) as reading:
-                for header in headers:
-                    yield self._next(reading, header)
+        for (region, *_), of_part in groupby(shown, key=memory):  # what is read into must be alike
+            group = list(of_part)
+            for one in group:
+                self._check(one.header, region)
+            yield from self._of_part([one.header for one in group], group[0].first, region)  # closed with this
+
+    def _of_part(self, headers: Sequence[Header], first: Header, region: Region) -> Generator[Image | None]:
+        """Yield the pictures of checkpoints of a part of a run, whose first one is read, too."""
+        begin = [] if headers[0].source == first.source else [first]
+        beside = read_beside([first, *headers], (self._tensor,))
+        frames = registration_of(first, region, (self._tensor,))
+        memory: Arrays = {}
+        before: InFrame | None = None
+        with Prefetch([*begin, *headers], (self._tensor,), region, beside=beside) as reading:
+            for number, header in enumerate([*begin, *headers]):
+                arrays, found, is_asked_for = Arrays(), None, number >= len(begin)
+                try:
+                    arrays = reading.next()
+                    bring = partial(frames.bring, before=before)
+                    found = brought(header, arrays, (self._tensor,), region, "cpu", bring)
+                except CheckpointError as error:
+                    self._leave_out(header, error, is_asked_for)
+                if found is None:
+                    reading.reuse(arrays)
+                else:
+                    reading.reuse(memory)  # not the memory of this one, on which the next one is laid
+                    before, memory = found.in_frame, arrays
+                if is_asked_for:
+                    yield None if found is None else self._picture(found, header)
 
     def _check(self, header: Header, region: Region) -> None:
         check_memory(header, region, (self._tensor,), RUNS)
@@ -246,119 +285,21 @@ class Pictures:
         if self._slice is not None and self._slice > slices:
             raise PtyconvError(f"{header.path}: has no slice {self._slice}: its object has {slices}")
 
-    def _next(self, reading: Prefetch, header: Header) -> Image | None:
-        try:
-            arrays = reading.next()
-        except CheckpointError as error:
-            if self._strict:
-                raise
+    def _leave_out(self, header: Header, error: CheckpointError, is_asked_for: bool) -> None:
+        if self._strict:
+            raise error
+        if is_asked_for:
             put_aside(header, error, self.left_out)
-            reading.reuse({})
-            return None
-        wraps = header.phase_wraps and quantity_of(self._tensor).wraps
-        image = object_picture(arrays[self._tensor], self._slice, wraps)
-        reading.reuse(arrays)
-        return image
+
+    @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+    def _picture(self, snapshot: Snapshot, header: Header) -> Image:
+        """Return the picture of a snapshot as it is in the frame; an amplitude's slices in units of their means."""
+        part, quantity = framed(self._tensor, snapshot), quantity_of(self._tensor)
+        units = part.units.reshape(*part.shape[:2], 1, 1).astype(np.float32)
+        in_units = part.values if (units == 1).all() else part.values / units
+        image = object_picture(in_units, self._slice, header.phase_wraps and quantity.wraps)
+        return faded(np.asarray(quantity.as_image_of_change(image)), part.lit)
 
 
 def _niter(item: tuple[Source, Shown]) -> int:
     return item[1].header.niter
-
-
-DOUBTFUL = 3.0
-"""Up to this multiple of what noise would give it is tried whether a picture fits better turned or mirrored."""
-
-TRIED = 3
-"""How many pairs of pictures are tried at most, to see where two runs lie on each other."""
-
-
-class Fitting:
-    """Lays pictures of one run, or of two `runs`, on each other; `warnings` for the user.
-
-    Those of one run lie where they are, to a few pixels; of two, where `find_place` found.
-    """
-
-    def __init__(self, runs: Sequence[Path]) -> None:
-        self._runs, self.warnings = runs, list[str]()
-        self._near: Shift = (0.0, 0.0)
-        self._found: tuple[Image, Image, Overlap] | None = None
-
-    def find_place(self, pairs: Iterable[tuple[Image, Image]]) -> None:
-        """Find where the pictures of two runs lie on each other, by the first of the pairs on which it shows.
-
-        Raises PtyconvError where noise would fit as well on all that are tried, or the pictures are too small.
-        """
-        failed: list[tuple[Image, Image, Fit | None]] = []
-        for now, other in pairs:
-            if not (_has_contrast(now) and _has_contrast(other)):
-                continue
-            self._check_size(now, other)
-            found = fit(now, other)
-            if found and found.agreement > found.noise:
-                self._near = found.common.shift
-                self._found = now, other, found.common
-                self._warn(now, other, found)
-                return
-            failed.append((now, other, found))
-            if len(failed) == TRIED:
-                break
-        if failed:
-            now, other, found = failed[0]
-            values = f": {found.agreement:.2f}, of noise up to {found.noise:.2f}" if found else ""
-            raise PtyconvError(
-                f"{self._called}: nothing in common is seen: the mean ring correlation is not above that of noise"
-                f"{values}. {_hint(better_orientation(now, other))}"
-            )
-
-    def _warn(self, now: Image, other: Image, found: Fit) -> None:
-        better = better_orientation(now, other) if found.agreement < DOUBTFUL * found.noise else None
-        if better:
-            self.warnings.append(f"The mean ring correlation is only {found.agreement:.2f}. {_hint(better)}")
-        if found.rival:
-            away = math.dist(found.rival, found.common.shift)
-            self.warnings.append(
-                f"The second one fits as well {away:.0f} px away, as in a crystal: which place is right is not known. "
-                "The one that needs the smallest shift is taken."
-            )
-
-    def common(self, now: Image, other: Image) -> Overlap | None:
-        """Return what two pictures have in common, the other one shifted; None where that is too little.
-
-        Where it is no more than noise has, they are left where they lie, for noise would find itself a place, as are
-        pictures that are flat or hold NaN. Raises PtyconvError where the pictures are too small.
-        """
-        if self._found and now is self._found[0] and other is self._found[1]:
-            return self._found[2]
-        self._check_size(now, other)
-        as_they_are = overlap(now, other, self._near)
-        if as_they_are is None or not (_has_contrast(now) and _has_contrast(other)):
-            return as_they_are
-        found = register(now, other, self._near)
-        return found if found and is_seen(found) else as_they_are
-
-    @property
-    def _called(self) -> str:
-        return " and ".join(map(str, self._runs))
-
-    def _check_size(self, now: Image, other: Image) -> None:
-        if min(*now.shape, *other.shape) < FEWEST:
-            sizes = [f"{image.shape[0]} × {image.shape[1]}" for image in (now, other)][: len(self._runs)]
-            raise PtyconvError(
-                f"{self._called}: too small for rings: the scanned region is {' and '.join(sizes)} px, and {FEWEST} px "
-                "a side are needed"
-            )
-
-
-def _has_contrast(image: Image) -> bool:
-    """Say whether a picture is finite, and not flat."""
-    return bool(np.isfinite(image).all()) and float(np.ptp(image)) > 0
-
-
-def _hint(better: tuple[str, float] | None) -> str:
-    if better is None:
-        return "Are they of one place, neither rotated nor mirrored?"
-    how, agreement = better
-    return (
-        f"The second one fits better {how}, with a ring correlation of {agreement:.2f}: was it reconstructed in "
-        "another orientation?"
-    )

@@ -8,22 +8,27 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ptyconv_cli.analysis.compare import Prefetch
+from ptyconv_cli.analysis.compare import Prefetch, contrasts_of
+from ptyconv_cli.analysis.registration import brought, read_beside, registration_of
 from ptyconv_cli.analysis.run_parts import check_memory, check_voxels, read_comparable, region_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.headers import Header, put_aside
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
-from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host
+from ptyconv_cli.metrics.arrays import Array, all_finite, namespace, on_host, total
 from ptyconv_cli.metrics.device import choose_device, or_on_cpu, too_much_for
+from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.metrics.image import flattened
-from ptyconv_cli.metrics.snapshot import Snapshot, unwrap
-from ptyconv_cli.quantities import QUANTITIES, drawn_as, quantity_of, wrapping
+from ptyconv_cli.metrics.planes import coordinates
+from ptyconv_cli.metrics.registration import InFrame
+from ptyconv_cli.metrics.snapshot import Snapshot
+from ptyconv_cli.quantities import QUANTITIES, drawn_as, quantity_of
 from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY
 from ptyconv_cli.quantities.settings import check_percentile_range
-from ptyconv_cli.quantities.snapshots import snapshot_of
-from ptyconv_cli.results.run_analysis import LeftOut, Region
+from ptyconv_cli.quantities.snapshots import framed
+from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.text import length_unit
 
 MOST_SMALL = 8
@@ -34,28 +39,27 @@ MOST_SMALL = 8
 class ObjectMap:
     """Where amplitude or phase changed, inside the scanned region, without the ambiguities.
 
-    `image` (y, x): the later checkpoint's phase in rad, or 1 - amplitude, summed over the slices (of several object
-    modes the mean), less the plane that fits best: offset and ramp are ambiguities. `change` (y, x): the aligned
-    |change|, summed likewise; `by_slice`: its mean over each slice, from the first on; `foreground` and `background`
-    (y, x): the share of slices and modes that are in the mask there, from 0 to 1.
+    `image` (y, x): the later checkpoint's phase in rad, or 1 - amplitude / its mean, summed over the slices (of several
+    object modes the mean), less the plane that fits best. `change` (y, x): the aligned |change|, summed likewise;
+    `by_slice`: its mean over each slice, from the first on; `rms` of the aligned change of all voxels. `foreground` and
+    `background` (y, x): the share of slices and modes that are in the mask there, from 0 to 1. `contrast`: what the
+    later checkpoint's transmission holds, as the verdict has it, NaN where it isn't finite.
+
+    What the scan hardly lit is NaN in images, and counts nowhere.
     """
 
     image: np.ndarray
     change: np.ndarray
     by_slice: np.ndarray
+    rms: float
     foreground: np.ndarray
     background: np.ndarray
-
-    @property
-    def contrast(self) -> float:
-        """The range of the image in its unit, without its darkest and its brightest 1 %; NaN where it isn't finite."""
-        low, high = np.percentile(self.image, (1, 99))
-        return float(high - low)
+    contrast: float
 
     @property
     def relative(self) -> float:
-        """The mean change as a share of the object's contrast; NaN where there is none to compare with."""
-        return float(self.change.mean()) / self.contrast if self.contrast > 0 else math.nan
+        """The RMS change as a share of the object's contrast; NaN where there is none to compare with."""
+        return self.rms / self.contrast if self.contrast > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -134,16 +138,20 @@ def _maps(
         while True:
             part, since, niter = _interval(run_dir, parts, at, begin)
             pair = [header for header in part if header.niter in (since, niter)]
-            found = reading.pair(pair, tensors, region_of_run(part[0], tensors))
+            found = _InOneFrame(reading, part, tensors).pair(pair)
             if found:
                 break
             if {at, begin} & {file.niter for file in left_out}:
                 file = left_out[-1]
                 raise CheckpointError(f"{run.folder / file.file}: {file.reason}")
-            parts = [[header for header in one if header.niter != left_out[-1].niter] for one in parts]
+            unread = [header for header in pair if header.niter in {file.niter for file in left_out}]
+            parts = [[header for header in one if header not in unread] for one in parts]
         before, now = found
+        contrasts = contrasts_of(pair[-1], now, region_of_run(part[0], tensors))
         objects = {
-            name: _object_map(name, now, before, percentile_range) for name in tensors if quantity_of(name).is_object
+            name: _object_map(framed(name, now), framed(name, before), now.dx, percentile_range, contrasts[name])
+            for name in tensors
+            if quantity_of(name).is_object
         }
         small_of = next((one.key for one in drawn_as(IMAGES) if one.key in objects), "")
         small = list(_small_maps(parts, small_of, reading)) if small_of else []
@@ -169,32 +177,50 @@ def _maps(
 
 
 class _Reading:
-    """Reads pairs of snapshots; unreadable files go to `left_out`, or, if `strict`, raise CheckpointError."""
+    """How snapshots are read; unreadable files go to `left_out`, or, if `strict`, raise CheckpointError."""
 
     def __init__(self, device: str, strict: bool, left_out: list[LeftOut]) -> None:
         self.device, self._strict, self._left_out = device, strict, left_out
 
-    def pair(
-        self, pair: Sequence[Header], tensors: tuple[str, ...], region: Region
-    ) -> tuple[Snapshot, Snapshot] | None:
-        """Return two snapshots, None where one cannot be read; phases that wrap differ by at most half a turn."""
-        check_memory(pair[0], region, tensors)
-        check_voxels(pair[0], region, tensors, self.device)
-        found = []
-        for header in pair:
-            with Prefetch([header], tensors, region) as reading:
-                try:
-                    found.append(snapshot_of(reading.next(), header.dx, self.device))
-                except CheckpointError as error:
-                    if self._strict:
-                        raise
-                    put_aside(header, error, self._left_out)
-                    return None
-        before, now = found
-        phase = wrapping(tensors)
-        if pair[0].phase_wraps and phase:
-            unwrap(now.values[phase], unwrap(before.values[phase], None))
-        return before, now
+    def put_aside(self, header: Header, error: CheckpointError) -> None:
+        """Leave a file out that cannot be read, or raise the error."""
+        if self._strict:
+            raise error
+        put_aside(header, error, self._left_out)
+
+
+class _InOneFrame:
+    """Reads snapshots of a part of a run, in order, as they are in the frame of the part's first checkpoint."""
+
+    def __init__(self, reading: _Reading, part: Sequence[Header], tensors: tuple[str, ...]) -> None:
+        first, self._reading, self._tensors = part[0], reading, tensors
+        self._region = region_of_run(first, tensors)
+        check_memory(first, self._region, tensors)
+        check_voxels(first, self._region, tensors, reading.device)
+        self._first: Header | None = first
+        self._before: InFrame | None = None
+        self._frames = registration_of(first, self._region, tensors)
+        self._beside = read_beside(part, tensors)
+
+    def pair(self, pair: Sequence[Header]) -> tuple[Snapshot, Snapshot] | None:
+        """Return two snapshots, None where one cannot be read."""
+        if self._first and self._first not in pair:
+            self._read(self._first)  # where it cannot be read, the frame is that of the next one
+        self._first = None
+        before, now = (self._read(header) for header in pair)
+        return None if before is None or now is None else (before, now)
+
+    def _read(self, header: Header) -> Snapshot | None:
+        with Prefetch([header], self._tensors, self._region, beside=self._beside) as reading:
+            try:
+                arrays = reading.next()
+                bring = partial(self._frames.bring, before=self._before)
+                found = brought(header, arrays, self._tensors, self._region, self._reading.device, bring)
+            except CheckpointError as error:
+                self._reading.put_aside(header, error)
+                return None
+        self._before = found.in_frame
+        return found
 
 
 def _not_finite(now: Snapshot, before: Snapshot) -> list[str]:
@@ -232,34 +258,51 @@ def _interval(
     raise PtyconvError(f"{run_dir}: {between} there is a run boundary, across which nothing can be compared")
 
 
-def _left(name: str, now: Snapshot, before: Snapshot) -> Array:
-    """Return the aligned |change| of an object tensor (omode, slice, y, x)."""
-    current = now.values[name]
-    residual, _ = align_object(quantity_of(name).own, current, before.values[name], now.dx)
-    return abs(whole(residual)).reshape(current.shape)
-
-
-def _object_map(name: str, now: Snapshot, before: Snapshot, percentile_range: tuple[float, float]) -> ObjectMap:
-    left, values = _left(name, now, before), on_host(now.values[name])
-    low, high = np.percentile(values, percentile_range)
+def _object_map(
+    now: Framed, before: Framed, dx: float, percentile_range: tuple[float, float], contrast: float
+) -> ObjectMap:
+    left, values = _left(now, before, dx), _in_frame(now)
+    lit = np.ones(now.shape[-2:], bool) if now.lit is None else now.lit
+    low, high = np.percentile(values[..., lit], percentile_range)
+    count = now.voxels / now.shape[1]
     return ObjectMap(
-        image=flattened(values.sum(1, dtype=float).mean(0)),
-        change=_summed(left),
-        by_slice=on_host(namespace(left).mean(left, axis=(0, 2, 3))).astype(float),
-        foreground=(values > high).mean((0, 1)),
-        background=(values < low).mean((0, 1)),
+        image=flattened(np.where(lit, values.sum(1).mean(0), math.nan)),
+        change=_summed(left, now),
+        by_slice=on_host(namespace(left).sum(left, axis=(0, 2, 3))).astype(float) / count,
+        rms=math.sqrt(float(total(left * left)) / now.voxels),
+        foreground=((values > high) & lit).mean((0, 1)),
+        background=((values < low) & lit).mean((0, 1)),
+        contrast=contrast,
     )
 
 
-def _summed(left: Array) -> np.ndarray:
+def _left(now: Framed, before: Framed, dx: float) -> Array:
+    """Return the aligned |change| of a part of the object (omode, slice, y, x); 0 where the scan lit nothing."""
+    residual, _ = align_object(now, before, dx)
+    left = abs(whole(residual)).reshape(now.shape)
+    return left if now.light is None else namespace(left).where(now.light > 0, left, 0)
+
+
+def _in_frame(part: Framed) -> NDArray[np.float64]:
+    """Return a part of the object as its masks are of, on the host: without what is ambiguous of each plane."""
+    (factors, offsets, ramp), (omodes, slices, height, width) = part.affine, part.shape
+    found = on_host(part.values).astype(float)
+    found *= factors.reshape(omodes, slices, 1, 1)
+    found += offsets.reshape(omodes, slices, 1, 1)
+    found[:, 0] -= ramp[0] * coordinates(height)[:, None] + ramp[1] * coordinates(width)
+    return np.asarray(found)
+
+
+def _summed(left: Array, now: Framed) -> np.ndarray:
     xp = namespace(left)
-    return on_host(xp.mean(xp.sum(left, axis=1), axis=0)).astype(float)
+    found = on_host(xp.mean(xp.sum(left, axis=1), axis=0)).astype(float)
+    return found if now.lit is None else np.where(now.lit, found, math.nan)
 
 
 def _probe_maps(name: str, now: Snapshot, before: Snapshot) -> tuple[np.ndarray, np.ndarray]:
     """Return the aligned change of the probe's intensity, and the intensity (y, x), both relative to its peak."""
-    current = now.values[name]
-    left, _ = align_probe(current, before.values[name], now.dx)
+    current = framed(name, now)
+    left, _ = align_probe(current, framed(name, before), now.dx)
     peak = float(current.max() / current.sum()) or 1.0  # of intensities whose total is 1, as the change is of
     intensity = on_host(current).astype(float) / (float(current.max()) or 1.0)
     return on_host(left).astype(float) / peak, intensity
@@ -273,14 +316,19 @@ def _displacements(name: str, now: Snapshot, before: Snapshot) -> np.ndarray:
 
 def _small_maps(parts: list[list[Header]], name: str, reading: _Reading) -> Iterator[SmallMap]:
     """Map intervals spread evenly over the run, the first and the last among them, where they can be read."""
-    pairs = [(part[0], *pair) for part in parts for pair in pairwise(part)]
+    pairs = [(part, pair) for part in parts for pair in pairwise(part)]
     chosen = {round(k) for k in np.linspace(0, len(pairs) - 1, min(MOST_SMALL, len(pairs)))}
-    for k in sorted(chosen):
-        first, *pair = pairs[k]
-        found = reading.pair(pair, (name,), region_of_run(first, (name,)))
-        if found:
-            since, niter = (header.niter for header in pair)
-            yield SmallMap(since, niter, _summed(_left(name, found[1], found[0])) / (niter - since))
+    for part in parts:
+        of_part = [pairs[k][1] for k in sorted(chosen) if pairs[k][0] is part]
+        if not of_part:
+            continue
+        in_frame = _InOneFrame(reading, part, (name,))
+        for pair in of_part:
+            found = in_frame.pair(pair)
+            if found:
+                before, now = (framed(name, snapshot) for snapshot in found)
+                since, niter = (header.niter for header in pair)
+                yield SmallMap(since, niter, _summed(_left(now, before, found[1].dx), now) / (niter - since))
 
 
 def shown_depths(found: Mapping[str, ObjectMap], thickness: float | None) -> tuple[np.ndarray, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from ptyconv_cli.analysis.run_parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.metrics.light import stray
 from ptyconv_cli.quantities import all_series, of_object, quantity_of, unit_of_length
 from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
@@ -29,6 +30,10 @@ FAR = 0.01
 The engine's own approximations are below: 1e-4 from sampling 16 million voxels of larger objects, 1e-3 from rounding
 the intensity on another device where a probe hardly changes.
 """
+
+
+NEARLY_ALL = 0.95
+"""Share of the scanned region that is lit from which on nothing is said of that."""
 
 
 def compare_with_live(
@@ -66,7 +71,17 @@ def region_words(analysis: RunAnalysis) -> str:
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
     in_unit, unit = unit_of_length(analysis.results)
     size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
-    return f"{height} × {width} px ({size})"
+    return f"{height} × {width} px ({size}){_lit_words(analysis)}"
+
+
+def _lit_words(analysis: RunAnalysis) -> str:
+    """Return how much of the region the scan lit, where that is not nearly all."""
+    for name in of_object():
+        if name in analysis.trajectories:
+            voxels = math.prod(analysis.region.shape_in(analysis.checkpoints[-1].shapes[name]))
+            share = analysis.trajectories[name].all_voxels / voxels
+            return f", {share:.0%} of it lit" if share < NEARLY_ALL else ""
+    return ""
 
 
 def boundaries_words(analysis: RunAnalysis) -> list[str]:
@@ -178,6 +193,19 @@ def notices_on_vanished(niters: Sequence[int], totals: Sequence[Mapping[str, flo
                 "relative to nothing (0/0) is not known: it is null in the JSON."
             )
     return found
+
+
+def notices_on_stray_positions(first: Header, tensors: Iterable[str]) -> list[str]:
+    """Say how many scan positions are far from the scan, so that the scanned region is larger than what was scanned."""
+    if not first.knows_positions or not set(tensors) & set(of_object()):
+        return []
+    count = int(stray(first.crop_pos).sum())
+    if not count:
+        return []
+    return [
+        f"{first.path.name}: {count} of {len(first.crop_pos)} scan positions {'is' if count == 1 else 'are'} far from "
+        "the others, and the scanned region reaches there. Aligned changes are of what the scan lit."
+    ]
 
 
 def notices_on_region(first: Header, tensors: Iterable[str]) -> list[str]:

@@ -137,6 +137,7 @@ def _removed(at: tuple[int, RemovedAmbiguities]) -> dict[str, Any]:
         "ramp_rad_per_angstrom": found.ramp,
         "scale": found.scale,
         "total_scale": found.total_scale,
+        "order": found.order,
     }
     return {"niter": niter, **{key: _all_finite(numbers) for key, numbers in named.items() if numbers is not None}}
 

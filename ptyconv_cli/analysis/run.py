@@ -20,11 +20,12 @@ from ptyconv_cli.analysis.notices import (
     notices_on_not_finite,
     notices_on_points,
     notices_on_region,
+    notices_on_stray_positions,
     notices_on_too_few,
     notices_on_vanished,
 )
 from ptyconv_cli.analysis.run_parts import region_of_run, shape_compared, walk_parts
-from ptyconv_cli.analysis.steps import Comparer, Curves, Step, shown_before
+from ptyconv_cli.analysis.steps import Compared, Comparer, Curves, Step, shown_before
 from ptyconv_cli.checkpoints.chain import (
     AUTO,
     Selection,
@@ -40,6 +41,7 @@ from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.device import check_device_name, or_on_cpu
 from ptyconv_cli.quantities import QUANTITIES, quantity_of, tensor_keys
+from ptyconv_cli.quantities.quantity import Quantity
 from ptyconv_cli.quantities.settings import (
     DEFAULT_PERCENTILES,
     MonitorSettings,
@@ -62,6 +64,7 @@ from ptyconv_cli.verdict.evidence import (
     VANISHED,
     Motion,
     doublings_of,
+    least_move,
     motions_of_histories,
     since_when,
     still_since,
@@ -77,9 +80,9 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
         return {}
     shown = [*shown_before(len(steps) - 1), len(steps) - 1]
     found = {}
-    for name, comparer in comparers.items():
+    for name in comparers:
         quantity = quantity_of(name)
-        of_raw = quantity.scale_of_raw(steps[-1].compared[name].total, comparer.all_voxels)
+        of_raw = quantity.scale_of_raw(steps[-1].compared[name].total, steps[-1].compared[name].all_voxels)
         raw, aligned = (
             Distances(
                 [
@@ -93,8 +96,8 @@ def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) ->
         found[name] = Trajectory(
             niters=[steps[k].header.niter for k in shown],
             unit=quantity.distance_unit or quantity.series_unit,
-            kept=comparer.kept,
-            all_voxels=comparer.all_voxels,
+            kept=steps[-1].compared[name].kept,
+            all_voxels=steps[-1].compared[name].all_voxels,
             lag=lag_of(len(steps)),
             raw=raw,
             aligned=aligned,
@@ -133,7 +136,8 @@ def verdict_of(
         if len(until) > 1:  # the contrasts are the same since then
             until[-1] = until[-1].with_contrasts(steps[-1].contrasts)
             before[key] = _doublings(until, engine, begins, tolerances)[key]
-    return conclude(doublings, steps[0].header.niter, bool(engine.learning_rates), before)
+    frames = {step.header.niter: step.frame for step in steps if step.frame}
+    return conclude(doublings, steps[0].header.niter, bool(engine.learning_rates), before, frames)
 
 
 def _doublings(
@@ -167,11 +171,11 @@ def _motion(
     quantity, niters = quantity_of(name), [step.header.niter for step in steps]
     compared = [step.compared[name] for step in steps]
     last = len(steps) - 1
-    moves = [compared[place].to(place - 1, aligned=False) for place in range(1, len(steps))]
+    moves = [_moved(quantity, compared[place], place, steps[place].header.dx) for place in range(1, len(steps))]
     lag = lag_of(len(steps))
     broken = [step.not_finite.get(name, False) for step in steps]
     gone = vanished([step.totals[name] for step in steps]) if quantity.has_total else [False] * len(steps)
-    still = still_since(niters, moves, quantity.size_of(compared[last].size, steps[last].header.dx))
+    still = still_since(niters, moves)
     stopped = stopped_since(quantity.recorded_as, engine, niters[max(last - 1, 0)], niters[last])
     return Motion(
         niter=niters[last],
@@ -186,6 +190,12 @@ def _motion(
         reason=NOT_FINITE if broken[last] else VANISHED,
         too_few=quantity.too_few_to_align(shape_compared(name, steps[0].header)),
     )
+
+
+def _moved(quantity: Quantity, compared: Compared, place: int, dx: float) -> float:
+    """Return how far a tensor moved since the checkpoint before, as `least_move` does."""
+    sizes = quantity.size_of(compared.size, dx), quantity.size_in_frame(compared.size, compared.mean, dx)
+    return least_move(compared.to(place - 1, False), compared.to(place - 1, True), sizes)
 
 
 Progress = Callable[[int, int], None]
@@ -283,6 +293,7 @@ def analyze_run(
         *notices_on_boundaries(boundaries),
         *notices_on_tensors,
         *(text for part in parts for text in notices_on_region(part[0], settings.tensors)),
+        *(text for part in parts for text in notices_on_stray_positions(part[0], settings.tensors)),
         *notices_on_files(used, [run.unrecognised for run in runs]),
         *notices_on_left_out(left_out, curves.points),
         *notices_on_points(curves.points, settings.percentile_range),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptyconv_cli.analysis.cache import Cache, keys_of
-from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Comparer, Found, StaleRow, Step
+from ptyconv_cli.analysis.steps import IN_FRAME, CachedSteps, CacheIsStale, Comparer, Found, StaleRow, Step
 from ptyconv_cli.checkpoints.chain import Selection, comparable_parts, on_one_axis, read_chain, tensors_of
 from ptyconv_cli.checkpoints.headers import Header, check_that_enough_are_left
 from ptyconv_cli.checkpoints.readers import versions
@@ -95,10 +95,9 @@ class Walked:
         for part, (found, comparers) in enumerate(zip(self.found, self.comparers, strict=True)):
             by = [*self.depends_on, tuple(self.regions[part])]
             keys = keys_of([step.header for step in found.steps], by, dict(self.begins))
-            rows = {name: comparer.rows for name, comparer in comparers.items()}
-            self.cache.write(part, found.known, keys, found.steps, rows)
+            self.cache.write(part, found.known, keys, found.steps, comparers)
             if found.phase is not None:
-                self.cache.keep_phase(part, keys[-1], found.phase)
+                self.cache.keep_phase(part, keys[-1], found.phase, found.phase_in_frame)
         self.cache.forget_the_rest()
 
 
@@ -201,11 +200,13 @@ def _walk_part(
     """
     comparers = _comparers(part[0], region, settings, begins, known)
     if len(known.steps) == len(part):
-        return Found(known.steps, [], None, len(part)), comparers, ""
+        return Found(known.steps, [], None, None, len(part)), comparers, ""
     from ptyconv_cli.analysis.compare import Prefetch  # which, as the arithmetic, only what is new needs
+    from ptyconv_cli.analysis.registration import read_beside
 
     rest = part[max(len(known.steps) - 1, 0) :]
-    with Prefetch(rest, settings.tensors, region) as reading:
+    beside = read_beside(part, settings.tensors) if settings.aligned else ()
+    with Prefetch(rest, settings.tensors, region, beside=beside) as reading:
         # What the walk loads, with a GPU also torch, is loaded while the first checkpoints are read.
         from ptyconv_cli.analysis.compare import nothing_left_on, walk
 
@@ -219,7 +220,7 @@ def _walk_part(
 
         try:
             with nothing_left_on(on, comparers):
-                found = walk(rest, reading, settings, on, strict, progress, known, comparers, region)
+                found = walk(rest, reading, settings, on, strict, progress, known, comparers, region, part[0])
             return found, comparers, notice
         except (CacheIsStale, StaleRow):
             pass
@@ -238,7 +239,8 @@ def _comparers(
     for name in settings.tensors if settings.aligned else ():
         shape = quantity_of(name).shape_compared(first.shapes[name], region)
         compared = [step.compared[name] for step in known.steps]
-        found[name] = Comparer(name, shape, first.dx, begins.get(name, [0]), compared, known.rows.get(name))
+        rows, in_frame = known.rows.get(name), known.rows.get(name + IN_FRAME)
+        found[name] = Comparer(name, shape, first.dx, begins.get(name, [0]), compared, rows, in_frame)
     return found
 
 

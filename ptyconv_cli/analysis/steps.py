@@ -2,27 +2,32 @@
 
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import all_series, quantity_of
+from ptyconv_cli.results.frame import Frame
 from ptyconv_cli.results.history import LAG, MOST, Point
 from ptyconv_cli.results.run_analysis import Change, LeftOut, RemovedAmbiguities
 from ptyconv_cli.verdict.segments import half_of
 
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
-    from ptyconv_cli.metrics.sketch import Places
+    from ptyconv_cli.metrics.sketch import Places, Sketch, Values
 
 IN_MEMORY = 1 << 23
 """Bytes of new rows that are kept in memory; more go into a temporary file."""
+
+
+IN_FRAME = "_in_frame"
+"""Behind a tensor's name: of rows in the frame of the run."""
 
 
 class StaleRow(Exception):
@@ -43,7 +48,7 @@ class Rows:
     """
 
     def __init__(self, shape: tuple[int, ...], cached: CachedRows | None = None) -> None:
-        self._shape, self._size = shape, 4 * int(np.prod(shape))
+        self.shape, self._size = shape, 4 * int(np.prod(shape))
         self._cached = cached or CachedRows(Path(), ())
         self.checksums = list(self._cached.checksums)
 
@@ -80,7 +85,7 @@ class Rows:
             content = self._read_cached(row)
         if zlib.crc32(content) != self.checksums[row]:
             raise StaleRow(f"{self._cached.path}: row {row} is not what was written")
-        return np.frombuffer(content, np.float32).reshape(self._shape)
+        return np.frombuffer(content, np.float32).reshape(self.shape)
 
     def _read_cached(self, row: int) -> bytes:
         try:
@@ -104,7 +109,8 @@ class Compared(NamedTuple):
     """How far a tensor of one checkpoint is from earlier ones: `at` their places in the run, in order (J).
 
     `raw` and `aligned` (J): see `metrics.sketch.Distances`. `size`: the RMS of its own values, in px for positions,
-    and `total` their sum over all voxels, of a probe.
+    and `total` their sum over all voxels, of a probe; `units`: see `metrics.sketch.Sketch`. `kept` of `all_voxels` were
+    compared; `moved`: whether it is elsewhere in the frame of the run, and has a row of its own there.
     """
 
     at: list[int]
@@ -112,6 +118,15 @@ class Compared(NamedTuple):
     aligned: list[float]
     size: float
     total: float
+    units: list[float]
+    kept: int
+    all_voxels: int
+    moved: bool
+
+    @property
+    def mean(self) -> float:
+        """The mean of all voxels, of a probe; 0 of others."""
+        return self.total / self.all_voxels
 
     def to(self, place: int, aligned: bool = True) -> float:
         """Return the distance to an earlier place; KeyError where it was not compared with that."""
@@ -129,7 +144,8 @@ class Step:
     `compared`: by tensor, how far it is from earlier checkpoints, empty where the aligned change was not asked for.
     `contrasts`: see `quantities.snapshots.contrasts`, of the last checkpoint only, else None. `not_finite`: the tensors
     that hold NaN or infinity, and those that do not, but changed by more than numbers can say: True and False.
-    `totals`: by tensor, of what is an intensity, all of it.
+    `totals`: by tensor, of what is an intensity, all of it. `frame`: where its object and probe were; None where
+    nothing is aligned.
     """
 
     header: Header
@@ -139,6 +155,7 @@ class Step:
     not_finite: dict[str, bool]
     contrasts: dict[str, float] | None = None
     totals: dict[str, float] = field(default_factory=dict)
+    frame: Frame | None = None
 
     def with_contrasts(self, contrasts: dict[str, float] | None) -> "Step":
         """Return the same with contrasts, of a checkpoint that was not the last one."""
@@ -149,11 +166,13 @@ class Step:
 class CachedSteps:
     """What is known from an earlier walk: its steps, and, of a phase that wraps, what the next snapshot's follows.
 
-    `rows`: by tensor, the sketched values that it left.
+    `phase` as it is, and `phase_in_frame`; `rows`: by tensor, the sketched values that it left, and, by its name and
+    `IN_FRAME`, those in the frame of the run.
     """
 
     steps: list[Step] = field(default_factory=list)
     phase: np.ndarray | None = None
+    phase_in_frame: np.ndarray | None = None
     rows: dict[str, CachedRows] = field(default_factory=dict)
 
 
@@ -161,12 +180,13 @@ class CachedSteps:
 class Found:
     """The results of a walk: the steps in order, how many of them were `known`, and checkpoints that were unreadable.
 
-    `phase`: for a phase that wraps, the one to unwrap the next snapshot with.
+    `phase`: for a phase that wraps, the one to unwrap the next snapshot with, and `phase_in_frame` the same there.
     """
 
     steps: list[Step]
     left_out: list[LeftOut]
     phase: np.ndarray | None
+    phase_in_frame: np.ndarray | None
     known: int
 
 
@@ -214,7 +234,7 @@ class Curves:
         for key, change in step.changes.items():
             self.points.setdefault(key, []).append(Point(niter, step.since, change.value, change.voxels))
             if change.aligned is not None:
-                point = Point(niter, step.since, change.aligned, change.voxels)
+                point = Point(niter, step.since, change.aligned, change.aligned_voxels)
                 self.aligned_points.setdefault(key, []).append(point)
         of_tensors = {one.tensor: step.changes[one.key].removed for one in all_series() if one.key in step.changes}
         for tensor, what in of_tensors.items():  # the same of all series of a tensor
@@ -244,11 +264,11 @@ def compared_with(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
 
 
 class Comparer:
-    """Compares one tensor of each checkpoint of a run, in order, with earlier ones, at `kept` of `all_voxels`.
+    """Compares one tensor of each checkpoint of a run, in order, with earlier ones.
 
     `name` of the tensor, and the `shape` of what is compared of it; `begins`: the iterations after which the tensor's
     segments begin; `dx` in Å per px; `known`: what was found at the first checkpoints, in an earlier analysis, which
-    left their `rows`.
+    left their `rows`, and, where they are elsewhere in the frame of the run, those there (`rows_in_frame`).
     """
 
     def __init__(
@@ -259,38 +279,79 @@ class Comparer:
         begins: Sequence[int],
         known: Sequence[Compared] = (),
         rows: CachedRows | None = None,
+        rows_in_frame: CachedRows | None = None,
     ) -> None:
+        self.name = name
         self._quantity, self._dx, self._begins = quantity_of(name), dx, begins
-        self._shape = shape
-        self.kept, self.all_voxels = self._quantity.sketched(shape)
-        self.rows = Rows((self.kept, *(shape[1:] if self._quantity.by_rows else ())), rows)
-        self._totals = [one.total for one in known]
-        self._memory: dict[int, np.ndarray] = {}
+        self._shape, self._lit = shape, None
+        self._known, self._cached = list(known), (rows, rows_in_frame)
+        self._memory: dict[int, Values] = {}
+
+    def light(self, lit: Any) -> None:
+        """Have only voxels compared that are `lit` by the scan (y, x); None for all."""
+        self._lit = lit
 
     @cached_property
     def places(self) -> "Places":
         """Where it is compared; what does that is loaded only where a checkpoint is new."""
-        return self._quantity.places(self._shape)
+        return self._quantity.places(self._shape, self._lit)
 
-    def compare(self, tensor: "Array", niters: Sequence[int]) -> Compared:
+    @cached_property
+    def rows(self) -> Rows:
+        """The values as they are in files."""
+        kept = self._known[0].kept if self._known else self.places.kept
+        return Rows((kept, *(self._shape[1:] if self._quantity.by_rows else ())), self._cached[0])
+
+    @cached_property
+    def rows_in_frame(self) -> Rows:
+        """The values in the frame of the run, of those checkpoints where these are others."""
+        return Rows(self.rows.shape, self._cached[1])
+
+    def compare(self, tensor: "Array", in_frame: Any, niters: Sequence[int]) -> Compared:
         """Compare the checkpoint at the last of the iterations `niters`, of all checkpoints up to it.
 
-        `tensor`: its values, as in `metrics.snapshot.Snapshot`.
+        `tensor`: its values, as in `metrics.snapshot.Snapshot`; `in_frame`: see `quantities.snapshots.framed`.
         """
+        place, sketch = len(niters) - 1, self.places.sketch(tensor, in_frame)
+        at = compared_with(niters, self._begins)
+        found = self._quantity.distances(self.places, sketch, [self._values(one) for one in at], self._dx)
+        self.rows.add(sketch.values)
+        moved = sketch.in_frame is not sketch.values
+        if moved:
+            self.rows_in_frame.add(sketch.in_frame)
+        self._remember(place, sketch)
+        kept, all_voxels = self.places.kept, self.places.all_voxels
+        units = sketch.units.tolist()
+        compared = Compared(at, found.raw, found.aligned, sketch.rms, sketch.total, units, kept, all_voxels, moved)
+        self._known.append(compared)
+        return compared
+
+    def _remember(self, place: int, sketch: "Sketch") -> None:
         from ptyconv_cli.metrics.sketch import Values
 
-        place, sketch = len(niters) - 1, self.places.sketch(tensor)
-        at = compared_with(niters, self._begins)
-        earlier = [Values(self._values(one), self._totals[one]) for one in at]
-        found = self._quantity.distances(self.places, sketch, earlier, self._dx)
-        self.rows.add(sketch.values)
-        self._totals.append(sketch.total)
-        self._memory[place] = sketch.values
+        self._memory[place] = Values.of(sketch)
         soon = {*shown_before(place + 1), *range(place + 1 - LAG, place + 1)}
         self._memory = {one: values for one, values in self._memory.items() if one in soon}
-        return Compared(at, found.raw, found.aligned, sketch.rms, sketch.total)
 
-    def _values(self, place: int) -> np.ndarray:
+    def _values(self, place: int) -> "Values":
         if place not in self._memory:
-            self._memory[place] = self.rows.read(place)
+            from ptyconv_cli.metrics.sketch import Values
+
+            known, values = self._known[place], self.rows.read(place)
+            row = sum(one.moved for one in self._known[:place])
+            in_frame = self.rows_in_frame.read(row) if known.moved else values
+            self._memory[place] = Values(values, in_frame, known.total, np.array(known.units))
         return self._memory[place]
+
+    def rows_by_name(self) -> Iterator[tuple[str, Rows]]:
+        """Yield the rows under the names that they are kept under."""
+        yield self.name, self.rows
+        if self.rows_in_frame.checksums:
+            yield self.name + IN_FRAME, self.rows_in_frame
+
+    def checksums(self, place: int) -> Iterator[tuple[str, int]]:
+        """Yield the checksums of a checkpoint's rows, under the names that they are kept under."""
+        yield self.name, self.rows.checksums[place]
+        if self._known[place].moved:
+            row = sum(one.moved for one in self._known[:place])
+            yield self.name + IN_FRAME, self.rows_in_frame.checksums[row]

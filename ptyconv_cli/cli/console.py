@@ -350,6 +350,7 @@ def _parts(found: RemovedAmbiguities, length: tuple[float, str]) -> list[str]:
         *([f"ramp {math.hypot(*found.ramp) * size:.2g} rad/{unit}"] if found.ramp else []),
         *([f"scale {_mean(scales):+.2g}"] if scales else []),
         *([f"shift {rounded(math.hypot(*found.shift) / size, 2)} {unit}"] if found.shift else []),
+        *(["modes in another order"] if found.order else []),
     ]
 
 

@@ -6,7 +6,7 @@ Formulas: docs/metrics.md.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ptyconv_cli.metrics import planes as on_cpu
 from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy, namespace, numbers, precise, products, total
+from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.metrics.planes import (
     CHANGE,
     FACTOR,
@@ -95,33 +96,69 @@ def null_space(ties: Matrix) -> Matrix:
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def align_object(
-    own: str, current: Array, previous: Array, dx: float, chunk: int | None = None
+    current: Framed, previous: Framed, dx: float, chunk: int | None = None, square: float | None = None
 ) -> tuple[Residual, RemovedAmbiguities]:
-    """Align the change of 1 - amplitude (`own` is `FACTOR`) or of a phase in rad (`OFFSET`), both (omode, slice, y, x).
+    """Align the change of a phase in rad, or of 1 - amplitude in its own units, both in the frame of the run.
 
     `dx` in Å per px.
 
     Both lose a lateral shift that is common to all slices; the phase also loses a constant per slice and a linear ramp
     on the first slice; the amplitude a factor per slice, whose product over the slices is the same for every object
-    mode. About `chunk` voxels are worked on at a time.
+    mode. Only lit voxels count. About `chunk` voxels are worked on at a time. `square`: the sum of squares of the
+    change as it is in files, of which a share is removed; None where that is the one in the frame.
     """
-    omodes, slices, *place = current.shape
-    now, before = (in_single(array).reshape(-1, *place) for array in (current, previous))
-    planes = Planes(own, now, before, slices)
+    (omodes, slices, *place), own = current.shape, current.own
+    now, before = (in_single(one.values).reshape(-1, *place) for one in (current, previous))
+    planes = Planes(own, now, before, slices, current.light)
     common = [GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if own == OFFSET else [])]
     sums, sample = _way(now).products(planes, chunk)
-    of_fields = sums[:, [OWN, *common]]
+    in_units = _in_units(sums, current.units, previous.units) if own == FACTOR else sums
+    of_fields = in_units[:, [OWN, *common]]
     ties = equal_sums(omodes, slices) if own == FACTOR else None
-    of_slices, shared, explained = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
+    of_slices, shared, _ = fit_planes(of_fields[:, :, [OWN, *common]], of_fields[:, :, [CHANGE]], ties)
     factors = dict(zip(common, shared[:, 0].tolist(), strict=True))
-    left = Residual(planes, of_slices[:, 0], factors, sample)
-    square = sums[:, CHANGE, CHANGE].sum()
-    share, shift = _share(square - explained[0], square), _shift(2 * shared[:2, 0], dx)  # 2: of twice the gradients
-    per_slice = of_slices.reshape(omodes, slices)
-    if own == FACTOR:  # whose change is minus that of the amplitude
-        return left, RemovedAmbiguities(share, shift, scale=(-per_slice).tolist())
+    of_change = float(sums[:, CHANGE, CHANGE].sum()) if square is None else square
+    share = _share_of_planes(in_units, of_slices[:, 0], factors, previous.units, of_change)
+    shift = _shift(2 * shared[:2, 0], dx)  # 2: of twice the gradients
+    ratio = previous.units / current.units
+    if own == FACTOR:
+        own_fields = of_slices[:, 0] * ratio + ratio - 1
+        left = Residual(planes, own_fields, factors, ratio, previous.units, sample)
+        scale = (-own_fields).reshape(omodes, slices)  # of 1 - amplitude, whose change is minus that of the amplitude
+        return left, RemovedAmbiguities(share, shift, scale=scale.tolist())
+    left = Residual(planes, of_slices[:, 0], factors, ratio, previous.units, sample)
     ramp = (factors[RAMP_Y] / dx, factors[RAMP_X] / dx)
-    return left, RemovedAmbiguities(share, shift, offset=per_slice.tolist(), ramp=ramp)
+    return left, RemovedAmbiguities(share, shift, offset=of_slices.reshape(omodes, slices).tolist(), ramp=ramp)
+
+
+def first_order_shift(current: Framed, previous: Framed) -> tuple[float, float]:
+    """Return by how many px (y, x) the fit would move a part of an object, to first order and however far."""
+    (_, slices, *place), own = current.shape, current.own
+    now, before = (in_single(one.values).reshape(-1, *place) for one in (current, previous))
+    planes = Planes(own, now, before, slices, current.light)
+    fields = [OWN, GRADIENT_Y, GRADIENT_X, *([RAMP_Y, RAMP_X] if own == OFFSET else [])]
+    sums = _way(now).products(planes, None).sums[:, fields]
+    found = fit_planes(sums[:, :, fields], sums[:, :, [CHANGE]])[1]
+    return _shift(2 * found[:2, 0], 1.0)
+
+
+def _in_units(sums: Matrix, units: Matrix, units_before: Matrix) -> Matrix:
+    """Return the products of fields and change (plane, 6, 6) of amplitudes a in units u: the change is a'/u' - a/u."""
+    to_units = np.zeros_like(sums)
+    for field in (OWN, GRADIENT_Y, GRADIENT_X):
+        to_units[:, field, field] = 1 / units
+    to_units[:, CHANGE, CHANGE] = 1 / units_before
+    to_units[:, CHANGE, OWN] = 1 / units_before - 1 / units
+    return np.asarray(to_units @ sums @ to_units.swapaxes(1, 2))
+
+
+def _share_of_planes(in_units: Matrix, own: Matrix, common: Mapping[int, float], units: Matrix, square: float) -> float:
+    """Return the share of a change's norm that was removed, from the products in units, and the `square` without."""
+    left = np.zeros((len(own), in_units.shape[1]))
+    left[:, CHANGE], left[:, OWN] = 1, -own
+    for field, factor in common.items():
+        left[:, field] = -factor
+    return _share(float((np.einsum("pi,pij,pj->p", left, in_units, left) * units**2).sum()), square)
 
 
 def whole(residual: Residual) -> Array:

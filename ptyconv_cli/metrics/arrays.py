@@ -70,6 +70,17 @@ def total(values: Array) -> Array:
     return xp.sum(values, dtype=dtype)
 
 
+def square_of_change(now: Array, before: Array) -> float:
+    """Return the sum of squares of the change between two arrays of one shape, a plane at a time: memory is short."""
+    planes = (array.reshape(-1, *array.shape[-2:]) for array in (now, before))
+    squares = []
+    for one, other in zip(*planes, strict=True):
+        change = one - other
+        change *= change
+        squares.append(total(change))
+    return sum(numbers(squares))
+
+
 def rms(values: Array) -> float:
     """Return the RMS of an array's numbers."""
     values = namespace(values).astype(values, precise(values))

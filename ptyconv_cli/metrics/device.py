@@ -191,6 +191,11 @@ def to_device(arrays: Mapping[str, np.ndarray], device: str) -> "dict[str, Array
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
+def beside(numbers: np.ndarray, values: "Array") -> "Array":
+    """Return numbers where an array of values is; see `upload`."""
+    return numbers if isinstance(values, np.ndarray) else upload(numbers, values.device)
+
+
 def upload(values: np.ndarray, device: Any) -> "Array":
     """Return numbers as a tensor on a device of torch, without waiting for a CUDA device to be done with the rest."""
     import torch

@@ -37,9 +37,9 @@ def object_picture(values: NDArray[np.floating], number: int | None = None, wrap
     return np.asarray(total / len(values))
 
 
-def flattened(image: Image) -> Image:
-    """Return a picture less the plane, a constant and a ramp, that fits best to what is finite of it."""
-    known = np.isfinite(image)
+def flattened(image: Image, lit: NDArray[np.bool_] | None = None) -> Image:
+    """Return a picture less the plane, a constant and a ramp, that fits best to what is finite of it, and `lit`."""
+    known = np.isfinite(image) if lit is None else np.isfinite(image) & lit
     if not known.all():
         return _flattened_where(image, known)
     y, x = (coordinates(size) for size in image.shape)
@@ -49,6 +49,23 @@ def flattened(image: Image) -> Image:
     slope_x = flat.sum(0) @ x / max(x @ x, 1) / len(y)
     flat -= (slope_y * y)[:, None] + slope_x * x
     return np.asarray(flat)
+
+
+def faded(image: Image, lit: NDArray[np.bool_] | None) -> Image:
+    """Return a picture that is flat where it is `lit`, and fades to 0 towards where it is not; itself if all is lit.
+
+    As slowly as a window falls, for of a sharp edge two pictures would have much in common.
+    """
+    if lit is None:
+        return image
+    reach = max(TAPER * min(image.shape) / 2, 1.0)
+    around = math.ceil(3 * reach)
+    wider = np.pad(lit.astype(float), around, mode="edge")
+    y, x = np.fft.fftfreq(wider.shape[0])[:, None], np.fft.rfftfreq(wider.shape[1])
+    blur = np.exp(-2 * (np.pi * reach) ** 2 * (y**2 + x**2))
+    smooth = np.fft.irfft2(np.fft.rfft2(wider) * blur, wider.shape)
+    inside = np.clip(2 * smooth[around:-around, around:-around] - 1, 0, 1)
+    return np.asarray(np.where(lit, flattened(image, lit), 0.0) * np.sin(np.pi / 2 * inside) ** 2)
 
 
 def _flattened_where(image: Image, known: NDArray[np.bool_]) -> Image:

@@ -1,15 +1,16 @@
 """Means of the change over the voxels below and above percentiles: exact, with numpy or torch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy
-from ptyconv_cli.metrics.planes import Residual, pieces
+from ptyconv_cli.metrics.changing import InFrame, Raw, WithLeft
+from ptyconv_cli.metrics.framed import Framed
+from ptyconv_cli.metrics.planes import FACTOR, SMALL, Residual, pieces_in_frame
 
 SAMPLE = 1 << 16
 """Voxels drawn to bracket the percentiles; smaller objects are sorted whole."""
@@ -89,13 +90,14 @@ def everything() -> list[Bracket]:
     return [Bracket(-math.inf, math.inf, [], above) for above in (False, True)]
 
 
+@np.errstate(all="ignore")  # a difference between infinities is NaN
 def brackets(sample: NDArray[np.floating], percentile_range: tuple[float, float], reach: float) -> list[Bracket]:
     """Bracket both percentiles by a sample's, which is in order, `reach` standard errors to each side.
 
     Find shared values there.
     """
-    distinct, drawings = np.unique(sample, return_counts=True)
-    shared = distinct[drawings >= SHARED].tolist()
+    begins = np.flatnonzero(np.diff(sample, prepend=np.nan) != 0)  # of each value, for they are in order
+    shared = sample[begins[np.diff(begins, append=len(sample)) >= SHARED]].tolist()
     found = []
     for percentile, above in zip(percentile_range, (False, True), strict=True):
         first, last = bracket_places(percentile, reach, len(sample))
@@ -114,9 +116,6 @@ ROW = 1 << 10
 Voxels = NDArray[np.floating]
 
 Mask = NDArray[np.bool_]
-
-Pieces = Callable[[int], Iterator[Voxels]]
-"""Yields a change and its residual in order, in pieces (2, about so many voxels), each to be used until the next."""
 
 
 def _mark(bracket: Bracket, values: Voxels, beyond: Mask, inside: Mask) -> None:
@@ -180,6 +179,8 @@ class _Tally:
 
     def add(self, now: Voxels, changes: Voxels) -> bool:
         """Add the voxels of a chunk and their changes (kind, voxels), whose signs are lost; say if they are numbers."""
+        if not len(now):  # of rows of which nothing is lit
+            return True
         if np.isnan(now.max()):
             return False
         self._make_room(now)
@@ -215,21 +216,16 @@ class _Tally:
 
 @np.errstate(all="ignore")  # a change between infinities is NaN
 def mean_change_on_cpu(
-    current: Voxels,
-    previous: Voxels,
-    percentile_range: tuple[float, float],
-    pieces: Pieces | None = None,
-    chunk: int | None = None,
+    changing: Raw | InFrame, percentile_range: tuple[float, float], chunk: int | None = None
 ) -> tuple[MaskedMean, MaskedMean]:
-    """As `percentiles.mean_change_outside`, of flat arrays, about `chunk` voxels at a time."""
-    kinds = 1 if pieces is None else 2
-    none, reach = no_mask(pieces is not None), REACH
+    """As `percentiles.mean_change_outside`, about `chunk` voxels at a time."""
+    none, reach = no_mask(changing.kinds > 1), REACH
     while True:
-        tally = _Tally(_brackets(current, percentile_range, reach), kinds)
-        if not all(tally.add(now, of_part) for now, of_part in _parts(current, previous, pieces, chunk or CHUNK)):
+        tally = _Tally(_brackets(changing, percentile_range, reach), changing.kinds)
+        if not all(tally.add(now, of_part) for now, of_part in changing.parts(chunk or CHUNK)):
             return none, none
         background, foreground = (
-            _finish(tally, side, *rank(len(current), percentile), len(current), none)
+            _finish(tally, side, *rank(changing.count, percentile), changing.count, none)
             for side, percentile in enumerate(percentile_range)
         )
         if background is not None and foreground is not None:
@@ -237,28 +233,11 @@ def mean_change_on_cpu(
         reach *= 10
 
 
-def _brackets(current: Voxels, percentile_range: tuple[float, float], reach: float) -> list[Bracket]:
+def _brackets(changing: Raw | InFrame, percentile_range: tuple[float, float], reach: float) -> list[Bracket]:
     """Bracket both percentiles by a sample."""
-    if len(current) <= SAMPLE:
+    if changing.count <= SAMPLE:
         return everything()
-    return brackets(np.sort(current[drawn(len(current))]), percentile_range, reach)
-
-
-def _parts(current: Voxels, previous: Voxels, pieces: Pieces | None, chunk: int) -> Iterator[tuple[Voxels, Voxels]]:
-    """Yield the voxels and their changes (kind, voxels) in parts: the pieces of the residual where there is one."""
-    if pieces is None:
-        memory = np.empty((1, min(chunk, len(current))), current.dtype)
-        for start in range(0, len(current), chunk):
-            now = current[start : start + chunk]
-            changes = memory[:, : len(now)]
-            np.subtract(now, previous[start : start + chunk], out=changes[0])
-            yield now, changes
-        return
-    start = 0
-    for changes in pieces(chunk):
-        stop = start + changes.shape[1]
-        yield current[start:stop], changes
-        start = stop
+    return brackets(np.sort(changing.at(drawn(changing.count))), percentile_range, reach)
 
 
 def _finish(
@@ -306,8 +285,18 @@ def _in_order(values: Voxels, shared: dict[float, _Sum], places: tuple[int, int]
 
     wanted = [find(place) for place in places]
     among_values = [place for place in wanted if isinstance(place, int)]
-    ordered = iter(np.partition(values, among_values)[among_values].tolist() if among_values else [])
+    ordered = iter(_ordered(values, among_values) if among_values else [])
     return [place if isinstance(place, float) else next(ordered) for place in wanted]
+
+
+def _ordered(values: Voxels, places: list[int]) -> list[float]:
+    """Return the values of one rank, or of two that follow each other."""
+    first = places[0]
+    parted = np.partition(values, first)
+    found = [float(parted[first])]
+    if len(places) > 1:  # put in order by a second rank, it would take half as long again
+        found.append(float(parted[first + 1 :].min()) if places[1] > first else found[0])
+    return found
 
 
 def mean_change_outside(
@@ -316,6 +305,7 @@ def mean_change_outside(
     percentile_range: tuple[float, float],
     residual: Residual | None = None,
     chunk: int | None = None,
+    sample: NDArray[np.floating] | None = None,
 ) -> tuple[MaskedMean, MaskedMean]:
     """Return the means of |current - previous| over voxels with current < p_low, and over those with current > p_high.
 
@@ -323,16 +313,60 @@ def mean_change_outside(
     real arrays of one shape on one device; p_low and p_high are the percentiles of all voxels of `current` with linear
     interpolation, as `numpy.percentile` gives them in float64. Where `current` holds a NaN it has no percentiles, and
     the means are NaN. Sums are in float64. `chunk`: about how many voxels are worked on at a time. Formula:
-    docs/metrics.md.
+    docs/metrics.md. `sample`: see `planes.Products`.
     """
     current, previous = (in_single(array).reshape(-1) for array in (current, previous))
     if is_numpy(current):
-        found = None if residual is None else partial(pieces, residual)
-        return mean_change_on_cpu(current, previous, percentile_range, found, chunk)
+        changing = Raw(current, previous) if residual is None else WithLeft(current, previous, residual)
+        return mean_change_on_cpu(changing, percentile_range, chunk)
     from ptyconv_cli.metrics import percentiles_gpu, planes_gpu
 
     if residual is None:
         raw = percentiles_gpu.RawChanges(current, previous)
-        return percentiles_gpu.mean_change_outside(current, raw, percentile_range, chunk=chunk)
+        return percentiles_gpu.mean_change_outside(current, raw, percentile_range, sample, chunk)
     aligned = planes_gpu.AlignedChanges(residual)
     return percentiles_gpu.mean_change_outside(current, aligned, percentile_range, residual.sample, chunk)
+
+
+def mean_left_outside(
+    now: Framed, residual: Residual, percentile_range: tuple[float, float], chunk: int | None = None
+) -> tuple[MaskedMean, MaskedMean]:
+    """Return the means of |residual| over lit voxels whose value in the frame is below, or above, the percentiles.
+
+    The same as `mean_change_outside`, but masks and means know nothing of what is ambiguous; of more than `SMALL`
+    voxels the percentiles are those of a sample.
+    """
+    if now.voxels > SMALL:
+        return _mean_left_outside_of_sample(now, residual, percentile_range, chunk)
+    if is_numpy(now.values):
+        return mean_change_on_cpu(InFrame(now, residual), percentile_range, chunk)
+    from ptyconv_cli.metrics import percentiles_gpu, planes_gpu
+
+    values, left = planes_gpu.in_frame(now, residual)
+    return percentiles_gpu.mean_change_outside(values, left, percentile_range, chunk=chunk)
+
+
+@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
+def _mean_left_outside_of_sample(
+    now: Framed, residual: Residual, percentile_range: tuple[float, float], chunk: int | None
+) -> tuple[MaskedMean, MaskedMean]:
+    sample = InFrame(now, residual).at(drawn(now.voxels)).astype(np.float64)
+    low, high = (float(bound) for bound in np.percentile(sample, percentile_range))
+    if not math.isfinite(low + high):
+        return no_mask(False), no_mask(False)
+    if is_numpy(now.values):
+        below, above = _Sum(1), _Sum(1)
+        for values, left in pieces_in_frame(residual, now.affine, chunk or CHUNK):
+            weights, changes = np.empty_like(left), np.abs(left, out=left)[None]
+            below.add(values < low, changes, weights)
+            above.add(values > high, changes, weights)
+        return masked_mean(below.changes.tolist(), below.voxels), masked_mean(above.changes.tolist(), above.voxels)
+    from ptyconv_cli.metrics import planes_gpu
+
+    found = planes_gpu.sums_outside(now, residual, (low, high), chunk)
+    return masked_mean([found[0][1]], int(found[0][0])), masked_mean([found[1][1]], int(found[1][0]))
+
+
+def same_masks(now: Framed) -> bool:
+    """Say whether masks in the frame are those of the values as they are: one plane, all lit, without a ramp."""
+    return now.lit is None and math.prod(now.shape[:2]) == 1 and now.own == FACTOR

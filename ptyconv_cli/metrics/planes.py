@@ -6,14 +6,13 @@ Two passes go over the voxels: one for the products that the fit needs, one for 
 operations, each on a block that fits the processor's cache; in `planes_gpu` for torch.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptyconv_cli.metrics.arrays import Array, device_of, namespace, numbers, precise
+from ptyconv_cli.metrics.arrays import Array
 
 OWN, GRADIENT_Y, GRADIENT_X, CHANGE, RAMP_X, RAMP_Y = range(6)
 """The places of the fields, and of the change, among the products."""
@@ -23,17 +22,33 @@ OFFSET, FACTOR, NOTHING = "offset", "factor", "nothing"
 ramp; 1 - amplitude, where the amplitude may have another factor; an intensity whose total is 1, of which there is none.
 """
 
+
+class Affine(NamedTuple):
+    """What makes values in the frame of the run of those of a plane: times `factors`, plus `offsets` (plane).
+
+    And, on first slices of a phase, less a `ramp` (y, x) per px from the middle.
+    """
+
+    factors: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    ramp: tuple[float, float]
+
+
 Block = tuple[slice, slice]
 """A range of planes and a range of rows: whole planes, or rows of a single one."""
 
 
 class Planes(NamedTuple):
-    """`current` and `previous` (plane, y, x), `slices` of each object mode; `own`: `OFFSET` or `FACTOR`."""
+    """`current` and `previous` (plane, y, x), `slices` of each object mode; `own`: `OFFSET` or `FACTOR`.
+
+    `light` (y, x): 1 where voxels count, 0 elsewhere; None where all do.
+    """
 
     own: str
     current: Array
     previous: Array
     slices: int
+    light: Array | None = None
 
     @property
     def has_ramps(self) -> NDArray[np.bool_]:
@@ -63,13 +78,16 @@ class Products(NamedTuple):
 class Residual(NamedTuple):
     """What the fit leaves of a change.
 
-    `own`: coefficients of the planes' own fields (plane); `common`: those of the other fields, by field; `sample`: see
-    `Products`.
+    `own`: coefficients of the planes' own fields (plane); `common`: those of the other fields, by field, of gradients
+    to be multiplied by `of_gradients` (plane); what is left of a plane is to be divided by its `units` (plane).
+    `sample`: see `Products`.
     """
 
     planes: Planes
     own: NDArray[np.float64]
     common: dict[int, float]
+    of_gradients: NDArray[np.float64]
+    units: NDArray[np.float64]
     sample: NDArray[np.floating] | None = None
 
 
@@ -107,24 +125,34 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
         twice_gradient_y(now, block, fields[GRADIENT_Y])
         twice_gradient_x(now, block, fields[GRADIENT_X])
         np.subtract(now[block], planes.previous[block], out=fields[CHANGE])
+        light = None if planes.light is None else planes.light[block[1]]
+        if light is not None:
+            fields *= light.astype(dtype)
         found = sums[block[0]]
         for one in range(CHANGE + 1):
             for other in range(one, CHANGE + 1):
                 if own or one != OWN:
                     found[:, one, other] += _by_row(fields[one], fields[other]).sum(-1)
         if not own:
-            _with_ones_and_ramps(fields, found, ones, x, y[block[1]], has_ramps[block[0]])
+            _with_ones_and_ramps(fields, found, ones, x, y[block[1]], light, has_ramps[block[0]])
     lower = np.tril_indices(6, -1)
     sums[:, lower[0], lower[1]] = sums.swapaxes(1, 2)[:, lower[0], lower[1]]
     return Products(sums)
 
 
 def _with_ones_and_ramps(
-    fields: Voxels, found: NDArray[np.float64], ones: Voxels, x: Voxels, y: NDArray[np.float64], has_ramps: Any
+    fields: Voxels,
+    found: NDArray[np.float64],
+    ones: Voxels,
+    x: Voxels,
+    y: NDArray[np.float64],
+    light: Voxels | None,
+    has_ramps: NDArray[np.bool_],
 ) -> None:
-    """Add the products with a phase's own field, which is 1, and with the ramps, which no field needs memory for."""
-    rows, width = len(y), len(x)
-    found[:, OWN, OWN] += rows * width
+    """Add the products with a phase's own field, which is 1, and with the ramps, which no field needs memory for.
+
+    `light` of these rows, by which the fields are multiplied already.
+    """
     for field in (GRADIENT_Y, GRADIENT_X, CHANGE):
         by_row = _by_row(fields[field], ones)
         found[:, OWN, field] += by_row.sum(-1)
@@ -132,11 +160,16 @@ def _with_ones_and_ramps(
             found[has_ramps, field, RAMP_X] += _by_row(fields[field], x).sum(-1)[has_ramps]
             found[has_ramps, field, RAMP_Y] += (by_row @ y)[has_ramps]
     x = x.astype(float)
-    found[has_ramps, OWN, RAMP_X] += rows * x.sum()
-    found[has_ramps, OWN, RAMP_Y] += width * y.sum()
-    found[has_ramps, RAMP_X, RAMP_X] += rows * (x @ x)
-    found[has_ramps, RAMP_X, RAMP_Y] += x.sum() * y.sum()
-    found[has_ramps, RAMP_Y, RAMP_Y] += width * (y @ y)
+    if light is None:
+        of_rows, of_columns, mixed = np.full(len(y), len(x)), np.full(len(x), len(y)), y.sum() * x.sum()
+    else:
+        of_rows, of_columns, mixed = light.sum(1, float), light.sum(0, float), y @ light.astype(float) @ x
+    found[:, OWN, OWN] += of_rows.sum()
+    found[has_ramps, OWN, RAMP_X] += of_columns @ x
+    found[has_ramps, OWN, RAMP_Y] += of_rows @ y
+    found[has_ramps, RAMP_X, RAMP_X] += of_columns @ x**2
+    found[has_ramps, RAMP_X, RAMP_Y] += mixed
+    found[has_ramps, RAMP_Y, RAMP_Y] += of_rows @ y**2
 
 
 def _by_row(field: Voxels, other: Voxels) -> NDArray[np.float64]:
@@ -161,6 +194,37 @@ def pieces(residual: Residual, voxels: int) -> Iterator[Voxels]:
         yield found[:2].reshape(2, -1)
 
 
+def pieces_in_frame(residual: Residual, values: Affine, voxels: int) -> Iterator[Voxels]:
+    """Yield the values of lit voxels in the frame of the run, and what is left of their change, as `pieces` does."""
+    planes = residual.planes
+    memory = _Memory(planes.current.dtype, 3)
+    for block in planes.blocks(voxels):
+        of_values, left, scratch = found = memory.like(planes.current[block])
+        _write(residual, block, of_values, left, scratch)
+        _write_values(planes, values, block, of_values)
+        of_both = found[:2]
+        if planes.light is not None:
+            of_both = of_both[..., planes.light[block[1]] > 0]
+        yield of_both.reshape(2, -1)
+
+
+def _write_values(planes: Planes, values: Affine, block: Block, out: Voxels) -> None:
+    """Write the values of a block in the frame of the run."""
+    now, (of_planes, rows) = planes.current, block
+    factors, offsets = (one[of_planes, None, None] for one in (values.factors, values.offsets))
+    has_ramps = planes.has_ramps[of_planes, None, None]
+    if has_ramps.any():
+        y, x = (coordinates(size) for size in now.shape[1:])
+        np.add(now[block], (offsets - has_ramps * values.ramp[0] * y[rows, None]).astype(now.dtype), out=out)
+        out -= (has_ramps * values.ramp[1] * x).astype(now.dtype)
+        return
+    if (factors != 1).any():
+        np.multiply(now[block], factors.astype(now.dtype), out=out)
+        out += offsets.astype(now.dtype)
+    else:
+        np.add(now[block], offsets.astype(now.dtype), out=out)
+
+
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
 def whole(residual: Residual) -> Voxels:
     """Return a residual whole (plane, y, x)."""
@@ -178,6 +242,9 @@ def _write(residual: Residual, block: Block, change: Voxels, left: Voxels, scrat
     now, (of_planes, rows) = planes.current, block
     np.subtract(now[block], planes.previous[block], out=change)
     own = residual.own[of_planes, None, None]
+    of_gradients, units = (
+        one[of_planes, None, None].astype(now.dtype) for one in (residual.of_gradients, residual.units)
+    )
     has_ramps = planes.has_ramps[of_planes, None, None]
     if has_ramps.any():
         y, x = (coordinates(size) for size in now.shape[1:])
@@ -189,8 +256,10 @@ def _write(residual: Residual, block: Block, change: Voxels, left: Voxels, scrat
         left += np.multiply(now[block], own.astype(now.dtype), out=scratch)
     for field, twice_gradient in ((GRADIENT_Y, twice_gradient_y), (GRADIENT_X, twice_gradient_x)):
         gradient = twice_gradient(now, block, scratch)
-        gradient *= now.dtype.type(common[field])
+        gradient *= of_gradients * now.dtype.type(common[field])
         left -= gradient
+    if (units != 1).any():
+        left /= units
 
 
 def twice_gradient_y(values: Voxels, block: Block, out: Voxels) -> Voxels:
@@ -234,42 +303,3 @@ class _Memory:
         if self._memory.size < needed:
             self._memory = np.empty(needed, self._memory.dtype)
         return self._memory[:needed].reshape(self._count, *block.shape)
-
-
-@np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def mean_square(own: str, tensor: Array) -> float:
-    """Return the mean square of an object tensor (omode, slice, y, x), less its mean on each slice.
-
-    Of the phase a ramp in y and one in x on the first slice is left out, too, the same for all object modes.
-    """
-    omodes, slices, height, width = tensor.shape
-    squares, along = [], []
-    for omode in range(omodes):
-        for level in range(slices):
-            square, left = _without_mean(tensor[omode, level])
-            squares.append(square)
-            if own == OFFSET and level == 0:
-                along.append(_with_coordinates(left))
-    total, *ramps = numbers([sum(squares), *(sum(of_axis) for of_axis in zip(*along, strict=True))])
-    for product, size, other in zip(ramps, (height, width), (width, height), strict=False):
-        # Ramps on a plane without its mean are orthogonal to each other and to that.
-        total -= product**2 / max(omodes * other * size * (size**2 - 1) / 12, 1)
-    return total if math.isnan(total) else max(total, 0.0) / math.prod(tensor.shape)
-
-
-def _without_mean(plane: Array) -> tuple[Array, Array]:
-    """Return the sum of squares of a plane (y, x) about its mean, and what the mean leaves of it."""
-    xp, dtype, count = namespace(plane), precise(plane), math.prod(plane.shape)
-    left = plane - xp.astype(xp.sum(plane, dtype=dtype) / count, plane.dtype)
-    rounded_away = xp.sum(left, dtype=dtype)  # as the mean was, to the type of the plane
-    return xp.sum(left * left, dtype=dtype) - rounded_away**2 / count, left
-
-
-def _with_coordinates(plane: Array) -> list[Array]:
-    """Return the sums over a plane (y, x) of its products with the coordinates y and x in px, from its middle."""
-    xp, dtype = namespace(plane), precise(plane)
-    found: list[Any] = []
-    for axis, size in enumerate(plane.shape):
-        lines = xp.sum(plane, axis=1 - axis, dtype=dtype)
-        found.append(xp.sum(lines * (xp.arange(size, dtype=dtype, device=device_of(plane)) - (size - 1) / 2)))
-    return found

@@ -16,6 +16,7 @@ from ptyconv_cli.metrics import percentiles
 from ptyconv_cli.metrics import planes as on_cpu
 from ptyconv_cli.metrics.arrays import has_double, numpy_type, on_host, together_on_host
 from ptyconv_cli.metrics.device import upload
+from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.metrics.percentiles_gpu import sample_of
 from ptyconv_cli.metrics.planes import (
     CHANGE,
@@ -47,12 +48,15 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
     """
     now = planes.current
     if now.numel() < SMALL and not has_double(now):
-        before, current = together_on_host([planes.previous, now])
-        return on_cpu.products(planes._replace(current=current, previous=before))
+        before, current, *there = together_on_host(
+            [planes.previous, now, *([] if planes.light is None else [planes.light])]
+        )
+        return on_cpu.products(planes._replace(current=current, previous=before, light=there[0] if there else None))
     sample = [sample_of(now.reshape(-1))] if now.numel() > percentiles.SAMPLE else []
     voxels = voxels or BLOCK
     if now.numel() < SMALL:
-        planes = planes._replace(current=now.double(), previous=planes.previous.double())
+        light = None if planes.light is None else planes.light.double()
+        planes = planes._replace(current=now.double(), previous=planes.previous.double(), light=light)
         voxels = min(voxels, max(BLOCK // 4, 1))
     by_row = _by_row(planes, voxels)
     if has_double(now):
@@ -61,6 +65,13 @@ def products(planes: Planes, voxels: int | None = None) -> Products:
         rows, *sample_there = together_on_host([by_row, *sample])
         of_planes = on_host(_of_planes(torch.from_numpy(rows.copy())))
     return Products(_sums(planes, of_planes), sample_there[0] if sample else None)
+
+
+def _light_of(planes: Planes) -> NDArray[np.float64]:
+    """Return where voxels count (y, x), 1 and 0, on the host."""
+    if planes.light is None:
+        return np.ones(tuple(planes.current.shape[1:]))
+    return on_host(planes.light).astype(float)
 
 
 def _pairs(own: str) -> list[tuple[int, int]]:
@@ -91,7 +102,9 @@ def _by_row(planes: Planes, voxels: int) -> Tensor:
         twice_gradient_x(now, block, gradient_x)
         if own:
             torch.sub(one, part, out=own[0])
-        else:
+        if planes.light is not None:
+            fields *= planes.light[block[1]]
+        if not own:
             torch.sum(fields, -1, out=of_rows[-2 * count : -count])
         at = 0
         for place, others in enumerate(range(count - 1, 0, -1)):
@@ -121,10 +134,13 @@ def _sums(planes: Planes, of_planes: NDArray[np.float64]) -> NDArray[np.float64]
         sums[:, one, other] = total if other != RAMP_X else total * has_ramps
         if one == OWN and planes.own == OFFSET:
             sums[:, other, RAMP_Y] = with_y * has_ramps
-    if planes.own == OFFSET:  # ramps are 0 on average, in each other's direction too
-        sums[:, OWN, OWN] = height * width
-        sums[has_ramps, RAMP_X, RAMP_X] = height * np.square(coordinates(width)).sum()
-        sums[has_ramps, RAMP_Y, RAMP_Y] = width * np.square(coordinates(height)).sum()
+    if planes.own == OFFSET:
+        light, y, x = _light_of(planes), coordinates(height), coordinates(width)
+        of_rows, of_columns = light.sum(1), light.sum(0)
+        sums[:, OWN, OWN] = of_rows.sum()
+        sums[has_ramps, OWN, RAMP_X], sums[has_ramps, OWN, RAMP_Y] = of_columns @ x, of_rows @ y
+        sums[has_ramps, RAMP_X, RAMP_X], sums[has_ramps, RAMP_Y, RAMP_Y] = of_columns @ x**2, of_rows @ y**2
+        sums[has_ramps, RAMP_X, RAMP_Y] = y @ light @ x
     return np.asarray(np.triu(sums) + np.triu(sums, 1).swapaxes(1, 2))
 
 
@@ -140,9 +156,12 @@ class AlignedChanges:
         y, x, has_ramps = coordinates(height), coordinates(width), planes.has_ramps[:, None]
         of_rows = residual.own[:, None] + has_ramps * common.get(RAMP_Y, 0) * y
         of_columns = has_ramps * common.get(RAMP_X, 0) * x
-        together = np.concatenate([one.ravel() for one in (of_rows, of_columns, residual.own)])
+        units, of_gradients = residual.units, residual.of_gradients
+        together = np.concatenate([one.ravel() for one in (of_rows, of_columns, residual.own, units, of_gradients)])
         there = upload(together.astype(numpy_type(planes.current)), planes.current.device)
-        self._of_rows, self._of_columns, self._own = there.split([count * height, count * width, count])
+        self._of_rows, self._of_columns, *of_planes = there.split([count * height, count * width, *[count] * 3])
+        self._own, self._units, self._of_gradients = of_planes
+        self._has_units = planes.own == FACTOR
 
     def room(self, voxels: int) -> int:
         """As `percentiles_gpu.Changes.room`."""
@@ -161,8 +180,13 @@ class AlignedChanges:
                 left.sub_(of_columns[block[0], None])
             if planes.own == FACTOR:  # the own field, the amplitude, is 1 - this
                 left.addcmul_(part, self._own[block[0], None, None])
-            left.sub_(twice_gradient_y(now, block, scratch), alpha=self._common[GRADIENT_Y])
-            left.sub_(twice_gradient_x(now, block, scratch), alpha=self._common[GRADIENT_X])
+            for field, twice_gradient in ((GRADIENT_Y, twice_gradient_y), (GRADIENT_X, twice_gradient_x)):
+                gradient = twice_gradient(now, block, scratch)
+                if self._has_units:
+                    gradient.mul_(self._of_gradients[block[0], None, None])
+                left.sub_(gradient, alpha=self._common[field])
+            if self._has_units:
+                left.div_(self._units[block[0], None, None])
             yield part.numel()
 
     def at(self, places: Tensor) -> Tensor:
@@ -176,12 +200,98 @@ class AlignedChanges:
         left = change - self._of_rows[row] - self._of_columns[plane * width + x]
         if self._planes.own == FACTOR:
             left.addcmul_(value, self._own[plane])
-        del value, row, plane
+        del value, row
         for field, place, size, step in ((GRADIENT_Y, y, height, width), (GRADIENT_X, x, width, 1)):
             twice = now[places + step * (place < size - 1)] - now[places - step * (place > 0)]
             twice *= 1 + ((place == 0) | (place == size - 1)).to(twice.dtype)  # there over one step, not two
+            if self._has_units:
+                twice *= self._of_gradients[plane]
             left.sub_(twice, alpha=self._common[field])
+        if self._has_units:
+            left.div_(self._units[plane])
         return torch.stack([change, left])
+
+
+class _Left:
+    """What is left of a change, of lit voxels, whole, for `percentiles_gpu.Changes`."""
+
+    kinds = 1
+
+    def __init__(self, left: Tensor) -> None:
+        self._left = left
+
+    def room(self, voxels: int) -> int:
+        """As `percentiles_gpu.Changes.room`."""
+        return min(voxels, len(self._left))
+
+    def pieces(self, voxels: int, memory: Tensor) -> Iterator[int]:
+        """As `percentiles_gpu.Changes.pieces`."""
+        for start in range(0, len(self._left), voxels):
+            part = self._left[start : start + voxels]
+            memory[0, : len(part)] = part
+            yield len(part)
+
+    def at(self, places: Tensor) -> Tensor:
+        """As `percentiles_gpu.Changes.at`."""
+        return self._left[places][None]
+
+
+def sums_outside(now: Framed, residual: Residual, bounds: tuple[float, float], voxels: int | None) -> list[list[float]]:
+    """Return how many lit voxels are below, and above, bounds in the frame, and the sums of what is left of these."""
+    planes, affine, changes = residual.planes, now.affine, AlignedChanges(residual)
+    voxels, (count, height, width) = voxels or BLOCK, planes.current.shape
+    offsets, factors = (_there(one, planes.current) for one in (affine.offsets, affine.factors))
+    of_rows, of_columns = (
+        _there(-part * coordinates(size), planes.current)
+        for part, size in zip(affine.ramp, (height, width), strict=True)
+    )
+    memory, has_ramps = planes.current.new_empty(3, changes.room(voxels)), planes.has_ramps
+    masked, lit = torch.empty_like(memory[:2]), None if planes.light is None else planes.light > 0
+    mask_memory, zero = torch.empty_like(memory[0], dtype=torch.bool), memory.new_zeros(())
+    found = planes.current.new_zeros(2, 2, count, height)
+    for block, size in zip(_blocks(planes, voxels), changes.pieces(voxels, memory), strict=True):
+        part = planes.current[block]
+        values, both, of_both = (
+            one[..., :size].view(*one.shape[:-1], *part.shape) for one in (memory[2], memory[:2], masked)
+        )
+        torch.addcmul(offsets[block[0], None, None], part, factors[block[0], None, None], out=values)
+        for number in np.flatnonzero(has_ramps[block[0]]).tolist():
+            values[number].add_(of_rows[block[1], None]).add_(of_columns)
+        both[0].fill_(1)
+        both[1].abs_()
+        mask = mask_memory[:size].view(part.shape)
+        for beyond, (compare, bound) in enumerate(zip((torch.lt, torch.gt), bounds, strict=True)):
+            compare(values, bound, out=mask)
+            if lit is not None:
+                mask &= lit[block[1]]
+            torch.where(mask, both, zero, out=of_both)
+            torch.sum(of_both, -1, out=found[beyond, :, block[0], block[1]])
+    return on_host(found).astype(float).sum((2, 3)).tolist()  # type: ignore[no-any-return]
+
+
+def _there(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    found: Tensor = upload(values.astype(numpy_type(like)), like.device)
+    return found
+
+
+def in_frame(now: Framed, residual: Residual) -> tuple[Tensor, _Left]:
+    """Return the lit values of a part of an object in the frame of the run, flat, and what is left of their change."""
+    planes, affine = residual.planes, now.affine
+    values, left = planes.current, whole(residual)
+    count, height, width = values.shape
+    of_rows = affine.offsets[:, None] - planes.has_ramps[:, None] * affine.ramp[0] * coordinates(height)
+    of_columns = planes.has_ramps[:, None] * affine.ramp[1] * coordinates(width)
+    together = np.concatenate([of_rows.ravel(), of_columns.ravel(), affine.factors])
+    there = upload(together.astype(numpy_type(values)), values.device)
+    rows, columns, factors = there.split([count * height, count * width, count])
+    found = torch.addcmul(rows.view(count, height, 1), values, factors.view(count, 1, 1))
+    if planes.has_ramps.any():
+        found -= columns.view(count, 1, width)
+    found, left = (one.reshape(count, -1) for one in (found, left))
+    if now.lit is not None:
+        lit = upload(np.flatnonzero(now.lit), values.device)  # from the host: the device would be waited for
+        found, left = found.index_select(1, lit), left.index_select(1, lit)
+    return found.reshape(-1), _Left(left.reshape(-1))
 
 
 def whole(residual: Residual) -> Tensor:

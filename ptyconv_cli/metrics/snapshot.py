@@ -3,17 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ptyconv_cli.metrics.arrays import Array, in_single, is_numpy, magnitude, namespace
+from ptyconv_cli.results.frame import Undone
 
 MOST_VOXELS = (1 << 31) - 1
 """Of one tensor on a GPU: some of torch's operations count with 32 bits."""
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ptyconv_cli.metrics.registration import InFrame
 
 
 class Model(Protocol):
@@ -41,11 +44,29 @@ class Snapshot:
 
     On a CPU they are numpy's, on a GPU torch's, but for what is so little that it stays on the host. Of the object only
     the scanned region: `obja` is 1 - amplitude and `objp` the phase in rad, both (omode, slice, y, x). `probe` is the
-    intensity summed over the modes (y, x).
+    intensity summed over the modes (y, x). `in_frame`: the same in the frame of the run, None where nothing is aligned.
     """
 
     values: dict[str, Array]
     dx: float
+    in_frame: "InFrame | None" = None
+
+
+class Pair(NamedTuple):
+    """Two snapshots of a tensor, `before` and `now`, and how they are to be compared.
+
+    `in_frame`: the same two in the frame of the run, `metrics.framed.Framed` of an object, None where the aligned
+    change is not asked for; `undone`: what lies between their frames. `dx` in Å per px; about `chunk` voxels of an
+    object are worked on at a time.
+    """
+
+    now: Array
+    before: Array
+    dx: float
+    percentile_range: tuple[float, float]
+    in_frame: tuple[Any, Any] | None = None
+    undone: Undone = Undone()
+    chunk: int | None = None
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
@@ -106,12 +127,6 @@ def unwrap(phase: Array, before: Array | None) -> Array:
     phase += middle
     broken = xp.isnan(phase)
     return xp.where(broken, middle, phase) if xp.any(broken) else phase
-
-
-@np.errstate(all="ignore")
-def unwrap_apart(phase: Array, other: Array) -> Array:
-    """Unwrap a phase, as `unwrap` does, by that of a snapshot from which it may also differ by a constant."""
-    return unwrap(phase, other + _circular_mean(phase - other))
 
 
 def _circular_mean(phase: Array) -> Array:

@@ -28,13 +28,17 @@ COLOURS = "inferno"
 BRIGHTEST = 99.8
 """Percentile of a map's values that gets its brightest colour, lest one hot pixel darken all others."""
 
+UNKNOWN: dict[str, Any] = {"hatch": "////", "edgecolor": "0.75"}
+"""How a picture looks where nothing is known."""
+
 NARROW = 8
 """Times as long as wide a map may be to be drawn true to scale."""
 
 
 def show(axes: Axes, values: np.ndarray, **how: Any) -> AxesImage:
-    """Show an image without ticks, true to scale unless that would be a line."""
+    """Show an image without ticks, true to scale unless that would be a line; what is not known is hatched."""
     shown = axes.imshow(values, **how)
+    axes.patch.set(**UNKNOWN)
     axes.set_anchor("N")
     if max(values.shape) > NARROW * min(values.shape):
         axes.set_aspect("auto")
@@ -67,9 +71,9 @@ def scale_bar(axes: Axes, dx: float, unit: tuple[float, str], dark: bool = False
     length = round_length(0.3 * (right - left) * dx)
     size, name = unit
     colour, around = ("black", "white") if dark else ("white", "black")
-    edge = [withStroke(linewidth=3, foreground=around)]
+    edge, wider = ([withStroke(linewidth=width, foreground=around)] for width in (3, 5))
     x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
-    axes.plot([x, x + length / dx], [y, y], color=colour, linewidth=3, path_effects=edge, solid_capstyle="butt")
+    axes.plot([x, x + length / dx], [y, y], color=colour, linewidth=3, path_effects=wider, solid_capstyle="butt")
     axes.text(x, y + 0.03 * (top - bottom), f"{length / size:g} {name}", color=colour, fontsize=9, path_effects=edge)
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
@@ -100,10 +104,11 @@ def _says_nothing(axes: Axes, values: np.ndarray) -> bool:
     return True
 
 
-def label_of(maps: Maps, values: str, unit: str) -> str:
-    """Return what a colour bar of the object is of."""
+def label_of(maps: Maps, values: str, name: str) -> str:
+    """Return what a colour bar of a part of the object is of; an amplitude is in units of its mean."""
     slices = len(next(iter(maps.objects.values())).by_slice)
-    return f"{values}{', summed over slices' if slices > 1 else ''}{f' ({unit})' if unit else ''}"
+    unit = quantity_of(name).values_unit or "of its mean"
+    return f"{values}{', summed over slices' if slices > 1 else ''} ({unit})"
 
 
 def unit_of_length(maps: Maps) -> tuple[float, str]:
@@ -122,16 +127,13 @@ def draw_image(axes: Axes, maps: Maps) -> None:
         write_instead(axes, "no value is finite")
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
-    colour_bar(
-        axes,
-        show(axes, image, cmap="gray", vmin=low, vmax=high),
-        label_of(maps, quantity.map_values, quantity.values_unit),
-    )
+    shown = show(axes, image, cmap="gray", vmin=low, vmax=high)
+    colour_bar(axes, shown, label_of(maps, quantity.map_values, name))
     scale_bar(axes, maps.dx, unit_of_length(maps))
 
 
 def draw_change(axes: Axes, maps: Maps, name: str) -> None:
-    """Draw where amplitude or phase changed, and how much beside the object's contrast."""
+    """Draw where amplitude or phase changed, and how much of the object's contrast that is, as the verdict has it."""
     found, quantity = maps.objects[name], quantity_of(name)
     title = quantity.change_title
     axes.set_title(title, fontsize=11)
@@ -140,7 +142,7 @@ def draw_change(axes: Axes, maps: Maps, name: str) -> None:
     if math.isfinite(found.relative):
         axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
     image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
-    colour_bar(axes, image, label_of(maps, "|change|", quantity.values_unit))
+    colour_bar(axes, image, label_of(maps, "|change|", name))
     scale_bar(axes, maps.dx, unit_of_length(maps))
     _draw_masks(axes, found)
 
@@ -286,6 +288,8 @@ CAPTION = (
     "Bright at the edges: little probe overlap there."
 )
 
+NOT_LIT = " Hatched: the scan did not reach there."
+
 SMALL_COLUMNS = 4
 
 
@@ -298,13 +302,21 @@ def draw_maps(maps: Maps, file_format: str) -> bytes:
     width = COLUMN * max(len(first), 2)
     figure = Figure(figsize=(width, ABOVE + rows * ROW), dpi=120)
     shows = f": aligned change from iteration {maps.since} to {maps.niter}"
-    write_titles(figure, maps.name, shows, ["", CAPTION if maps.objects else ""])
+    write_titles(figure, maps.name, shows, ["", _caption(maps)])
     for row, of_row in enumerate((first, second)):
         for column, draw in enumerate(of_row):
             draw(_add(figure, 0.35 + COLUMN * column, ABOVE + ROW * row, FRAME), maps)
     if maps.small:
         _draw_small(figure, maps, 0.35 + COLUMN * len(second))
     return picture(figure, file_format)
+
+
+def _caption(maps: Maps) -> str:
+    """Return what the maps of the object show, "" where there are none."""
+    unknown = [np.isnan(found.image) for found in maps.objects.values()]
+    if not unknown:
+        return ""
+    return CAPTION + (NOT_LIT if any(one.any() and not one.all() for one in unknown) else "")
 
 
 def _panels(maps: Maps) -> list[Callable[[Axes, Maps], None]]:
@@ -355,11 +367,12 @@ def _draw_small(figure: Figure, maps: Maps, left: float) -> None:
     for place, small in enumerate(maps.small):
         axes = figure.add_subplot(grid[place // SMALL_COLUMNS, place % SMALL_COLUMNS])
         image = axes.imshow(np.maximum(small.change, darkest), cmap=COLOURS, norm=norm)
+        axes.patch.set(**UNKNOWN)
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"{small.since} to {small.niter}", fontsize=9, pad=3)
     assert image
     bar = figure.colorbar(
         image, cax=figure.add_axes(((right + 0.12) / width, bottom / height, 0.15 / width, (top - bottom) / height))
     )
-    bar.set_label(label_of(maps, "|change| per iteration", quantity_of(maps.small_of).values_unit), fontsize=8)
+    bar.set_label(label_of(maps, "|change| per iteration", maps.small_of), fontsize=8)
     bar.ax.tick_params(labelsize=8, which="both")

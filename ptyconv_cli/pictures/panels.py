@@ -254,7 +254,8 @@ def _change_panel(results: Results, of_tensor: Sequence[Series], options: PlotOp
 
 def _change_line(series: Series, points: list[Point], results: Results, live: Curve, options: PlotOptions) -> Line:
     raw, aligned = (change_curve(found, options) for found in (points, results.aligned_points.get(series.key, [])))
-    why_zero = "mask empty" if points[-1].voxels == 0 else ""
+    shown = results.aligned_points.get(series.key) or points
+    why_zero = "mask empty" if shown[-1].voxels == 0 else ""
     if not any(math.isfinite(value) for _, value in aligned):  # too few to align: the raw one is what there is
         aligned = []
     return Line(series.mask, aligned or raw, raw=raw if aligned else [], live=live, why_zero=why_zero)

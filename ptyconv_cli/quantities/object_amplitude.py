@@ -41,7 +41,11 @@ class ObjectAmplitude(ObjectPart):
         """Return the size of the amplitude, of which 1 - amplitude was worked out."""
         return max(rms, 1.0)
 
-    def as_image(self, image: "np.ndarray") -> "np.ndarray":
+    def size_in_frame(self, rms: float, mean: float, dx: float) -> float:
+        """Return 1: there amplitudes are in units of their mean."""
+        return 1.0
+
+    def as_image(self, image: "np.ndarray", lit: "np.ndarray | None" = None) -> "np.ndarray":
         """Return the amplitude."""
         return 1 - image
 

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.quantities.quantity import IMAGES, Quantity, Series
-from ptyconv_cli.results.run_analysis import Change
+from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
 
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
+    from ptyconv_cli.metrics.framed import Framed
     from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+    from ptyconv_cli.metrics.snapshot import Pair
+    from ptyconv_cli.results.frame import Undone
 
 
 class ObjectPart(Quantity):
@@ -29,22 +33,49 @@ class ObjectPart(Quantity):
             for mask in ("background", "foreground")
         )
 
-    def changed(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None,
-    ) -> dict[str, Change]:
+    def changed(self, pair: "Pair") -> dict[str, Change]:
         """Return the mean change of background and foreground."""
-        from ptyconv_cli.metrics.aligned import align_object
         from ptyconv_cli.metrics.percentiles import mean_change_outside
 
-        left, removed = align_object(self.own, now, before, dx, chunk) if aligned else (None, None)
-        both = mean_change_outside(now, before, percentile_range, left, chunk)
-        return {series.key: Change(*found, removed) for series, found in zip(self.series, both, strict=True)}
+        if pair.in_frame:
+            return self._aligned(pair)
+        both = mean_change_outside(pair.now, pair.before, pair.percentile_range, None, pair.chunk)
+        return {series.key: Change(*found) for series, found in zip(self.series, both, strict=True)}
+
+    def _aligned(self, pair: "Pair") -> dict[str, Change]:
+        """Return the changes, and the aligned ones: of what is lit, in masks of the values in the frame of the run."""
+        from ptyconv_cli.metrics.aligned import align_object
+        from ptyconv_cli.metrics.arrays import square_of_change
+        from ptyconv_cli.metrics.percentiles import mean_change_outside, mean_left_outside, same_masks
+
+        assert pair.in_frame is not None
+        now, before = pair.in_frame
+        as_in_files = now.values is pair.now and before.values is pair.before
+        square = None
+        if not as_in_files:
+            square = square_of_change(pair.now, pair.before) / math.prod(pair.now.shape) * now.voxels
+        left, removed = align_object(now, before, pair.dx, pair.chunk, square)
+        removed = _whole(removed, pair.undone, pair.dx)
+        percentiles, chunk = pair.percentile_range, pair.chunk
+        if as_in_files and same_masks(now):
+            both = mean_change_outside(pair.now, pair.before, percentiles, left, chunk)
+            return {
+                series.key: Change(*found, removed, found.voxels)
+                for series, found in zip(self.series, both, strict=True)
+            }
+        sample = left.sample if now.values is pair.now else None
+        raw = mean_change_outside(pair.now, pair.before, percentiles, None, chunk, sample)
+        aligned = mean_left_outside(now, left, percentiles, chunk)
+        return {
+            series.key: Change(of_raw.mean, of_raw.voxels, of_left.mean, removed, of_left.voxels)
+            for series, of_raw, of_left in zip(self.series, raw, aligned, strict=True)
+        }
+
+    def framed(self, values: "Array", in_frame: Any = None, lit: Any = None) -> Any:
+        """Return it as it is in the frame of the run, with what the scan lit."""
+        from ptyconv_cli.metrics.framed import Framed
+
+        return Framed(self.own, values, lit) if in_frame is None else in_frame
 
     def too_few_to_align(self, shape: Sequence[int]) -> bool:
         """Say whether there are so few voxels that the fields of the ambiguities explain any change."""
@@ -57,21 +88,15 @@ class ObjectPart(Quantity):
 
         return explain_any_change(self.own, shape)
 
-    def mean_square(self, values: "Array") -> float:
-        """Return the mean square of its values, less their mean on each slice, and a phase's ramp."""
-        from ptyconv_cli.metrics.planes import mean_square
-
-        return mean_square(self.own, values)
-
-    def contrast(self, values: "Array") -> float:
+    def contrast(self, values: "Framed") -> float:
         """Return its own share of the object's contrast; see `quantities.snapshots.contrasts`."""
-        return math.sqrt(self.mean_square(values))
+        return math.sqrt(values.mean_square())
 
-    def places(self, shape: Sequence[int]) -> "Places":
-        """Return voxels with their gradients."""
+    def places(self, shape: Sequence[int], lit: Any = None) -> "Places":
+        """Return lit voxels with their gradients."""
         from ptyconv_cli.metrics.sketch import Places
 
-        return Places(tuple(shape), gradients=True)
+        return Places(tuple(shape), gradients=True, lit=lit)
 
     def distances_between(
         self, places: "Places", later: "Sketch", earlier: "Sequence[Values]", dx: float
@@ -87,3 +112,20 @@ class ObjectPart(Quantity):
             return {}
         modes, slices, height, width = shape
         return {"slices": str(slices), "object modes": str(modes), "object size": f"{height} × {width} px"}
+
+
+def _whole(removed: RemovedAmbiguities, undone: "Undone", dx: float) -> RemovedAmbiguities:
+    """Return what was removed with what had been undone before; `dx` in Å per px."""
+    y, x = removed.shift or (0.0, 0.0)
+    found = replace(removed, shift=(y + dx * undone.shift[0], x + dx * undone.shift[1]))
+    if undone.order:
+        found = replace(found, order=list(undone.order))
+    if removed.ramp is not None:
+        found = replace(found, ramp=(removed.ramp[0] + undone.ramp[0] / dx, removed.ramp[1] + undone.ramp[1] / dx))
+    if not undone.offset or removed.offset is None:
+        return found
+    offset = [
+        [one + other for one, other in zip(*of_mode, strict=True)]
+        for of_mode in zip(removed.offset, undone.offset, strict=True)
+    ]
+    return replace(found, offset=offset)

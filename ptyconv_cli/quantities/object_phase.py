@@ -24,8 +24,8 @@ class ObjectPhase(ObjectPart):
     over_slices = "sum"
     page_shares = (64, 20)
 
-    def as_image(self, image: "np.ndarray") -> "np.ndarray":
+    def as_image(self, image: "np.ndarray", lit: "np.ndarray | None" = None) -> "np.ndarray":
         """Return the phase without constant and ramp, which are ambiguities."""
         from ptyconv_cli.metrics.image import flattened
 
-        return flattened(image)
+        return flattened(image, lit)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.quantities.quantity import INTENSITY, Quantity
-from ptyconv_cli.results.run_analysis import Change, Region
+from ptyconv_cli.results.run_analysis import Change, Region, RemovedAmbiguities
 
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
     from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+    from ptyconv_cli.metrics.snapshot import Pair
 
 
 class Probe(Quantity):
@@ -46,24 +48,19 @@ class Probe(Quantity):
         """Return the shape (y, x)."""
         return tuple(shape[-2:])
 
-    def changed(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None,
-    ) -> dict[str, Change]:
+    def changed(self, pair: "Pair") -> dict[str, Change]:
         """Return sum |I_k - I_(k-1)| / (sum I_(k-1) + 1e-8); NaN, for 0 / 0, where neither has any intensity."""
         from ptyconv_cli.metrics.aligned import align_probe
         from ptyconv_cli.metrics.arrays import namespace, numbers, total
 
+        now, before = pair.now, pair.before
         sums = [total(namespace(now).abs(now - before)), total(before)]
-        if not aligned:
+        if not pair.in_frame:
             return {self.key: Change(_relative(*numbers(sums)))}
-        left, removed = align_probe(now, before, dx)
+        left, removed = align_probe(*pair.in_frame, pair.dx)
         *whole, aligned_change = numbers([*sums, total(namespace(left).abs(left))])
+        if any(pair.undone.probe):
+            removed = _whole(removed, pair, left)
         return {self.key: Change(_relative(*whole), aligned=aligned_change, removed=removed)}
 
     def too_few_to_align(self, shape: Sequence[int]) -> bool:
@@ -79,7 +76,11 @@ class Probe(Quantity):
         mean, square = numbers([xp.mean(intensity), xp.mean(intensity * intensity)])
         return math.sqrt(square) / abs(mean) if mean else math.nan
 
-    def places(self, shape: Sequence[int]) -> "Places":
+    def size_in_frame(self, rms: float, mean: float, dx: float) -> float:
+        """Return it in mean intensities."""
+        return rms / mean if mean else math.nan
+
+    def places(self, shape: Sequence[int], lit: Any = None) -> "Places":
         """Return pixels with their gradients, and the total of all."""
         from ptyconv_cli.metrics.sketch import Places
 
@@ -107,3 +108,13 @@ class Probe(Quantity):
 
 def _relative(change: float, before: float) -> float:
     return change / (before + 1e-8) if change or before else math.nan  # 0 would look like a probe that has converged
+
+
+def _whole(removed: RemovedAmbiguities, pair: "Pair", left: "Array") -> RemovedAmbiguities:
+    """Return what was removed with the shift that had been undone before."""
+    from ptyconv_cli.metrics.arrays import rms, total
+
+    change = rms(pair.now - pair.before) / float(total(pair.before))
+    share = 1 - rms(left) / change if change else 0.0
+    y, x = (part + pair.dx * other for part, other in zip(removed.shift or (0.0, 0.0), pair.undone.probe, strict=True))
+    return replace(removed, share=share if math.isnan(share) else max(share, 0.0), shift=(y, x))

@@ -9,6 +9,7 @@ from ptyconv_cli.results.run_analysis import Change
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
     from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+    from ptyconv_cli.metrics.snapshot import Pair
 
 
 class ProbeWeights(Quantity):
@@ -27,22 +28,14 @@ class ProbeWeights(Quantity):
     by_rows = True
     stored_if_fixed = True
 
-    def changed(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None,
-    ) -> dict[str, Change]:
+    def changed(self, pair: "Pair") -> dict[str, Change]:
         """Return the RMS of the change of the weights; dimensionless."""
         from ptyconv_cli.metrics.aligned import align_weights
         from ptyconv_cli.metrics.arrays import rms
 
-        change = Change(rms(now - before))
-        if aligned:
-            left, removed = align_weights(now, before)
+        change = Change(rms(pair.now - pair.before))
+        if pair.in_frame:
+            left, removed = align_weights(*pair.in_frame)
             change = change._replace(aligned=rms(left), removed=removed)
         return {self.key: change}
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ptyconv_cli.results import history
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Change, Region, RemovedAmbiguities
 from ptyconv_cli.results.text import length_unit
@@ -17,6 +16,7 @@ from ptyconv_cli.results.text import length_unit
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
     from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+    from ptyconv_cli.metrics.snapshot import Pair
 
 CONTRAST, PIXELS, MRAD = "%", "px", "mrad"
 """The units that a change per doubling is given in."""
@@ -155,6 +155,10 @@ class Quantity:
         """Return the size of its values, by which rounding is known; `rms` of what is compared, `dx` in Å."""
         return rms
 
+    def size_in_frame(self, rms: float, mean: float, dx: float) -> float:
+        """Return the size of its values in the unit of the aligned distances; `mean` of all values, if known."""
+        return self.size_of(rms, dx)
+
     def size_of_changes(self, dx: float) -> float:
         """Return the size of the values that its raw changes are relative to, by which rounding is known."""
         return 1.0
@@ -163,8 +167,8 @@ class Quantity:
         """Return what its shape says of a run in words, by name, as {"slices": "20"}."""
         return {}
 
-    def as_image(self, image: Any) -> Any:
-        """Return an image (y, x) of what is compared as people look at it."""
+    def as_image(self, image: Any, lit: Any = None) -> Any:
+        """Return an image (y, x) of what is compared as people look at it; `lit` by the scan (y, x), None for all."""
         return image
 
     def as_image_of_change(self, image: Any) -> Any:
@@ -173,42 +177,29 @@ class Quantity:
 
     # Changes
 
-    def changes(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None = None,
-    ) -> dict[str, Change]:
-        """Return the changes of its series between two snapshots, by key; `dx` in Å per px.
+    def changes(self, pair: "Pair") -> dict[str, Change]:
+        """Return the changes of its series between two snapshots, by key.
 
-        The aligned ones are NaN where there is too little to align. Of an object about `chunk` voxels are worked on at
-        a time.
+        The aligned ones are NaN where there is too little to align.
         """
         import numpy as np
 
         with np.errstate(all="ignore"):  # what is not finite gives NaN, which tells
-            if aligned and self.too_few_to_align(now.shape):
-                found = self.changed(now, before, dx, percentile_range, False, chunk)
+            if pair.in_frame and self.too_few_to_align(pair.now.shape):
+                found = self.changed(pair._replace(in_frame=None))
                 return {key: change._replace(aligned=math.nan) for key, change in found.items()}
-            return self.changed(now, before, dx, percentile_range, aligned, chunk)
+            return self.changed(pair)
 
-    def changed(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None,
-    ) -> dict[str, Change]:
+    def changed(self, pair: "Pair") -> dict[str, Change]:
         """Return the changes as `changes` does, of what can be aligned: by default the RMS, of which all counts."""
         from ptyconv_cli.metrics.arrays import rms
 
-        change = rms(now - before)
-        return {self.key: Change(change, None, *((change, RemovedAmbiguities(0.0)) if aligned else ()))}
+        change = rms(pair.now - pair.before)
+        return {self.key: Change(change, None, *((change, RemovedAmbiguities(0.0)) if pair.in_frame else ()))}
+
+    def framed(self, values: "Array", in_frame: Any = None, lit: Any = None) -> Any:
+        """Return what is aligned of a tensor: as it is `in_frame`, by default as it is; `lit` by the scan (y, x)."""
+        return values if in_frame is None else in_frame
 
     def too_few_to_align(self, shape: Sequence[int]) -> bool:
         """Say whether its ambiguities explain any change of it, so that an aligned one would always be 0.
@@ -217,25 +208,16 @@ class Quantity:
         """
         return False
 
-    def contrast(self, values: "Array") -> float | None:
-        """Return what its change is measured by; None where that is the size of a pixel."""
+    def contrast(self, values: Any) -> float | None:
+        """Return what its change is measured by, of a tensor as `framed`; None where that is the size of a pixel."""
         from ptyconv_cli.metrics.arrays import rms
 
         return rms(values)
 
-    def mean_square(self, values: "Array") -> float:
-        """Return, of a part of the object, the square of its share of the object's contrast."""
-        raise NotImplementedError
-
     # Distances between checkpoints, of some of the numbers
 
-    def sketched(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Return how many voxels, or rows, are compared with other checkpoints, and how many there are."""
-        count = shape[0] if self.by_rows else math.prod(shape)
-        return min(count, history.MOST_SKETCHED), count
-
-    def places(self, shape: Sequence[int]) -> "Places":
-        """Return at which places it is sketched; `shape` as of `shape_compared`."""
+    def places(self, shape: Sequence[int], lit: Any = None) -> "Places":
+        """Return at which places it is sketched; `shape` as of `shape_compared`, `lit` by the scan (y, x)."""
         from ptyconv_cli.metrics.sketch import Places
 
         return Places(tuple(shape), rows=self.by_rows)

@@ -9,6 +9,7 @@ from ptyconv_cli.results.run_analysis import Change
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
     from ptyconv_cli.metrics.sketch import Distances, Places, Sketch, Values
+    from ptyconv_cli.metrics.snapshot import Pair
 
 
 class ScanPositions(Quantity):
@@ -36,22 +37,14 @@ class ScanPositions(Quantity):
         """Return the size of a pixel: positions are stored in px."""
         return dx
 
-    def changed(
-        self,
-        now: "Array",
-        before: "Array",
-        dx: float,
-        percentile_range: tuple[float, float],
-        aligned: bool,
-        chunk: int | None,
-    ) -> dict[str, Change]:
+    def changed(self, pair: "Pair") -> dict[str, Change]:
         """Return the RMS displacement in Å."""
         from ptyconv_cli.metrics.aligned import align_positions, rms_displacement
 
-        change = Change(rms_displacement(now - before, dx))
-        if aligned:
-            left, removed = align_positions(now, before, dx)
-            change = change._replace(aligned=rms_displacement(left, dx), removed=removed)
+        change = Change(rms_displacement(pair.now - pair.before, pair.dx))
+        if pair.in_frame:
+            left, removed = align_positions(*pair.in_frame, pair.dx)
+            change = change._replace(aligned=rms_displacement(left, pair.dx), removed=removed)
         return {self.key: change}
 
     def too_few_to_align(self, shape: Sequence[int]) -> bool:

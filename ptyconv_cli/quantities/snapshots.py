@@ -5,15 +5,17 @@ With less memory where there is too little of it: in the end on the CPU.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ptyconv_cli.metrics import snapshot
 from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host, total
 from ptyconv_cli.metrics.device import give_back, is_out_of_memory, to_device
-from ptyconv_cli.metrics.snapshot import Model, Snapshot, there
+from ptyconv_cli.metrics.framed import Framed
+from ptyconv_cli.metrics.snapshot import Model, Pair, Snapshot, there
 from ptyconv_cli.quantities import of_object, quantity_of
+from ptyconv_cli.results.frame import Undone
 from ptyconv_cli.results.run_analysis import Change, Region
 
 SMALL_PIECES = 1 << 16
@@ -70,21 +72,35 @@ def tensor_changes(
     chunk: int | None = None,
 ) -> dict[str, Change]:
     """Return the changes since `previous` of the series of one tensor; see `Quantity.changes`."""
-    now, before = current.values[name], previous.values[name]
-    return quantity_of(name).changes(now, before, current.dx, percentile_range, aligned, chunk)
+    pair = Pair(current.values[name], previous.values[name], current.dx, percentile_range, chunk=chunk)
+    if aligned:
+        both = framed(name, current), framed(name, previous)
+        undone = Undone()
+        if current.in_frame and previous.in_frame:
+            undone = current.in_frame.frame.since(previous.in_frame.frame)
+        pair = pair._replace(in_frame=both, undone=undone)
+    return quantity_of(name).changes(pair)
+
+
+def framed(name: str, snapshot: Snapshot) -> Any:
+    """Return what is aligned of a tensor: as it is in the frame of the run, see `Quantity.framed`."""
+    in_frame = snapshot.in_frame
+    there = in_frame.tensors.get(name) if in_frame else None
+    return quantity_of(name).framed(snapshot.values[name], there, in_frame.lit if in_frame else None)
 
 
 @np.errstate(all="ignore")  # what is not finite gives NaN, which tells
-def contrasts(values: Mapping[str, Array]) -> dict[str, float]:
-    """Return what changes of a snapshot's values are measured by, by key; of positions nothing is.
+def contrasts(tensors: Mapping[str, Any]) -> dict[str, float]:
+    """Return what changes of tensors, as of `framed`, are measured by, by key; of positions nothing is.
 
     Of the object that of its complex transmission, the same for phase and amplitude: √(Cp² + Ca²), in rad. NaN where a
     value is not finite. Formulas: docs/verdict.md.
     """
-    parts = [name for name in of_object() if name in values]
-    found = dict.fromkeys(parts, math.sqrt(sum(quantity_of(name).mean_square(values[name]) for name in parts)))
-    for name in values:
-        contrast = None if name in parts else quantity_of(name).contrast(values[name])
+    parts = [name for name in of_object() if name in tensors]
+    squares = [quantity_of(name).contrast(tensors[name]) or 0.0 for name in parts]
+    found = dict.fromkeys(parts, math.hypot(*squares))
+    for name in tensors:
+        contrast = None if name in parts else quantity_of(name).contrast(tensors[name])
         if contrast is not None:
             found[name] = contrast
     return found
@@ -105,32 +121,55 @@ def taken(model: Model, name: str, region: Region, device: str | None) -> Array:
 
 
 def compared(
-    name: str, now: Array, before: Array, dx: float, percentile_range: tuple[float, float], aligned: bool
+    name: str, current: Snapshot, previous: Snapshot, percentile_range: tuple[float, float], aligned: bool
 ) -> dict[str, Change]:
-    """Return the changes of a tensor as `tensor_changes` does, on the device of `now`, or else on the CPU.
+    """Return the changes of a tensor as `tensor_changes` does, on the device of `current`, or else on the CPU.
 
     Raises ValueError where the shape has changed.
     """
+    now, before = current.values[name], previous.values[name]
     if now.shape != before.shape:
         raise ValueError(f"its shape changed from {tuple(before.shape)} to {tuple(now.shape)}")
 
-    def compare(chunk: int | None, on_cpu: bool) -> Callable[[], dict[str, Change]]:
+    def compare(chunk: int | None, there: Callable[[Array], Array]) -> Callable[[], dict[str, Change]]:
         def of_pair() -> dict[str, Change]:
-            one, other = (on_host(now), on_host(before)) if on_cpu else (now, _beside(now, before))
-            current, previous = (Snapshot({name: values}, dx) for values in (one, other))
-            return tensor_changes(name, current, previous, percentile_range, aligned, chunk)
+            one, other = (_elsewhere(name, snapshot, there) for snapshot in (current, previous))
+            return tensor_changes(name, one, other, percentile_range, aligned, chunk)
 
         return of_pair
 
-    return with_less([compare(None, False), compare(SMALL_PIECES, False), compare(None, True)])
+    beside = _beside(now)
+    return with_less([compare(None, beside), compare(SMALL_PIECES, beside), compare(None, on_host)])
 
 
-def _beside(now: Array, before: Array) -> Array:
-    """Return an earlier tensor where the present one is: for want of memory it may have been kept on the host."""
-    if is_numpy(now):
-        return on_host(before)
-    on = device_of(now)
-    return to_device({"": before}, str(on))[""] if is_numpy(before) else before.to(on)
+def framed_beside(name: str, snapshot: Snapshot, now: Array) -> Any:
+    """Return what `framed` does, where the array `now` is: for want of memory that may be elsewhere."""
+    return framed(name, _elsewhere(name, snapshot, _beside(now)))
+
+
+def _beside(now: Array) -> Callable[[Array], Array]:
+    """Return what brings an array to where the present one is: for want of memory it may have been kept on the host."""
+
+    def beside(array: Array) -> Array:
+        if is_numpy(now):
+            return on_host(array)
+        return to_device({"": array}, str(device_of(now)))[""] if is_numpy(array) else array.to(device_of(now))
+
+    return beside
+
+
+def _elsewhere(name: str, snapshot: Snapshot, there: Callable[[Array], Array]) -> Snapshot:
+    """Return a tensor of a snapshot elsewhere; itself, where it is there."""
+    values, in_frame = {name: there(snapshot.values[name])}, snapshot.in_frame
+    if in_frame and name in in_frame.tensors:
+        one = in_frame.tensors[name]
+        if not isinstance(one, Framed):
+            found = there(one)
+        else:
+            moved = values[name] if one.values is snapshot.values[name] else there(one.values)
+            found = one if moved is one.values else Framed(one.own, moved, one.lit)
+        in_frame = in_frame._replace(tensors={name: found})
+    return Snapshot(values, snapshot.dx, in_frame)
 
 
 def with_less(ways: list[Callable[[], Result]]) -> Result:

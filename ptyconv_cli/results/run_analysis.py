@@ -37,6 +37,35 @@ class Region(NamedTuple):
         height, width = shape[-2:]
         return Region(*(min(bound, size) for bound, size in zip(self, (height, height, width, width), strict=True)))
 
+    def moved(self, away: tuple[int, int], margin: int) -> "Region":
+        """Return the region moved by so many px (y, x), with a margin all around."""
+        y, x = away
+        return Region(
+            self.y_start + y - margin, self.y_stop + y + margin, self.x_start + x - margin, self.x_stop + x + margin
+        )
+
+    def inside(self, shape: Sequence[int]) -> "Region":
+        """Return the part of a region, which may begin before 0, that lies in an array of the given shape."""
+        height, width = shape[-2:]
+        return Region(max(self.y_start, 0), min(self.y_stop, height), max(self.x_start, 0), min(self.x_stop, width))
+
+    def is_held_by(self, shape: Sequence[int]) -> bool:
+        """Say whether at least half of the region lies in an array of the given shape."""
+        inside = self.inside(shape)
+        return inside.holds_any() and 2 * inside.pixels >= self.pixels
+
+    @property
+    def pixels(self) -> int:
+        """How many there are in it."""
+        return (self.y_stop - self.y_start) * (self.x_stop - self.x_start)
+
+    def beyond(self, inner: "Region") -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return by how many px the region is larger than an inner one, at both ends of y and of x."""
+        return (
+            (inner.y_start - self.y_start, self.y_stop - inner.y_stop),
+            (inner.x_start - self.x_start, self.x_stop - inner.x_stop),
+        )
+
     def holds_any(self) -> bool:
         """Say whether there is any pixel in it."""
         return self.y_start < self.y_stop and self.x_start < self.x_stop
@@ -145,12 +174,13 @@ class RunVerdict:
 
 @dataclass(frozen=True)
 class RemovedAmbiguities:
-    """The ambiguities that were removed from a tensor's change, because the data cannot constrain them; to first order.
+    """The ambiguities that were removed from a tensor's change, because the data cannot constrain them; whole.
 
     `share`: the fraction of the change's norm that was removed, from 0 to 1: 1 - |aligned| / |raw|. `shift` (y, x) in
     Å, by which the tensor moved; None of weights. Phase: `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å.
     Object amplitude: `scale` (omode, slice), relative to the current checkpoint; probe intensity: [[scale]], relative
-    to the previous one. Formulas: docs/metrics.md.
+    to the previous one. `order`: which mode of the object is which of the first checkpoint, where that changed.
+    Formulas: docs/metrics.md.
     """
 
     share: float
@@ -158,6 +188,7 @@ class RemovedAmbiguities:
     offset: list[list[float]] | None = None
     ramp: tuple[float, float] | None = None
     scale: list[list[float]] | None = None
+    order: list[int] | None = None
 
     @property
     def total_offset(self) -> list[float] | None:
@@ -314,10 +345,12 @@ class RunAnalysis:
 class Change(NamedTuple):
     """The value of one series at one snapshot, and the number of voxels in its mask (None where it has no mask).
 
-    `aligned`: the value without the ambiguities, and what was `removed`; None where not asked for.
+    `aligned`: the value without the ambiguities, and what was `removed`; None where not asked for. `aligned_voxels`:
+    the number of voxels in the mask of that, which is another one.
     """
 
     value: float
     voxels: int | None = None
     aligned: float | None = None
     removed: RemovedAmbiguities | None = None
+    aligned_voxels: int | None = None

@@ -121,14 +121,24 @@ def vanished(intensities: Sequence[float]) -> list[bool]:
     return found
 
 
-def still_since(niters: Sequence[int], moves: Sequence[float], size: float) -> int | None:
+def still_since(niters: Sequence[int], moves: Sequence[float]) -> int | None:
     """Return the iteration since which a quantity stands still, None where it moved over the last two intervals.
 
-    `moves`: how far it moved from each checkpoint to the next; `size` of its values, by which rounding is known.
+    `moves`: how far it moved from each checkpoint to the next, as a share of the size of its values.
     """
-    still = [move <= SMALLEST_MOVE * size for move in moves]
+    still = [move <= SMALLEST_MOVE for move in moves]
     count = next((k for k, so in enumerate(reversed(still)) if not so), len(still))
     return niters[-1 - count] if count >= min(2, len(still)) and count else None
+
+
+def least_move(raw: float, aligned: float, sizes: tuple[float, float]) -> float:
+    """Return how far a tensor moved since the checkpoint before, as a share of its size: raw or aligned, what is less.
+
+    What no pattern tells is no move; and of what only stands still the raw one is 0. NaN where neither is known.
+    `sizes`: what each of the two is a share of.
+    """
+    moves = [move / (size or 1.0) for move, size in zip((raw, aligned), sizes, strict=True)]
+    return min((move for move in moves if not math.isnan(move)), default=math.nan)
 
 
 def motions_of_histories(
@@ -166,5 +176,5 @@ def _motion(curves: Sequence[Curve], niters: Sequence[int], begins: Sequence[int
         to_last=[(niter, math.dist(one, values[-1])) for niter, one in zip(known[:-1], values, strict=False)],
         begins=begins,
         broken_since=since_when(known, [not all(map(math.isfinite, one)) for one in values]),
-        stopped_since=still_since(known, moves, size),
+        stopped_since=still_since(known, [move / (size or 1.0) for move in moves]),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.results.frame import Frame
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Doubling, Doublings, RunVerdict
 from ptyconv_cli.verdict import sentences
@@ -197,10 +198,12 @@ def conclude(
     first: int = 0,
     rates_known: bool = True,
     before: Mapping[str, Doublings] | None = None,
+    frames: Mapping[int, Frame] | None = None,
 ) -> RunVerdict:
     """Return the verdict on a run from its quantities, by key; at least one is needed.
 
     `first`: the first iteration that was looked at. `before`: what those of `stopped_late` were until they stopped.
+    `frames`: by iteration, where object and probe were.
     """
     before = before or {}
     judged = {key: found for key, found in {**doublings, **before}.items() if found.state != "not optimised"}
@@ -226,7 +229,21 @@ def conclude(
         stop = max(doublings[one].since or 0 for one in ([stopped] if stopped else before))
         said.append(sentences.of_stop(stopped, stop))
         advice = advice if state == "converged" else sentences.advice_on_stop(stopped, stop)
-    return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), "" if rates_known else NO_RATES)
+    remarks = [*([] if rates_known else [NO_RATES]), *_walk(doublings, frames or {})]
+    return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), " ".join(remarks))
+
+
+def _walk(doublings: Mapping[str, Doublings], frames: Mapping[int, Frame]) -> list[str]:
+    """Say by how much the object walked over its last doubling; nothing where it hardly did."""
+    of_object = [found.points[-1] for key, found in doublings.items() if quantity_of(key).is_object and found.points]
+    for last in of_object[:1]:
+        if last.since in frames and last.niter in frames:
+            return (
+                [said]
+                if (said := sentences.of_walk(frames[last.since], frames[last.niter], last.since, last.niter))
+                else []
+            )
+    return []
 
 
 def stopped_late(doublings: Mapping[str, Doublings], niter: int, begins: Mapping[str, Sequence[int]]) -> dict[str, int]:

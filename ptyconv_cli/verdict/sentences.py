@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ptyconv_cli.quantities import QUANTITIES, quantity_of
 from ptyconv_cli.quantities.quantity import CONTRAST
+from ptyconv_cli.results.frame import Frame, minus, plus
 from ptyconv_cli.results.run_analysis import TOO_FEW, Doubling, Doublings, Forecast, RunVerdict
 from ptyconv_cli.results.text import listed
 from ptyconv_cli.verdict.segments import NEAR
@@ -68,6 +69,25 @@ def of_quantity(key: str, found: Doublings) -> str:
         whose = "their" if quantity_of(key).plural else "its"
         return f"{changed}, and less than before only because {whose} learning rate fell."
     return f"{changed}, {_compared(key, found)}{_outlook(key, found)}."
+
+
+FAR = 0.5
+"""Pixels from which on it is said that the object walked."""
+
+
+def of_walk(before: Frame, now: Frame, since: int, niter: int) -> str:
+    """Say that the object walked, together with probe or positions, "" where it hardly did."""
+    by = minus(plus(*now.object), plus(*before.object))
+    if not math.hypot(*by) > FAR:
+        return ""
+    others = {
+        "the probe": minus(plus(*now.probe), plus(*before.probe)),
+        "the scan positions": minus(now.at, before.at) if now.at and before.at else (0.0, 0.0),
+    }
+    along = [name for name, moved in others.items() if math.hypot(*moved) > FAR / 2]
+    how = f"{listed(['the object', *along])} moved together" if along else "the object as a whole moved"
+    pixels = rounded(math.hypot(*by))
+    return f"From iteration {since} to {niter} {how} by {pixels} px, which changes no pattern, and was removed."
 
 
 def interval(last: Doubling) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import runs
 from frames import frames_in, seen_in
-from maps import damaged, planted_run
-from phantoms import two_mode_run
+from maps import damaged, damaged_beyond, planted_run, two_modes_in_place
 from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
@@ -64,8 +63,12 @@ def test_the_images_are_those_of_the_file(seen, niter):
     ("niter", "kind", "other"), [(10, LAST, 120), (60, LAST, 120), (120, HALF, 60), (80, HALF, 40)]
 )
 def test_the_differences_are_those_of_brute_force(seen, niter, kind, other):
-    now, before, images = stored(niter), stored(other), seen[niter][1][kind]
+    now, before, last, images = stored(niter), stored(other), stored(120), seen[niter][1][kind]
+    means = [(1 - one["obja"]).mean((2, 3), keepdims=True) for one in (now, before, last)]
+    for one, mean in zip((now, before), means, strict=False):  # as if the means of the slices were those of the last
+        one["obja"] = 1 - (1 - one["obja"]) / mean
     left = {name: brute_force.residual(*brute_force.difference(name, now[name], before[name])) for name in now}
+    left["obja"] *= means[-1]
     assert np.allclose(images[Layer("objp")], left["objp"].sum(1).mean(0), atol=2e-6)
     assert np.allclose(images[Layer("obja")], -left["obja"].mean((0, 1)), atol=2e-6)
     assert np.allclose(images[Layer("objp", 2)], left["objp"][0, 1], atol=2e-6)
@@ -93,7 +96,7 @@ def test_they_come_from_the_last_to_the_first(seen):
 
 
 def test_object_modes_are_averaged(tmp_path):
-    frames = frames_in(two_mode_run(tmp_path))
+    frames = frames_in(two_modes_in_place(tmp_path))
     images = seen_in(frames)[40][1][IMAGE]
     phase = runs.stored(tmp_path / "model_iter0040.hdf5")[0]["objp"]
     assert np.allclose(images[Layer("objp")], without_plane(phase.sum(1).mean(0)), atol=1e-5)
@@ -144,11 +147,14 @@ def test_few_checkpoints_and_odd_ones(niters):
 
 
 def test_of_many_checkpoints_forty_are_read(tmp_path, opened):
-    write_run(tmp_path, list(range(1, 61)))
+    for niter in range(1, 61):
+        path = shutil.copy(runs.SAMPLE / "model_iter0010.hdf5", tmp_path / f"model_iter{niter:04d}.hdf5")
+        with h5py.File(path, "r+") as file:
+            file["niter"][...] = niter
     frames = frames_in(tmp_path)
     opened.clear()
     assert len(seen_in(frames)) == len(frames.niters) <= MOST
-    assert len(opened) <= 2 * MOST
+    assert len(opened) <= 2 * MOST + 2  # of the first one it is known where it is, and what it lit
 
 
 def test_many_slices_are_shown_in_part(tmp_path):
@@ -197,6 +203,23 @@ def test_a_checkpoint_that_cannot_be_read_is_left_out(tmp_path):
     assert len([text for text in frames.run.notices() if "was left out" in text]) == 2
     with pytest.raises(CheckpointError, match="model_iter0120"):
         seen_in(frames_in(run_dir, strict=True))
+
+
+@pytest.mark.parametrize("niter", [200, 400])
+def test_one_that_cannot_be_read_where_the_object_went_is_left_out(niter):
+    run_dir, tensors = runs.DATA / "truth" / "ptypy_dm_hi", ("obja", "objp", "probe")
+    with damaged_beyond(niter):
+        frames = frames_in(run_dir, tensors)
+        found = seen_in(frames)
+        with pytest.raises(CheckpointError, match="ends too early"):
+            seen_in(frames_in(run_dir, tensors, strict=True))
+    assert [file.niter for file in frames.run.left_out] == [niter]
+    without = seen_in(frames_in(run_dir, tensors, select=f"*_0[!{niter // 100}]*"))
+    assert list(found) == list(without)
+    for one, (_, images) in found.items():
+        for kind in (IMAGE, LAST):
+            for layer, image in images[kind].items():
+                assert np.array_equal(image, without[one][1][kind][layer]), (one, kind, layer)
 
 
 def test_nothing_is_compared_across_the_boundary_of_a_part():
@@ -258,5 +281,6 @@ def test_samples_are_of_the_last_doublings(opened):
     frames = frames_in(runs.SAMPLE)
     opened.clear()
     images = [images for _, images in frames.samples("cpu")]
-    assert [path.name for path in opened] == [f"model_iter{niter:04d}.hdf5" for niter in (120, 60, 30)]
+    read = (10, 10, 120, 60, 30)  # of the first one what it lit, and where it is
+    assert [path.name for path in opened] == [f"model_iter{niter:04d}.hdf5" for niter in read]
     assert len(images) == 9

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import threading
 
 import frc as invented
 import h5py
@@ -10,6 +11,7 @@ import long_runs
 import numpy as np
 import pytest
 import runs
+from maps import damaged_beyond
 
 from ptyconv_cli import PtyconvError, analyze_run, frc
 from ptyconv_cli.analysis import frc_pictures
@@ -22,6 +24,7 @@ PHASER, PTYCHODUS, CDTOOLS = (
     runs.DATA / "engines" / "ptychodus",
     runs.DATA / "engines" / "cdtools",
 )
+WALKING = runs.DATA / "truth" / "ptypy_dm_hi"
 GRADIENT = runs.DATA / "phaser" / "gradient"
 
 
@@ -294,6 +297,30 @@ def test_a_file_that_cannot_be_read_is_left_out(tmp_path, pair):
     assert "model_iter0030.hdf5 was left out" in found.warnings[0]
     with pytest.raises(PtyconvError, match=r"model_iter0030.hdf5"):
         frc(run, pair[1], strict=True)
+
+
+def test_a_file_that_cannot_be_read_where_the_object_went_is_left_out():
+    whole = {point.niter: point for point in frc(WALKING).points}
+    assert (whole[200].other, whole[400].other) == (100, 200)
+    with damaged_beyond(200):
+        found = frc(WALKING)
+        with pytest.raises(PtyconvError, match=r"200.*ends too early"):
+            frc(WALKING, strict=True)
+    assert list(found.points) == [point for niter, point in whole.items() if niter not in (200, 400)]
+    (warning,) = found.warnings
+    assert "was left out" in warning
+
+
+def test_nothing_is_read_on_after_an_error(tmp_path):
+    """What an error holds may be forgotten anywhere, in the thread that reads, too."""
+    small = invented.scene((12, 12))[None]
+    one, other = (invented.write_run(tmp_path / name, dict.fromkeys((1, 2, 4, 8, 16), small)) for name in "ab")
+    for given in ([one], [one, other]):
+        before = set(threading.enumerate())
+        with pytest.raises(PtyconvError, match="too small for rings") as error:
+            frc(*given)
+        assert set(threading.enumerate()) <= before
+        del error
 
 
 def test_nan_is_said(tmp_path):

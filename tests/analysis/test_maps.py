@@ -8,26 +8,44 @@ import h5py
 import numpy as np
 import pytest
 import runs
-from maps import damaged, maps_in, planted_run
-from phantoms import two_mode_run
+from maps import damaged, damaged_beyond, maps_in, planted_run, two_modes_in_place
 from ptyrad_names import TENSORS
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.analysis.maps import MOST_SMALL, shown_depths
 
 
+def without_ambiguities(name, part):
+    """Of 1 - amplitude, in units of the slices' means; of a phase, less these, and a ramp on the first slice."""
+    if name == "obja":
+        return 1 - (1 - part) / (1 - part).mean((2, 3), keepdims=True)
+    found = part - part.mean((2, 3), keepdims=True)
+    found[:, 0] = without_plane(found[:, 0].mean(0))
+    return found
+
+
+def without_plane(image):
+    y, x = np.indices(image.shape)
+    plane = np.stack([np.ones(image.size), y.ravel(), x.ravel()], 1)
+    return image - (plane @ np.linalg.lstsq(plane, image.ravel(), rcond=None)[0]).reshape(image.shape)
+
+
 @pytest.mark.parametrize(("begin", "at"), [(110, 120), (10, 20), (40, 100)])
 def test_all_maps_are_those_of_brute_force(begin, at):
     found = maps_in(runs.SAMPLE, begin=begin, at=at)
     (before, dx), (now, _) = (runs.stored(runs.SAMPLE / f"model_iter{niter:04d}.hdf5") for niter in (begin, at))
+    before["obja"], now["obja"] = (without_ambiguities("obja", one["obja"]) for one in (before, now))
     left = {name: brute_force.residual(*brute_force.difference(name, now[name], before[name])) for name in TENSORS}
+    contrast = np.sqrt(sum((without_ambiguities(name, now[name]) ** 2).mean() for name in ("obja", "objp")))
     for name in ("obja", "objp"):
         expected = np.abs(left[name])
         assert np.allclose(found.objects[name].change, expected.sum(1).mean(0), rtol=1e-3, atol=1e-7)
         assert np.allclose(found.objects[name].by_slice, expected.mean((0, 2, 3)), rtol=1e-4)
-        low, high = np.percentile(now[name], (15, 85))
-        assert np.allclose(found.objects[name].foreground, (now[name] > high).mean((0, 1)), atol=0.51)
-        assert np.mean(found.objects[name].background) == pytest.approx((now[name] < low).mean(), abs=0.005)
+        values = without_ambiguities(name, now[name])
+        low, high = np.percentile(values, (15, 85))
+        assert np.allclose(found.objects[name].foreground, (values > high).mean((0, 1)), atol=0.51)
+        assert np.mean(found.objects[name].background) == pytest.approx((values < low).mean(), abs=0.005)
+        assert found.objects[name].relative == pytest.approx(np.sqrt((expected**2).mean()) / contrast, rel=1e-4)
     peak = now["probe"].max() / now["probe"].sum()
     # The engine's intensities are rounded to float32, and of those near the peak the change is a small difference.
     assert np.allclose(found.probe, left["probe"] / peak, atol=3e-7)
@@ -60,7 +78,7 @@ def test_the_means_over_masks_are_the_series(tmp_path):
 
 
 def test_two_object_modes_give_their_mean(tmp_path):
-    found = maps_in(two_mode_run(tmp_path))
+    found = maps_in(two_modes_in_place(tmp_path))
     tensors = [runs.stored(tmp_path / f"model_iter{niter:04d}.hdf5")[0] for niter in (30, 40)]
     left = brute_force.residual(*brute_force.difference("objp", tensors[1]["objp"], tensors[0]["objp"]))
     assert np.allclose(found.objects["objp"].change, np.abs(left).sum(1).mean(0), rtol=1e-3, atol=1e-6)
@@ -204,13 +222,31 @@ def test_what_cannot_be_read_is_left_out(tmp_path):
             maps_in(run_dir, **settings)
 
 
+def test_of_two_in_a_row_that_cannot_be_read_both_are_left_out(tmp_path):
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    for niter in (110, 120):
+        damaged(run_dir, niter)
+    assert interval(run_dir) == (90, 100)
+
+
+def test_what_cannot_be_read_where_the_object_went_is_left_out():
+    run_dir = runs.DATA / "truth" / "ptypy_dm_hi"
+    with damaged_beyond(400):
+        found = maps_in(run_dir, None)
+        assert (found.since, found.niter) == (100, 200)
+        with pytest.raises(PtyconvError, match=r"400.*ends too early"):
+            maps_in(run_dir, None, at=400)
+
+
 def test_ambiguities_are_not_shown(tmp_path):
     def plant(tensors):
         tensors["objp"] += 0.2 + 0.01 * np.arange(3)[:, None, None]
         tensors["objp"][:, 0] += 0.001 * np.arange(46)
         tensors["obja"] *= 1.02
         tensors["probe"] *= 1.5
-        tensors["probe_pos_shifts"] += [0.3, -0.2]
+        for name in ("obja", "objp"):
+            tensors[name][:] = np.roll(tensors[name], (1, -2), (2, 3))
+        tensors["probe_pos_shifts"] += [1, -2]
 
     found = maps_in(planted_run(tmp_path / "run", plant))
     assert found.objects["objp"].change.max() < 1e-6
@@ -222,11 +258,38 @@ def test_ambiguities_are_not_shown(tmp_path):
 def test_the_image_is_that_of_the_later_checkpoint_without_its_plane():
     found = maps_in(runs.SAMPLE).objects
     now, _ = runs.stored(runs.SAMPLE / "model_iter0120.hdf5")
-    y, x = np.indices(found["objp"].image.shape)
-    plane = np.stack([np.ones(y.size), y.ravel(), x.ravel()], 1)
     for name, of_object in found.items():
-        expected = now[name].sum(1).mean(0).ravel()
-        expected = expected - plane @ np.linalg.lstsq(plane, expected, rcond=None)[0]
-        assert np.allclose(of_object.image.ravel(), expected, atol=1e-6)
-        assert of_object.contrast == pytest.approx(np.ptp(np.percentile(expected, (1, 99))), rel=1e-5)
-        assert of_object.relative == pytest.approx(of_object.change.mean() / of_object.contrast)
+        expected = without_plane(without_ambiguities(name, now[name]).sum(1).mean(0))
+        assert np.allclose(of_object.image, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sample", "truth/ptypy_dm_hi", "truth/py4d_gd_hi_pos"])
+def test_a_map_measures_as_the_verdict_does(name):
+    """Over the same interval, but for the logarithm of its ends' ratio; and by all voxels, not by some."""
+    run_dir = runs.ALL.get(name, runs.DATA / name)
+    analysis = runs.analysis_of(run_dir)
+    for key in ("objp", "obja"):
+        doublings = analysis.verdict.doublings[key]
+        last = doublings.points[-1]
+        found = maps_in(run_dir, None, begin=last.since, at=last.niter).objects[key]
+        expected = last.relative / 100 * np.log2(last.niter / last.since)
+        assert found.relative == pytest.approx(expected, rel=0.01)
+        assert found.contrast == pytest.approx(doublings.contrast, rel=2e-3)
+
+
+def test_a_part_of_the_object_alone_is_measured_by_the_whole_objects_contrast():
+    whole, alone = maps_in(runs.SAMPLE).objects["objp"], maps_in(runs.SAMPLE, ("objp",)).objects["objp"]
+    assert alone.relative == pytest.approx(whole.relative, rel=1e-5)
+
+
+def test_what_the_scan_hardly_lit_is_not_known():
+    """Where a third of the region was never scanned, because some positions ran away."""
+    found = maps_in(runs.DATA / "truth" / "py4d_gd_hi_pos", None)
+    for of_object in found.objects.values():
+        unknown = np.isnan(of_object.change)
+        assert 0.25 < unknown.mean() < 0.35
+        assert (np.isnan(of_object.image) == unknown).all()
+        assert not of_object.foreground[unknown].any()
+        assert not of_object.background[unknown].any()
+        assert of_object.by_slice[0] == pytest.approx(np.nanmean(of_object.change), rel=1e-5)
+    assert {int(np.isnan(small.change).sum()) for small in found.small} == {int(unknown.sum())}

@@ -16,6 +16,7 @@ from toy import ToyModel, write_hdf5
 from ptyconv_cli import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_object, whole
+from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.quantities import quantity_of
 
 
@@ -101,7 +102,8 @@ def test_a_live_monitor_says_the_same():
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 3), (1, 1, 2, 2), (1, 2, 2, 3), (2, 1, 1, 2), (1, 1, 1, 5)])
 def test_it_is_so_exactly_where_nothing_would_be_left(name, shape):
     now, before = (torch.from_numpy(np.random.default_rng(k).normal(size=shape)) for k in (1, 2))
-    left = float(whole(align_object(quantity_of(name).own, now, before, 1.0)[0]).abs().max())
+    now, before = (Framed(quantity_of(name).own, values) for values in (now, before))
+    left = float(whole(align_object(now, before, 1.0)[0]).abs().max())
     assert quantity_of(name).too_few_to_align(shape) == (left < 1e-9)
 
 

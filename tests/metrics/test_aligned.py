@@ -19,6 +19,7 @@ from rarely import long_after
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.metrics import planes, planes_gpu
 from ptyconv_cli.metrics.aligned import align_object, align_positions, align_probe, whole
+from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.quantities.snapshots import changes, tensor_changes
@@ -37,7 +38,8 @@ pytestmark = pytest.mark.usefixtures("library")
 
 
 def aligned_object(name: str, current, previous):
-    left, removed = align_object(quantity_of(name).own, current, previous, DX)
+    now, before = (Framed(quantity_of(name).own, values) for values in (current, previous))
+    left, removed = align_object(now, before, DX)
     found = whole(left)
     if isinstance(found, np.ndarray):
         voxels = 29 if found.size < 100_000 else 4099
@@ -160,7 +162,7 @@ def test_a_change_of_one_atom_passes_through(name):
     current = previous.copy()
     current[0, 1] += 0.05 * np.exp(-((y - 40) ** 2 + (x - 52) ** 2) / (2 * 2.0**2))
     rest, removed = ALIGN[name](array(current), array(previous))
-    change = current - previous
+    change = difference(name, current, previous)[0]
     assert np.linalg.norm(host(rest)) == pytest.approx(np.sqrt((change**2).sum()), rel=0.02)
     assert float(rest[0, 1, 40, 52]) == pytest.approx(change[0, 1, 40, 52], rel=0.02)
     assert np.abs(host(rest) - change).max() < 0.02 * change.max()
@@ -187,9 +189,9 @@ def test_what_is_left_is_the_dense_fits_and_never_more_than_the_change(pair):
     name, current, previous = pair
     left = host(ALIGN[name](array(current), array(previous))[0]).astype(float)
     change, fields = difference(name, current, previous)
-    size = np.linalg.norm(change)
-    assert np.linalg.norm(left) <= size * (1 + 1e-5)
-    assert np.allclose(left, residual(change, fields), rtol=0, atol=1e-4 * size)
+    size, rounding = np.linalg.norm(change), 1e-6 * max(np.abs(field).max() for field in [change, *fields])
+    assert np.linalg.norm(left) <= size * (1 + 1e-5) + rounding
+    assert np.allclose(left, residual(change, fields), rtol=0, atol=1e-4 * size + rounding)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 30), (1, 2, 30, 1), (2, 2, 2, 30), (1, 1, 1, 1), (1, 3, 1, 2)])
@@ -290,8 +292,9 @@ def test_of_a_large_object_sums_in_float32_are_good_enough(name, monkeypatch):
         assert of_one.removed.shift == pytest.approx(expected[key].removed.shift, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", long_after(1, ["two modes", "sample", "constant_lr"]))
+@pytest.mark.parametrize("name", long_after(2, ["two modes", *runs.ALL]))
 def test_runs_agree_with_a_dense_fit_in_float64(name, tmp_path):
+    """Of runs in which nothing was moved, and all is lit: phantoms, and real ones of PtyRAD."""
     run_dir = two_mode_run(tmp_path) if name == "two modes" else runs.ALL[name]
     points = analyze_run(run_dir, device="cpu").aligned_points
     assert list(points) == [series.key for series in SERIES]
@@ -300,4 +303,5 @@ def test_runs_agree_with_a_dense_fit_in_float64(name, tmp_path):
         (previous, dx), (current, _) = runs.stored(before), runs.stored(now)
         for tensor in current:
             for key, value in aligned_change(tensor, current[tensor], previous[tensor], dx).items():
-                assert points[key][k].value == pytest.approx(value, rel=1e-5), (key, now.name)
+                near = pytest.approx(value, rel=2e-5, abs=1e-8)  # of changes of the size of rounding
+                assert points[key][k].value == near, (key, now.name)

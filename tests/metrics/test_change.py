@@ -13,6 +13,7 @@ from rarely import long_but
 from ptyconv_cli.metrics import percentiles, percentiles_gpu
 from ptyconv_cli.metrics.aligned import rms_displacement
 from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.metrics.snapshot import Pair
 from ptyconv_cli.quantities import quantity_of
 
 percentile_ranges = st.sampled_from(
@@ -58,15 +59,26 @@ def assert_exact(found, current, previous, percentile_range, rel=1e-7, residual=
         assert aligned == pytest.approx(expected_aligned, rel=rel, abs=0)
 
 
-def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
-    def pieces(voxels):
-        for start in range(0, len(residual), voxels):
-            part = slice(start, start + voxels)
-            with np.errstate(invalid="ignore"):
-                yield np.stack([current[part] - previous[part], residual[part]])
+class WithLeft(percentiles.Raw):
+    """Changes with a residual that is given, not fitted."""
 
-    pieces = None if residual is None else pieces
-    return percentiles.mean_change_on_cpu(current, previous, percentile_range, pieces, chunk)
+    kinds = 2
+
+    def __init__(self, current, previous, residual):
+        super().__init__(current, previous)
+        self._residual = residual
+
+    def parts(self, chunk):
+        start = 0
+        for now, changes in super().parts(chunk):
+            stop = start + len(now)
+            yield now, np.concatenate([changes, self._residual[None, start:stop]])
+            start = stop
+
+
+def on_cpu(current, previous, percentile_range, residual=None, chunk=None):
+    changing = percentiles.Raw(current, previous) if residual is None else WithLeft(current, previous, residual)
+    return percentiles.mean_change_on_cpu(changing, percentile_range, chunk)
 
 
 class WithResidual(percentiles_gpu.RawChanges):
@@ -246,11 +258,11 @@ def test_one_nan_voxel_leaves_no_percentile(way, count):
     assert all(math.isnan(mean) for mean, _, _ in way(current, np.zeros(count, np.float32), (15, 85)))
 
 
-@pytest.mark.usefixtures("library")
 def probe_change(current, previous):
-    return quantity_of("probe").changes(current, previous, 1.0, (15, 85), aligned=False)["probe"].value
+    return quantity_of("probe").changes(Pair(current, previous, 1.0, (15, 85)))["probe"].value
 
 
+@pytest.mark.usefixtures("library")
 def test_probe_change_of_a_brighter_probe():
     previous = array([[1.0, 2.0], [3.0, 4.0]])
     assert probe_change(1.5 * previous, previous) == pytest.approx(0.5, rel=1e-8)

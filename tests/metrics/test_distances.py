@@ -28,8 +28,8 @@ def distances_of(name, snapshots):
     tensors = [array(values) for values in snapshots]
     quantity = quantity_of(name)
     places = quantity.places(tensors[0].shape)
-    sketches = [places.sketch(tensor) for tensor in tensors]
-    earlier = [Values(one.values, one.total) for one in sketches]
+    sketches = [places.sketch(tensor, quantity.framed(tensor)) for tensor in tensors]
+    earlier = [Values.of(one) for one in sketches]
     found = [quantity.distances(places, one, earlier[:k], DX) for k, one in enumerate(sketches)]
     return [of_one.raw for of_one in found], [of_one.aligned for of_one in found]
 

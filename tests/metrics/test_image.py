@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from ptyconv_cli.metrics.image import binned, correlation, flattened, moved_by, object_picture, transform, window
+from ptyconv_cli.metrics.image import (
+    binned,
+    correlation,
+    faded,
+    flattened,
+    moved_by,
+    object_picture,
+    ring_correlation,
+    transform,
+    window,
+)
 from ptyconv_cli.metrics.snapshot import continuous
 
 
@@ -33,6 +43,22 @@ def test_flattened_takes_the_plane_away_that_fits_best(holes):
     assert np.allclose(flattened(image)[known], expected, atol=1e-12)
     assert np.isnan(flattened(image)[~known]).all()
     assert np.isnan(flattened(np.full((4, 4), np.nan))).all()
+
+
+def test_a_picture_fades_where_nothing_is_lit():
+    """What is there is not seen, nor an edge, of which unrelated pictures would have much in common."""
+    random, shape = np.random.default_rng(2), (96, 120)
+    y, x = np.indices(shape)
+    lit = np.hypot(y - 47, x - 60) < 44
+    one, other = (7 + 0.05 * y + random.normal(size=shape) for _ in range(2))
+    assert faded(one, None) is one
+    beyond = np.where(lit, one, np.nan)
+    np.testing.assert_array_equal(faded(beyond, lit), faded(one, lit))
+    assert not faded(one, lit)[~lit].any()
+    middle = np.hypot(y - 47, x - 60) < 20
+    np.testing.assert_allclose(faded(one, lit)[middle], flattened(one, lit)[middle], rtol=0.02)
+    rings = ring_correlation(*(transform(faded(image, lit)) for image in (one, other)), shape[1])
+    assert abs(rings.values.mean()) < 0.1
 
 
 def test_the_window():

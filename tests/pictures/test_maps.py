@@ -18,11 +18,11 @@ def test_what_the_panels_show(figures):
     found = maps_in(runs.SAMPLE)
     draw_maps(found, "png")
     panels = {axes.get_title(): axes for axes in figures[0].axes if axes.get_title()}
-    phase = "Phase change\n0.2 % of the object's contrast"
+    phase = "Phase change\n0.84 % of the object's contrast"
     assert list(panels)[:6] == [
         "Object phase at iteration 120",
         phase,
-        "Amplitude change\n0.24 % of the object's contrast",
+        "Amplitude change\n0.64 % of the object's contrast",
         "Change of the probe's intensity",
         "Displacement of the scan positions",
         "Change by slice",
@@ -46,6 +46,17 @@ def test_what_the_panels_show(figures):
     bar = panels[phase].lines[0].get_xdata()
     assert (bar[1] - bar[0]) * found.dx == pytest.approx(2), "2 Å"
     assert [text.get_text() for text in panels[phase].texts] == ["2 Å"]
+
+
+def test_what_the_scan_did_not_reach_is_hatched(figures):
+    found = maps_in(runs.DATA / "truth" / "py4d_gd_hi_pos", None)
+    draw_maps(found, "png")
+    assert "Hatched: the scan did not reach there." in " ".join(text.get_text() for text in figures[0].texts)
+    images = [axes for axes in figures[0].axes if axes.images and axes.get_title().startswith(("Object", "Phase"))]
+    assert len(images) == 2
+    for axes in images:
+        assert axes.patch.get_hatch()
+        assert np.isnan(axes.images[0].get_array().filled(np.nan)).any()
 
 
 def test_maps_of_large_objects_are_in_nm(figures):

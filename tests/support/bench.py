@@ -35,7 +35,8 @@ from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.metrics.aligned import align_object
 from ptyconv_cli.metrics.device import choose_device
-from ptyconv_cli.metrics.percentiles import mean_change_outside
+from ptyconv_cli.metrics.framed import Framed
+from ptyconv_cli.metrics.percentiles import mean_change_outside, mean_left_outside
 from ptyconv_cli.metrics.planes import OFFSET, Planes, products
 from ptyconv_cli.metrics.sketch import Places
 from ptyconv_cli.quantities.snapshots import contrasts
@@ -248,15 +249,16 @@ def passes(run_dir: Path) -> dict[str, Callable[[], object]]:
         now = checkpoint.read("objp", region_of(run_dir))
     before = now + np.float32(0.001) * np.random.default_rng(0).standard_normal(now.shape, dtype=np.float32)
     planes = Planes(OFFSET, now[0], before[0], now.shape[1])
-    residual, _ = align_object(OFFSET, now, before, 0.2)
+    framed = Framed(OFFSET, now)
+    residual, _ = align_object(framed, Framed(OFFSET, before), 0.2)
     places = Places(now.shape, gradients=True)
     return {
         "reading both from memory": lambda: (now.max(), before.max()),
         "the changes in the masks": lambda: mean_change_outside(now, before, (15, 85)),
         "the products of the fit": lambda: products(planes),
-        "the masks, and what the fit leaves": lambda: mean_change_outside(now, before, (15, 85), residual),
+        "what the fit leaves in its own masks": lambda: mean_left_outside(framed, residual, (15, 85)),
         "a sketch": lambda: places.sketch(now),
-        "contrast, of the last checkpoint only": lambda: contrasts({"objp": now}),
+        "contrast, of the last checkpoint only": lambda: contrasts({"objp": Framed(OFFSET, now)}),
     }
 
 

@@ -1,4 +1,8 @@
-"""The aligned change in float64 with explicit fields and a dense least-squares solver: slow, and got another way."""
+"""The aligned change in float64 with explicit fields and a dense least-squares solver: slow, and got another way.
+
+Wherever nothing was moved: in the frame of the run a phase has neither ramp nor offsets, and an amplitude its own unit.
+`lit` (y, x): the voxels of an object that count, None for all.
+"""
 
 import numpy as np
 
@@ -38,18 +42,46 @@ def amplitude_fields(amplitude: np.ndarray) -> list[np.ndarray]:
     return [of_slice[..., None, None] * amplitude for of_slice in coefficients]
 
 
-def residual(change: np.ndarray, fields: list[np.ndarray]) -> np.ndarray:
+def residual(change: np.ndarray, fields: list[np.ndarray], lit: np.ndarray | None = None) -> np.ndarray:
+    """What is left of a change, everywhere, of fields that are fitted where it is lit."""
     if not fields:
         return change
+    counts = np.ones(change.shape, bool) if lit is None else np.broadcast_to(lit, change.shape)
     basis = np.stack([field.ravel() for field in fields], 1)
-    found = np.linalg.lstsq(basis, change.ravel(), rcond=None)[0]
+    found = np.linalg.lstsq(basis[counts.ravel()], change[counts], rcond=None)[0]
     return change - (basis @ found).reshape(change.shape)
 
 
-def difference(name: str, current: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def units_of(amplitude: np.ndarray, lit: np.ndarray | None = None) -> np.ndarray:
+    """What the amplitude of each plane is measured in (omode, slice, 1, 1): its mean.
+
+    But object modes are weighed against each other: the product of the slices' units is that of the mean mode.
+    """
+    lit = np.ones(amplitude.shape[-2:], bool) if lit is None else lit
+    found = np.array([[plane[lit].mean() for plane in of_mode] for of_mode in amplitude])
+    whole = np.mean([np.prod(of_mode) for of_mode in found])
+    for of_mode in found:
+        each = np.exp((np.log(abs(whole)) - np.log(abs(of_mode)).sum()) / len(of_mode))
+        of_mode *= each
+    return np.where(found > 0, found, 1)[..., None, None]
+
+
+def in_frame(name: str, tensor: np.ndarray, lit: np.ndarray | None = None) -> np.ndarray:
+    """A phase, or 1 - amplitude, as the masks of the aligned change see it."""
+    if name == "objp":
+        fields, gradients = fields_of(name, tensor), sum(size > 1 for size in tensor.shape[-2:])
+        return residual(tensor, fields[: len(fields) - gradients], lit)
+    return 1 - (1 - tensor) / units_of(1 - tensor, lit)
+
+
+def difference(
+    name: str, current: np.ndarray, previous: np.ndarray, lit: np.ndarray | None = None
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """The change of what is aligned, and its fields."""
     if name == "probe":
         current, previous = current / current.sum(), previous / previous.sum()
+    if name == "obja":
+        current, previous = (in_frame(name, tensor, lit) for tensor in (current, previous))
     if name == "probe_pos_shifts":
         columns = [np.zeros(current.shape), np.zeros(current.shape)]
         columns[0][:, 0], columns[1][:, 1] = 1, 1
@@ -58,14 +90,22 @@ def difference(name: str, current: np.ndarray, previous: np.ndarray) -> tuple[np
 
 
 def aligned_change(
-    name: str, current: np.ndarray, previous: np.ndarray, dx: float, percentiles=(15, 85)
+    name: str,
+    current: np.ndarray,
+    previous: np.ndarray,
+    dx: float,
+    percentiles=(15, 85),
+    lit: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The aligned values of a tensor's series: of 1 - amplitude, phase, intensity or positions as float64 arrays."""
-    left = np.abs(residual(*difference(name, current, previous)))
     if name == "probe":
-        return {name: left.sum()}
+        return {name: np.abs(residual(*difference(name, current, previous))).sum()}
     if name == "probe_pos_shifts":
+        left = residual(*difference(name, current, previous))
         return {name: dx * np.sqrt((left**2).sum(-1).mean())}
-    low, high = np.percentile(current, percentiles)
-    masks = {f"{name}_bg": current < low, f"{name}_fg": current > high}
+    lit = np.ones(current.shape[-2:], bool) if lit is None else lit
+    left = np.abs(residual(*difference(name, current, previous, lit), lit))[..., lit]
+    values = in_frame(name, current, lit)[..., lit]
+    low, high = np.percentile(values, percentiles)
+    masks = {f"{name}_bg": values < low, f"{name}_fg": values > high}
     return {key: left[mask].mean() if mask.any() else 0.0 for key, mask in masks.items()}

@@ -205,9 +205,12 @@ class Gpu:
         if name in GATHERS and reads:
             source, *reads = reads
             self._gather(source, sum(leaf.numel() for leaf in writes))
-        summed_in = kwargs.get("dtype") or (reads[0].dtype if reads and reads[0].is_floating_point() else torch.int64)
+        whole = bool(reads) and not (reads[0].is_floating_point() or reads[0].is_complex())
+        summed_in = kwargs.get("dtype") or (torch.int64 if whole else reads[0].dtype if reads else None)
         if name == "sum" and summed_in != reads[0].dtype:
             copied = reads[0].to(summed_in)  # which torch makes first
+            if self.live + copied.numel() * copied.element_size() > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
             self.peak = max(self.peak, self.live + copied.numel() * copied.element_size())
             self._touch(copied, True)
             self._touch(copied, False)

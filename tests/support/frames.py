@@ -4,8 +4,8 @@ from ptyconv_cli.analysis.frames import KINDS, frames_of_run
 from ptyconv_cli.checkpoints.chain import Selection
 
 
-def frames_in(run_dir, tensors=None, *, strict=False, chain=()):
-    return frames_of_run(run_dir, Selection(tensors, None, None, strict), chain)
+def frames_in(run_dir, tensors=None, *, select=None, strict=False, chain=()):
+    return frames_of_run(run_dir, Selection(tensors, None, select, strict), chain)
 
 
 def seen_in(frames, device="cpu"):

@@ -19,8 +19,8 @@ def write_run(folder: Path, objects: Mapping[int, np.ndarray], dx: float = 0.25,
         slices, height, width = phase.shape
         whole = np.full((1, slices, height + 2 * margin, width + 2 * margin), np.nan, np.float32)
         whole[0, :, margin : margin + height, margin : margin + width] = phase
-        # Corners of windows of 2 px: the region is from the first centre - 1 to the last one.
-        corners = np.array([(margin, margin), (margin + height - 1, margin + width - 1), (margin + 1, margin + 1)])
+        # Corners of windows of 2 px, which light all: the region is from the first centre - 1 to the last one.
+        corners = margin + np.moveaxis(np.indices((height, width)), 0, -1).reshape(-1, 2)
         with h5py.File(folder / f"model_iter{niter:04d}.hdf5", "w") as file:
             file["niter"] = niter
             file["model_attributes/crop_pos"] = corners.astype(np.int32)
@@ -29,7 +29,7 @@ def write_run(folder: Path, objects: Mapping[int, np.ndarray], dx: float = 0.25,
             tensors["objp"] = whole
             tensors["obja"] = 1 - 0.1 * whole
             tensors["probe"] = np.ones((1, 2, 2), np.complex64)
-            tensors["probe_pos_shifts"] = np.zeros((3, 2), np.float32)
+            tensors["probe_pos_shifts"] = np.zeros(corners.shape, np.float32)
     return folder
 
 

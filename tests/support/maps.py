@@ -1,14 +1,19 @@
 """Maps of runs, and runs that are made for them."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
-from phantoms import atoms
+from phantoms import atoms, two_mode_run
 from ptyrad_names import TENSORS
 
 from ptyconv_cli.analysis.maps import maps_of_run
+from ptyconv_cli.analysis.registration import FileSource
 from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.errors import CheckpointError
 
 
 def maps_in(run_dir, tensors=TENSORS, *, every=None, select=None, **settings):
@@ -43,6 +48,18 @@ def planted_run(folder: Path, plant) -> Path:
     return folder
 
 
+def two_modes_in_place(folder: Path) -> Path:
+    """A run of two object modes of which only the phase changes, by noise."""
+    two_mode_run(folder)
+    for niter in (10, 20, 30):
+        path = shutil.copy(folder / "model_iter0040.hdf5", folder / f"model_iter{niter:04d}.hdf5")
+        with h5py.File(path, "r+") as file:
+            file["niter"][...] = niter
+            phase = file["optimizable_tensors/objp"]
+            phase[...] += 1e-3 * np.random.default_rng(niter).normal(size=phase.shape)
+    return folder
+
+
 def damaged(run_dir: Path, niter: int) -> None:
     """Make the phase of a checkpoint unreadable, though everything about it can be read."""
     path = run_dir / f"model_iter{niter:04d}.hdf5"
@@ -55,3 +72,20 @@ def damaged(run_dir: Path, niter: int) -> None:
     with path.open("r+b") as raw:
         raw.seek(chunk.byte_offset)
         raw.write(b"\xff" * chunk.size)
+
+
+@contextmanager
+def damaged_beyond(*niters: int) -> Iterator[None]:
+    """Within the block, of some checkpoints no more can be read than the scanned region."""
+    part = FileSource.part
+
+    def read(source: FileSource, name: str, away: tuple[int, int], margin: int):
+        if source._header.niter in niters:
+            raise CheckpointError(f"{source._header.path}: {name} ends too early")
+        return part(source, name, away, margin)
+
+    FileSource.part = read
+    try:
+        yield
+    finally:
+        FileSource.part = part

@@ -36,7 +36,7 @@ def motion_of(vectors: np.ndarray, niters: list[int], begins=(0,)) -> Motion:
         drift_ratio=drift,
         lag=lag,
         begins=begins,
-        stopped_since=still_since(niters, moves, rms(vectors[last])),
+        stopped_since=still_since(niters, [move / (rms(vectors[last]) or 1) for move in moves]),
     )
 
 

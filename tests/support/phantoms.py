@@ -27,14 +27,17 @@ def atoms(shape: tuple[int, ...], seed: int = 0, shift: tuple[float, float] = (0
 
 
 def two_mode_run(folder: Path) -> Path:
-    """A smooth object of two modes that drifts, rescales and changes for real."""
+    """A smooth object of two modes that rescales and changes for real, and drifts with its probe and its positions.
+
+    So little in all that nothing need be moved.
+    """
     random = np.random.default_rng(5)
     corners = np.stack(np.meshgrid(range(0, 24, 3), range(0, 30, 3), indexing="ij"), -1).reshape(-1, 2)
     shape = (2, 3, 40, 46)
     for k in range(1, 5):
-        amplitude = (1 - 0.1 * atoms(shape, 1, (0.02 * k, 0.01))) * (1 + 0.01 * k * np.arange(3)[:, None, None])
-        phase = 0.3 * atoms(shape, 2, (0.02 * k, 0.01)) + 0.05 * k
-        wave = atoms((2, 16, 16), 3, (0.02 * k, 0)) + 0j
+        amplitude = (1 - 0.1 * atoms(shape, 1, (0.012 * k, 0.006 * k))) * (1 + 0.01 * k * np.arange(3)[:, None, None])
+        phase = 0.3 * atoms(shape, 2, (0.012 * k, 0.006 * k)) + 0.05 * k
+        wave = atoms((2, 16, 16), 3, (0.004 * k, 0)) + 0j
         with h5py.File(folder / f"model_iter{10 * k:04d}.hdf5", "w") as file:
             file["niter"] = 10 * k
             file["model_attributes/crop_pos"] = corners.astype(np.int32)
@@ -44,7 +47,8 @@ def two_mode_run(folder: Path) -> Path:
             tensors["obja"] = (amplitude + random.normal(0, noise, shape)).astype(np.float32)
             tensors["objp"] = (phase + random.normal(0, noise, shape)).astype(np.float32)
             tensors["probe"] = (wave * (1 + 0.1 * k) + random.normal(0, noise, wave.shape)).astype(np.complex64)
-            tensors["probe_pos_shifts"] = (random.normal(0, noise, corners.shape) + 0.1 * k).astype(np.float32)
+            positions = random.normal(0, noise, corners.shape) + k * np.array([0.008, 0.006])
+            tensors["probe_pos_shifts"] = positions.astype(np.float32)
     return folder
 
 

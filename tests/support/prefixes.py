@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import long_runs
 import numpy as np
+from brute_force import in_frame
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run, verdict_of
@@ -41,18 +42,12 @@ def contrasts_in(path: Path) -> dict[str, float]:
     return {"obja": contrast, "objp": contrast, "probe": float(np.sqrt(np.mean((intensity / intensity.mean()) ** 2)))}
 
 
-def object_contrast(amplitude: np.ndarray, phase: np.ndarray) -> float:
-    omodes, slices, height, width = phase.shape
-    columns = []
-    for omode, level in np.ndindex(omodes, slices):
-        columns.append(np.zeros(phase.shape))
-        columns[-1][omode, level] = 1
-    for ramp in (np.arange(height)[:, None] + 0 * np.arange(width), 0 * np.arange(height)[:, None] + range(width)):
-        columns.append(np.zeros(phase.shape))
-        columns[-1][:, 0] = ramp
-    basis = np.stack([column.ravel() for column in columns], 1)
-    left = phase.ravel() - basis @ np.linalg.lstsq(basis, phase.ravel(), rcond=None)[0]
-    of_amplitude = amplitude - amplitude.mean((2, 3), keepdims=True)
+def object_contrast(amplitude: np.ndarray, phase: np.ndarray, lit: np.ndarray | None = None) -> float:
+    """Of a phase without offsets and ramp, and an amplitude in units of its mean."""
+    lit = np.ones(phase.shape[-2:], bool) if lit is None else lit
+    left = in_frame("objp", phase, lit)[..., lit]
+    of_amplitude = in_frame("obja", 1 - amplitude, lit)[..., lit]
+    of_amplitude = of_amplitude - of_amplitude.mean(-1, keepdims=True)
     return float(np.sqrt(np.mean(left**2) + np.mean(of_amplitude**2)))
 
 

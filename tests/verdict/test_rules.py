@@ -206,7 +206,7 @@ def test_broken_and_stopped_come_before_all_else():
 def test_standing_still(moves, since):
     """Over two intervals at least, where there are two; what rounding moves stands still."""
     niters = [10 * k for k in range(1, len(moves) + 2)]
-    assert still_since(niters, moves, size=1.0) == since
+    assert still_since(niters, moves) == since
 
 
 def test_a_direction_has_the_size_that_is_asked_for():
