@@ -76,7 +76,7 @@ class FileSource:
     def holds(self, away: tuple[int, int]) -> bool:
         """As `quantities.registration.Source.holds`."""
         shapes = [self._header.shapes[name] for name in of_object() if name in self._header.shapes]
-        return all(self._region.within(shape).moved(away, 0).is_held_by(shape) for shape in shapes)
+        return all(self._region.is_held_by(shape, away) for shape in shapes)
 
     def modes(self) -> Array | None:
         """As `quantities.registration.Source.modes`."""

@@ -7,12 +7,10 @@ import numpy as np
 
 from ptyconv_cli.metrics.arrays import Array, device_of, has_double, is_numpy, namespace, numpy_type
 from ptyconv_cli.metrics.device import beside
+from ptyconv_cli.results.frame import Shift
 
 MARGIN = 16
 """Pixels around a region that are read, too, where it is to be moved: what lies there goes into its edges."""
-
-Shift = tuple[float, float]
-"""Pixels (y, x)."""
 
 
 def moved(planes: Array, shift: Shift) -> Array:

@@ -33,7 +33,7 @@ class ModelSource:
 
     def holds(self, away: tuple[int, int]) -> bool:
         """As `quantities.registration.Source.holds`."""
-        return all(self._region.within(shape).moved(away, 0).is_held_by(shape) for shape in self._shapes())
+        return all(self._region.is_held_by(shape, away) for shape in self._shapes())
 
     def _shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of the object's parts (omode, slice, y, x)."""

@@ -4,7 +4,7 @@ Formulas: docs/metrics.md.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptyconv_cli.metrics.aligned import first_order_shift
 from ptyconv_cli.metrics.arrays import Array, namespace, on_host
 from ptyconv_cli.metrics.framed import Framed
-from ptyconv_cli.metrics.image import flattened
+from ptyconv_cli.metrics.image import Image, flattened
 from ptyconv_cli.metrics.planes import FACTOR, OFFSET
 from ptyconv_cli.metrics.registration import (
     InFrame,
@@ -187,16 +187,23 @@ class Registration:
         place, stay, knows = frame.object, self._before.frame.object, source.positions() is not None
         if knows and place.shift == stay.shift:
             return place, frame.doubt
+        now, then = (picture_of(one, self._wraps) for one in (parts, before))
         if not any(place.shift) and place.shift == stay.shift:
             by = self._hardly(place, parts, before)
-            if by is not None:
+            if by is not None and _is_alike(now, then):
                 return place.moved_on(by), frame.doubt
-        looks = self._looks(parts, before, place, values, source)
+        if _square(then) < FAINT * _square(now):
+            return place, frame.doubt
+
+        def there(at: Place) -> Image:
+            return picture_of(self._parts(Frame(object=at), values, source)[0], self._wraps)
+
+        looks = _looks(now, then, place, there, source)
         if not knows:
             return place if looks is None else place.moved_on(looks), frame.doubt
         gone = minus(place.shift, stay.shift)
         if looks is None:
-            stays = any(gone) and not self._is_nearer(parts, before, stay, values, source)
+            stays = not _square(now - then) < _square(there(stay) - then)
             return Place(stay.shift) if stays else place, frame.doubt
         doubt = plus(frame.doubt, looks)
         if math.hypot(*looks) > max(ENOUGH, math.hypot(*gone) / 2) or math.hypot(*doubt) > DOUBT:
@@ -205,60 +212,12 @@ class Registration:
             return found, (0.0, 0.0)
         return place, doubt
 
-    def _looks(
-        self,
-        parts: dict[str, Framed],
-        before: dict[str, Framed],
-        place: Place,
-        values: Mapping[str, Array],
-        source: Source,
-    ) -> Shift | None:
-        """Return by how much an object at a place lies elsewhere than the one before, by what both look like.
-
-        One that is pixels away is moved by these first: nearer by, more of the two is the same.
-        """
-        now, pictured = (picture_of(one, self._wraps) for one in (parts, before))
-        if np.square(flattened(pictured)).sum() < FAINT * np.square(flattened(now)).sum():
-            return None
-        looks = shift_between(now, pictured)
-        whole = (0.0, 0.0) if looks is None else (float(round(looks[0])), float(round(looks[1])))
-        nearer = Place(plus(place.shift, whole))
-        if not any(whole) or not source.holds(nearer.whole):
-            return looks
-        parts_there, _ = self._parts(Frame(object=nearer), values, source)
-        again = shift_between(picture_of(parts_there, self._wraps), pictured)
-        return looks if again is None else plus(whole, again)
-
     def _hardly(self, place: Place, parts: dict[str, Framed], before: dict[str, Framed]) -> Shift | None:
-        """Return by how much an object moved that hardly moves, to first order; None of one that moves.
-
-        And of one that has grown out of another: to first order that would seem to stay wherever it went.
-        """
+        """Return by how much an object moved that hardly moves, to first order; None of one that moves."""
         name = PHASE if PHASE in parts and PHASE in before else next(iter(parts))
         by = first_order_shift(parts[name], before[name])
-        if not all(map(math.isfinite, by)) or is_enough(plus(place.rest, by)):
-            return None
-        now, then = (flattened(picture_of(one, self._wraps)) for one in (parts, before))
-        return by if (now * then).sum() >= ALIKE * np.square(now).sum() else None
-
-    def _is_nearer(
-        self,
-        parts: dict[str, Framed],
-        before: dict[str, Framed],
-        stay: Place,
-        values: Mapping[str, Array],
-        source: Source,
-    ) -> bool:
-        """Say whether an object that was moved is nearer to the one before than one that stays where that was.
-
-        So it is said where too little was there before to tell.
-        """
-        frame = Frame(object=stay)
-        staying, _ = self._parts(frame, values, source)
-        pictures = [flattened(picture_of(one, self._wraps)) for one in (parts, staying, before)]
-        moved_away, stayed_away = (np.square(one - pictures[2]).sum() for one in pictures[:2])
-        faint = np.square(pictures[2]).sum() < FAINT * np.square(pictures[0]).sum()
-        return bool(moved_away < stayed_away or faint)
+        known = all(map(math.isfinite, by))
+        return by if known and not is_enough(plus(place.rest, by)) else None
 
     def _framed(self, name: str, values: Array) -> Framed:
         return Framed(OFFSET if name == PHASE else FACTOR, values, self.lit)
@@ -358,6 +317,31 @@ class _Before(NamedTuple):
             *(finely(level(on_host(modes), before.frame.tilt)) for modes in (self.modes, before.modes))
         )
         return by if found is None else (found[0] / 2, found[1] / 2)
+
+
+def _square(picture: Image) -> float:
+    """Return the sum of squares of a picture, less the plane that fits best."""
+    return float(np.square(flattened(picture)).sum())
+
+
+def _is_alike(now: Image, then: Image) -> bool:
+    """Say whether an object has not grown out of another: to first order that would seem to stay wherever it went."""
+    one, other = flattened(now), flattened(then)
+    return bool((one * other).sum() >= ALIKE * np.square(one).sum())
+
+
+def _looks(now: Image, then: Image, place: Place, there: Callable[[Place], Image], source: Source) -> Shift | None:
+    """Return by how much an object at a place lies elsewhere than the one before, by what both look like.
+
+    One that is pixels away is moved `there` first: nearer by, more of the two is the same.
+    """
+    looks = shift_between(now, then)
+    whole = (0.0, 0.0) if looks is None else (float(round(looks[0])), float(round(looks[1])))
+    nearer = Place(plus(place.shift, whole))
+    if not any(whole) or not source.holds(nearer.whole):
+        return looks
+    again = shift_between(there(nearer), then)
+    return looks if again is None else plus(whole, again)
 
 
 def _parts_of(found: InFrame | None) -> dict[str, Framed]:

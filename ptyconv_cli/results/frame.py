@@ -32,10 +32,10 @@ class Undone(NamedTuple):
     phase that wraps; `order` of the object's modes, none where they are in order.
     """
 
-    shift: tuple[float, float] = (0.0, 0.0)
-    probe: tuple[float, float] = (0.0, 0.0)
+    shift: Shift = (0.0, 0.0)
+    probe: Shift = (0.0, 0.0)
     offset: tuple[tuple[float, ...], ...] = ()
-    ramp: tuple[float, float] = (0.0, 0.0)
+    ramp: Shift = (0.0, 0.0)
     order: tuple[int, ...] = ()
 
 

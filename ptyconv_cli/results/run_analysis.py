@@ -49,10 +49,11 @@ class Region(NamedTuple):
         height, width = shape[-2:]
         return Region(max(self.y_start, 0), min(self.y_stop, height), max(self.x_start, 0), min(self.x_stop, width))
 
-    def is_held_by(self, shape: Sequence[int]) -> bool:
-        """Say whether at least half of the region lies in an array of the given shape."""
-        inside = self.inside(shape)
-        return inside.holds_any() and 2 * inside.pixels >= self.pixels
+    def is_held_by(self, shape: Sequence[int], away: tuple[int, int]) -> bool:
+        """Say whether at least half of the region, moved by so many px, lies in an array of the given shape."""
+        wanted = self.within(shape).moved(away, 0)
+        inside = wanted.inside(shape)
+        return inside.holds_any() and 2 * inside.pixels >= wanted.pixels
 
     @property
     def pixels(self) -> int:

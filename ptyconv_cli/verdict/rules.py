@@ -229,21 +229,16 @@ def conclude(
         stop = max(doublings[one].since or 0 for one in ([stopped] if stopped else before))
         said.append(sentences.of_stop(stopped, stop))
         advice = advice if state == "converged" else sentences.advice_on_stop(stopped, stop)
-    remarks = [*([] if rates_known else [NO_RATES]), *_walk(doublings, frames or {})]
-    return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), " ".join(remarks))
+    remarks = ["" if rates_known else NO_RATES, _walk(doublings, frames or {})]
+    return RunVerdict(state, key, " ".join(said), advice, since, dict(doublings), " ".join(filter(None, remarks)))
 
 
-def _walk(doublings: Mapping[str, Doublings], frames: Mapping[int, Frame]) -> list[str]:
-    """Say by how much the object walked over its last doubling; nothing where it hardly did."""
-    of_object = [found.points[-1] for key, found in doublings.items() if quantity_of(key).is_object and found.points]
-    for last in of_object[:1]:
-        if last.since in frames and last.niter in frames:
-            return (
-                [said]
-                if (said := sentences.of_walk(frames[last.since], frames[last.niter], last.since, last.niter))
-                else []
-            )
-    return []
+def _walk(doublings: Mapping[str, Doublings], frames: Mapping[int, Frame]) -> str:
+    """Say by how much the object walked over its last doubling; "" where it hardly did."""
+    last = next((one.points[-1] for key, one in doublings.items() if quantity_of(key).is_object and one.points), None)
+    if last is None or last.since not in frames or last.niter not in frames:
+        return ""
+    return sentences.of_walk(frames[last.since], frames[last.niter], last.since, last.niter)
 
 
 def stopped_late(doublings: Mapping[str, Doublings], niter: int, begins: Mapping[str, Sequence[int]]) -> dict[str, int]:

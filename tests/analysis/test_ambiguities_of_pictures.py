@@ -99,6 +99,13 @@ def known(name: str, what: Callable[[Path], Any]) -> Any:
         return what(folder)
 
 
+def known_and_changed(name: str, what: Callable[[Path], Any], kind: str, places: tuple[int, ...]) -> tuple[Any, Any]:
+    """What is said of a run as it is, and with an ambiguity."""
+    expected = known(name, what)
+    with changed(name, kind, places) as folder:
+        return expected, what(folder)
+
+
 def maps(folder: Path) -> Maps:
     return maps_in(folder, None)
 
@@ -113,9 +120,7 @@ def page(folder: Path) -> dict:
 def test_no_map_changes(name, kind, places):
     if not has(name, kind):
         return
-    expected = known(name, maps)
-    with changed(name, kind, places) as folder:
-        found = maps(folder)
+    expected, found = known_and_changed(name, maps, kind, places)
     allowed = allowed_of(name)
     for key, one in expected.objects.items():
         other = found.objects[key]
@@ -140,9 +145,7 @@ def test_no_map_changes(name, kind, places):
 def test_no_picture_of_a_page_changes(name, kind, places):
     if not has(name, kind):
         return
-    expected = known(name, page)
-    with changed(name, kind, places) as folder:
-        found = page(folder)
+    expected, found = known_and_changed(name, page, kind, places)
     last = max(expected)
     sizes = {layer: float(np.ptp(image)) for layer, image in expected[last][1][IMAGE].items()}
     for niter, (_, images) in expected.items():
@@ -175,9 +178,7 @@ def test_differences_of_amplitudes_are_the_same_share_of_the_last_one_at_any_sca
 @pytest.mark.parametrize("name", long_but(FOLDERS, *QUICK))
 def test_a_map_knows_nothing_of_fractions_of_a_pixel(name):
     """But for 1 % of the contrast: a shift of less than 0.05 px is removed to first order."""
-    expected = known(name, maps)
-    with changed(name, "fraction", SINGLE) as folder:
-        found = maps(folder)
+    expected, found = known_and_changed(name, maps, "fraction", SINGLE)
     for key, one in expected.objects.items():
         assert found.objects[key].relative == pytest.approx(one.relative, rel=OF_MOVED, abs=0.012)
 
@@ -192,9 +193,7 @@ def test_no_ring_correlation_changes(name, kind, places):
     if not has(name, kind):
         return
     for of_part in (frc_of_phase, frc_of_amplitude):
-        expected = known(name, of_part)
-        with changed(name, kind, places) as folder:
-            found = of_part(folder)
+        expected, found = known_and_changed(name, of_part, kind, places)
         for one, other in zip(expected.points, found.points, strict=True):
             assert one.overlap == other.overlap
             allowed = OF_SAME if name in QUICK and name != "cdtools" else allowed_of(name)
@@ -206,9 +205,7 @@ def test_no_ring_correlation_changes(name, kind, places):
 @pytest.mark.parametrize("name", FRC)
 def test_ring_correlations_know_nothing_of_fractions_of_a_pixel(name):
     """But for the finest detail, of which an interpolation makes something else."""
-    expected = known(name, frc_of_phase)
-    with changed(name, "fraction", SINGLE) as folder:
-        found = frc(folder)
+    expected, found = known_and_changed(name, frc_of_phase, "fraction", SINGLE)
     one, other = expected.points[-1], found.points[-1]
     coarse = round(0.7 * len(one.frc))
     assert one.overlap == other.overlap
