@@ -17,6 +17,7 @@ from ptyconv_cli.checkpoints.grouping import name_of_parent, origin_of
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.checkpoints.opening import Fingerprint, Source, stamp
 from ptyconv_cli.checkpoints.readers import versions
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 
 ARRAYS = ("crop_pos", "scan", "loss")
@@ -128,7 +129,8 @@ def key_of(runs: Sequence[Run]) -> str:
 
 def packed_record(key: str, recorded: Recorded) -> bytes:
     """Return what was recorded, as `unpacked_record` takes it."""
-    return json.dumps([key, vars(recorded.engine), recorded.remarks, recorded.resumed]).encode()
+    engine = vars(recorded.engine) | {"settings": vars(recorded.engine.settings)}
+    return json.dumps([key, engine, recorded.remarks, recorded.resumed]).encode()
 
 
 def unpacked_record(content: bytes) -> tuple[str, Recorded]:
@@ -139,6 +141,7 @@ def unpacked_record(content: bytes) -> tuple[str, Recorded]:
     optimised = {name: tuple(ends) for name, ends in engine["optimised"].items()}
     percentiles = engine["live_percentiles"] and tuple(engine["live_percentiles"])
     found = {**engine, **curves, **of_names, "optimised": optimised, "live_percentiles": percentiles}
+    found["settings"] = EngineSettings(**engine["settings"])
     return key, Recorded(EngineHistories(**found), remarks, resumed)
 
 

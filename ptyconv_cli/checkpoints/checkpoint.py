@@ -10,6 +10,7 @@ import numpy as np
 
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of, tensor_keys
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
 
@@ -43,6 +44,7 @@ class Checkpoint(ABC):
     - `knows_positions`: whether `crop_pos` is from scan positions, and not from the shapes alone: the scanned region is
       then that of the first checkpoint that knows them.
     - `began`: the iteration after which the present settings began, for engines that change them within a run.
+    - `settings`: what the engine's settings are called, for advice.
     - `remarks`: sentences on the file that the user should read.
 
     Every access may raise CheckpointError, where the file lacks what is asked for or holds something else. Close it, or
@@ -63,6 +65,7 @@ class Checkpoint(ABC):
     repeats = False
     knows_positions = True
     began = 0
+    settings = EngineSettings()
 
     @abstractmethod
     def crop_pos(self) -> np.ndarray:

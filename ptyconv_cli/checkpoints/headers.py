@@ -285,7 +285,7 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
         try:
             if fingerprint(header.path) == header.fingerprint:
                 with open_checkpoint(header.path, header.source.name) as checkpoint:
-                    engine = checkpoint.histories().plain()
+                    engine = replace(checkpoint.histories().plain(), settings=checkpoint.settings)
                     remarks = [str(remark) for remark in checkpoint.remarks]
                     break
         except CheckpointError as error:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from ptyconv_cli.results.engine_settings import EngineSettings
+
 Curve = list[tuple[int, float]]
 """Pairs of (niter, value), in order of iteration."""
 
@@ -39,6 +41,7 @@ class EngineHistories:
     record of the engine's live monitor by series key, taken with the percentiles `live_percentiles`; `optimised`: by
     tensor, the first and the last iteration at which it is optimised (no first one: never; no last one: to the end);
     `seconds` of compute up to the end of each iteration; `planned`: the iteration at which the run is to end.
+    `settings`: what they are called.
     """
 
     loss: Curve = field(default_factory=list)
@@ -50,6 +53,7 @@ class EngineHistories:
     live_percentiles: tuple[float, float] | None = None
     seconds: Curve = field(default_factory=list)
     planned: int | None = None
+    settings: EngineSettings = field(default_factory=EngineSettings)
 
     def plain(self) -> "EngineHistories":
         """Return the same with all numbers int or float; raise TypeError or ValueError where one cannot be."""
@@ -89,12 +93,24 @@ class EngineHistories:
             slice_thickness=join(self.slice_thickness, later.slice_thickness),
             convergence=join_all(self.convergence if same_masks else {}, later.convergence),
             optimised={
-                name: (start and after + start, end and after + end) for name, (start, end) in later.optimised.items()
+                name: _optimised_in_both(self.optimised.get(name), ends, after)
+                for name, ends in later.optimised.items()
             },
             live_percentiles=later.live_percentiles,
             seconds=join(self.seconds, [(niter, before + seconds) for niter, seconds in later.seconds]),
             planned=later.planned and after + later.planned,
+            settings=later.settings,
         )
+
+
+def _optimised_in_both(
+    earlier: tuple[int | None, int | None] | None, later: tuple[int | None, int | None], after: int
+) -> tuple[int | None, int | None]:
+    """Return the first and the last iteration at which a tensor is optimised by a run, and one resumed `after` it."""
+    (start, end), before = later, earlier[0] if earlier else None
+    if start is None:  # it stopped with the run before, if it was optimised at all
+        return (None, None) if before is None else (before, after)
+    return (after + start if before is None else before), end and after + end
 
 
 LAG = 8

@@ -401,7 +401,7 @@ def test_what_is_said_of_many_files_is_said_once(sample):
     for niter in (20, 40):
         os.truncate(sample / f"model_iter{niter:04d}.hdf5", 0)
     some, others = (f"model_iter{niter:04d}.hdf5" for niter in (10, 70))
-    assert analyze_run(sample, device="cpu").warnings[:3] == [
+    assert analyze_run(sample, device="cpu").warnings == [
         f"3 files ({some}, model_iter0030.hdf5, model_iter0050.hdf5) have no loss history, by which files of another "
         "run would be noticed.",
         f"6 files, such as {sample / others}: dataset optimizable_tensors/slice_thickness: expected one real number, "
@@ -409,4 +409,3 @@ def test_what_is_said_of_many_files_is_said_once(sample):
         "2 files were left out (model_iter0020.hdf5, model_iter0040.hdf5): is empty (0 bytes). The changes at "
         "iterations 30, 50 are over longer intervals.",
     ]
-    assert len(analyze_run(sample, device="cpu").warnings) == 4

@@ -5,6 +5,8 @@ What its `checkpoint()` writes, `<stem>_<n>.pt`, is one file a job, to resume it
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint
+from ptyconv_cli.checkpoints.formats.cdtools_text import Told, told_by
+from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, POSITIONS, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
     VALUES,
     WHOLE,
@@ -24,7 +27,9 @@ from ptyconv_cli.checkpoints.formats.tree import (
     sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.results.history import Curve
+from ptyconv_cli.quantities.quantity import within_rounding
+from ptyconv_cli.results.engine_settings import EngineSettings
+from ptyconv_cli.results.history import Curve, EngineHistories
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
@@ -34,6 +39,9 @@ PAIR = Expected("f", "real", ("2",))
 FLAG = Expected("b", "yes-or-no", ())
 NAMES = ("obj", "probe", "obj_basis", "translations", "state_dict", "loss_history")
 """What every file has."""
+
+PARAMETERS = {"obja": "obj", "objp": "obj", "probe": "probe", "probe_pos_shifts": "translation_offsets"}
+"""What a model calls them, by the key of the quantity."""
 
 OF_A_JOB = (b"optimizer_state_dict", b"obj_basis", b"translations")
 """What the pickle of a file to resume a job from has in it."""
@@ -96,6 +104,19 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         if abs(self._basis.T @ self._basis)[0, 1] > (1 - 1e-6) * height * width:
             raise CheckpointError(f"{self.path}: dataset obj_basis: the steps of a pixel lie in one line")
 
+    @property
+    def settings(self) -> EngineSettings:  # type: ignore[override]
+        """What the arguments of the method are called with which the last epochs were made."""
+        call = f"{self._told.method or 'Adam'}_optimize"
+        return EngineSettings(
+            rates=dict.fromkeys(PARAMETERS, f"{call}(lr=...)"),
+            fixing={
+                key: f"model.{name}.requires_grad = False after epoch {{niter}}" for key, name in PARAMETERS.items()
+            },
+            saving="model.save_to_h5 in the loop",
+            iterations=f"{call}(iterations=...)",
+        )
+
     def object_data(self) -> Any:
         """Return the transmission, (slice, y, x) or (y, x); where T is stored, it is exp(iT)."""
         found = self._tree.find("obj")
@@ -124,6 +145,30 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         translations = self._read("translations", TRANSLATIONS).astype(np.float64)
         with self.explained("obj_basis"):
             return np.asarray(translations @ np.linalg.pinv(self._basis).T)
+
+    def histories(self) -> EngineHistories:
+        """Return the loss, and the learning rates where the file tells those of all its epochs."""
+        rates = {key: self._told.rates_of(name) for key, name in PARAMETERS.items()}
+        known = len(self._told.rates) == self.niter > 0
+        held = {key for key in PARAMETERS if key != POSITIONS or self._moved()} if known else set()
+        return EngineHistories(loss=self.loss(), learning_rates={key: rates[key] for key in rates if key in held})
+
+    @cached_property
+    def _told(self) -> Told:
+        with suppress(CheckpointError):
+            return told_by(self._tree.text("training_history"))
+        return Told()
+
+    def _moved(self) -> bool:
+        """Say whether positions are not those that were given, and so are refined; False where that is not known."""
+        with suppress(CheckpointError):
+            if self._tree.find("original_translations") is None:
+                return False
+            now = self._read("translations", TRANSLATIONS).astype(np.float64)
+            given = self._read("original_translations", TRANSLATIONS).astype(np.float64)
+            # Rounded a few times: what is given in m is turned into px, and what comes of it into m again.
+            return now.shape == given.shape and not within_rounding((now - given).flat, 4 * np.abs(given).max())
+        return False
 
     def _loss(self) -> Curve:
         """Return the loss of each epoch."""

@@ -15,6 +15,7 @@ from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint, View
 from ptyconv_cli.checkpoints.formats.tree import Expected, Tree, TreeCheckpoint, last_number, open_tree, opened
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("Vcf", "complex", ("slice", "x", "y"), in_parts=True)
@@ -23,6 +24,21 @@ POSITIONS = Expected("f", "real", ("2", "N"))
 WEIGHTS = Expected("fiu", "real", ("OPR mode", "N"))
 SIZES = Expected("f", "real", ("2", "1"))
 ERRORS = Expected("f", "real", ("1", "n"))
+
+_NEXT_ENGINE = "another engine after {{niter}} iterations, with eng.{} = inf"
+
+SETTINGS = EngineSettings(
+    rate_word="step size",
+    rates={**dict.fromkeys(("obja", "objp"), "eng.beta_object"), "probe": "eng.beta_probe"},
+    fixing={
+        **dict.fromkeys(("obja", "objp"), _NEXT_ENGINE.format("object_change_start")),
+        "probe": _NEXT_ENGINE.format("probe_change_start"),
+        "probe_pos_shifts": _NEXT_ENGINE.format("probe_position_search"),
+    },
+    saving="eng.save_results_every",
+    iterations="eng.number_iterations",
+)
+"""Its searches have an iteration at which they begin, and none at which they end."""
 
 METRES = 1e-6
 """A pixel that is smaller than that is in m."""
@@ -80,6 +96,7 @@ class FoldSliceCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     """One file."""
 
     format = "fold_slice"
+    settings = SETTINGS
 
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)

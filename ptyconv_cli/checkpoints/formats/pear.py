@@ -19,6 +19,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     opened,
     sole_snapshot,
 )
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
@@ -27,6 +28,9 @@ WEIGHTS = Expected("fiu", "real", ("N", "OPR mode"))
 POSITIONS = Expected("f", "real", ("N", "2"))
 NAMES = ("object", "probe", "positions_px", "obj_pixel_size_m")
 """What every file has."""
+
+SETTINGS = EngineSettings(rate_word="", saving="save_freq_iterations", iterations="number_of_iterations")
+"""PEAR itself sets pty-chi's step sizes, to 1, and never stops refining what it refines."""
 
 
 def snapshots(path: Path) -> Mapping[str, int]:
@@ -49,6 +53,7 @@ class PearCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     """One file."""
 
     format = "PEAR"
+    settings = SETTINGS
 
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)

@@ -5,6 +5,7 @@ The object is a complex transmission: its phase is known only up to full turns.
 Numbers are read in float64, because phases and positions are differences of single-precision numbers.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.transmission import TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, Tree, TreeCheckpoint, open_tree, opened
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 
 OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
@@ -41,6 +43,26 @@ LAYOUTS = {
 """By the version that a file says it is of; one that says none, or a later one, is read as the last."""
 
 
+_UPDATED = {
+    **dict.fromkeys(("obja", "objp"), "update_object"),
+    "probe": "update_probe",
+    "probe_pos_shifts": "update_positions",
+}
+
+SETTINGS = EngineSettings(
+    rate_word="step size",
+    rates={
+        **dict.fromkeys(("obja", "objp"), "solver.beta_object (gradient: solvers.object.learning_rate)"),
+        "probe": "solver.beta_probe (gradient: solvers.probe.learning_rate)",
+        "probe_pos_shifts": "position_solver.step_size (gradient: solvers.positions.learning_rate)",
+    },
+    fixing={key: f"{flag}.before: {{niter}}" for key, flag in _UPDATED.items()},
+    saving="save.every",
+    iterations="niter",
+)
+"""Keys of an entry of `engines` in a plan. A state file does not say whether its engine is a conventional one."""
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file; raise CheckpointError where that fails."""
     return opened(PhaserCheckpoint, open_tree(path))
@@ -63,6 +85,8 @@ class PhaserCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         self.began = self.niter - int(self._read("iter/engine_iter", WHOLE))
         if not 0 <= self.began <= self.niter:
             raise CheckpointError(f"{self.path}: iter/engine_iter and iter/total_iter contradict each other")
+        # `before` counts from where an engine begins, as iterations of the run do in the first one alone.
+        self.settings = replace(SETTINGS, fixing={}) if self.began else SETTINGS
         self._sampling = self._read("object/sampling", PAIR).astype(np.float64)
         if not (np.isfinite(self._sampling).all() and (self._sampling > 0).all()):
             raise CheckpointError(f"{self.path}: the pixel size object/sampling is {self._sampling.tolist()} Å")

@@ -24,6 +24,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
@@ -32,6 +33,25 @@ WEIGHTS = Expected("fiu", "real", ("N", "OPR mode"))
 POSITIONS = Expected("f", "real", ("N",))
 NAMES = ("object", "probe", "probe_position_x_m", "probe_position_y_m", "loss_values")
 """What every product has."""
+
+_OPTIONS = {
+    **dict.fromkeys(("obja", "objp"), "object_options"),
+    "probe": "probe_options",
+    "probe_pos_shifts": "probe_position_options",
+    "probe_weights": "opr_mode_weight_options",
+    "thickness": "object_options.slice_spacing_options",
+}
+"""Of pty-chi's task, by the key of the quantity that they are about."""
+
+SETTINGS = EngineSettings(
+    rate_word="step size",
+    rates={key: f"{options}.step_size" for key, options in _OPTIONS.items()}
+    | {"probe_weights": "opr_mode_weight_options.update_relaxation"},
+    fixing={key: f"{options}.optimization_plan.stop = {{niter}}" for key, options in _OPTIONS.items()},
+    saving="--num-sync-epochs",
+    iterations="reconstructor_options.num_epochs",
+)
+"""A product does not say which algorithm made it: DM and RAAR heed no step size of the object and the probe."""
 
 
 def snapshots(path: Path) -> Mapping[str, int]:
@@ -56,6 +76,7 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
 
     format = "ptychodus"
     repeats = True
+    settings = SETTINGS
 
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)

@@ -24,6 +24,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     sole_snapshot,
 )
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
 FOLDERS = ("dumps", "recons")
@@ -39,6 +40,21 @@ NAMES = ("obj", "probe", "runtime")
 
 ITERATIONS = "content/runtime/iter_info"
 """Has a group for each iteration in files of `recons`, and for the last one in those of `dumps`."""
+
+ENGINES = "content/pars/engines"
+"""Has a group for each engine of the run, under the name that the user gave it."""
+
+
+_ALPHA_AND_BETA = "{0}alpha and {0}beta"
+
+RATES = {
+    "EPIE": {"obja": _ALPHA_AND_BETA, "objp": _ALPHA_AND_BETA, "probe": _ALPHA_AND_BETA},
+    "SDR": {"obja": "{0}beta_object", "objp": "{0}beta_object", "probe": "{0}beta_probe"},
+}
+"""The step sizes by engine, with where they are; DM, RAAR and ML have none.
+
+Of ePIE's two, ptypy's documentation and its code say the opposite as to which one is the object's.
+"""
 
 
 def snapshots(path: Path) -> Mapping[str, int]:
@@ -83,6 +99,21 @@ def _whole(tree: Tree, name: str) -> int:
     return int(tree.read(name).item())
 
 
+def _settings(tree: Tree) -> EngineSettings:
+    """Return what the settings of the engine are called that made the last iteration in a file."""
+    last = max(tree.children(ITERATIONS), default="")
+    engine = tree.text(f"{ITERATIONS}/{last}/engine") if last else ""
+    entries = [one for one in tree.children(ENGINES) if tree.text(f"{ENGINES}/{one}/name") == engine]
+    prefix = f"p.engines.{entries[0]}." if len(entries) == 1 else ""
+    rates = RATES.get(engine.partition("_")[0], {})  # EPIE_serial and the like are the same on other hardware
+    return EngineSettings(
+        rate_word="step size" if rates else "",
+        rates={key: setting.format(prefix) for key, setting in rates.items()},
+        saving="p.io.autosave.interval",
+        iterations=f"{prefix}numiter",
+    )
+
+
 class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     """One file. Of several objects the largest is followed."""
 
@@ -95,6 +126,7 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         super().__init__(tree)
         self.niter, of_engine = _iterations(tree)
         self.began = self.niter - of_engine if of_engine else 0
+        self.settings = self._shown(lambda: _settings(tree), EngineSettings(rate_word=""))
         self._storage = self._largest("obj", "objects")
         self._object = f"content/obj/{self._storage}"
         self._probe = f"content/probe/{self._largest('probe', 'probes', self._storage)}/data"

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of, tensor_keys
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
 
@@ -53,7 +56,15 @@ class Layout(NamedTuple):
     live_percentiles: str
     planned: str
     parent_file: str
+    settings: EngineSettings
 
+
+_UPDATED = {
+    **{key: key for key in ("objp", "obja", "probe", "probe_pos_shifts")},
+    "tilt": "obj_tilts",
+    "thickness": "slice_thickness",
+}
+"""The name in `update_params`, by the key of the quantity."""
 
 V1 = Layout(
     called="PtyRAD",
@@ -69,6 +80,12 @@ V1 = Layout(
     live_percentiles="params/recon_params/convergence_monitor/percentile_range",
     planned="params/recon_params/NITER",
     parent_file="params/init_params/obj_params",
+    settings=EngineSettings(
+        rates={key: f"model_params.update_params.{name}.lr" for key, name in _UPDATED.items()},
+        fixing={key: f"model_params.update_params.{name}.end_iter: {{niter}}" for key, name in _UPDATED.items()},
+        saving="recon_params.SAVE_ITERS",
+        iterations="recon_params.NITER",
+    ),
 )
 """PtyRAD 0.1.0b5 to 1.0."""
 
@@ -103,8 +120,12 @@ V2 = Layout(
     live_percentiles="",
     planned="params/recon/niter",
     parent_file="",
+    settings=EngineSettings(saving="recon.save_iters", iterations="recon.niter"),
 )
 """Schema 2."""
+
+WITHOUT_END = re.compile(r"(0\.1\.0b([0-9]|10)(\D.*)?)?")
+"""The versions of PtyRAD, with "" of those that don't name themselves, that knew no `end_iter`."""
 
 ANGSTROM = ("", "Ang")
 """Units of length as files name them."""
@@ -136,6 +157,13 @@ class PtyradCheckpoint(TreeCheckpoint):
         super().__init__(tree)
         self._layout = layout
         self.niter = int(self._read("niter", WHOLE))
+
+    @property
+    def settings(self) -> EngineSettings:  # type: ignore[override]
+        """What PtyRAD's parameters are called."""
+        found = self._layout.settings
+        has_end = not WITHOUT_END.fullmatch(self._tree.text("ptyrad_version"))
+        return found if has_end else replace(found, fixing={})
 
     @property
     def dx(self) -> float:  # type: ignore[override]
@@ -184,10 +212,10 @@ class PtyradCheckpoint(TreeCheckpoint):
         no_tilts: dict[str, Curve] = {}
         tilts = self._shown(lambda: self._curves_beside_niter("avg_tilt_iters", ("tilt_y", "tilt_x")), no_tilts)
         no_rates: dict[str, Curve] = {}
-        rates = self._shown(lambda: self._curves_beside_niter("lr_iters"), no_rates)
+        rates = self._shown(self._rates, no_rates)
         return EngineHistories(
             loss=self.loss(),
-            learning_rates={self._layout.rates.get(name, name): curve for name, curve in rates.items()},
+            learning_rates=rates,
             tilts={name.removeprefix("tilt_"): curve for name, curve in tilts.items()},
             slice_thickness=self._shown(lambda: self._curve(f"{self._layout.histories}dz_iters"), []),
             convergence=self._shown(self._live_record, {}),
@@ -230,6 +258,18 @@ class PtyradCheckpoint(TreeCheckpoint):
         group = f"{self._layout.histories}convergence_iters"
         curves = {key: self._curve(f"{group}/{key}") for key in self._tree.children(group)}
         return {key: curve for key, curve in curves.items() if curve}
+
+    def _rates(self) -> dict[str, Curve]:
+        """Return the learning rates by tensor, of those that are ever optimised: PtyRAD records one of others, too."""
+        curves = self._curves_beside_niter("lr_iters")
+        found = {self._layout.rates.get(name, name): curve for name, curve in curves.items()}
+        return {name: curve for name, curve in found.items() if not self._is_fixed(name)}
+
+    def _is_fixed(self, name: str) -> bool:
+        """Say whether a tensor is never optimised: it has a first iteration at which it is, which is None."""
+        start, _ = self._layout.optimised(name) or ("", "")
+        group, _, last = start.rpartition("/")
+        return last in self._tree.children(group) and self._tree.find(start) is None
 
     def _optimised(self) -> dict[str, tuple[int | None, int | None]]:
         found = {}

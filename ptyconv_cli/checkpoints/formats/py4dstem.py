@@ -21,6 +21,7 @@ from ptyconv_cli.checkpoints.formats.tree import (
     opened,
 )
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
 OBJECT = Expected("cf", "complex or real", ("iteration", "slice", "y", "x"), in_parts=True)
@@ -36,6 +37,21 @@ ERRORS = "metadatabundle/reconstruction_metadata/reconstruction_error"
 POSITIONS_PX = "metadatabundle/preprocess_metadata/positions_px"
 SAMPLING = "metadatabundle/preprocess_metadata/sampling"
 THICKNESS = "metadatabundle/instantiation_metadata/slice_thicknesses"
+
+SETTINGS = EngineSettings(
+    rate_word="step size",
+    rates={
+        **dict.fromkeys(("obja", "objp", "probe"), "reconstruct(step_size=...)"),
+        "probe_pos_shifts": "reconstruct(positions_step_size=...)",
+    },
+    fixing={
+        "probe": "reconstruct(fix_probe=True) after {niter} iterations",
+        "probe_pos_shifts": "reconstruct(fix_positions=True) after {niter} iterations",
+    },
+    saving="set_save_defaults(save_iterations_frequency=...)",
+    iterations="reconstruct(num_iter=...)",
+)
+"""A file does not say which method made it: all but gradient descent heed no step size of object and probe."""
 
 END = "end"
 """The name of the snapshot that is the end of a run which stored others before."""
@@ -78,6 +94,7 @@ class Py4dstemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     """One snapshot: one of those stored, the end after them, or, where none were stored, the end."""
 
     format = "py4DSTEM"
+    settings = SETTINGS
 
     def __init__(self, tree: Tree, snapshot: str) -> None:
         super().__init__(tree)

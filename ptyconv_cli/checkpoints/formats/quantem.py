@@ -5,6 +5,7 @@ Pixel size and state are inside modules of PyTorch, which are read without runni
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from ptyconv_cli.checkpoints.formats.tree import VALUES, Expected, TreeCheckpoin
 from ptyconv_cli.checkpoints.formats.zarr_tree import ZarrTree
 from ptyconv_cli.checkpoints.opening import Fingerprint, status
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.text import few
 
@@ -31,6 +33,24 @@ POSITIONS = "_dataset_metadata/learned_scan_positions_px"
 OBJECT_MODEL, PROBE_MODEL = "_obj_model/module", "_probe_model/module"
 RATES = {"object": ("obja", "objp"), "probe": ("probe",), "dataset": ("probe_pos_shifts",)}
 """The tensors for each name of learning rates."""
+
+_ARGUMENTS = {"object": "lr_obj", "probe": "lr_probe", "dataset": "lr_scan_positions"}
+"""Of PtychoLite's reconstruct, for each name of learning rates."""
+
+LITE = EngineSettings(
+    rates={key: f"reconstruct({_ARGUMENTS[name]}=...)" for name, keys in RATES.items() for key in keys},
+    fixing={
+        key: f"remove_optimizer({name!r}) after {{niter}} iterations" for name, keys in RATES.items() for key in keys
+    },
+    saving="reconstruct(store_iterations_every=...)",
+    iterations="reconstruct(num_iters=...)",
+)
+FULL = replace(
+    LITE,
+    rates={key: f"optimizer_params[{name!r}]['lr']" for name, keys in RATES.items() for key in keys},
+    saving="reconstruct(store_snapshots_every=...)",
+)
+"""Of PtychoLite, and of Ptychography."""
 
 
 def snapshots(path: Path) -> Mapping[str, int]:
@@ -47,10 +67,15 @@ def open_checkpoint(path: Path, snapshot: str) -> Checkpoint:
     return opened(lambda tree: QuantemCheckpoint(tree, snapshot), ZarrTree(path))
 
 
+def _written_by(tree: ZarrTree) -> Mapping[str, Any]:
+    """Return what an archive says of the class that it holds, nothing where it says nothing."""
+    found = tree.attributes("").get("_autoserialize")
+    return found if isinstance(found, dict) else {}
+
+
 def _is_of_quantem(tree: ZarrTree) -> bool:
-    written_by = tree.attributes("").get("_autoserialize")
-    module = written_by.get("class_module") if isinstance(written_by, dict) else None
-    return str(module).startswith("quantem.") and {"_obj_model", "_probe_model"} <= set(tree.children(""))
+    module = str(_written_by(tree).get("class_module"))
+    return module.startswith("quantem.") and {"_obj_model", "_probe_model"} <= set(tree.children(""))
 
 
 def _iterations(tree: ZarrTree) -> Mapping[str, int]:
@@ -173,6 +198,7 @@ class QuantemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         super().__init__(tree)
         self._zarr, self._snapshot = tree, snapshot
         self.niter = _iterations(tree)[snapshot]
+        self.settings = LITE if str(_written_by(tree).get("class_name")).startswith("PtychoLite") else FULL
         if not snapshot and tree.shape(LOSSES):
             self._values(LOSSES)  # whose number is that of the iterations: it must be right
         self._geometry = _geometry(self.path, status(self.path))
@@ -239,8 +265,10 @@ class QuantemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return self._values(LOSSES)
 
     def histories(self) -> EngineHistories:
-        """Return the loss and the learning rates up to this iteration."""
+        """Return the loss and the learning rates up to this iteration; none of positions that were never learned."""
         rates = {name: self._history(f"_iter_lrs/{name}/values") for name in RATES}
+        if not any(rate for _, rate in rates["dataset"]):
+            rates["dataset"] = []
         return EngineHistories(
             loss=self.loss(),
             learning_rates={tensor: rates[name] for name, of in RATES.items() for tensor in of if rates[name]},

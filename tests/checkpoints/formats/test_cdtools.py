@@ -1,5 +1,6 @@
 """Files of cdtools: a real series, and small changes to it for what it does not have."""
 
+import itertools
 import re
 import shutil
 from contextlib import nullcontext
@@ -58,6 +59,76 @@ def test_all_values_are_those_of_the_formulas():
     with h5py.File(SERIES / "recon_0048.h5") as file:
         assert analysis.engine.loss == list(enumerate(file["loss_history"][()].tolist(), 1))
     assert analysis.warnings == []
+
+
+def told(*calls, epochs=48):
+    """What cdtools tells of calls (epochs planned, rate, other words), each with the epochs that it planned."""
+    lines, done = [], itertools.count(1)
+    for planned, rate, others in calls:
+        lines.append(f"Planning {planned} epochs of Adam, with a learning rate = {rate}, batch size = 30{others}")
+        lines += [f"Epoch {next(done):3d} completed in 0.1 s with loss 1e-01" for _ in range(planned)]
+    return "\n".join(lines[: epochs + len(calls)]) + "\n"
+
+
+FACTORS = "\nThe learning rate factors are {'probe': 0.5, 'translation_offsets': 2}, default = 1."
+
+
+def rates_told(folder, text):
+    """The learning rates of an analysis whose last file tells this, and the warnings."""
+    spoil(folder / "recon_0048.h5", "training_history", text)
+    analysis = analyze_run(folder, device="cpu")
+    return analysis.engine.learning_rates, analysis.warnings
+
+
+def test_learning_rates_are_read_from_the_words():
+    found = runs.analysis_of(SERIES).engine.learning_rates
+    expected = [(epoch, 0.02) for epoch in range(1, 49)]
+    assert found == dict.fromkeys(("obja", "objp", "probe", "probe_pos_shifts"), expected)
+
+
+def test_each_call_has_its_rate_and_parameters_have_factors(series):
+    found, warnings = rates_told(series, told((40, 0.04, "."), (8, "5e-03", FACTORS)))
+    assert found["obja"] == found["objp"] == [(epoch, 0.04 if epoch <= 40 else 0.005) for epoch in range(1, 49)]
+    assert found["probe"] == [(epoch, 0.04 if epoch <= 40 else 0.0025) for epoch in range(1, 49)]
+    assert found["probe_pos_shifts"] == [(epoch, 0.04 if epoch <= 40 else 0.01) for epoch in range(1, 49)]
+    assert warnings == []
+
+
+def test_positions_that_are_not_refined_have_no_rate(series):
+    with h5py.File(series / "recon_0048.h5") as file:
+        given = file["original_translations"][()]
+    change(series, "translations", lambda _: given)
+    assert set(analyze_run(series, device="cpu").engine.learning_rates) == {"obja", "objp", "probe"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        b"\xff\xfe",
+        0.02,
+        np.arange(3.0),
+        told((48, 0.02, ", and schedule = True.")),
+        told((40, 0.02, ".")),
+        told((48, 0.02, "."), epochs=40) + told((8, 0.02, ".")),
+        told((48, "nan", ".")),
+        told((48, "1e999", ".")),
+        told((48, "-0.1", ".")),
+        told((48, "tiny", ".")),
+        told((48, 0.02, FACTORS.replace("0.5", "__import__('os')"))),
+        told((48, 0.02, FACTORS.replace("}", ""))),
+        told((48, 0.02, ".")).replace("Planning 48", "Planning 40"),
+        told((48, 0.02, ".")).replace("Epoch  17", "Epoch  71"),
+        told((48, 0.02, ".")).replace("Epoch  17", "Epoch  " + "9" * 5000),
+        told((48, 0.02, ".")).replace("Planning", "Planned"),
+        "{" * 100_000,
+    ],
+    ids=range(19),
+)
+def test_words_that_do_not_tell_all_rates_tell_none(series, text):
+    """Scheduled to fall, epochs that are missing, not planned, not numbered, and what is no such text."""
+    assert rates_told(series, text) == ({}, [])
 
 
 def test_names_are_the_users_own(series):

@@ -221,6 +221,6 @@ def test_a_state_file_of_a_later_version_is_read_with_a_warning(lsqml):
         with h5py.File(path, "r+") as file:
             del file["version"]
             file["version"] = "0.4"
-    warning, _ = analyze_run(lsqml, device="cpu").warnings
+    (warning,) = analyze_run(lsqml, device="cpu").warnings
     assert re.match(r"\d+ files, such as ", warning)
     assert "is a state file of version '0.4' of phaser, which is not known here. It is read as one of 0.2." in warning

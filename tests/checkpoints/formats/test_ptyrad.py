@@ -1,6 +1,7 @@
 """What PtyRAD writes, in both layouts."""
 
 import h5py
+import long_runs
 import numpy as np
 import pytest
 from toy import ToyModel, write_hdf5, write_run
@@ -41,6 +42,25 @@ def test_both_layouts_of_ptyrad_give_the_same_bits(tmp_path):
     assert one.engine.loss == other.engine.loss
     assert other.engine.learning_rates == {"objp": [(n, 0.01) for n in range(1, 10)]}
     assert other.engine.optimised == {"objp": (3, None)}
+
+
+def test_a_tensor_that_is_never_optimised_has_no_learning_rate(tmp_path):
+    """PtyRAD records the rate of positions that it keeps."""
+    folder = long_runs.unpack("fixed_positions", tmp_path / "v1", until=20)
+    with h5py.File(folder / "model_iter0020.hdf5") as file:
+        assert "probe_pos_shifts" in file["lr_iters"]
+    found = analyze_run(folder, device="cpu").engine
+    assert set(found.learning_rates) == {"obja", "objp", "probe"}
+    assert found.optimised["probe_pos_shifts"] == (None, None)
+
+
+def test_nor_has_one_in_the_other_layout(tmp_path):
+    write_run(tmp_path / "v2", [2, 4], write_v2)
+    for path in (tmp_path / "v2").iterdir():
+        with h5py.File(path, "r+") as file:
+            del file["components/object/param_specs/phase/start_iter"]
+            file["components/object/param_specs/phase/start_iter"] = "__NONE__"
+    assert analyze_run(tmp_path / "v2", device="cpu").engine.learning_rates == {}
 
 
 def test_lengths_of_another_unit_are_refused(tmp_path):

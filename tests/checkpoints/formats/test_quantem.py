@@ -21,7 +21,7 @@ from rarely import long_after
 
 zarr = pytest.importorskip("zarr")
 
-from quantem_archives import made_up, module, saved, write  # noqa: E402
+from quantem_archives import made_up, module, saved, write, write_series  # noqa: E402
 
 from ptyconv_cli import PtyconvError, analyze_run  # noqa: E402
 from ptyconv_cli.checkpoints.discovery import find_runs  # noqa: E402
@@ -61,6 +61,11 @@ def one(niter, stored, probe, positions):
     probe = np.fft.fftshift(probe, (-2, -1))
     snapshot = engines.of_transmission(niter, stored, probe, None, positions - np.array(probe.shape[-2:]) // 2)
     return snapshot if stored.dtype.kind == "c" else snapshot._replace(phase=stored.astype(float)[None], amplitude=None)
+
+
+def test_positions_whose_rate_is_0_throughout_have_none(tmp_path):
+    write_series(tmp_path)
+    assert set(analyze_run(tmp_path, device="cpu").engine.learning_rates) == {"obja", "objp"}
 
 
 def places(seed=0, moved=0.0):
