@@ -15,8 +15,8 @@ from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, 
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
-from ptyconv_cli.pictures.comparison_panels import comparison, labels_of
-from ptyconv_cli.pictures.panels import PlotOptions, choices, chosen
+from ptyconv_cli.pictures.comparison_panels import comparison, labels_of, note_on_doublings
+from ptyconv_cli.pictures.panels import DOUBLING, PlotOptions, choices, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
 from ptyconv_cli.results.text import few
@@ -68,7 +68,9 @@ def _chosen(text: str | None) -> tuple[str, ...]:
     is_flag=True,
     help="Linear scales instead of logarithmic ones.",
 )
-@click.option("--per-iteration", is_flag=True, help="Divide each change by the iterations it took.")
+@click.option(
+    "--per-iteration", is_flag=True, help="Divide each change by the iterations it took; of several runs, draw these."
+)
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="ITER", help="Draw only from this iteration on."
 )
@@ -91,7 +93,8 @@ def plot(
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
     checkpoints are not read: analyze the run first. For a talk: ptyconv plot FOLDER --series objp --linear -o talk.pdf.
-    With several PATHs each panel has a line for each run, of changes per iteration. PATH may also be a frc.json.
+    Of several PATHs the change per doubling of the object is drawn, a line for each run; with --per-iteration the loss
+    and all changes, divided by the iterations they took. PATH may also be a frc.json.
     """
     if trajectory and (per_iteration or zoom):
         raise click.UsageError("--per-iteration and --zoom are for changes: not together with --trajectory")
@@ -216,7 +219,8 @@ def _compared(
     if len(set(names)) < len(names):
         raise click.UsageError("two PATHs have the same name: tell them apart with --label")
     runs = dict(zip(names, found, strict=True))
-    return draw_comparison(runs, comparison(runs, shown, options), file_format, over)
+    note = note_on_doublings(runs) if DOUBLING in shown or not (shown or options.per_iteration) else ""
+    return draw_comparison(runs, comparison(runs, shown, options), file_format, over, note)
 
 
 @click.command()

@@ -10,13 +10,17 @@ from ptyconv_cli.pictures.drawing import (
     FEW,
     STYLES,
     columns,
+    mark_beyond,
+    mark_tolerance,
     mark_zeros,
     picture,
     set_scales,
+    short_number,
     titles_height,
     write_instead,
     write_titles,
 )
+from ptyconv_cli.pictures.losses import beyond
 from ptyconv_cli.pictures.mpl import (
     Axes,
     ConstrainedLayoutEngine,
@@ -105,9 +109,12 @@ MASKS = "Thin, hollow: background."
 
 @the_same_for_everyone
 def draw_comparison(
-    runs: Mapping[str, Results], panels: Sequence[Panel], file_format: str, over: str = "iteration"
+    runs: Mapping[str, Results], panels: Sequence[Panel], file_format: str, over: str = "iteration", note: str = ""
 ) -> bytes:
-    """Return a picture in `file_format` (png, pdf or svg) of runs by label; `over`: "iteration" or "time"."""
+    """Return a picture in `file_format` (png, pdf or svg) of runs by label; `over`: "iteration" or "time".
+
+    `note`: a sentence to write above it.
+    """
     rows = math.ceil(len(panels) / COLUMNS)
     in_row = math.ceil(len(panels) / rows)
     width, height, scale = SIZES.get(len(panels), (WIDTH, HEIGHT, 1.0))
@@ -117,7 +124,8 @@ def draw_comparison(
     handles = _handles(names, styles, panels)
     below = scale * (0.25 + LEGEND_ROW * math.ceil(len(handles) / in_legend_row))
     with_losses = any(panel.y_label == LOSS for panel in panels)
-    lines = [data_that_differ(runs, with_losses=with_losses), MASKS if any(map(_has_two_masks, panels)) else ""]
+    masks = MASKS if any(map(_has_two_masks, panels)) else ""
+    lines = [data_that_differ(runs, with_losses=with_losses), note, masks]
     above = titles_height(in_row * width, lines, scale) + 0.1
     whole = rows * height + below + above
     figure = Figure(figsize=(in_row * width, whole), dpi=120)
@@ -180,6 +188,12 @@ def _draw_panel(
         if panel.logarithmic:
             niters, values = columns(line.curve)
             mark_zeros(axes, axis.places(niters, runs[line.label]), values, styles[line.label][0])
+        above = [niter for niter, _ in beyond(line.curve, panel.limits)]
+        mark_beyond(axes, axis.places(above, runs[line.label]), styles[line.label][0])
+    for tolerance, text in panel.tolerances.items():
+        mark_tolerance(axes, tolerance, text.replace(" ", "\n", 1), 8 * scale, outside=True)
+    if panel.limits:
+        axes.set_ylim(panel.limits)
     set_scales(axes, logarithmic=panel.logarithmic, log_x=panel.log_x, whole=axis.divisor is None)
 
 
@@ -208,6 +222,10 @@ def _handles(names: Mapping[str, str], styles: Mapping[str, tuple[str, Any]], pa
     curves = [line.curve for panel in panels if panel.logarithmic and not panel.empty for line in panel.lines]
     if any(value == 0 for curve in curves for _, value in curve):
         handles.append(Line2D([], [], color="0.4", linestyle="", marker="v", label="exactly 0"))
+    above = [panel.beyond for panel in panels if panel.beyond is not None]
+    if above:
+        label = f"off the axis: up to {short_number(max(above), 3)}"
+        handles.append(Line2D([], [], color="0.4", linestyle="", marker="^", label=label))
     return handles
 
 

@@ -17,11 +17,13 @@ from ptyconv_cli.pictures.panels import (
     doubling_panels,
     finished,
     in_unit,
+    moved_doublings,
     title_of_series,
 )
-from ptyconv_cli.quantities import name_of, never_refined, tensors, unit_of
-from ptyconv_cli.quantities.quantity import Series
+from ptyconv_cli.quantities import QUANTITIES, name_of, never_refined, tensors, unit_of
+from ptyconv_cli.quantities.quantity import Quantity, Series
 from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.results.text import few, listed
 
 
 def labels_of(folders: Sequence[Path]) -> list[str]:
@@ -44,17 +46,62 @@ def labels_of(folders: Sequence[Path]) -> list[str]:
 def comparison(runs: Mapping[str, Results], shown: Sequence[str], options: PlotOptions) -> list[Panel]:
     """Return a panel for the loss and each tensor of what is `shown` (out of `panels.choices`), a line for each run.
 
-    Where nothing is chosen: of all, but for what most runs have not, and none of these has.
+    Where nothing is chosen: the changes per doubling of the object, with its changes if a run has none of the former;
+    if none has, or changes `per_iteration` are asked for, all that is held, and what most runs hold.
 
     Changes are per iteration, for checkpoints may be at other intervals in other runs; they are aligned where all runs
     have aligned ones, else all are raw. Units: those of `quantities.all_series`, per iteration.
     """
-    options, shown = replace(options, per_iteration=True), shown or _all_shown(runs)
+    lacking = without_doublings(runs)
+    if shown or options.per_iteration or len(lacking) == len(runs):
+        found = _chosen(runs, shown or _all_shown(runs), options)
+    else:
+        judged = _judged(runs)
+        changes = [series.key for quantity in judged for series in quantity.series] if lacking else []
+        found = [*doubling_panels(runs, options, judged), *_chosen(runs, changes, options)]
+    return [finished(panel, options) for panel in found]
+
+
+def note_on_doublings(runs: Mapping[str, Results]) -> str:
+    """Return a sentence on the runs whose change per doubling is not known, and why; "" of none."""
+    of_each: dict[str, list[str]] = {}
+    for label, why in without_doublings(runs).items():
+        of_each.setdefault(why, []).append(label)
+    said = [f"{few(labels)} ({why})" for why, labels in of_each.items()]
+    return f"No change per doubling is known of {listed(said)}." if said else ""
+
+
+def without_doublings(runs: Mapping[str, Results]) -> dict[str, str]:
+    """Return the runs that have no change per doubling of the object, or of anything where none has, and why not."""
+    keys = [quantity.key for quantity in _judged(runs)]
+    return {
+        label: _why_no_doublings(run)
+        for label, run in runs.items()
+        if not any(moved_doublings(run, key) for key in keys)
+    }
+
+
+def _judged(runs: Mapping[str, Results]) -> list[Quantity]:
+    """Return the object's quantities, and all where no run has a change per doubling of these."""
+    of_object = [quantity for quantity in QUANTITIES if quantity.is_object]
+    known = any(moved_doublings(run, quantity.key) for run in runs.values() for quantity in of_object)
+    return of_object if known else QUANTITIES
+
+
+def _why_no_doublings(run: Results) -> str:
+    if run.engine is None:
+        return "convergence_iters.json alone"
+    if run.verdict is None:
+        return "analyzed with --no-aligned"
+    return "no checkpoint at half of its iterations, or not optimised"
+
+
+def _chosen(runs: Mapping[str, Results], shown: Sequence[str], options: PlotOptions) -> list[Panel]:
+    options = replace(options, per_iteration=True)
     of_tensors = [[series for series in quantity.series if series.key in shown] for quantity in tensors()]
     changes = [_of_tensor(runs, of_tensor, options) for of_tensor in of_tensors if of_tensor]
     doublings = doubling_panels(runs, options) if DOUBLING in shown else []
-    found = [*([_of_loss(runs)] if LOSS in shown else []), *doublings, *changes]
-    return [finished(panel, options) for panel in found]
+    return [*([_of_loss(runs)] if LOSS in shown else []), *doublings, *changes]
 
 
 def _all_shown(runs: Mapping[str, Results]) -> list[str]:

@@ -14,8 +14,10 @@ from ptyconv_cli.pictures.drawing import (
     SOLID,
     STYLES,
     columns,
+    mark_beyond,
     mark_boundaries,
     mark_since,
+    mark_tolerance,
     mark_zeros,
     picture,
     set_scales,
@@ -26,8 +28,9 @@ from ptyconv_cli.pictures.drawing import (
     write_instead,
     write_titles,
 )
+from ptyconv_cli.pictures.losses import beyond
 from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
-from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, notes, panels
+from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, note_on_intervals, notes, panels
 from ptyconv_cli.results.run_analysis import Results
 
 LEGEND_COLUMNS = 2
@@ -72,10 +75,12 @@ def draw_dashboard(
     found, axis = panels(results, options, shown), across([results], over)
     layout = layout_of(len(found))
     margins = _margins(layout, max(_legend_entries(panel) for panel in found))
-    what = f"change {'per iteration' if evened(results, options).per_iteration else 'between checkpoints'}"
+    over_intervals = "per iteration" if evened(results, options).per_iteration else "between checkpoints"
+    what = f"change {'per doubling' if all(panel.log_x for panel in found) else over_intervals}"
     aligned = [SOLID] if any(line.raw for panel in found for line in panel.lines) else []
-    captions = [*aligned, *([BOUNDARIES] if results.boundaries else []), *notes(results, shown)]
-    lines = [verdict_words(results), " ".join(captions)]
+    boundaries = [BOUNDARIES] if results.boundaries else []
+    captions = [*aligned, *boundaries, note_on_intervals(results, options, found), *notes(results, shown)]
+    lines = [verdict_words(results), " ".join(filter(None, captions))]
     width = _width(layout, margins)
     margins["top"] += titles_height(width, lines, layout.scale)
     figure = Figure(figsize=(width, _height(layout, margins)), dpi=120)
@@ -93,7 +98,12 @@ def draw_dashboard(
 
 
 def _legend_entries(panel: Panel) -> int:
-    kinds = (any(line.raw for line in panel.lines), any(line.live for line in panel.lines), _marks_zeros(panel))
+    kinds = (
+        any(line.raw for line in panel.lines),
+        any(line.live for line in panel.lines),
+        _marks_zeros(panel),
+        panel.beyond is not None,
+    )
     return 0 if panel.empty else len([line for line in panel.lines if line.curve]) + sum(kinds)
 
 
@@ -156,6 +166,11 @@ def _draw_panel(axes: Axes, panel: Panel, results: Results, axis: Across, layout
     for line, (colour, dashes), marker in zip(panel.lines, cycle(STYLES), cycle(MARKERS), strict=False):
         style = {"color": colour, "linestyle": dashes if panel.dashed else "-", "marker": marker}
         _draw_line(axes, line, style, panel.logarithmic, results, axis, scale)
+        mark_beyond(axes, axis.places([niter for niter, _ in beyond(line.curve, panel.limits)], results), colour)
+    for tolerance, text in panel.tolerances.items():
+        mark_tolerance(axes, tolerance, text, 8 * scale)
+    if panel.limits:
+        axes.set_ylim(panel.limits)
     set_scales(axes, logarithmic=panel.logarithmic, log_x=panel.log_x, whole=axis.divisor is None)
     _draw_legend(axes, panel, layout)
 
@@ -192,6 +207,8 @@ def _draw_legend(axes: Axes, panel: Panel, layout: Layout) -> None:
         axes.plot([], [], "o", color="0.4", alpha=0.3, markersize=7 * scale, label=panel.live_label)
     if _marks_zeros(panel):
         axes.plot([], [], "v", color="0.4", label="exactly 0")
+    if panel.beyond is not None:
+        axes.plot([], [], "^", color="0.4", label=f"off the axis: up to {short_number(panel.beyond, 3)}")
     legend = axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.42 * scale / layout.height),

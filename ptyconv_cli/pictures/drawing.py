@@ -21,8 +21,11 @@ CHARACTER = 0.53
 
 
 def verdict_words(results: Results) -> str:
-    """Return the verdict in its sentence, "" where there is none."""
-    return verdict_line(results.verdict) if results.verdict else ""
+    """Return the verdict in its sentence, and which checkpoint to keep; "" where there is none."""
+    if results.verdict is None:
+        return ""
+    keep = f" Keep iteration {results.verdict.keep}." if results.verdict.keep is not None else ""
+    return f"{verdict_line(results.verdict)}{keep}"
 
 
 def since_words(results: Results) -> str:
@@ -96,20 +99,32 @@ def set_logarithmic(axes: Axes) -> None:
     set_logarithmic_ticks(axes.yaxis, *axes.get_ylim())
 
 
-def set_logarithmic_ticks(axis: Axis, low: float, high: float) -> None:
-    """Give an axis from `low` to `high` a few ticks, all labelled: they take most of the time that a picture takes."""
+def set_logarithmic_ticks(axis: Axis, low: float, high: float, *, wide: bool = False) -> None:
+    """Give an axis from `low` to `high` a few ticks, all labelled: they take most of the time that a picture takes.
+
+    Fewer of them where labels are `wide`.
+    """
     axis.set_minor_locator(NullLocator())
     if high < 5 * low:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     else:
-        digits = (1, 2, 3, 5) if high < 30 * low else (1, 2, 5) if high < 300 * low else (1,)
+        few, more = ((1, 3), (1, 2, 5)) if wide else ((1, 2, 5), (1, 2, 3, 5))
+        digits = more if high < (15 if wide else 30) * low else few if high < 300 * low else (1,)
         axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(ShortNumbers())
 
 
-def iteration_ticks(whole: bool = True) -> MaxNLocator:
-    """Return what places the ticks of an axis of iterations, or, if they need not be `whole` numbers, of time."""
-    return MaxNLocator(7, integer=whole, steps=[1, 2, 5, 10])
+def set_logarithmic_iterations(axes: Axes) -> None:
+    """Give a logarithmic x axis of iterations, or of time, a few ticks with room for their labels."""
+    low, high = axes.get_xlim()
+    set_logarithmic_ticks(axes.xaxis, low, high, wide=high >= 1000)
+
+
+def set_iteration_ticks(axis: Axis, whole: bool = True) -> None:
+    """Place the ticks of an axis of iterations, or, if they need not be `whole` numbers, of time."""
+    high = max(axis.get_view_interval())
+    most = 7 if high < 1000 else 6 if high < 10000 else 5  # the longer the labels, the fewer
+    axis.set_major_locator(MaxNLocator(most, integer=whole, steps=[1, 2, 5, 10]))
 
 
 def set_scales(axes: Axes, *, logarithmic: bool, log_x: bool, whole: bool) -> None:
@@ -120,9 +135,9 @@ def set_scales(axes: Axes, *, logarithmic: bool, log_x: bool, whole: bool) -> No
         set_linear(axes)
     if log_x:
         axes.set_xscale("log")
-        set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
+        set_logarithmic_iterations(axes)
     else:
-        axes.xaxis.set_major_locator(iteration_ticks(whole))
+        set_iteration_ticks(axes.xaxis, whole)
     axes.grid(alpha=0.25)
 
 
@@ -255,6 +270,41 @@ def mark_zeros(axes: Axes, places: Sequence[float], values: Sequence[float], col
     zeros = zeros[:: max(len(zeros) // FEW, 1)]
     if zeros:
         axes.plot(zeros, [0.02] * len(zeros), "v", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+
+
+def mark_beyond(axes: Axes, places: Sequence[float], colour: Any) -> None:
+    """Mark at the upper edge what is above the axis."""
+    if places:  # an empty line would have no place, and so spoil the layout
+        axes.plot(places, [0.98] * len(places), "^", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+
+
+OVER_LINES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""A note can be read where lines pass behind it."""
+
+
+def mark_tolerance(axes: Axes, tolerance: float, text: str, size: float, *, outside: bool = False) -> None:
+    """Draw a line at a tolerance, labelled above it, or `outside` of the axes; a font's `size` in points."""
+    axes.axhline(tolerance, color="0.45", linewidth=1, linestyle="--")
+    axes.annotate(
+        text,
+        (1 if outside else 0.98, tolerance),
+        (4, 0) if outside else (0, 3),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="left" if outside else "right",
+        va="center" if outside else "baseline",
+        fontsize=size,
+        color="0.35",
+        bbox=OVER_LINES,
+        parse_math=False,
+    )
+
+
+def why_nothing(values: Sequence[float], since: int) -> str:
+    """Say why there is nothing to draw of values from iteration `since` on."""
+    if not values:
+        return f"nothing from iteration {since} on"
+    return "exactly 0 throughout" if any(map(math.isfinite, values)) else "no value is finite"
 
 
 def write_instead(axes: Axes, text: str, size: float = 9) -> None:

@@ -8,8 +8,8 @@ from ptyconv_cli.pictures.drawing import (
     FEW,
     STYLES,
     ShortNumbers,
-    iteration_ticks,
     picture,
+    set_iteration_ticks,
     set_linear,
     titles_height,
     write_instead,
@@ -123,8 +123,8 @@ def _colour_bar(figure: Figure, axes: Axes, first: float, last: float) -> None:
 
 
 def _round_iterations(first: float, last: float) -> list[float]:
-    powers = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
-    found = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    moments = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
+    found = [digit * 10.0**power for power in moments for digit in (1, 2, 5)]
     return [niter for niter in found if first <= niter <= last] or [first, last]
 
 
@@ -179,5 +179,5 @@ def _over_iterations(axes: Axes, frc: Frc) -> None:
     if len(niters) == 1:
         axes.set_xticks(niters)
     else:
-        axes.xaxis.set_major_locator(iteration_ticks())
+        set_iteration_ticks(axes.xaxis)
     axes.grid(alpha=0.25)

@@ -24,7 +24,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
-from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.colors import Colormap, FuncNorm, ListedColormap, LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -36,10 +36,13 @@ __all__ = [
     "Axes",
     "AxesImage",
     "Axis",
+    "Colormap",
     "ConstrainedLayoutEngine",
     "Figure",
     "Formatter",
+    "FuncNorm",
     "Line2D",
+    "ListedColormap",
     "LogLocator",
     "LogNorm",
     "MaxNLocator",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ptyconv_cli.pictures.losses import beyond, loss_axis
 from ptyconv_cli.quantities import (
     QUANTITIES,
     all_series,
@@ -17,7 +18,7 @@ from ptyconv_cli.quantities import (
 from ptyconv_cli.quantities.quantity import Quantity, Series, is_constant
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.run_analysis import Doublings, Results
-from ptyconv_cli.results.text import few, percent
+from ptyconv_cli.results.text import few, percent, shortened
 
 SMALLEST_KNEE = 0.1
 """Distance from a straight line, as a share of the curve's range, below which a curve counts as straight."""
@@ -82,7 +83,8 @@ class Panel:
     """One panel: its title, the label of its y axis, its lines, what the raw curves and the live markers are called.
 
     `empty` says why there is nothing to draw, and is "" where there is. `dashed`: lines may lie on each other.
-    `log_x`: the iterations, too, are on a logarithmic axis.
+    `log_x`: the iterations, too, are on a logarithmic axis. `tolerances`: what to write at lines at these values.
+    `limits` of the y axis, None where all that is drawn is within them.
     """
 
     title: str
@@ -94,6 +96,13 @@ class Panel:
     live_label: str = "live record"
     dashed: bool = False
     log_x: bool = False
+    tolerances: Mapping[float, str] = field(default_factory=dict)
+    limits: tuple[float, float] | None = None
+
+    @property
+    def beyond(self) -> float | None:
+        """The largest of the values that are above the y axis, None where there is none."""
+        return max((value for line in self.lines for _, value in beyond(line.curve, self.limits)), default=None)
 
 
 def choices() -> tuple[str, ...]:
@@ -135,16 +144,36 @@ def _asked_for(results: Results, options: PlotOptions, shown: Sequence[str]) -> 
     return [*([_loss(results)] if LOSS in shown else []), *doublings, *changes]
 
 
-def doubling_panels(runs: Mapping[str, Results], options: PlotOptions) -> list[Panel]:
+def doubling_panels(
+    runs: Mapping[str, Results], options: PlotOptions, of: Sequence[Quantity] = tuple(QUANTITIES)
+) -> list[Panel]:
     """Return a panel of the changes per doubling for each quantity that a run optimised, with a line for each run."""
     found = []
-    for quantity in QUANTITIES:
-        of_runs = {label: run.verdict.doublings.get(quantity.key) for label, run in runs.items() if run.verdict}
-        moved = {label: one for label, one in of_runs.items() if one and one.points and one.state != "not optimised"}
+    for quantity in of:
+        moved = {label: one for label, run in runs.items() if (one := moved_doublings(run, quantity.key))}
         if moved:
             lines = [Line(label, doubling_curve(one)) for label, one in moved.items()]
-            found.append(Panel(quantity.title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True))
+            panel = Panel(quantity.title, doubling_label(quantity.key), lines, "", not options.linear, log_x=True)
+            found.append(replace(panel, tolerances=_tolerances(moved)))
     return found or [Panel("Change per doubling", "", [], "no checkpoint at half\nof the iterations yet")]
+
+
+def moved_doublings(run: Results, key: str) -> Doublings | None:
+    """Return the changes per doubling of a quantity, None where there are none, or it was not optimised."""
+    found = run.verdict.doublings.get(key) if run.verdict else None
+    return found if found and found.points and found.state != "not optimised" else None
+
+
+def _tolerances(moved: Mapping[str, Doublings]) -> dict[float, str]:
+    """Return what to write at each tolerance: of which runs it is, too, where they differ."""
+    having: dict[float, list[str]] = {}
+    for label, one in moved.items():
+        having.setdefault(one.tolerance, []).append(label)
+    unit = next(iter(moved.values())).unit
+    return {
+        at: f"tolerance {at:g} {unit}" + (f" ({shortened(few(labels, 2), 30)})" if len(having) > 1 else "")
+        for at, labels in having.items()
+    }
 
 
 def doubling_curve(found: Doublings, since: int = 0) -> Curve:
@@ -154,9 +183,13 @@ def doubling_curve(found: Doublings, since: int = 0) -> Curve:
 
 def doubling_label(key: str) -> str:
     """Return the label of an axis of a quantity's changes per doubling."""
+    return f"change per doubling\n({doubling_unit(key)})"
+
+
+def doubling_unit(key: str) -> str:
+    """Return the unit of a quantity's changes per doubling, with what they are measured by."""
     quantity = quantity_of(key)
-    measured_by = f" {quantity.of}" if quantity.of else ""
-    return f"change per doubling\n({quantity.unit}{measured_by})"
+    return f"{quantity.unit} {quantity.of}".strip()
 
 
 def _dashboard(results: Results, options: PlotOptions) -> list[Panel]:
@@ -189,6 +222,19 @@ def evened(results: Results, options: PlotOptions) -> PlotOptions:
     intervals = _intervals(results.points)
     uneven = bool(intervals) and max(intervals) > UNEVEN * min(intervals)
     return replace(options, per_iteration=options.per_iteration or uneven)
+
+
+def note_on_intervals(results: Results, options: PlotOptions, drawn: Sequence[Panel]) -> str:
+    """Return a short sentence on intervals that differ, "" where they don't, or no change is drawn, or it is asked for
+    per iteration.
+    """
+    intervals = _intervals(results.points)
+    of_changes = any(panel.y_label.startswith("change ") and not panel.log_x for panel in drawn)
+    if len(intervals) < 2 or not of_changes or options.per_iteration:
+        return ""
+    if evened(results, options).per_iteration:
+        return f"Intervals of {min(intervals)} to {max(intervals)} iterations: changes are per iteration."
+    return "Intervals differ: a longer one gives a larger change; --per-iteration divides by it."
 
 
 def notes(results: Results, shown: Sequence[str] = ()) -> list[str]:
@@ -313,7 +359,11 @@ def change_curve(points: list[Point], options: PlotOptions) -> Curve:
 
 def finished(panel: Panel, options: PlotOptions) -> Panel:
     """Return a panel cut to the iterations that the options ask for, which says it where no value can be drawn."""
-    return _checked(_cut(panel, options))
+    found = _checked(_cut(panel, options))
+    if found.y_label != LOSS or found.empty:
+        return found
+    axis = loss_axis([line.curve for line in found.lines], linear=options.linear)
+    return replace(found, logarithmic=axis.logarithmic, limits=axis.limits)
 
 
 def _cut(panel: Panel, options: PlotOptions) -> Panel:

@@ -4,29 +4,30 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ptyconv_cli.pictures.drawing import (
     FAINT,
     FEW,
+    OVER_LINES,
     SOLID,
     STYLES,
     columns,
-    iteration_ticks,
     mark_boundaries,
+    mark_tolerance,
     picture,
+    set_iteration_ticks,
     set_linear,
     set_logarithmic,
-    set_logarithmic_ticks,
+    set_logarithmic_iterations,
     that_fit,
     title_of,
     titles_height,
     verdict_words,
+    why_nothing,
     write_instead,
     write_titles,
 )
-from ptyconv_cli.pictures.mpl import Axes, Figure, LogNorm, Normalize, NullLocator, the_same_for_everyone
+from ptyconv_cli.pictures.heat_map import FEWEST_CELLS, draw_distances, with_tolerance
+from ptyconv_cli.pictures.mpl import Axes, Figure, NullLocator, the_same_for_everyone
 from ptyconv_cli.pictures.panels import doubling_curve, doubling_label
 from ptyconv_cli.quantities import name_of, never_refined, quantity_of, tensor_keys, unit_of_length
 from ptyconv_cli.quantities.quantity import ANGSTROM
@@ -37,9 +38,6 @@ from ptyconv_cli.verdict.sentences import rounded
 
 NOTE = 8
 """Size of the font of notes in points."""
-
-OVER_LINES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-"""A note can be read where lines pass behind it."""
 
 ROOM = 1.5
 """Factor by which the axis of changes goes on above and below, so that notes have a place."""
@@ -55,31 +53,17 @@ def draw_doubling(axes: Axes, key: str, found: Doublings | None, since: int) -> 
     colour, _ = STYLES[0]
     axes.plot(*columns(curve), color=colour, marker="." if len(curve) <= FEW else "", linewidth=1.5)
     _draw_forecast(axes, found, colour)
-    axes.axhline(found.tolerance, color="0.45", linewidth=1, linestyle="--")
+    unit = quantity_of(key).unit
+    mark_tolerance(axes, found.tolerance, f"tolerance {found.tolerance:g} {unit}", NOTE)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     set_logarithmic(axes)
     low, high = axes.get_ylim()
     axes.set_ylim(low / ROOM, high * ROOM)
     set_logarithmic(axes)
-    set_logarithmic_ticks(axes.xaxis, *axes.get_xlim())
-    _note_tolerance(axes, key, found)
+    set_logarithmic_iterations(axes)
     _mark_quietest(axes, key, found, since, colour)
     axes.grid(alpha=0.25)
-
-
-def _note_tolerance(axes: Axes, key: str, found: Doublings) -> None:
-    axes.annotate(
-        f"tolerance {found.tolerance:g} {quantity_of(key).unit}",
-        (0.98, found.tolerance),
-        (0, 3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        ha="right",
-        fontsize=NOTE,
-        color="0.35",
-        bbox=OVER_LINES,
-    )
 
 
 def _mark_quietest(axes: Axes, key: str, found: Doublings, since: int, colour: str) -> None:
@@ -134,9 +118,6 @@ LEFT, BESIDE, WIDEST = 0.85, 1.68, 4.8
 CAPTION_FONT = 10.5
 """Size of the captions' font in points."""
 
-FEWEST_CELLS = 4
-"""Checkpoints on an axis of a heat map at least: fewer look like a square whatever they do."""
-
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
@@ -151,13 +132,14 @@ class Row:
     """A row of panels: its caption, and what draws the panel of a tensor.
 
     `over_iterations`: the x axis alone is of iterations, and run boundaries are marked there. `least` checkpoints that
-    it needs.
+    it needs. `bare_caption`: of results without a verdict, where that is another one.
     """
 
     caption: str
     draw: Callable[[Axes, str, Results, TrajectoryOptions], None]
     over_iterations: bool = True
     least: int = 2
+    bare_caption: str = ""
 
 
 @the_same_for_everyone
@@ -168,8 +150,6 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
     and refined. Units: those of `quantities.all_series`.
     """
     fixed = never_refined(results.points, results.dx)
-    size, unit = unit_of_length(results)
-    results = replace(results, trajectories={name: _in_unit(t, size, unit) for name, t in results.trajectories.items()})
     known = [name for name in tensor_keys() if name in results.trajectories]
     tensors = [name for name in known if name not in fixed] or known
     checkpoints = max(len(results.trajectories[name].niters) for name in tensors)
@@ -193,7 +173,8 @@ def _draw_row(
 ) -> None:
     """Draw a row, its upper edge so many inches below the picture's."""
     width, height = figure.get_size_inches().tolist()
-    caption = shortened(row.caption, that_fit(width, CAPTION_FONT))
+    caption = row.caption if results.verdict else row.bare_caption or row.caption
+    caption = shortened(caption, that_fit(width, CAPTION_FONT))
     figure.text(0.5, 1 - (top + 0.24) / height, caption, ha="center", fontsize=CAPTION_FONT)
     column = width / len(tensors)
     wide = min(column - BESIDE, WIDEST)
@@ -222,7 +203,7 @@ def draw_doublings(axes: Axes, tensor: str, results: Results, options: Trajector
 
 def draw_to_last(axes: Axes, tensor: str, results: Results, options: TrajectoryOptions) -> None:
     """Draw the distance of each checkpoint to the last one, whose own is 0."""
-    trajectory = results.trajectories[tensor]
+    trajectory = _in_shown_unit(results.trajectories[tensor], results)
     aligned, raw = (
         _from(options.since, trajectory.to_last(distances)[:-1]) for distances in (trajectory.aligned, trajectory.raw)
     )
@@ -255,37 +236,10 @@ def _mark_the_last(axes: Axes, last: int, linear: bool) -> None:
 
 def draw_matrix(axes: Axes, tensor: str, results: Results, options: TrajectoryOptions) -> None:
     """Draw the aligned distances between all checkpoints as a heat map."""
+    found = with_tolerance(results.verdict.doublings.get(tensor) if results.verdict else None)
     trajectory = results.trajectories[tensor]
-    niters, distances = _square(trajectory, options.since)
-    axes.set(xlabel="iteration", ylabel="iteration")
-    known = distances[np.isfinite(distances) & (distances > 0)]
-    if len(niters) < FEWEST_CELLS:
-        write_instead(axes, "too few checkpoints" if niters else _nothing([], options.since))
-        return
-    if not known.size:
-        write_instead(axes, _nothing(distances[np.triu_indices(len(niters), 1)].tolist(), options.since))
-        return
-    middles = np.convolve(niters, [0.5, 0.5], "valid")
-    edges = [2 * niters[0] - middles[0], *middles, 2 * niters[-1] - middles[-1]]
-    low, high = float(known.min()), float(known.max())
-    norm = Normalize(0, high) if options.linear else LogNorm(low, max(high, 1.01 * low))
-    # A distance of 0 has no place on a log scale: it gets the colour of the smallest.
-    shown = np.maximum(distances, 0 if options.linear else low)
-    image = axes.pcolormesh(edges, edges, shown, norm=norm, rasterized=True)  # as cells of their own, PDFs grow huge
-    axes.set_facecolor("0.85")  # of the diagonal, and of what is not known
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(iteration_ticks())
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    wide = axes.get_position().width * figure.get_figwidth()
-    scale = axes.inset_axes((1 + 0.08 / wide, 0, 0.12 / wide, 1))
-    figure.colorbar(image, cax=scale)
-    scale.set_ylabel(trajectory.unit, fontsize=9)
-    scale.tick_params(labelsize=8)
-    if options.linear:
-        set_linear(scale)
-    else:
-        set_logarithmic_ticks(scale.yaxis, low, high)
+    shown = trajectory if found else _in_shown_unit(trajectory, results)
+    draw_distances(axes, shown, tensor, found, since=options.since, linear=options.linear)
 
 
 ROWS = (
@@ -295,17 +249,19 @@ ROWS = (
         draw_to_last,
     ),
     Row(
-        "Aligned distance between any two checkpoints. A dark square at the end: converged.",
+        "Aligned distance between any two checkpoints. A converged run is dark in the frame (last doubling).",
         draw_matrix,
         over_iterations=False,
         least=FEWEST_CELLS,
+        bare_caption="Aligned distance between any two checkpoints. Dark: nearly the same.",
     ),
 )
 """From top to bottom."""
 
 
-def _in_unit(trajectory: Trajectory, size: float, unit: str) -> Trajectory:
-    """Return a trajectory whose distances, if they are lengths, are in a unit of so many Å."""
+def _in_shown_unit(trajectory: Trajectory, results: Results) -> Trajectory:
+    """Return a trajectory whose distances, if they are lengths, are in the unit in which the run's are shown."""
+    size, unit = unit_of_length(results)
     if trajectory.unit != ANGSTROM:
         return trajectory
     raw, aligned = (
@@ -322,7 +278,7 @@ def _has_values(curve: Curve) -> bool:
 def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, options: TrajectoryOptions) -> None:
     """Draw an aligned curve solid and a raw one faint; say it where there is no aligned one to draw."""
     if not _has_values(aligned):
-        write_instead(axes, _nothing([value for _, value in aligned], options.since))
+        write_instead(axes, why_nothing([value for _, value in aligned], options.since))
         if not _has_values(raw):
             return
     colour, _ = STYLES[0]
@@ -332,32 +288,12 @@ def _draw_curves(axes: Axes, aligned: Curve, raw: Curve, options: TrajectoryOpti
         set_linear(axes)
     else:
         set_logarithmic(axes)
-    axes.xaxis.set_major_locator(iteration_ticks())
+    set_iteration_ticks(axes.xaxis)
     axes.grid(alpha=0.25)
-
-
-def _square(trajectory: Trajectory, since: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the iterations and the aligned distances between all of them.
-
-    On the diagonal they are NaN: as the smallest of all, zeros would look like a run that has converged.
-    """
-    count = len(trajectory.niters)
-    distances = np.full((count, count), np.nan)
-    for k in range(count):
-        distances[k, :k] = distances[:k, k] = trajectory.aligned.between[k]
-    shown = [k for k, niter in enumerate(trajectory.niters) if niter >= since]
-    return [trajectory.niters[k] for k in shown], distances[np.ix_(shown, shown)]
 
 
 def _from(since: int, curve: Curve) -> Curve:
     return [(niter, value) for niter, value in curve if niter >= since]
-
-
-def _nothing(shown: Sequence[float], since: int) -> str:
-    """Say why there is nothing to draw of values."""
-    if not shown:
-        return f"nothing from iteration {since} on"
-    return "exactly 0 throughout" if any(map(math.isfinite, shown)) else "no value is finite"
 
 
 def _unit(trajectory: Trajectory) -> str:

@@ -86,7 +86,7 @@ def test_panels_are_chosen_by_series_tensor_or_loss():
 
 def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, analyzed, figures, tmp_path):
     names = ("constant_lr", "cosine_lr")
-    result = ptyconv("plot", *(analyzed / name for name in names), "-o", tmp_path / "both.png")
+    result = ptyconv("plot", *(analyzed / name for name in names), "--per-iteration", "-o", tmp_path / "both.png")
     assert result.stdout.split() == ["wrote", str(tmp_path / "both.png")]
     (figure,) = figures
     panels = panels_of(figure)
@@ -113,6 +113,88 @@ def test_each_run_has_its_line_with_the_aligned_change_per_iteration(ptyconv, an
     assert "The runs differ in slices (3, 2): their losses are not comparable." in said
     colours = [{line.get_color() for line in axes.lines} for axes in panels.values()]
     assert all(of_one == colours[0] and len(of_one) == 2 for of_one in colours)
+
+
+def test_by_default_runs_are_compared_by_the_change_per_doubling_of_the_object(ptyconv, analyzed, figures, tmp_path):
+    names = ("constant_lr", "cosine_lr")
+    ptyconv("plot", *(analyzed / name for name in names), "-o", tmp_path / "both.png")
+    (figure,) = figures
+    panels = panels_of(figure)
+    assert list(panels) == ["Object phase", "Object amplitude"]
+    for title, key in (("Object phase", "objp"), ("Object amplitude", "obja")):
+        axes = panels[title]
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        assert axes.get_ylabel() == "change per doubling\n(% of the object's contrast)"
+        doublings = [runs.analysis_of(runs.ALL[name]).verdict.doublings[key].points for name in names]
+        *drawn, tolerance = curves(axes)
+        for curve, points in zip(drawn, doublings, strict=True):
+            assert np.allclose(curve, [(p.niter, p.relative) for p in points], rtol=1e-5)
+        assert set(tolerance[:, 1]) == {5}
+        assert [note.get_text() for note in axes.texts] == ["tolerance\n5 %"]
+    assert not any("No change per doubling" in text.get_text() for text in figure.texts)
+
+
+def test_tolerances_that_differ_name_their_runs(analyzed):
+    one = read_results(analyzed / "constant_lr")
+    stricter = {key: replace(found, tolerance=2.0) for key, found in one.verdict.doublings.items()}
+    other = replace(one, verdict=replace(one.verdict, doublings=stricter))
+    phase, _ = comparison({"a": one, "b": other, "c": other}, (), PlotOptions())
+    assert phase.tolerances == {5: "tolerance 5 % (a)", 2: "tolerance 2 % (b, c)"}
+
+
+def test_runs_without_a_verdict_are_compared_by_their_changes(ptyconv, analyzed, figures, tmp_path):
+    bare = analyzed / "cosine_lr" / "convergence_iters.json"
+    ptyconv("plot", analyzed / "raw", bare, "-o", tmp_path / "x.png")
+    ptyconv("plot", analyzed / "raw", analyzed / "constant_lr", bare, "-o", tmp_path / "x.png")
+    alone, mixed = figures
+    said = (
+        "No change per doubling is known of raw (analyzed with --no-aligned) and cosine (convergence_iters.json alone)."
+    )
+    for figure in figures:
+        assert said.replace("cosine ", "cosine_lr ") in " ".join(text.get_text() for text in figure.texts)
+    assert list(panels_of(alone))[:2] == ["Loss", "Object amplitude (raw)"]
+    assert [(title, len(axes.lines)) for title, axes in panels_of(mixed).items()] == [
+        ("Object phase", 2),  # the run's, and the tolerance
+        ("Object amplitude", 2),
+        ("Object amplitude (raw)", 6),
+        ("Object phase (raw)", 6),
+    ]
+
+
+def test_why_a_run_has_no_change_per_doubling_is_said_where_it_is_asked_for(ptyconv, analyzed, figures, tmp_path):
+    paths = [analyzed / "raw", analyzed / "constant_lr"]
+    for shown in ("doubling", "loss"):
+        ptyconv("plot", *paths, "--series", shown, "-o", tmp_path / "x.png")
+    ptyconv("plot", *paths, "--per-iteration", "-o", tmp_path / "x.png")
+    said = [any("No change per doubling is known of raw" in t.get_text() for t in figure.texts) for figure in figures]
+    assert said == [True, False, False]
+
+
+def test_runs_that_refined_no_object_are_compared_by_what_they_did(tmp_path):
+    write_numbers(analyze_run(runs.SAMPLE, tensors=["probe"], device="cpu"), tmp_path)
+    (panel,) = comparison({"a": read_results(tmp_path)}, (), PlotOptions())
+    assert panel.title == "Probe"
+
+
+def test_a_loss_that_begins_far_above_leaves_room_for_those_of_all_runs(drawn):
+    def with_losses(*values):
+        return Results("run", {}, EngineHistories(loss=[(niter, value) for niter, value in enumerate(values, 1)]))
+
+    ends = [0.3 + 0.001 * k for k in range(30)]
+    for found in (
+        {"a": with_losses(3e4, 20, *ends), "b": with_losses(0.4, *ends)},
+        {"a": with_losses(3e4, 20, *ends), "b": with_losses(100.0, *(200 + value for value in ends))},
+    ):
+        draw_comparison(found, comparison(found, ["loss"], PER_ITERATION), "png")
+    (near,), (far,) = (panels_of(figure).values() for figure in drawn)
+    assert near.get_yscale() == "linear"
+    assert 0.4 < near.get_ylim()[1] < 0.5
+    assert far.get_yscale() == "log"
+    assert far.get_ylim()[0] < 0.3
+    assert 201 < far.get_ylim()[1] < 1000
+    for figure in drawn:
+        assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "off the axis: up to 30000"
+        assert [1, 0.98] in [curve[0].tolist() for curve in curves(figure.axes[0])]
 
 
 def test_over_time_are_the_seconds_that_the_engine_recorded(ptyconv, analyzed, drawn, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import runs
-from fitting import check_that_all_texts_fit
+from fitting import check_that_all_texts_fit, check_that_tick_labels_are_apart
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 from ptyrad_names import TENSORS
@@ -166,6 +166,84 @@ def test_units_on_every_axis(figure, analyzed):
     ]
 
 
+def losses(values, **changes):
+    engine = EngineHistories(loss=[(niter, value) for niter, value in enumerate(values, 1)])
+    return replace(Results("run", {}, engine), **changes)
+
+
+def test_a_loss_that_begins_far_above_leaves_room_for_the_others(figure):
+    """And is marked at the upper edge, with its value."""
+    axes = figure(losses([14610, 8.6, *(0.26 + 0.04 / k for k in range(1, 99))]))["Loss"]
+    low, high = axes.get_ylim()
+    assert 0.25 < low < 0.2605
+    assert 0.3 < high < 0.31
+    assert axes.get_yscale() == "linear"
+    drawn = lines(axes)
+    assert [1, 14610] in drawn["last 0.26"], "the curve itself is whole"
+    assert [[1, 0.98], [2, 0.98]] in drawn.values()
+    assert "off the axis: up to 14610" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0.3 - k / 1000 for k in range(99)], "linear"),
+        ([50, *(5 + 20 / k for k in range(1, 99))], "linear"),
+        ([*[51.0] * 40, 1e5, 1e11], "log"),
+        ([0.3, 0.3, 0.9, 5.0, 66.0, 855.0], "log"),
+        ([3e4, 20, 0.3], "log"),
+        ([*[-51.0] * 40, 1e5, 1e11], "linear"),
+    ],
+)
+def test_other_losses_are_drawn_whole(figure, values, scale):
+    """Those of a run that diverged, on a logarithmic axis, if that can hold them."""
+    axes = figure(losses(values))["Loss"]
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    assert low < min(values)
+    assert max(values) < high
+    assert "off the axis" not in " ".join(lines(axes))
+    assert figure(losses(values), linear=True)["Loss"].get_yscale() == "linear"
+
+
+def test_a_loss_that_falls_over_decades_is_not_cut(figure):
+    values = [10 ** (4 - k / 20) for k in range(100)]
+    axes = figure(losses(values))["Loss"]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[1] > 1e4
+
+
+def test_intervals_that_differ_are_said_where_they_matter(figure):
+    def with_intervals(*niters):
+        points = [Point(niter, since, 1.0) for niter, since in zip(niters[1:], niters, strict=False)]
+        return Results("run", {"probe": points}, EngineHistories(loss=[(1, 1.0), (2, 1.0)]))
+
+    differ = "Intervals differ: a longer one gives a larger change; --per-iteration divides by it."
+    assert differ in captions(figure(with_intervals(1, 10, 20)))
+    assert "Intervals" not in captions(figure(with_intervals(1, 10, 20), per_iteration=True))
+    assert "Intervals" not in captions(figure(with_intervals(1, 10, 20), shown=["loss"]))
+    assert "Intervals" not in captions(figure(with_intervals(0, 10, 20)))
+    divided = "Intervals of 5 to 25 iterations: changes are per iteration."
+    assert divided in captions(figure(with_intervals(5, 10, 35)))
+
+
+def test_changes_per_doubling_have_their_tolerance(figure, analyzed):
+    panels = figure(read_results(analyzed), shown=["doubling"])
+    assert "change per doubling" in panels["Object phase"].figure.get_suptitle()
+    for title, text, tolerance in (("Object phase", "5 %", 5), ("Scan positions", "0.1 px", 0.1)):
+        axes = panels[title]
+        assert [line.get_linestyle() for line in axes.lines if set(line.get_ydata()) == {tolerance}] == ["--"]
+        assert [note.get_text() for note in axes.texts] == [f"tolerance {text}"]
+
+
+@pytest.mark.parametrize("last", [650, 6500, 65_000, 650_000])
+def test_labels_of_long_iterations_do_not_overlap(figure, analyzed, last):
+    points = [Point(last * k // 30, last * (k - 1) // 30, 1 / k) for k in range(1, 31)]
+    found = replace(read_results(analyzed), points={"objp_fg": points}, aligned_points={}, engine=None)
+    (axes,) = [axes for title, axes in figure(found).items() if title == "Object phase"]
+    check_that_tick_labels_are_apart(axes)
+
+
 def test_zoom_starts_each_panel_at_its_knee(figure):
     steep = [Point(n, n - 1, 100.0 if n == 1 else 1 - n / 1000) for n in range(1, 50)]
     straight = [Point(n, n - 1, 5.0 - n / 100) for n in range(1, 50)]
@@ -273,7 +351,11 @@ def test_lengths_of_large_objects_are_in_nm(figure, trajectory_panels, analyzed)
         np.testing.assert_allclose(other.get_xydata(), one.get_xydata() / (1, 10))
     before, after = (trajectory_panels(one) for one in (results, of_x_rays))
     assert [axes.get_ylabel() for axes in after if "nm" in axes.get_ylabel()] == ["distance to the last (nm)"]
-    assert [axes.child_axes[0].get_ylabel() for axes in after if axes.child_axes][-1] == "nm"
+    assert [axes.child_axes[0].get_ylabel() for axes in after if axes.child_axes][-1] == "px", "as the verdict has it"
+    of_both = [axes.collections[0].get_array() for axes in (before[-1], after[-1])]
+    np.testing.assert_allclose(*of_both)
+    of_x_rays = replace(of_x_rays, verdict=None)
+    assert [axes.child_axes[0].get_ylabel() for axes in trajectory_panels(of_x_rays) if axes.child_axes][-1] == "nm"
     for one, other in zip(before, after, strict=True):
         size = 10 if "nm" in other.get_ylabel() else 1
         for line, in_nm in zip(one.lines, other.lines, strict=True):

@@ -49,7 +49,7 @@ def test_what_the_panels_show(figures):
 
 
 def test_what_the_scan_did_not_reach_is_hatched(figures):
-    found = maps_in(runs.DATA / "truth" / "py4d_gd_hi_pos", None)
+    found = maps_in(runs.DATA / "walks" / "py4d_gd_hi_pos", None)
     draw_maps(found, "png")
     assert "Hatched: the scan did not reach there." in " ".join(text.get_text() for text in figures[0].texts)
     images = [axes for axes in figures[0].axes if axes.images and axes.get_title().startswith(("Object", "Phase"))]

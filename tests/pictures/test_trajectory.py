@@ -4,13 +4,16 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from fitting import check_that_all_texts_fit
+import pytest
+import runs
+from fitting import check_that_all_texts_fit, check_that_tick_labels_are_apart
 from trajectories import trajectory
 
+from ptyconv_cli import analyze_run
 from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.pictures.trajectory import draw_trajectory
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.results.run_analysis import Doubling, Doublings, Results, RunVerdict
 
 
 def test_doublings_and_distances_are_drawn(trajectory_panels, analyzed):
@@ -34,27 +37,126 @@ def test_doublings_and_distances_are_drawn(trajectory_panels, analyzed):
     (image,) = matrix.collections
     cells = image.get_array()
     assert cells.shape == (len(found.niters), len(found.niters))
-    assert cells[2, 5] == cells[5, 2] == found.aligned.between[5][2]
+    contrast = results.verdict.doublings["objp"].contrast
+    assert cells[2, 5] == cells[5, 2] == pytest.approx(100 * found.aligned.between[5][2] / contrast)
     assert np.ma.getmaskarray(cells).diagonal().all()  # as the darkest of all it would look converged
     assert np.ma.getmaskarray(cells).sum() == len(found.niters)
     assert matrix.get_xlim() == matrix.get_ylim() == (2.5, 62.5)
 
 
-def test_the_change_per_doubling_has_its_tolerance_least_value_and_forecast(trajectory_panels, analyzed):
-    results = read_results(analyzed)
-    found, panel = results.verdict.doublings["objp"], trajectory_panels(results)[1]
+def test_the_change_per_doubling_has_its_tolerance_least_value_and_forecast(trajectory_panels):
+    """Of a run whose positions drift, while its probe does not."""
+    results = analyze_run(runs.SAMPLE, tolerances={"positions": "0.05px"}, device="cpu").results
+    panels = trajectory_panels(results)
+    found, panel = results.verdict.doublings["probe_pos_shifts"], panels[3]
     assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
-    assert panel.get_ylabel() == "change per doubling\n(% of the object's contrast)"
+    assert panel.get_ylabel() == "change per doubling\n(px)"
+    assert panels[1].get_ylabel() == "change per doubling\n(% of the object's contrast)"
     curves = [line.get_xydata().tolist() for line in panel.lines]
     assert curves[0] == [[point.niter, point.relative] for point in found.points]
     assert [[found.quietest.niter, found.quietest.relative]] in curves
     assert [[found.forecast.niter, found.forecast.low], [found.forecast.niter, found.forecast.high]] in curves
     assert any(set(line.get_ydata()) == {found.tolerance} for line in panel.lines)
     said = [text.get_text() for text in panel.texts]
-    assert said[0] == "tolerance 5 %"
+    assert said[0] == "tolerance 0.05 px"
     assert said[1].startswith("least: ")
-    probe = trajectory_panels(results)[2]
-    assert not any(line.get_xdata()[-1] == found.forecast.niter for line in probe.lines), "it has no forecast"
+    probe, of_probe = results.verdict.doublings["probe"], panels[2]
+    curves = [line.get_xydata().tolist() for line in of_probe.lines]
+    assert [[probe.forecast.niter, probe.forecast.low], [probe.forecast.niter, probe.forecast.high]] in curves
+    assert not any(text.get_text().startswith("least: ") for text in of_probe.texts), "it does not drift"
+
+
+def moving(distance_of, niters, contrast=2.0, tolerance=5.0, **of_last):
+    """Return results of a phase at these iterations, whose distances (in rad) a function gives."""
+    distances = [[distance_of(j, k) for j in niters[:place]] for place, k in enumerate(niters)]
+    last = Doubling(**{"niter": niters[-1], "since": niters[-1] // 2, "distance": 0.1, "relative": 5.0, **of_last})
+    verdict = RunVerdict("", "", "", "", None, {"objp": Doublings("%", contrast, tolerance, [last], "")})
+    trajectories = {"objp": trajectory(niters, distances, distances)}
+    return Results("run", {}, None, trajectories=trajectories, verdict=verdict)
+
+
+def brightness(axes, values):
+    """Return how bright the colours of the heat map are at these distances, in the unit of its bar."""
+    (image,) = axes.collections
+    return image.cmap(image.norm(values))[:, :3].sum(1)
+
+
+def framed(axes, tolerance=5.0):
+    """Return the iterations from which to which the heat map has a frame, and whether all in it is dark."""
+    (frame,) = axes.lines
+    (image,) = axes.collections
+    begin, end = min(frame.get_xdata()), max(frame.get_xdata())
+    assert set(frame.get_xdata()) == set(frame.get_ydata()) == {begin, end}
+    inside = (image.get_coordinates()[0, :-1, 0] >= begin).nonzero()[0]
+    cells = image.get_array()[np.ix_(inside, inside)]
+    dark = brightness(axes, cells.compressed()) <= brightness(axes, [tolerance])
+    return begin, end, bool(dark.all())
+
+
+def test_a_run_that_moved_by_less_than_the_tolerance_ends_in_a_dark_square(trajectory_panels):
+    """In units of the change per doubling: 0.1 rad of 2 rad are 5 %, the tolerance."""
+    niters = list(range(10, 101, 10))
+    settled = trajectory_panels(moving(lambda j, k: 1.0 if j < 50 else 0.09, niters))[2]
+    assert framed(settled) == (45, 105, True)
+    late = trajectory_panels(moving(lambda j, k: 1.0 if j < 70 else 0.09, niters))[2]
+    assert framed(late) == (45, 105, False)
+    moves = trajectory_panels(moving(lambda j, k: 0.004 * (k - j), niters))[2]
+    assert framed(moves) == (45, 105, False)
+    stricter = trajectory_panels(moving(lambda j, k: 1.0 if j < 50 else 0.09, niters, tolerance=2.0))[2]
+    assert framed(stricter, 2.0) == (45, 105, False)
+
+
+def test_what_is_beyond_the_tolerance_is_brighter_by_a_step(trajectory_panels):
+    axes = trajectory_panels(moving(lambda j, k: 1.0, list(range(10, 101, 10))))[2]
+    zero, below, at, above, far, farthest = brightness(axes, [0, 4.8, 5, 5.2, 40, 80])
+    assert zero < below < at < above < far < farthest
+    assert above - at > 5 * (at - below), "its edge is seen"
+
+
+def test_the_bar_of_the_heat_map_marks_the_tolerance(trajectory_panels):
+    niters = list(range(10, 101, 10))
+    for linear in (False, True):
+        (bar,) = trajectory_panels(moving(lambda j, k: 1.0, niters), linear=linear)[2].child_axes
+        assert bar.get_ylabel() == "% of the object's contrast"
+        ticks = dict(zip(bar.get_yticks().tolist(), [label.get_text() for label in bar.get_yticklabels()], strict=True))
+        assert (ticks[0], ticks[5]) == ("0", "5")
+        (note,) = [text for text in bar.texts if text.get_text()]
+        assert (note.get_text(), note.get_position()[1]) == ("within tolerance", 2.5)
+        check_that_tick_labels_are_apart(bar, along="y")
+
+
+def test_a_heat_map_has_no_frame_without_the_last_doubling(trajectory_panels):
+    niters = list(range(10, 101, 10))
+    assert not trajectory_panels(moving(lambda j, k: 1.0, niters, niter=90, since=40))[2].lines
+    assert framed(trajectory_panels(moving(lambda j, k: 0.01, niters), since=60)[2]) == (55, 105, True)
+
+
+def test_distances_without_a_tolerance_are_in_their_own_unit(trajectory_panels):
+    niters = list(range(10, 101, 10))
+    bare = replace(moving(lambda j, k: 0.5, niters), verdict=None)
+    vanished = moving(lambda j, k: 0.5, niters, contrast=0.0)
+    for results in (bare, vanished):
+        axes = trajectory_panels(results)[2]
+        assert axes.child_axes[0].get_ylabel() == "rad"
+        assert set(axes.collections[0].get_array().compressed()) == {0.5}
+        assert not axes.lines
+    captions = [text.get_text() for text in trajectory_panels(bare)[0].figure.texts]
+    assert "Aligned distance between any two checkpoints. Dark: nearly the same." in captions
+
+
+@pytest.mark.parametrize("last", [650, 6500, 65_000, 650_000])
+def test_labels_of_a_long_trajectory_do_not_overlap(trajectory_panels, analyzed, last):
+    niters = [last * k // 64 for k in range(1, 65)]
+    results = moving(lambda j, k: 1.0, niters)
+    found, one = results.trajectories["objp"], results.verdict.doublings["objp"]
+    points = [Doubling(niter, niter // 2, 1.0, 50.0 / k) for k, niter in enumerate(niters[2:], 1)]
+    names = ("obja", "objp", "probe", "probe_pos_shifts", "probe_weights")
+    verdict = replace(results.verdict, doublings=dict.fromkeys(names, replace(one, points=points)))
+    panels = trajectory_panels(replace(results, trajectories=dict.fromkeys(names, found), verdict=verdict))
+    assert len(panels) == 15
+    for axes in panels:
+        check_that_tick_labels_are_apart(axes)
+    check_that_all_texts_fit(panels[0].figure)
 
 
 def test_trajectories_of_one_tensor_linear_since(trajectory_panels, analyzed):
