@@ -78,6 +78,7 @@ class ConvergenceMonitor:
             self._registration = Registration(source.lit())
             self.last = replace(self.last, in_frame=self._registration.bring(values, source, None))
         self._evidence = LiveEvidence(self.last) if self.settings.aligned else None
+        self._loss: Any = None
 
     def should_step(self, niter: int, save_iters: int | None) -> bool:
         """Say whether `niter` is due: every `every_n_iters`, by default every `save_iters`, by default never."""
@@ -95,9 +96,8 @@ class ConvergenceMonitor:
         found, problems = self._measured(model)
         if self._evidence and PLACE not in problems:
             with _noted(problems, "the verdict"):
-                self._evidence.look_beside(None)
-                self._evidence.note(self.last, niter, problems)
-                self._evidence.look_beside(self._beside(model))
+                self._evidence.note(self.last, niter, problems, partial(self._beside, model))
+            self._loss = getattr(model, "loss_iters", None)
         with _noted(problems, "the record"):
             self._record(model, niter, found)
         if problems:
@@ -183,17 +183,20 @@ class ConvergenceMonitor:
         self,
         learning_rates: Mapping[str, Curve] | None = None,
         tolerances: Mapping[str, float | str] | None = None,
+        loss: Curve | None = None,
     ) -> RunVerdict:
         """Return the verdict on what `step` has recorded, by the rules of `ptyconv analyze`: docs/verdict.md.
 
-        `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning rate is
-        known; `tolerances`: by tensor, as {"phase": "2%", "positions": "0.05px"}: see
-        `quantities.settings.check_tolerances`. Raises ValueError for others, and unless the monitor was made with
-        `aligned`.
+        `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning
+        rate is known; `tolerances`: by tensor, as {"phase": "2%", "positions": "0.05px"}: see
+        `quantities.settings.check_tolerances`; `loss`: pairs of (niter, loss), by default the `loss_iters` of
+        the model of the last `step`, if it has any; what is no such pairs counts as not known. Raises
+        ValueError for other tolerances, and unless the monitor was made with `aligned`.
         """
         if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
-        return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}))
+        known = _as_curve(self._loss if loss is None else loss)
+        return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}), known)
 
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
@@ -223,6 +226,14 @@ def _unknown(name: str, aligned: bool) -> dict[str, Change]:
     """Return changes that are not known, of all series of a tensor."""
     change = Change(math.nan, aligned=math.nan if aligned else None)
     return {series.key: change for series in quantity_of(name).series}
+
+
+def _as_curve(pairs: Any) -> Curve:
+    """Return pairs of (niter, loss) as plain numbers, in order; none where they are something else."""
+    try:
+        return sorted((int(niter), float(value)) for niter, value in pairs)
+    except (TypeError, ValueError, OverflowError):  # an engine may call something else by that name
+        return []
 
 
 def _warn(niter: int, problems: Mapping[str, str]) -> None:

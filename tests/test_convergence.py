@@ -13,11 +13,13 @@ from fake_models import large_on, toy_on
 from ptyrad_names import SERIES, TENSORS
 from toy import ToyModel, write_hdf5, write_pt
 
+from ptyconv_cli import convergence
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
 from ptyconv_cli.metrics import percentiles, percentiles_gpu, planes_gpu, snapshot
 from ptyconv_cli.quantities import registration, snapshots
 from ptyconv_cli.results import history
+from ptyconv_cli.verdict import live
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 KEYS = [series.key for series in SERIES]
@@ -239,9 +241,9 @@ def test_a_gpu_is_waited_for_a_few_times_a_tensor_and_keeps_its_voxels(gpu, monk
     monitor.step(model, 1)
     # Of each object tensor the sample and the result. Aligned, also the products, with the sample; the means of its
     # slices, of the amplitude before, too; a sample in the frame, and the result; and the voxels by which its two modes
-    # are told apart, twice. Of the probe its intensity, its fit, and what that leaves; the positions, twice; and the
-    # sketches of all.
-    assert gpu.waits == ["copy to host"] * (2 * (2 + 1 + 2 + 2) + 1 + 3 + 2 + 1 if aligned else 2 * 2 + 1 + 1)
+    # are told apart, twice. Of the probe its intensity, its fit, and what that leaves; the positions, twice; and of all
+    # the sketches, and what they hold.
+    assert gpu.waits == ["copy to host"] * (2 * (2 + 1 + 2 + 2) + 1 + 3 + 2 + 2 if aligned else 2 * 2 + 1 + 1)
     assert aligned or max(gpu.sizes) == 512  # numbers: a sample
     where = {name: isinstance(values, np.ndarray) for name, values in monitor.last.values.items()}
     assert where == {"obja": False, "objp": False, "probe": False, "probe_pos_shifts": True}
@@ -268,6 +270,14 @@ def assert_well_formed(model, niters, unknown):
         for key, curve in record.items():
             assert [niter for niter, _ in curve] == niters
             assert [niter for niter, value in curve if math.isnan(value)] == unknown.get(key, [])
+
+
+def doublings_in(monitor):
+    """The iterations of the doublings, by tensor, of which the change is known."""
+    return {
+        name: [(point.niter, point.since) for point in found.points if not math.isnan(point.relative)]
+        for name, found in monitor.verdict().doublings.items()
+    }
 
 
 FAILURES = [
@@ -305,7 +315,36 @@ def test_whatever_fails_in_a_step_the_reconstruction_goes_on(monkeypatch, place,
     assert said == f"ptyconv's monitor at iteration 2: objp: {because}. Recorded as NaN; the next step tries again."
     assert warned[0].filename == __file__
     assert_well_formed(model, [1, 2, 3], {"objp_bg": [2], "objp_fg": [2]})
-    assert monitor.verdict().state == "insufficient"
+    assert doublings_in(monitor) == {name: [(2, 1), (3, 2)] for name in TENSORS} | {"objp": [(3, 1)]}
+
+
+@pytest.mark.parametrize(("place", "tensors"), [("contrasts", TENSORS), ("taken", ["objp"])])
+def test_where_it_is_not_known_what_a_snapshot_holds_only_the_changes_at_that_iteration_are_unknown(
+    monkeypatch, place, tensors
+):
+    """Of an object whose phase alone is followed the amplitude is taken, too."""
+    model, works = ToyModel(), snapshots.taken
+    monitor = ConvergenceMonitor({"aligned": True, "tensors": tensors}, model)
+
+    def fails(*args):
+        if place == "contrasts" or "obja" in args:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return works(*args)
+
+    for niter in range(1, 5):
+        model.update()
+        with monkeypatch.context() as patched:
+            if niter == 2:
+                patched.setattr(live if place == "contrasts" else convergence, place, fails)
+                with pytest.warns(RuntimeWarning, match=r"at iteration 2: the verdict: CUDA error: unspecified launch"):
+                    monitor.step(model, niter)
+                assert monitor.verdict().state == "insufficient"
+                continue
+            monitor.step(model, niter)
+    assert {niter for curve in model.convergence_iters.values() for niter, value in curve if value > 0} == {1, 2, 3, 4}
+    of_object = [(3, 2), (4, 2)]  # not of 2, which is still there to compare with
+    assert doublings_in(monitor)["objp"] == of_object
+    assert place == "taken" or doublings_in(monitor)["probe"] == of_object
 
 
 def test_where_the_place_of_the_object_is_not_found_the_next_change_is_since_the_last_place(monkeypatch):
@@ -327,7 +366,7 @@ def test_where_the_place_of_the_object_is_not_found_the_next_change_is_since_the
     for record in ("convergence_iters", "convergence_aligned_iters"):
         for key, curve in getattr(unhindered, record).items():
             assert getattr(model, record)[key][2] == curve[1]
-    assert monitor.verdict().state == "insufficient"
+    assert doublings_in(monitor) == {name: [(3, 1)] for name in TENSORS}
 
 
 def test_what_the_scan_did_not_light_counts_in_no_aligned_change():

@@ -32,6 +32,7 @@ from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import Pieces, write_whole
 from ptyconv_cli.results.frame import Frame, Place
 from ptyconv_cli.results.run_analysis import Change, RemovedAmbiguities
+from ptyconv_cli.verdict.segments import Counting
 
 
 def packed_content(folders: Collection[Path]) -> bytes:
@@ -97,7 +98,7 @@ class _Line(NamedTuple):
     changes: dict[str, Change]
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
-    contrasts: dict[str, float] | None
+    contrasts: dict[str, float]
     totals: dict[str, float]
     frame: Frame | None
     checksums: dict[str, int]
@@ -136,16 +137,14 @@ class Cache:
         """Say whether an earlier analysis may have left anything that is to be used."""
         return bool(self._lines) or (not self._fresh and self._folder.is_dir())
 
-    def known(self, part: int, keys: Sequence[str], headers: Sequence[Header], aligned: bool) -> CachedSteps:
+    def known(self, part: int, keys: Sequence[str], headers: Sequence[Header]) -> CachedSteps:
         """Return the steps that are known of the checkpoints of a part, from the first one on as far as they are.
 
-        `keys` of the checkpoints, as of `keys_of`; `aligned`: whether the last of all steps must have contrasts.
+        `keys` of the checkpoints, as of `keys_of`.
         """
         lines = self._read(part)
         count = next((k for k, (line, key) in enumerate(zip(lines, keys, strict=False)) if line.key != key), None)
         lines = lines[: min(len(lines), len(keys)) if count is None else count]
-        if aligned and len(lines) == len(headers) and lines and lines[-1].contrasts is None:
-            lines = lines[:-1]
         if not lines:
             return CachedSteps()
         named = dict.fromkeys(name for line in lines for name in line.checksums)
@@ -323,20 +322,17 @@ def _are_many(known: Mapping[K, Fingerprint], kept: Mapping[K, Fingerprint]) -> 
     return new > 0 and new * FEW >= len(known)
 
 
-def keys_of(headers: Sequence[Header], by: Sequence[Any], begins: dict[str, list[int]]) -> list[str]:
-    """Return the keys of checkpoints: `by` what else the results depend on, `begins` of segments by tensor."""
+def keys_of(headers: Sequence[Header], by: Sequence[Any], counting: Mapping[str, Counting]) -> list[str]:
+    """Return the keys of checkpoints: `by` what else the results depend on, `counting` by tensor."""
     found, so_far = [], repr(by)
     for header in headers:
         size, modified = header.fingerprint[-2:]
         # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
         of_file = [header.real_path, header.niter, size, modified, header.loss_digest]
-        so_far = sha256(repr([so_far, of_file, _before(begins, header.niter)]).encode()).hexdigest()
+        counts = {name: of_one.up_to(header.niter) for name, of_one in counting.items()}
+        so_far = sha256(repr([so_far, of_file, counts]).encode()).hexdigest()
         found.append(so_far)
     return found
-
-
-def _before(begins: dict[str, list[int]], niter: int) -> dict[str, list[int]]:
-    return {name: [begin for begin in of_one if begin < niter] for name, of_one in begins.items()}
 
 
 def _packed(lines: Sequence[_Line]) -> bytes:

@@ -212,7 +212,7 @@ def walk(
         checkpoints = iter(getting_ready)
         previous, current = next(checkpoints, None), next(checkpoints, None)
         if previous and not steps:
-            steps.append(_first_step(previous, comparers))
+            steps.append(_first_step(previous, comparers, region))
         niters = [step.header.niter for step in steps]
         progress(1, len(headers))
         while previous and current:
@@ -227,13 +227,12 @@ def walk(
                 )
                 for name, comparer in comparers.items()
             }
+            measuring = workers.submit(contrasts_of, current.header, current.snapshot, region) if comparers else None
             following = next(checkpoints, None)
-            steps.append(_step(steps[-1], current, changing, comparing))
+            steps.append(_step(steps[-1], current, changing, comparing, measuring))
             progress(headers.index(current.header) + 1, len(headers))
             reading.reuse(previous.memory)
             previous, current = current, following
-        if previous and comparers:
-            steps[-1] = replace(steps[-1], contrasts=contrasts_of(previous.header, previous.snapshot, region))
     phase, in_frame = (
         None if one is None else on_host(one) for one in (getting_ready.phase, getting_ready.phase_in_frame)
     )
@@ -252,14 +251,15 @@ def nothing_left_on(device: str, comparers: Mapping[str, Comparer]) -> Iterator[
             give_back()
 
 
-def _first_step(first: _Ready, comparers: Mapping[str, Comparer]) -> Step:
+def _first_step(first: _Ready, comparers: Mapping[str, Comparer], region: Region) -> Step:
     values = first.snapshot.values
     compared = {
         name: comparer.compare(values[name], framed(name, first.snapshot), [first.header.niter])
         for name, comparer in comparers.items()
     }
     not_finite = {name: True for name, tensor in values.items() if not all_finite(tensor)}
-    return Step(first.header, None, {}, compared, not_finite, totals=totals(values), frame=_frame_of(first.snapshot))
+    measured = contrasts_of(first.header, first.snapshot, region) if comparers else {}
+    return Step(first.header, None, {}, compared, not_finite, measured, totals(values), _frame_of(first.snapshot))
 
 
 def _frame_of(snapshot: Snapshot) -> Frame | None:
@@ -271,6 +271,7 @@ def _step(
     current: _Ready,
     changing: dict[str, Future[dict[str, Change]]],
     comparing: dict[str, Future[Compared]],
+    measuring: Future[dict[str, float]] | None,
 ) -> Step:
     """Gather the results at a checkpoint; where a tensor's changes are not finite, check the tensor itself."""
     changes, suspicious = dict[str, Change](), dict[str, Array]()
@@ -289,8 +290,9 @@ def _step(
             suspicious.pop(name, None)  # it is finite: there is none, and 0 / 0 is no number
     not_finite = {name: not all_finite(tensor) for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
+    measured = result_of(measuring) if measuring else {}
     frame = _frame_of(current.snapshot)
-    return Step(current.header, previous.header.niter, changes, compared, not_finite, totals=now, frame=frame)
+    return Step(current.header, previous.header.niter, changes, compared, not_finite, measured, now, frame)
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:

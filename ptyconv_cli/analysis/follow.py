@@ -14,6 +14,7 @@ from ptyconv_cli.checkpoints.readers import is_one_file, looks_alike
 from ptyconv_cli.errors import CheckpointError, PtyconvError, TooFew
 from ptyconv_cli.quantities import required_keys
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.verdict.conclusion import exit_code
 
 RETRY = 12
 """Looks between attempts at an unreadable file that doesn't change: a lock on it may have been released."""
@@ -115,12 +116,15 @@ SURE = 3
 
 
 class Ends(NamedTuple):
-    """When to end: `converged`: as soon as the run has converged; `idle`: after this many seconds without anything new.
+    """When to end: `converged`: as soon as the object has, or, if `everything` is asked for, all that is optimised.
+
+    `idle`: after this many seconds without anything new.
 
     In any case when the run reaches its planned last iteration, and when it is broken.
     """
 
     converged: bool = False
+    everything: bool = False
     idle: float | None = None
 
 
@@ -186,9 +190,11 @@ def _look(watch: Watch, analysis: RunAnalysis | None, new: bool, problem: str) -
 
 
 def _why_to_end(watch: Watch, taken: Stats, analysis: RunAnalysis | None, ends: Ends, quiet: float) -> str:
-    state = analysis.verdict.state if analysis and analysis.verdict else ""
-    if state == "broken" or (ends.converged and state == "converged"):
-        return "the run is broken" if state == "broken" else CONVERGED
+    verdict = analysis.verdict if analysis else None
+    if verdict and verdict.state == "broken":
+        return "the run is broken"
+    if verdict and ends.converged and exit_code(verdict, ends.everything) == 0:
+        return CONVERGED
     if analysis and analysis.engine.planned is not None and watch.unchanged >= SURE:
         last, planned = _last_and_planned(taken, analysis, analysis.engine.planned)
         if last >= planned:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from ptyconv_cli.metrics.device import too_much_for
 from ptyconv_cli.quantities import drawn_as, of_object
 from ptyconv_cli.quantities.quantity import ARROWS, IMAGES, INTENSITY, Quantity
 from ptyconv_cli.quantities.snapshots import framed
-from ptyconv_cli.verdict.segments import half_of
+from ptyconv_cli.verdict.segments import Counting, half_of
 
 MOST = 40
 """Checkpoints that are shown at most."""
@@ -77,14 +77,13 @@ class Frame(NamedTuple):
 class Frames:
     """What there is to look at of a run: `chosen` checkpoints of each part in which all can be compared, in order.
 
-    `begins`: the iterations after which segments begin, from which halves count; `most_slices` and `most_modes` that
-    are shown one by one.
+    `counting`: how iterations count, and so halves; `most_slices` and `most_modes` that are shown one by one.
     """
 
     run: Comparable
     chosen: list[list[Header]]
     strict: bool
-    begins: Sequence[int] = (0,)
+    counting: Counting = field(default_factory=Counting)
     most_slices: int = MOST_SLICES
     most_modes: int = MOST_MODES
 
@@ -119,7 +118,7 @@ class Frames:
         """
         part, places = self.chosen[-1], [len(self.chosen[-1]) - 1]
         niters = [header.niter for header in part]
-        while len(places) < SAMPLES and (half := half_of(niters, self.begins, places[-1])) is not None:
+        while len(places) < SAMPLES and (half := half_of(niters, self.counting, places[-1])) is not None:
             places.append(half)
         with self._reading(part, [part[place] for place in places], device) as reader:
             for place in places:
@@ -135,7 +134,7 @@ class Frames:
         CheckpointError. Across the boundary of a part nothing is compared. Raises NoRoom where memory is short.
         """
         for part in reversed(self.chosen):
-            halves = _halves(part, self.begins)
+            halves = _halves(part, self.counting)
             order = [header for k in reversed(range(len(part))) for header in (part[k], halves[k]) if header]
             with self._reading(part, order, device) as reader:
                 yield from self._of_part(part, halves, reader, part is self.chosen[-1])
@@ -196,25 +195,25 @@ def frames_of_run(
     run_dir: str | Path,
     asked: Selection,
     chain: Sequence[Path] | str = (),
-    begins: Sequence[int] = (0,),
+    counting: Counting | None = None,
     most: int = MOST,
 ) -> Frames:
     """Choose what to look at of a run: so many checkpoints at most, evenly in log iteration, with first and last.
 
-    `begins` as of `Frames`; other parameters and errors as of `analysis.run.analyze_run`.
+    `counting` as of `Frames`; other parameters and errors as of `analysis.run.analyze_run`.
     """
-    run = read_comparable(Path(run_dir), asked, chain)
+    run, counting = read_comparable(Path(run_dir), asked, chain), counting or Counting()
     niters = [header.niter for part in run.parts for header in part]
-    chosen = set(spread(niters, most, doublings_before_the_last(niters, begins)))
+    chosen = set(spread(niters, most, doublings_before_the_last(niters, counting)))
     parts = [[header for header in part if header.niter in chosen] for part in run.parts]
-    return Frames(run, [part for part in parts if part], asked.strict, begins)
+    return Frames(run, [part for part in parts if part], asked.strict, counting)
 
 
-def doublings_before_the_last(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
+def doublings_before_the_last(niters: Sequence[int], counting: Counting) -> list[int]:
     """Return the iteration at half of the last one, the one at half of that, and so on."""
     found: list[int] = []
     place: int | None = len(niters) - 1
-    while (place := half_of(niters, begins, place)) is not None:
+    while (place := half_of(niters, counting, place)) is not None:
         found.append(niters[place])
     return found
 
@@ -256,10 +255,10 @@ def _some(count: int, most: int) -> list[int]:
     return sorted({round(number) for number in np.linspace(1, count, min(count, most))})
 
 
-def _halves(part: Sequence[Header], begins: Sequence[int]) -> list[Header | None]:
+def _halves(part: Sequence[Header], counting: Counting) -> list[Header | None]:
     """Return for each checkpoint the one at half of its iterations since a segment began, None where there is none."""
     niters = [header.niter for header in part]
-    places = [half_of(niters, begins, place) for place in range(len(part))]
+    places = [half_of(niters, counting, place) for place in range(len(part))]
     return [None if place is None else part[place] for place in places]
 
 

@@ -33,7 +33,7 @@ from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.quantities.snapshots import framed
 from ptyconv_cli.results.run_analysis import LeftOut, Region
-from ptyconv_cli.verdict.segments import half_of, segment_begins
+from ptyconv_cli.verdict.segments import counting_of, half_of
 
 NEAREST = 0.05
 """How far, as a share, iterations of two runs may lie apart to be compared."""
@@ -74,26 +74,23 @@ class Pairs(NamedTuple):
 def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> Pairs:
     """Return the checkpoints of a run that have one at half of their iterations, with that.
 
-    Iterations count as for the verdict: from where the settings changed. Raises PtyconvError where there are none.
+    Iterations count as for the verdict. Raises PtyconvError where there are none.
     """
     runs = read_chain(run_dir, asked, earlier)
     engine, _ = chained_histories(runs)
     runs = on_one_axis(runs)
     parts, boundaries = comparable_parts([header for run in runs for header in run.headers], asked.wanted)
-    begins = segment_begins(asked.wanted[0], engine, [boundary.niter for boundary in boundaries])
+    counting = counting_of(asked.wanted[0], engine, boundaries)
     found = []
     for part in parts:
         region, niters = region_of_run(part[0], asked.wanted), [header.niter for header in part]
         for place, header in enumerate(part):
-            half = half_of(niters, begins, place)
+            half = half_of(niters, counting, place)
             if half is not None:
                 found.append(Pair(Shown(header, region, part[0]), Shown(part[half], region, part[0])))
     if not found:
         first = ", ".join(str(header.niter) for part in parts for header in part[:12])
-        raise PtyconvError(
-            f"{run_dir}: no checkpoint has about twice the iterations of another, since the settings last changed: "
-            f"iterations {first}"
-        )
+        raise PtyconvError(f"{run_dir}: no checkpoint has 1.4 to 4 times the iterations of another: iterations {first}")
     step, picture = 1, math.prod(found[-1].now.region.shape_in(found[-1].now.header.shapes[asked.wanted[0]])[-2:])
     while len(found) > min(MOST, max(MEMORY / (4 * picture), 1)) * step:
         step *= 2

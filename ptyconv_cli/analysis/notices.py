@@ -19,7 +19,7 @@ from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunAnalysis, RunBoundary
 from ptyconv_cli.results.text import few, listed, rounded
-from ptyconv_cli.verdict.evidence import vanished
+from ptyconv_cli.verdict.evidence import faint
 
 SMALLEST = 1e-12
 """Values below this are compared in absolute terms, because a relative difference would mean nothing."""
@@ -155,21 +155,25 @@ EMPTY = (
 
 
 def notices_on_points(points: dict[str, list[Point]], percentile_range: tuple[float, float]) -> list[str]:
-    """Say where a mask was empty, or the intervals differ."""
+    """Say where a mask was empty."""
     empty = []
     for series in all_series():
         at = points.get(series.key, [])
         of_series = [point for point in at if point.voxels == 0]
         if of_series:
             empty.append(f"{series.key} is 0 {_where(of_series, at)} {_why_empty(series, percentile_range)}.")
-    found = [" ".join([*empty, *([EMPTY] if any("its mask" in text for text in empty) else [])])] if empty else []
+    return [" ".join([*empty, *([EMPTY] if any("its mask" in text for text in empty) else [])])] if empty else []
+
+
+def intervals_words(points: Mapping[str, list[Point]]) -> str:
+    """Say that the intervals differ, where raw or aligned changes are shown; "" where they do not."""
     intervals = {point.interval for at in points.values() for point in at if point.interval is not None}
-    if len(intervals) > 1:
-        found.append(
-            f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart, and a longer interval gives a "
-            "larger change: compare values per iteration only (ptyconv plot --per-iteration)."
-        )
-    return found
+    if len(intervals) < 2:
+        return ""
+    return (
+        f"The checkpoints are {min(intervals)} to {max(intervals)} iterations apart, and a longer interval gives a "
+        "larger change: compare values per iteration only (ptyconv plot --per-iteration)."
+    )
 
 
 def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
@@ -181,12 +185,16 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     ]
 
 
+NONE_LEFT = 1e-9
+"""Of the largest intensity of a probe: below it there is none, and a change of it is 0 / 0."""
+
+
 def notices_on_vanished(niters: Sequence[int], totals: Sequence[Mapping[str, float]]) -> list[str]:
     """Say where an intensity is none; `totals`: of each, by key, at each iteration."""
     found = []
     for name in totals[-1]:
-        of_one = vanished([of_all.get(name, math.nan) for of_all in totals])
-        gone = [niter for niter, is_gone in zip(niters, of_one, strict=True) if is_gone]
+        of_one = {niter: of_all.get(name, math.nan) for niter, of_all in zip(niters, totals, strict=True)}
+        gone = faint(of_one, NONE_LEFT)
         if gone:
             found.append(
                 f"The {quantity_of(name).label} has vanished: it holds no intensity {_at(gone, niters)}. A change "

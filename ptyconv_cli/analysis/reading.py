@@ -11,10 +11,10 @@ from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.results.files import or_nan, read_json
 from ptyconv_cli.results.history import Curve, Distances, EngineHistories, Point, Trajectory, Triangle, points_since
 from ptyconv_cli.results.run_analysis import (
+    AtIteration,
     Doubling,
     Doublings,
     Forecast,
-    Quietest,
     Results,
     RunBoundary,
     RunVerdict,
@@ -113,20 +113,29 @@ def _verdict(content: dict[str, Any]) -> RunVerdict | None:
         return None
     known = {quantity.key for quantity in QUANTITIES}
     doublings = {str(key): _doublings(found) for key, found in content["doublings"].items() if key in known}
-    since = None if verdict["since"] is None else _whole(verdict["since"])
-    state, worst, sentence, advice, remark = (
-        str(verdict[key]) for key in ("state", "worst", "sentence", "advice", "remark")
+    state, worst, sentence, advice, remark, because = (
+        str(verdict[key]) for key in ("state", "worst", "sentence", "advice", "remark", "keep_because")
     )
-    return RunVerdict(state, worst, sentence, advice, since, doublings, remark)
+    since, keep, lowest = (
+        None if verdict[key] is None else _whole(verdict[key]) for key in ("since", "keep", "loss_lowest_at")
+    )
+    all_converged = verdict["all_converged"] is True
+    return RunVerdict(state, worst, sentence, advice, since, doublings, remark, keep, because, lowest, all_converged)
 
 
 def _doublings(found: dict[str, Any]) -> Doublings:
     points = [
-        Doubling(_whole(p["niter"]), _whole(p["since"]), or_nan(p["distance"]), or_nan(p["relative"]))
+        Doubling(
+            _whole(p["niter"]), _whole(p["since"]), *(or_nan(p[key]) for key in ("distance", "relative", "contrast"))
+        )
         for p in found["points"]
     ]
     _curve([[point.niter, 0] for point in points])  # ValueError unless they rise
-    quietest, forecast = found["quietest"], found["forecast"]
+    forecast = found["forecast"]
+    quietest, changed = (
+        one and AtIteration(_whole(one["niter"]), or_nan(one["relative"]))
+        for one in (found["quietest"], found["changed"])
+    )
     return Doublings(
         unit=str(found["unit"]),
         contrast=or_nan(found["contrast"]),
@@ -134,13 +143,14 @@ def _doublings(found: dict[str, Any]) -> Doublings:
         points=points,
         state=str(found["state"]),
         since=None if found["since"] is None else _whole(found["since"]),
-        quietest=quietest and Quietest(_whole(quietest["niter"]), or_nan(quietest["relative"])),
+        quietest=quietest,
+        changed=changed,
         forecast=forecast
         and Forecast(_whole(forecast["niter"]), *(or_nan(forecast[key]) for key in ("relative", "low", "high"))),
-        reaches=None if found["reaches"] is None else _whole(found["reaches"]),
         size=None if found["size"] is None else or_nan(found["size"]),
         growth=or_nan(found["growth"]),
         reason=str(found["reason"]),
+        begin=_whole(found["begin"]),
     )
 
 

@@ -12,9 +12,9 @@ from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.results.files import Pieces, or_null
 from ptyconv_cli.results.history import Curve, Distances, Point, Trajectory
 from ptyconv_cli.results.run_analysis import (
+    AtIteration,
     CheckpointInfo,
     Forecast,
-    Quietest,
     RemovedAmbiguities,
     RunAnalysis,
     RunVerdict,
@@ -22,7 +22,7 @@ from ptyconv_cli.results.run_analysis import (
 
 CHANGES_NAME = "convergence_iters.json"
 REPORT_NAME = "convergence_report.json"
-FORMAT = 5
+FORMAT = 6
 """Of the report; raised when a reader of the old one would misread the new one."""
 
 
@@ -144,7 +144,8 @@ def _removed(at: tuple[int, RemovedAmbiguities]) -> dict[str, Any]:
 
 def verdict_data(verdict: RunVerdict) -> dict[str, Any]:
     """Return a verdict as JSON has it, without the changes per doubling."""
-    return {name: value for name, value in vars(verdict).items() if name != "doublings"}
+    found = {name: value for name, value in vars(verdict).items() if name != "doublings"}
+    return found | {"converged_since": verdict.converged_since}
 
 
 def doublings_data(verdict: RunVerdict) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _plain(value: Any) -> Any:
     """Return what a field of `Doublings` holds as dicts and lists: `dataclasses.asdict` would copy every number."""
     if isinstance(value, list):
         return [vars(point) for point in value]
-    return vars(value) if isinstance(value, Quietest | Forecast) else value
+    return vars(value) if isinstance(value, AtIteration | Forecast) else value
 
 
 def _trajectory(tensor: str, found: Trajectory) -> dict[str, Any]:

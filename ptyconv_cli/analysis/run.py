@@ -58,6 +58,7 @@ from ptyconv_cli.results.run_analysis import (
     RunBoundary,
     RunVerdict,
 )
+from ptyconv_cli.verdict.conclusion import RunEvidence, conclude, stopped_late
 from ptyconv_cli.verdict.evidence import (
     NOT_FINITE,
     SMALLEST_MOVE,
@@ -70,8 +71,7 @@ from ptyconv_cli.verdict.evidence import (
     still_since,
     vanished,
 )
-from ptyconv_cli.verdict.rules import conclude, stopped_late
-from ptyconv_cli.verdict.segments import doublings_between, segment_begins, stopped_since
+from ptyconv_cli.verdict.segments import Counting, counting_of, doublings_between, stopped_since
 
 
 def trajectories_of(steps: Sequence[Step], comparers: Mapping[str, Comparer]) -> dict[str, Trajectory]:
@@ -120,41 +120,44 @@ def _ratio_at(steps: Sequence[Step], place: int, name: str, lag: int, aligned: b
 def verdict_of(
     steps: Sequence[Step],
     engine: EngineHistories,
-    begins: Mapping[str, Sequence[int]],
+    counting: Mapping[str, Counting],
     tolerances: Mapping[str, Tolerance],
+    resumed_from: str = "",
 ) -> RunVerdict | None:
     """Return the verdict on the last part of a run, None where the aligned change was not asked for.
 
-    `begins`: by tensor, the iterations after which its segments begin.
+    `counting`: by quantity, how its iterations count; `resumed_from`: see `verdict.conclusion.RunEvidence`.
     """
     if not steps[-1].compared:
         return None
-    doublings = _doublings(steps, engine, begins, tolerances)
+    doublings, niters = _doublings(steps, engine, counting, tolerances), [step.header.niter for step in steps]
     before = {}
-    for key, since in stopped_late(doublings, steps[-1].header.niter, begins).items():
+    for key, since in stopped_late(doublings, niters[-1], counting).items():
         until = [step for step in steps if step.header.niter <= since]
-        if len(until) > 1:  # the contrasts are the same since then
-            until[-1] = until[-1].with_contrasts(steps[-1].contrasts)
-            before[key] = _doublings(until, engine, begins, tolerances)[key]
+        if len(until) > 1:
+            before[key] = _doublings(until, engine, counting, tolerances)[key]
     frames = {step.header.niter: step.frame for step in steps if step.frame}
-    return conclude(doublings, steps[0].header.niter, bool(engine.learning_rates), before, frames)
+    return conclude(RunEvidence(doublings, niters, engine, before, frames, resumed_from))
 
 
 def _doublings(
     steps: Sequence[Step],
     engine: EngineHistories,
-    begins: Mapping[str, Sequence[int]],
+    counting: Mapping[str, Counting],
     tolerances: Mapping[str, Tolerance],
 ) -> dict[str, Doublings]:
     dx = steps[-1].header.dx
-    motions = {name: _motion(name, steps, engine, begins[name]) for name in steps[-1].compared}
-    motions |= motions_of_histories(engine, [step.header.niter for step in steps], begins)
+    names, niters = list(steps[-1].compared), [step.header.niter for step in steps]
+    gone = vanished({name: {step.header.niter: step.compared[name].strength for step in steps} for name in names})
+    motions = {name: _motion(name, steps, engine, counting[name], gone[name]) for name in names}
+    motions |= motions_of_histories(engine, niters, counting)
     return {
         quantity.key: doublings_of(
             motions[quantity.key],
             quantity,
             tolerances[quantity.key].value(dx) if quantity.key in tolerances else quantity.tolerance,
             engine.learning_rates.get(quantity.recorded_as, []),
+            engine.loss,
         )
         for quantity in QUANTITIES
         if quantity.key in motions
@@ -165,27 +168,27 @@ def _motion(
     name: str,
     steps: Sequence[Step],
     engine: EngineHistories,
-    begins: Sequence[int],
+    counting: Counting,
+    gone: Collection[int],
 ) -> Motion:
-    """Return how a tensor moved over the checkpoints of a part."""
+    """Return how a tensor moved over the checkpoints of a part; it had vanished at the iterations `gone`."""
     quantity, niters = quantity_of(name), [step.header.niter for step in steps]
     compared = [step.compared[name] for step in steps]
     last = len(steps) - 1
     moves = [_moved(quantity, compared[place], place, steps[place].header.dx) for place in range(1, len(steps))]
     lag = lag_of(len(steps))
     broken = [step.not_finite.get(name, False) for step in steps]
-    gone = vanished([step.totals[name] for step in steps]) if quantity.has_total else [False] * len(steps)
     still = still_since(niters, moves)
     stopped = stopped_since(quantity.recorded_as, engine, niters[max(last - 1, 0)], niters[last])
     return Motion(
         niter=niters[last],
-        contrast=(steps[last].contrasts or {}).get(name, steps[last].header.dx),
-        doubled=doublings_between(niters, begins, lambda place, half: compared[place].to(half)),
+        contrasts={step.header.niter: step.contrasts.get(name, step.header.dx) for step in steps},
+        doubled=doublings_between(niters, counting, lambda place, half: compared[place].to(half)),
         to_last=[(niters[place], distance) for place, distance in zip(*compared[last][0:3:2], strict=True)],
         drift_ratio=_ratio_at(steps, last, name, lag) if lag > 1 else math.nan,
         lag=lag,
-        begins=begins,
-        broken_since=since_when(niters, [one or other for one, other in zip(broken, gone, strict=True)]),
+        counting=counting,
+        broken_since=since_when(niters, [one or niter in gone for one, niter in zip(broken, niters, strict=True)]),
         stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
         reason=NOT_FINITE if broken[last] else VANISHED,
         too_few=quantity.too_few_to_align(shape_compared(name, steps[0].header)),
@@ -270,10 +273,9 @@ def analyze_run(
     check_that_enough_are_left(run_dir, headers, every, left_out + aside)
     parts, boundaries = comparable_parts(headers, settings.tensors)
     regions = [region_of_run(part[0], settings.tensors) for part in parts]
-    at_boundaries = [boundary.niter for boundary in boundaries]
     judged = [one for one in QUANTITIES if one.key in settings.tensors or not one.axes]
-    begins = {one.key: segment_begins(one.recorded_as, engine, at_boundaries) for one in judged}
-    walk = partial(walk_parts, parts, regions, settings, begins, strict, progress, cache)
+    counting = {one.key: counting_of(one.recorded_as, engine, boundaries) for one in judged}
+    walk = partial(walk_parts, parts, regions, settings, counting, strict, progress, cache)
     walked, failed = or_on_cpu(walk, device)
     notice_on_device = failed or walked.notice
     left_out += [_seen_from(base, base, file) for file in walked.left_out]
@@ -322,7 +324,7 @@ def analyze_run(
         aligned_points=curves.aligned_points,
         removed=curves.removed,
         trajectories=trajectories_of(last_part, walked.comparers[-1]),
-        verdict=verdict_of(last_part, engine, begins, checked_tolerances),
+        verdict=verdict_of(last_part, engine, counting, checked_tolerances, parent.named),
         engine=engine,
         live_agreement=agreement,
         warnings=list(dict.fromkeys(remarks)),  # each once

@@ -17,6 +17,7 @@ from ptyconv_cli.metrics.device import Unusable, arithmetic_of, choose_device, l
 from ptyconv_cli.quantities import quantity_of, wrapping
 from ptyconv_cli.quantities.settings import MonitorSettings
 from ptyconv_cli.results.run_analysis import LeftOut, Region, scanned_region
+from ptyconv_cli.verdict.segments import Counting
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ def read_comparable(run_dir: Path, asked: Selection, chain: Sequence[Path] | str
 class Walked:
     """What was found in each part of a run, with the region of each, on a device.
 
-    `comparers` by tensor of each part; `begins`: by tensor, the iterations after which segments begin; `cache`: what it
+    `comparers` by tensor of each part; `counting`: by tensor, how its iterations count; `cache`: what it
     can be kept in, None where it is not to be; `notice`: what is to be told about the device, "" for nothing.
     """
 
     found: list[Found]
     regions: Sequence[Region]
     comparers: list[dict[str, Comparer]]
-    begins: Mapping[str, list[int]]
+    counting: Mapping[str, Counting]
     device: str
     cache: Cache | None
     depends_on: list[Any]
@@ -94,7 +95,7 @@ class Walked:
             return
         for part, (found, comparers) in enumerate(zip(self.found, self.comparers, strict=True)):
             by = [*self.depends_on, tuple(self.regions[part])]
-            keys = keys_of([step.header for step in found.steps], by, dict(self.begins))
+            keys = keys_of([step.header for step in found.steps], by, self.counting)
             self.cache.write(part, found.known, keys, found.steps, comparers)
             if found.phase is not None:
                 self.cache.keep_phase(part, keys[-1], found.phase, found.phase_in_frame)
@@ -130,7 +131,7 @@ def walk_parts(
     parts: Sequence[list[Header]],
     regions: Sequence[Region],
     settings: MonitorSettings,
-    begins: Mapping[str, list[int]],
+    counting: Mapping[str, Counting],
     strict: bool,
     progress: Callable[[int, int], None],
     cache: Cache | None,
@@ -139,13 +140,13 @@ def walk_parts(
     """Walk over the parts of a run one after the other; what the cache knows from an earlier analysis is not done
     again.
 
-    `begins`: by tensor, the iterations after which segments begin. Parameters otherwise as of
+    `counting`: by tensor, how its iterations count. Parameters otherwise as of
     `analysis.run.analyze_run`; raises what `analysis.compare.walk` does, and Unusable where a GPU cannot be used.
     """
     on, found, comparers, notice = likely_device(device), [], [], ""
     by = depends_on(settings, on)
     knowns = [
-        _known(cache, number, part, [*by, tuple(region)], begins, settings)
+        _known(cache, number, part, [*by, tuple(region)], counting, settings)
         for number, (part, region) in enumerate(zip(parts, regions, strict=True))
     ]
     for part, region, known in zip(parts, regions, knowns, strict=True):
@@ -157,10 +158,10 @@ def walk_parts(
         def undone(count: int, up_to_here: int = sum(map(len, parts[: number + 1]))) -> None:
             progress(up_to_here - count, total)
 
-        of_part, of_tensors, notice = _walk_part(part, region, known, settings, begins, device, strict, undone)
+        of_part, of_tensors, notice = _walk_part(part, region, known, settings, counting, device, strict, undone)
         found.append(of_part)
         comparers.append(of_tensors)
-    return Walked(found, regions, comparers, begins, on, cache, by, notice)
+    return Walked(found, regions, comparers, counting, on, cache, by, notice)
 
 
 def depends_on(settings: MonitorSettings, device: str) -> list[Any]:
@@ -173,13 +174,13 @@ def _known(
     number: int,
     part: list[Header],
     by: Sequence[Any],
-    begins: Mapping[str, list[int]],
+    counting: Mapping[str, Counting],
     settings: MonitorSettings,
 ) -> CachedSteps:
     """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
     if cache is None or not cache.exists():
         return CachedSteps()
-    known = cache.known(number, keys_of(part, by, dict(begins)), part, settings.aligned)
+    known = cache.known(number, keys_of(part, by, counting), part)
     wraps = part[0].phase_wraps and wrapping(settings.tensors) and len(known.steps) < len(part)
     return CachedSteps() if wraps and known.phase is None else known
 
@@ -189,7 +190,7 @@ def _walk_part(
     region: Region,
     known: CachedSteps,
     settings: MonitorSettings,
-    begins: Mapping[str, list[int]],
+    counting: Mapping[str, Counting],
     device: str,
     strict: bool,
     undone: Callable[[int], None],
@@ -198,7 +199,7 @@ def _walk_part(
 
     Return what is to be told about the device, too.
     """
-    comparers = _comparers(part[0], region, settings, begins, known)
+    comparers = _comparers(part[0], region, settings, counting, known)
     if len(known.steps) == len(part):
         return Found(known.steps, [], None, None, len(part)), comparers, ""
     from ptyconv_cli.analysis.compare import Prefetch  # which, as the arithmetic, only what is new needs
@@ -224,14 +225,14 @@ def _walk_part(
             return found, comparers, notice
         except (CacheIsStale, StaleRow):
             pass
-    return _walk_part(part, region, CachedSteps(), settings, begins, device, strict, undone)
+    return _walk_part(part, region, CachedSteps(), settings, counting, device, strict, undone)
 
 
 def _comparers(
     first: Header,
     region: Region,
     settings: MonitorSettings,
-    begins: Mapping[str, list[int]],
+    counting: Mapping[str, Counting],
     known: CachedSteps,
 ) -> dict[str, Comparer]:
     """Return what compares each tensor with earlier checkpoints, none where the aligned change was not asked for."""
@@ -240,7 +241,7 @@ def _comparers(
         shape = quantity_of(name).shape_compared(first.shapes[name], region)
         compared = [step.compared[name] for step in known.steps]
         rows, in_frame = known.rows.get(name), known.rows.get(name + IN_FRAME)
-        found[name] = Comparer(name, shape, first.dx, begins.get(name, [0]), compared, rows, in_frame)
+        found[name] = Comparer(name, shape, first.dx, counting.get(name, Counting()), compared, rows, in_frame)
     return found
 
 

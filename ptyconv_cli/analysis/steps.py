@@ -3,7 +3,7 @@
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from ptyconv_cli.quantities import all_series, quantity_of
 from ptyconv_cli.results.frame import Frame
 from ptyconv_cli.results.history import LAG, MOST, Point
 from ptyconv_cli.results.run_analysis import Change, LeftOut, RemovedAmbiguities
-from ptyconv_cli.verdict.segments import half_of
+from ptyconv_cli.verdict.segments import Counting, half_of
 
 if TYPE_CHECKING:
     from ptyconv_cli.metrics.arrays import Array
@@ -109,8 +109,9 @@ class Compared(NamedTuple):
     """How far a tensor of one checkpoint is from earlier ones: `at` their places in the run, in order (J).
 
     `raw` and `aligned` (J): see `metrics.sketch.Distances`. `size`: the RMS of its own values, in px for positions,
-    and `total` their sum over all voxels, of a probe; `units`: see `metrics.sketch.Sketch`. `kept` of `all_voxels` were
-    compared; `moved`: whether it is elsewhere in the frame of the run, and has a row of its own there.
+    and `total` their sum over all voxels, of a probe; `units`: see `metrics.sketch.Sketch`, and `strength` as of
+    `quantities.quantity.Quantity`. `kept` of `all_voxels` were compared; `moved`: whether it is elsewhere in the
+    frame of the run, and has a row of its own there.
     """
 
     at: list[int]
@@ -122,6 +123,7 @@ class Compared(NamedTuple):
     kept: int
     all_voxels: int
     moved: bool
+    strength: float
 
     @property
     def mean(self) -> float:
@@ -142,8 +144,8 @@ class Step:
     """What is found at a checkpoint: the changes since iteration `since`, by series key; it is None of the first one.
 
     `compared`: by tensor, how far it is from earlier checkpoints, empty where the aligned change was not asked for.
-    `contrasts`: see `quantities.snapshots.contrasts`, of the last checkpoint only, else None. `not_finite`: the tensors
-    that hold NaN or infinity, and those that do not, but changed by more than numbers can say: True and False.
+    `contrasts`: see `quantities.snapshots.contrasts`, empty where nothing is aligned. `not_finite`: the tensors that
+    hold NaN or infinity, and those that do not, but changed by more than numbers can say: True and False.
     `totals`: by tensor, of what is an intensity, all of it. `frame`: where its object and probe were; None where
     nothing is aligned.
     """
@@ -153,13 +155,9 @@ class Step:
     changes: dict[str, Change]
     compared: dict[str, Compared]
     not_finite: dict[str, bool]
-    contrasts: dict[str, float] | None = None
+    contrasts: dict[str, float] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     frame: Frame | None = None
-
-    def with_contrasts(self, contrasts: dict[str, float] | None) -> "Step":
-        """Return the same with contrasts, of a checkpoint that was not the last one."""
-        return replace(self, contrasts=contrasts)
 
 
 @dataclass(frozen=True)
@@ -252,13 +250,13 @@ def shown_before(place: int) -> range:
     return range(0, place, step)
 
 
-def compared_with(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
+def compared_with(niters: Sequence[int], counting: Counting) -> list[int]:
     """Return the places of the earlier checkpoints that the last of these is compared with, in order.
 
-    `begins`: the iterations after which the tensor's segments begin.
+    `counting`: how the tensor's iterations count.
     """
     last = len(niters) - 1
-    half = half_of(niters, begins)
+    half = half_of(niters, counting)
     found = {*shown_before(last), last - 1, last - LAG, last - 1 if half is None else half}
     return sorted(place for place in found if place >= 0)
 
@@ -266,9 +264,9 @@ def compared_with(niters: Sequence[int], begins: Sequence[int]) -> list[int]:
 class Comparer:
     """Compares one tensor of each checkpoint of a run, in order, with earlier ones.
 
-    `name` of the tensor, and the `shape` of what is compared of it; `begins`: the iterations after which the tensor's
-    segments begin; `dx` in Å per px; `known`: what was found at the first checkpoints, in an earlier analysis, which
-    left their `rows`, and, where they are elsewhere in the frame of the run, those there (`rows_in_frame`).
+    `name` of the tensor, and the `shape` of what is compared of it; `counting`: how its iterations count; `dx` in Å per
+    px; `known`: what was found at the first checkpoints, in an earlier analysis, which left their `rows`, and, where
+    they are elsewhere in the frame of the run, those there (`rows_in_frame`).
     """
 
     def __init__(
@@ -276,13 +274,13 @@ class Comparer:
         name: str,
         shape: tuple[int, ...],
         dx: float,
-        begins: Sequence[int],
+        counting: Counting,
         known: Sequence[Compared] = (),
         rows: CachedRows | None = None,
         rows_in_frame: CachedRows | None = None,
     ) -> None:
         self.name = name
-        self._quantity, self._dx, self._begins = quantity_of(name), dx, begins
+        self._quantity, self._dx, self._counting = quantity_of(name), dx, counting
         self._shape, self._lit = shape, None
         self._known, self._cached = list(known), (rows, rows_in_frame)
         self._memory: dict[int, Values] = {}
@@ -313,7 +311,7 @@ class Comparer:
         `tensor`: its values, as in `metrics.snapshot.Snapshot`; `in_frame`: see `quantities.snapshots.framed`.
         """
         place, sketch = len(niters) - 1, self.places.sketch(tensor, in_frame)
-        at = compared_with(niters, self._begins)
+        at = compared_with(niters, self._counting)
         found = self._quantity.distances(self.places, sketch, [self._values(one) for one in at], self._dx)
         self.rows.add(sketch.values)
         moved = sketch.in_frame is not sketch.values
@@ -322,7 +320,8 @@ class Comparer:
         self._remember(place, sketch)
         kept, all_voxels = self.places.kept, self.places.all_voxels
         units = sketch.units.tolist()
-        compared = Compared(at, found.raw, found.aligned, sketch.rms, sketch.total, units, kept, all_voxels, moved)
+        numbers = sketch.rms, sketch.total, units, kept, all_voxels, moved, self._quantity.strength(self.places, sketch)
+        compared = Compared(at, found.raw, found.aligned, *numbers)
         self._known.append(compared)
         return compared
 

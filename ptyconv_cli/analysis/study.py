@@ -41,7 +41,8 @@ class Row:
     """The result of one run, or the `problem` because of which there is none.
 
     `changes`: by series key, the last aligned change per iteration, or the raw one where no aligned one was computed;
-    `moved`: the object's last change per doubling, in % of its contrast, NaN where it is not known; `rates`: the last
+    `moved`: the object's last change per doubling, in % of its contrast, NaN where it is not known; `keep`: the
+    iteration of the checkpoint to keep; `rates`: the last
     learning rates by tensor; `slices` of the object; `note`: text on the folder it is from; `resumed`: whether it could
     be joined to the run before it.
     """
@@ -55,6 +56,7 @@ class Row:
     state: str = ""
     since: int | None = None
     moved: float = math.nan
+    keep: int | None = None
     rates: dict[str, float] = field(default_factory=dict)
     slices: int | None = None
     changes: dict[str, float] = field(default_factory=dict)
@@ -113,6 +115,7 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
         state=analysis.verdict.state if analysis.verdict else "",
         since=analysis.verdict.since if analysis.verdict else None,
         moved=_moved(analysis),
+        keep=analysis.verdict.keep if analysis.verdict else None,
         rates={name: curve[-1][1] for name, curve in analysis.engine.learning_rates.items() if curve},
         slices=next(
             (shape[1] for name, shape in analysis.checkpoints[-1].shapes.items() if quantity_of(name).is_object), None

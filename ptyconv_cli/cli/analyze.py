@@ -8,10 +8,21 @@ from typing import Any
 import click
 
 from ptyconv_cli.analysis import report
-from ptyconv_cli.cli.console import say, say_verdict, warnings_text
-from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
+from ptyconv_cli.cli.console import say, say_verdict, say_wrapped, warnings_text
+from ptyconv_cli.cli.options import (
+    CLUSTER,
+    JUDGING,
+    PATH,
+    READING,
+    Where,
+    all_of,
+    everything,
+    where_to,
+    with_earlier,
+)
 from ptyconv_cli.quantities import all_series
-from ptyconv_cli.verdict.rules import exit_code
+from ptyconv_cli.results.text import listed
+from ptyconv_cli.verdict.conclusion import exit_code, not_converged
 
 POLL = 5.0
 """Seconds between two looks at the folder of a running job."""
@@ -48,8 +59,9 @@ POLL = 5.0
     "--until",
     type=click.Choice(["converged", "settled"]),
     metavar="converged",
-    help="With --follow: end as soon as the run has converged. Exit codes as of `ptyconv check`.",
+    help="With --follow: end as soon as the object has converged. Exit codes as of `ptyconv check`.",
 )
+@everything("With --until converged: wait for probe and positions, too.")
 @click.option(
     "--idle",
     type=click.FloatRange(min=0, min_open=True),
@@ -74,6 +86,7 @@ def analyze(
     sort: str,
     follow: bool,
     until: str | None,
+    everything: bool,
     idle: float | None,
     poll: float | None,
     address: str | None,
@@ -117,12 +130,16 @@ def analyze(
             raise click.UsageError(f"{where} is for several runs, and --follow follows one")
         if until and no_aligned:
             raise click.UsageError("--until converged needs the aligned changes: do not give --no-aligned")
+        if everything and not until:
+            raise click.UsageError("--all needs --until converged")
+        from ptyconv_cli.analysis.follow import Ends
         from ptyconv_cli.cli.running_job import follow_job
 
-        follow_job(run_dir, output, options, detail, until is not None, idle, poll or POLL)
+        ends = Ends(converged=until is not None, everything=everything, idle=None if idle is None else 60 * idle)
+        follow_job(run_dir, output, options, detail, ends, poll or POLL)
         return
-    if until or idle is not None or poll is not None:
-        raise click.UsageError("--until, --idle and --poll need --follow")
+    if until or everything or idle is not None or poll is not None:
+        raise click.UsageError("--until, --all, --idle and --poll need --follow")
     names = options["names"]
     found = runs_at(run_dir, names, output, fresh)
     if not found.runs:
@@ -145,12 +162,14 @@ def analyze(
     "-o", "--output", type=PATH, help="Folder with the results of an earlier analyze.  [default: the run's own]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@everything("Ask for probe, positions and the rest, too, not only for the object.")
 @all_of(READING)
 @all_of(JUDGING)
 def check(
     paths: tuple[Path, ...],
     output: Path | None,
     as_json: bool,
+    everything: bool,
     chain: str | None,
     **reading: Any,
 ) -> None:
@@ -161,8 +180,8 @@ def check(
 
     \b
     Exit codes:
-      0  converged
-      3  not converged, or broken (NaN, a probe that vanished)
+      0  the object has converged; with --all: everything has
+      3  not converged, or broken (diverged, NaN, a probe that vanished)
       4  too early to tell
       1  the run cannot be analyzed
     """
@@ -182,4 +201,6 @@ def check(
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
     else:
         say_verdict(analysis.verdict)
-    sys.exit(exit_code(analysis.verdict))
+        if everything and exit_code(analysis.verdict) == 0 != exit_code(analysis.verdict, everything):
+            say_wrapped(f"\nnot converged, as asked with --all: {listed(not_converged(analysis.verdict))}")
+    sys.exit(exit_code(analysis.verdict, everything))

@@ -11,7 +11,13 @@ from typing import TextIO
 
 import click
 
-from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
+from ptyconv_cli.analysis.notices import (
+    boundaries_words,
+    checkpoints_words,
+    intervals_words,
+    record_words,
+    region_words,
+)
 from ptyconv_cli.checkpoints.grouping import short_name
 from ptyconv_cli.quantities import all_series, quantity_of, unit_of, unit_of_length
 from ptyconv_cli.results.history import Point
@@ -27,25 +33,28 @@ from ptyconv_cli.results.text import (
     with_place_kept,
     wrapped,
 )
-from ptyconv_cli.verdict.sentences import FORETOLD, TITLE, Row, doublings_table, verdict_line
+from ptyconv_cli.verdict.sentences import keep_line, verdict_line
+from ptyconv_cli.verdict.table import FORETOLD, TITLE, TOLERATED, Row, doublings_table
 
 LABEL_WIDTH = 21
 NARROWEST = 8
 
-FORECAST_WIDTH = 22
-"""Of the widest forecast, as \"0.35 (0.10 to 0.73)\", and what is before it."""
+TOLERATED_WIDTH, FORECAST_WIDTH = 11, 16
+"""Of the tolerances, and of the widest forecast, as \"0.10 to 0.73\", each with what is before it."""
 
 Line = tuple[str, str]
 """A line, and the state that it is about, for its colour."""
 
 
 def verdict_lines(verdict: RunVerdict) -> list[Line]:
-    """Return the verdict line by line; the last one says what to do."""
+    """Return the verdict line by line; the last ones say which checkpoint to keep, and what to do."""
     lines = [(line, verdict.state) for line in wrapped(verdict_line(verdict), text_width())]
     table = _table_lines(verdict)
     lines += [("", ""), *table] if table else []
     lines += [("", ""), *((line, "") for line in wrapped(verdict.remark, text_width()))] if verdict.remark else []
-    return [*lines, ("", ""), *((line, verdict.state) for line in wrapped(verdict.advice, text_width()))]
+    for text in filter(None, (keep_line(verdict), verdict.advice)):
+        lines += [("", ""), *((line, verdict.state) for line in wrapped(text, text_width()))]
+    return lines
 
 
 def _table_lines(verdict: RunVerdict) -> list[Line]:
@@ -54,24 +63,27 @@ def _table_lines(verdict: RunVerdict) -> list[Line]:
     if table is None:
         return []
     width = max(NARROWEST, *(len(head) + 2 for head in table.heads))
-    room = text_width() - LABEL_WIDTH
+    room = text_width() - LABEL_WIDTH - TOLERATED_WIDTH
     foretold = table.foretold and room >= width + FORECAST_WIDTH
     shown = min(max((room - (FORECAST_WIDTH if foretold else 0)) // width, 1), len(table.heads))
     title = f"{TITLE:<{LABEL_WIDTH}}" + "".join(f"{head:>{width}}" for head in table.heads[-shown:])
-    lines = [(title + (f"   {FORETOLD}" if foretold else ""), "")]
+    lines = [(f"{title}  {TOLERATED}" + (f"   {FORETOLD}" if foretold else ""), "")]
     for row in table.rows:
         label = f"{row.label:<{LABEL_WIDTH - 4}}{row.unit:<4}"
         if row.instead:
-            first, *others = wrapped(row.instead, room - 3)
+            first, *others = wrapped(row.instead, text_width() - LABEL_WIDTH - 3)
             lines += [(f"{label}   {first}", row.state), *((" " * (LABEL_WIDTH + 3) + line, "") for line in others)]
         else:
             lines.append((f"{label}{_cells(row, width, shown, foretold)}".rstrip(), row.state))
-    missing = len(table.heads) - shown + (table.foretold and not foretold)
-    return lines + [(line, "") for line in left_out(missing)]
+    # Of the doublings two tell how it goes: that there were earlier ones is no news.
+    missing = max(min(2, len(table.heads)) - shown, 0) + (table.foretold and not foretold)
+    notes = [*wrapped(table.note, text_width(), "  "), *left_out(missing)]
+    return lines + [(line, "") for line in notes]
 
 
 def _cells(row: Row, width: int, shown: int, foretold: bool) -> str:
     changes = "".join(f"{change:>{width}}" for change in row.changes[-shown:])
+    changes = f"{changes}{row.tolerated:>{TOLERATED_WIDTH}}"
     return f"{changes}   {row.foretold}" if foretold else changes
 
 
@@ -95,6 +107,7 @@ def left_out(columns: int, place: str = "") -> list[str]:
 COLOURS = {
     "converged": "green",
     "converging": "yellow",
+    "moving": "yellow",
     "jittering": "yellow",
     "step-limited": "yellow",
     "drifting": "red",
@@ -224,6 +237,8 @@ def tables(analysis: RunAnalysis) -> str:
     lines = _table("change", analysis.points, fixed, results)
     if analysis.aligned_points:
         lines += ["", *_table("aligned change", analysis.aligned_points, fixed, results), *_removed(analysis, fixed)]
+    intervals = wrapped(intervals_words(analysis.points), text_width())
+    lines += ["", *intervals] if intervals else []
     return "\n".join(lines)
 
 

@@ -16,6 +16,12 @@ from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES, check_percentil
 DEFAULTS = [f"{quantity.names[-1]}={quantity.tolerance:g}{quantity.unit}" for quantity in QUANTITIES]
 """The tolerances that hold where none are given."""
 
+
+def everything(text: str) -> Callable[[Any], Any]:
+    """Return the option --all, whose help is `text`."""
+    return click.option("--all", "everything", is_flag=True, help=text)
+
+
 PATH = click.Path(readable=False, path_type=Path)
 """Paths are checked later, with exit code 1 for what is wrong."""
 

@@ -46,7 +46,7 @@ from ptyconv_cli.page.viewer import checkpoints_in, viewer_of
 from ptyconv_cli.quantities import drawn_as, tensors_of
 from ptyconv_cli.quantities.quantity import IMAGES
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.verdict.segments import segment_begins
+from ptyconv_cli.verdict.segments import counting_of
 
 LARGEST = 15_000_000
 """Bytes of a page at most: what mail takes."""
@@ -140,10 +140,9 @@ def _frames(
 
     What is compared over a doubling is what the verdict compares.
     """
-    boundaries = [boundary.niter for boundary in analysis.boundaries]
-    begins = segment_begins(drawn_as(IMAGES)[0].recorded_as, analysis.engine, boundaries)
+    counting = counting_of(drawn_as(IMAGES)[0].recorded_as, analysis.engine, analysis.boundaries)
     try:
-        return frames_of_run(run_dir, asked, options["chain"], begins, max(most, 2))
+        return frames_of_run(run_dir, asked, options["chain"], counting, max(most, 2))
     except PtyconvError as error:
         if asked.strict:
             raise

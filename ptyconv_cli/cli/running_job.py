@@ -20,8 +20,8 @@ from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import all_series, unit_of
 from ptyconv_cli.results.files import check_writable
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import shortened, text_width, unbroken, with_place_kept, wrapped
-from ptyconv_cli.verdict.rules import exit_code
+from ptyconv_cli.results.text import duration, shortened, text_width, unbroken, with_place_kept, wrapped
+from ptyconv_cli.verdict.conclusion import exit_code
 from ptyconv_cli.verdict.sentences import verdict_line
 
 PACE = 8
@@ -102,7 +102,8 @@ def live_line(look: Look, now: float) -> str:
         return ""
     at = f"{datetime.fromtimestamp(now):%H:%M:%S} iteration {analysis.checkpoints[-1].niter}"
     verdict = verdict_line(analysis.verdict) if analysis.verdict else ""
-    return "; ".join(filter(None, [at, verdict.removesuffix("."), progress_line(analysis, now)]))
+    keep = f"keep iteration {analysis.verdict.keep}" if analysis.verdict and analysis.verdict.keep is not None else ""
+    return "; ".join(filter(None, [at, verdict.removesuffix("."), keep, progress_line(analysis, now)]))
 
 
 def _waits_for(look: Look, name: str) -> str:
@@ -133,7 +134,7 @@ def progress_line(analysis: RunAnalysis, now: float) -> str:
     parts += [f"{_rounded(pace * HOUR)} iterations/hour"] if pace else []
     end = last.modified / 1e9 + (planned - last.niter) / pace if pace and planned is not None else math.inf
     if planned is not None and planned > last.niter and end - now < FAR:
-        left = f"in {_duration(end - now)}" if end > now else "overdue"
+        left = f"in {duration(end - now)}" if end > now else "overdue"
         parts.append(f"expected end {_clock(end, now)} ({left})")
     return ", ".join(parts)
 
@@ -160,16 +161,6 @@ def _clock(end: float, now: float) -> str:
     return f"{when:%H:%M}" if abs(end - now) < DAY / 2 else f"{when:%a %d %b %H:%M}"
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if minutes >= 48 * 60:
-        return f"{minutes / (24 * 60):.1f} days"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
 def spare_the_known() -> None:
     """Have Python no longer look for garbage in what there is now: of a long run that takes longer than what is new."""
     gc.collect()
@@ -181,15 +172,13 @@ def follow_job(
     output: Path | None,
     options: dict[str, Any],
     detail: Detail,
-    until_converged: bool,
-    idle: float | None,
+    ends: Ends,
     seconds: float,
 ) -> None:
     """Follow a running job: show a table on a terminal, elsewhere a line for each new checkpoint.
 
-    The results go into the folder `output`, by default the run's. It ends when the run does, after `idle` minutes
-    without a new checkpoint, or, if asked, once it has converged; `seconds`: between two looks. `options` as of
-    `outputs.analyze_into`.
+    The results go into the folder `output`, by default the run's. `ends`: when it ends, besides with the run;
+    `seconds`: between two looks. `options` as of `outputs.analyze_into`.
     """
     names, fresh = options["names"], options.pop("fresh")
     if run_dir.exists() and len((found := runs_at(run_dir, names, output, fresh)).runs) > 1:
@@ -208,7 +197,6 @@ def follow_job(
         up_to_date[:] = [path for path in same if path not in written]
         return analysis
 
-    ends = Ends(converged=until_converged, idle=None if idle is None else 60 * idle)
     show = LiveTable(run_dir.absolute().name, detail.quiet)
     analysis, why = follow(watch, analyze_files, ends, show.look, seconds)
     show.end()
@@ -218,4 +206,4 @@ def follow_job(
     outputs = Outputs(list(written), up_to_date)
     say_all(replace(analysis, known=0), watch.run, outputs, detail)  # that the cache was used is of no interest here
     if analysis.verdict and (ends.converged or analysis.verdict.state == "broken"):
-        sys.exit(exit_code(analysis.verdict))
+        sys.exit(exit_code(analysis.verdict, ends.everything))

@@ -41,9 +41,12 @@ NAME_WIDTH, VERDICT_WIDTH = 28, 15
 SHORTEST_NAME, MOST_SETTINGS = 14, 3
 """Columns for a run's name at least, and settings that are shown at most."""
 
-MEASURED = ("at", "loss", "moved")
+MEASURED = ("at", "loss", "moved", "keep")
 
-LEGEND = "moved: by how much the last doubling of the iterations changed the object, in % of its contrast"
+LEGEND = (
+    "moved: by how much the last doubling of the iterations changed the object, in % of its contrast; keep: the "
+    "iteration of the checkpoint to keep"
+)
 
 
 def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -55,8 +58,8 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     by_series = next((series for series in all_series() if series.key == sort), None)
     names = _names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
-    widths |= {"at": 6, "loss": 9, **({by_series.key: 11} if by_series else {}), "moved": 8}
-    shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort])
+    widths |= {"at": 6, "loss": 9, **({by_series.key: 11} if by_series else {}), "moved": 8, "keep": 7}
+    shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort, "keep"])
     longest = max((len(row.name) for row in rows), default=0)
     limit = NAME_WIDTH if text_width() <= 80 else max(NAME_WIDTH, longest + 1)
     name_width = min(limit, text_width() - sum(shown.values()) - VERDICT_WIDTH)
@@ -100,9 +103,9 @@ def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
 
 
-def _measured(row: Row) -> tuple[str, str, str]:
+def _measured(row: Row) -> tuple[str, str, str, str]:
     moved = "-" if math.isnan(row.moved) else f"{rounded(row.moved)} %"
-    return str(row.niter), _number(row.loss), moved
+    return str(row.niter), _number(row.loss), moved, "-" if row.keep is None else str(row.keep)
 
 
 def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
@@ -197,7 +200,7 @@ def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str
     content = StringIO()
     keys = [series.key for series in all_series()]
     writer = csv.writer(content, lineterminator="\n")
-    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "moved_percent"]
+    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "keep", "moved_percent"]
     names = _names_of(settings)
     writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
     for row in sorted_rows(rows, sort):
@@ -205,7 +208,18 @@ def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str
         loss, moved, *changes = ("" if math.isnan(value) else value for value in values)
         writer.writerow(
             [
-                *(row.name, row.place, row.checkpoints, row.niter, loss, row.state, row.since, moved, *changes),
+                *(
+                    row.name,
+                    row.place,
+                    row.checkpoints,
+                    row.niter,
+                    loss,
+                    row.state,
+                    row.since,
+                    row.keep,
+                    moved,
+                    *changes,
+                ),
                 *(settings.get(row.name, {}).get(name, "") for name in names),
                 row.problem,
             ]

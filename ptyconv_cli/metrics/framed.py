@@ -1,6 +1,7 @@
 """A part of an object in the frame of its run: what aligned numbers are of. Formulas: docs/metrics.md."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,14 @@ class Framed:
 
     def mean_square(self) -> float:
         """Return the mean square of the lit values in the frame, less the mean of each plane, and a phase's ramp."""
+        return self.mean_of(numbers(self.squares()))
+
+    def mean_of(self, squares: Sequence[float]) -> float:
+        """Return the mean square of the values, of the `squares` of their planes."""
+        return float((np.array(squares) / self.units**2).sum()) / self.voxels
+
+    def squares(self) -> list[Array]:
+        """Return the sum of squares of each plane, in its own unit, where the values are: what `mean_square` is of."""
         xp, slices = namespace(self.values), self.shape[1]
         of_planes, ramp, squares = self.values.reshape(-1, *self.shape[-2:]), self._ramp_there(), []
         left = xp.empty_like(of_planes[0])
@@ -130,7 +139,7 @@ class Framed:
                 left *= self.light
             left *= left
             squares.append(xp.sum(xp.sum(left, axis=1), dtype=precise(left)))
-        return float((np.array(numbers(squares)) / self.units**2).sum()) / self.voxels
+        return squares
 
     def _ramp_there(self) -> Array | None:
         """Return the ramp of a phase (y, x), where the values are; None of an amplitude."""

@@ -205,6 +205,14 @@ def _per_mean(total: float, places: Places) -> float:
     return places.all_voxels / total if total else math.nan
 
 
+def mean_of_planes(places: Places, values: np.ndarray) -> np.ndarray:
+    """Return the mean of the sketched values of each plane (plane); 0 of one that has none."""
+    height, width = places.shape[-2:]
+    planes, count = places.at // (height * width), math.prod(places.shape[:-2])
+    sums = np.bincount(planes, values.astype(np.float64), count)
+    return np.asarray(sums / np.maximum(np.bincount(planes, minlength=count), 1))
+
+
 def _rms_displacement(moved: Array) -> Array:
     return np.asarray(np.sqrt(np.square(moved).sum(-1).mean(-1)))
 

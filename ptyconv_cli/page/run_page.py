@@ -23,7 +23,8 @@ from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import few, printable, rounded, with_units_kept
-from ptyconv_cli.verdict.sentences import FORETOLD, TITLE, doublings_table
+from ptyconv_cli.verdict.sentences import keep_line, since_and_sentence
+from ptyconv_cli.verdict.table import FORETOLD, TITLE, TOLERATED, doublings_table
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -131,12 +132,17 @@ class Drawn(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The changes per doubling, as `verdict.sentences` has them; `title` and `foretold`, which may be "", are heads."""
+    """The changes per doubling, as `verdict.table` has them.
+
+    `title`, `tolerated` and `foretold`, which may be "", are heads; `note`: what is said below, "" for nothing.
+    """
 
     title: str
     heads: list[str]
+    tolerated: str
     foretold: str
     rows: Sequence[Any]
+    note: str
 
 
 class ViewerOnPage(NamedTuple):
@@ -155,6 +161,7 @@ class RunOnPage:
     about: str
     verdict: Any
     sentence: str
+    keep: str
     advice: str
     table: Table | None
     warnings: list[str]
@@ -168,7 +175,7 @@ class RunOnPage:
     @classmethod
     def failed(cls, place: int, name: str, problem: str) -> "RunOnPage":
         """Return what a page shows of a run that could not be analyzed."""
-        return cls(place, name, "", None, "", "", None, [], [], [], problem=problem)
+        return cls(place, name, "", None, "", "", "", None, [], [], [], problem=problem)
 
     @property
     def state(self) -> str:
@@ -193,7 +200,8 @@ def run_on_page(
         name=name,
         about=" · ".join(filter(None, [engine, checkpoints_words(analysis), region_words(analysis)])),
         verdict=verdict,
-        sentence=with_units_kept(_capital(verdict.sentence)) if verdict else "",
+        sentence=with_units_kept(_capital(since_and_sentence(verdict))) if verdict else "",
+        keep=sentence(keep_line(verdict)) if verdict and verdict.keep is not None else "",
         advice=sentence(verdict.advice) if verdict else "",
         table=_table(analysis),
         warnings=analysis.warnings,
@@ -245,9 +253,10 @@ def _table(analysis: RunAnalysis) -> Table | None:
     found = doublings_table(analysis.verdict) if analysis.verdict else None
     if not found:
         return None
-    space = "\N{NO-BREAK SPACE}"  # on a phone, a forecast's line is broken before its range
+    space = "\N{NO-BREAK SPACE}"  # on a phone, a forecast's line would be broken
     rows = [row._replace(foretold=row.foretold.replace(" to ", f"{space}to{space}")) for row in found.rows]
-    return Table(TITLE, found.heads, FORETOLD if found.foretold else "", rows)
+    foretold, note = FORETOLD if found.foretold else "", sentence(found.note) if found.note else ""
+    return Table(TITLE, found.heads, TOLERATED, foretold, rows, note)
 
 
 def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:

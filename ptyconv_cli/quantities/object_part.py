@@ -88,9 +88,13 @@ class ObjectPart(Quantity):
 
         return explain_any_change(self.own, shape)
 
-    def contrast(self, values: "Framed") -> float:
+    def moments(self, values: "Framed") -> "list[Array]":
+        """Return the sum of squares of each plane, in its own unit."""
+        return values.squares()
+
+    def contrast_of(self, values: "Framed", moments: Sequence[float]) -> float:
         """Return its own share of the object's contrast; see `quantities.snapshots.contrasts`."""
-        return math.sqrt(values.mean_square())
+        return math.sqrt(values.mean_of(moments))
 
     def places(self, shape: Sequence[int], lit: Any = None) -> "Places":
         """Return lit voxels with their gradients."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ptyconv_cli.quantities.object_part import ObjectPart
+from ptyconv_cli.quantities.quantity import AS_MUCH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ class ObjectPhase(ObjectPart):
     own = "offset"
     series_unit = "rad"
     wraps = True
-    forecast = (0.5, 2.0)  # 9 runs of PtyRAD, 146 moments: docs/verdict.md
+    forecast = AS_MUCH
     change_title, image_title = "Phase change", "Object phase"
     map_values, profile_values, values_unit = "phase", "phase (rad)", "rad"
     over_slices = "sum"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptyconv_cli.quantities.quantity import INTENSITY, Quantity
+from ptyconv_cli.quantities.quantity import AS_MUCH, INTENSITY, Quantity
 from ptyconv_cli.results.run_analysis import Change, Region, RemovedAmbiguities
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Probe(Quantity):
     has_total = True
     drawn_as = INTENSITY
     distance_unit = "mean intensities"
+    forecast = AS_MUCH
     image_title = "Probe intensity"
     page_shares = (8, 12)
 
@@ -67,14 +68,22 @@ class Probe(Quantity):
         """Say whether it is a single pixel: the total is removed."""
         return math.prod(shape) <= 1
 
-    def contrast(self, values: "Array") -> float:
-        """Return the RMS of its intensity divided by its mean, NaN where there is none."""
-        from ptyconv_cli.metrics.arrays import namespace, numbers, precise
+    def moments(self, values: "Array") -> "list[Array]":
+        """Return the means of its intensity, and of that squared."""
+        from ptyconv_cli.metrics.arrays import namespace, precise
 
         xp = namespace(values)
         intensity = xp.astype(values, precise(values))
-        mean, square = numbers([xp.mean(intensity), xp.mean(intensity * intensity)])
+        return [xp.mean(intensity), xp.mean(intensity * intensity)]
+
+    def contrast_of(self, values: "Array", moments: Sequence[float]) -> float:
+        """Return the RMS of its intensity divided by its mean, NaN where there is none."""
+        mean, square = moments
         return math.sqrt(square) / abs(mean) if mean else math.nan
+
+    def strength(self, places: "Places", sketch: "Sketch") -> float:
+        """Return the total intensity."""
+        return sketch.total
 
     def size_in_frame(self, rms: float, mean: float, dx: float) -> float:
         """Return it in mean intensities."""

@@ -43,11 +43,11 @@ class ProbeWeights(Quantity):
         """Say whether there are no more positions than modes, so that other modes explain any change."""
         return shape[0] <= shape[1]
 
-    def contrast(self, values: "Array") -> float:
-        """Return the RMS by which the weights of a mode vary over the positions: those of the first one are near 1."""
-        from ptyconv_cli.metrics.arrays import namespace, rms
+    def moments(self, values: "Array") -> "list[Array]":
+        """Return of how far the weights of a mode vary over the positions: those of the first one are near 1."""
+        from ptyconv_cli.metrics.arrays import namespace
 
-        return rms(values - namespace(values).mean(values, axis=0))
+        return super().moments(values - namespace(values).mean(values, axis=0))
 
     def is_in(self, model: Any) -> bool:
         """Say whether a live model has weights that can be followed."""

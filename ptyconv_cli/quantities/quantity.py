@@ -23,6 +23,9 @@ CONTRAST, PIXELS, MRAD = "%", "px", "mrad"
 
 ANGSTROM = "Å"
 
+AS_MUCH = 3.0
+"""The factor of a quantity's last change per doubling within which the next one lies: docs/verdict.md."""
+
 IMAGES, INTENSITY, ARROWS = "images", "intensity", "arrows"
 """How a quantity is drawn in maps and on pages: its slices, its intensity, or where each position went."""
 
@@ -55,8 +58,8 @@ class Quantity:
     Judging:
 
     - `unit` of its change per doubling, default `tolerance` in that unit, `of`: what 100 % are, "" for another unit.
-    - `forecast`: the factors of the last change per doubling between which the next one lay in 90 % of real runs, None
-      where that is not known.
+    - `forecast`: the factor of the last change per doubling within which the next one lay in 90 % of the moments of
+      every engine, None where that was not tried.
     - `is_object`: whether it is the object's, by which a run is judged first. `own`: what is ambiguous of each slice of
       that (see `metrics.planes`). `ambiguity`: what is removed from its change, where no numbers say that.
 
@@ -83,7 +86,7 @@ class Quantity:
     short_names: tuple[str, ...] = ()
 
     unit, tolerance, of = CONTRAST, 5.0, "of itself"
-    forecast: tuple[float, float] | None = None
+    forecast: float | None = None
     is_object = False
     own = ""
     ambiguity = "nothing: it has no ambiguities"
@@ -208,11 +211,30 @@ class Quantity:
         """
         return False
 
+    def strength(self, places: "Places", sketch: "Sketch") -> float:
+        """Return by which factor it bears on the intensity behind the object, which may vanish; NaN of others.
+
+        Of all quantities that have one, the product knows no scale that goes from one to another.
+        """
+        return math.nan
+
     def contrast(self, values: Any) -> float | None:
         """Return what its change is measured by, of a tensor as `framed`; None where that is the size of a pixel."""
-        from ptyconv_cli.metrics.arrays import rms
+        from ptyconv_cli.metrics.arrays import numbers
 
-        return rms(values)
+        moments = self.moments(values)
+        return self.contrast_of(values, numbers(moments)) if moments else None
+
+    def moments(self, values: Any) -> "list[Array]":
+        """Return of what numbers the contrast is, where the values are; none where it is the size of a pixel."""
+        from ptyconv_cli.metrics.arrays import namespace, precise, total
+
+        values = namespace(values).astype(values, precise(values))
+        return [total(values * values)]
+
+    def contrast_of(self, values: Any, moments: Sequence[float]) -> float:
+        """Return the contrast of a tensor, whose `moments` are known."""
+        return math.sqrt(moments[0] / math.prod(values.shape))
 
     # Distances between checkpoints, of some of the numbers
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ptyconv_cli.metrics import snapshot
-from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host, total
+from ptyconv_cli.metrics.arrays import Array, device_of, is_numpy, on_host, together_on_host, total
 from ptyconv_cli.metrics.device import give_back, is_out_of_memory, to_device
 from ptyconv_cli.metrics.framed import Framed
 from ptyconv_cli.metrics.snapshot import Model, Pair, Snapshot, there
@@ -93,17 +93,19 @@ def framed(name: str, snapshot: Snapshot) -> Any:
 def contrasts(tensors: Mapping[str, Any]) -> dict[str, float]:
     """Return what changes of tensors, as of `framed`, are measured by, by key; of positions nothing is.
 
+    A GPU is waited for once.
+
     Of the object that of its complex transmission, the same for phase and amplitude: √(Cp² + Ca²), in rad. NaN where a
     value is not finite. Formulas: docs/verdict.md.
     """
-    parts = [name for name in of_object() if name in tensors]
-    squares = [quantity_of(name).contrast(tensors[name]) or 0.0 for name in parts]
-    found = dict.fromkeys(parts, math.hypot(*squares))
-    for name in tensors:
-        contrast = None if name in parts else quantity_of(name).contrast(tensors[name])
-        if contrast is not None:
-            found[name] = contrast
-    return found
+    of_each = {name: quantity_of(name).moments(tensor) for name, tensor in tensors.items()}
+    moments = iter(together_on_host([moment for of_one in of_each.values() for moment in of_one]))
+    found = {}
+    for name, of_one in of_each.items():
+        if of_one:
+            found[name] = quantity_of(name).contrast_of(tensors[name], [float(next(moments)) for _ in of_one])
+    parts = [name for name in of_object() if name in found]
+    return found | dict.fromkeys(parts, math.hypot(*(found[name] for name in parts)))
 
 
 def totals(values: Mapping[str, Array]) -> dict[str, float]:

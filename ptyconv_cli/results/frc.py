@@ -229,7 +229,7 @@ def _answer_of_two(frc: Frc) -> list[str]:
             "They agree less from the first pair on, and pictures with little in them yet are alike: from which "
             "iteration on it is not reproducible cannot be said.",
         ]
-    return [*found, f"What came after iteration {peak} is not reproducible."]
+    return [*found, f"What came after iteration {peak} is not reproducible: keep iteration {peak}."]
 
 
 def _how_alike(point: FrcPoint) -> str:

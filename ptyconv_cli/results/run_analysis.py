@@ -96,19 +96,21 @@ TOO_FEW = "too few to align"
 class Doubling:
     """The change from iteration `since` to iteration `niter`, about twice as late.
 
-    `distance` in the tensor's own unit (rad, Å, mrad, or dimensionless); `relative`: by how much a doubling changes it,
-    in the quantity's unit: distance / (contrast · log2(niter / since)), times 100 where that is %.
+    `distance` in the tensor's own unit (rad, Å, mrad, or dimensionless), as is `contrast`, what it holds at `niter`;
+    `relative`: by how much a doubling changes it, in the quantity's unit: distance / (contrast · log2(niter / since)),
+    times 100 where that is %.
     """
 
     niter: int
     since: int
     distance: float
     relative: float
+    contrast: float = math.nan
 
 
 @dataclass(frozen=True)
-class Quietest:
-    """The iteration `niter` at which the change per doubling was least, and that change."""
+class AtIteration:
+    """An iteration `niter`, and a change that is of it (`relative`), in the quantity's unit."""
 
     niter: int
     relative: float
@@ -128,12 +130,13 @@ class Forecast:
 class Doublings:
     """A quantity's changes per doubling, and what they say; `unit` and tolerance as of `quantities.quantity`.
 
-    `contrast`: what a change is measured by, in the tensor's own unit. `state`: one of `verdict.rules.STATES`, with the
-    iteration `since` which it has converged, stopped or been broken. `quietest`, `forecast`: None where there is none.
-    `reaches`: of what is converging, the iteration at which it gets within the tolerance, None where that is far away.
-    `size`: of what jitters, its scatter about a point, in the same unit as the changes. `growth`: how many times the
-    doubling before the last one changed it, NaN where that is not known. `reason`: what is broken, or why it cannot be
-    judged at all.
+    `contrast`: what the last change is measured by, in the tensor's own unit. `state`: one of
+    `verdict.rules.STATES`, with the iteration `since` which it has converged, stopped or been broken. `quietest`:
+    of what drifts, where its change per doubling was least; `changed`: where the settings changed during the last
+    doubling, the iteration after which, and by how much it changed since; these and `forecast` None where there is
+    none. `size`: of what jitters, its scatter about a point, in the same unit as the changes. `growth`: how many
+    times the doubling before the last one changed it, NaN where that is not known. `reason`: what is broken, or why
+    it cannot be judged at all. `begin`: the iteration from which its iterations count.
     """
 
     unit: str
@@ -142,12 +145,13 @@ class Doublings:
     points: list[Doubling]
     state: str
     since: int | None = None
-    quietest: Quietest | None = None
+    quietest: AtIteration | None = None
+    changed: AtIteration | None = None
     forecast: Forecast | None = None
-    reaches: int | None = None
     size: float | None = None
     growth: float = math.nan
     reason: str = ""
+    begin: int = 0
 
     @property
     def too_few(self) -> bool:
@@ -159,9 +163,11 @@ class Doublings:
 class RunVerdict:
     """The verdict on a run: its `state`, out of `verdict.rules.STATES`, in a `sentence`, and what to do (`advice`).
 
-    `worst`: the key of the quantity that the state is of. `since`: the iteration since which the run has converged, or
-    been broken, None otherwise. `doublings`: what was found of each quantity, by key. `remark`: what the verdict could
-    not go by, "" where it had all.
+    It is that of the object. `worst`: the key of the quantity that the state is of. `since`: the iteration since which
+    the object has converged, or something been broken, None otherwise. `doublings`: what was found of each quantity, by
+    key. `remark`: what else there is to know, "" for nothing. `keep`: the iteration of the checkpoint to keep, and
+    `keep_because` of what; None where no object was analyzed. `loss_lowest_at`: the iteration of the least loss, None
+    where none is recorded. `all_converged`: whether everything that is optimised has.
     """
 
     state: str
@@ -171,6 +177,15 @@ class RunVerdict:
     since: int | None
     doublings: dict[str, Doublings]
     remark: str = ""
+    keep: int | None = None
+    keep_because: str = ""
+    loss_lowest_at: int | None = None
+    all_converged: bool = False
+
+    @property
+    def converged_since(self) -> int | None:
+        """The iteration since which the object has converged, None where it has not."""
+        return self.since if self.state == "converged" else None
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.quantities.quantity import CONTRAST, Quantity
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.run_analysis import TOO_FEW, Doubling, Doublings, Forecast, Quietest
-from ptyconv_cli.verdict.rules import STATES, Evidence, judge
-from ptyconv_cli.verdict.segments import begin_of, doublings_between
+from ptyconv_cli.results.run_analysis import TOO_FEW, AtIteration, Doubling, Doublings, Forecast
+from ptyconv_cli.verdict.loss import LossSoFar, loss_so_far
+from ptyconv_cli.verdict.rules import NOT_CONVERGED, Evidence, judge
+from ptyconv_cli.verdict.segments import Counting, doublings_between
 
-NOT_FINITE, VANISHED = "holds NaN or infinity", "has no intensity left"
+NOT_FINITE, VANISHED = "holds NaN or infinity", "has nearly vanished"
 """What can be broken in a quantity."""
 
-VANISHES = 1e-9
-"""Of the largest intensity of a probe in the run: below it there is none left."""
+VANISHES = 1e-3
+"""Of the largest intensity so far, of the probe, or that gets through the object: below it there is hardly any left."""
+
+WIDEST = 0.5
+"""Of what a quantity holds: checkpoints that scatter more scatter about no point."""
 
 SMALLEST_MOVE = 4e-7
 """Share of its values up to which a change is rounding: of float32, also of what is worked out from complex64."""
@@ -26,70 +30,113 @@ class Motion:
     """How a quantity moved up to iteration `niter`, the last one; distances in the quantity's own unit.
 
     `doubled`: (niter, since, distance) of all doublings, in order; `to_last`: how far checkpoints are from the last
-    one; `contrast`: what they are measured by. `drift_ratio` over `lag` checkpoints, NaN where it is not known.
-    `begins`: the iterations after which segments begin. `broken_since` and `stopped_since` as in `rules.Evidence`, with
-    the `reason` why it counts as broken. `too_few`: whether there is too little of it to align.
+    one; `contrasts`: what they hold, by iteration, which distances are measured by. `drift_ratio` over `lag`
+    checkpoints, NaN where it is not known. `counting`: how iterations count. `broken_since` and `stopped_since` as in
+    `rules.Evidence`, with the `reason` why it counts as broken. `too_few`: whether there is too little of it to align.
     """
 
     niter: int
-    contrast: float
+    contrasts: Mapping[int, float]
     doubled: Sequence[tuple[int, int, float]]
     to_last: Curve = field(default_factory=list)
     drift_ratio: float = math.nan
     lag: int = 0
-    begins: Sequence[int] = (0,)
+    counting: Counting = field(default_factory=Counting)
     broken_since: int | None = None
     stopped_since: int | None = None
     reason: str = NOT_FINITE
     too_few: bool = False
 
 
-def doublings_of(motion: Motion, quantity: Quantity, tolerance: float, learning_rates: Curve) -> Doublings:
+def doublings_of(
+    motion: Motion,
+    quantity: Quantity,
+    tolerance: float,
+    learning_rates: Curve,
+    loss: Curve | None = None,
+) -> Doublings:
     """Return a quantity's changes per doubling and its state; `tolerance` in the quantity's unit."""
-    measured = motion.contrast != 0 and math.isfinite(motion.contrast)
-    scale = (100.0 if quantity.unit == CONTRAST else 1.0) / motion.contrast if measured else math.nan
-    points = [_doubling(*doubled, scale, motion.begins) for doubled in motion.doubled]
-    begin = begin_of(motion.niter, motion.begins)
-    last_segment = [point for point in points if point.since > begin]
-    evidence = Evidence(
-        niter=motion.niter,
-        tolerance=tolerance,
-        points=last_segment,
-        to_last=[(niter, scale * distance) for niter, distance in motion.to_last if niter > begin],
-        drift_ratio=motion.drift_ratio,
-        lag=motion.lag,
-        learning_rates=learning_rates,
-        begin=begin,
-        broken_since=motion.broken_since,
-        stopped_since=motion.stopped_since,
-    )
-    found = judge(evidence)
-    moves = STATES.index("broken") < STATES.index(found.state) < STATES.index("not optimised")
+    points = [_doubling(motion, quantity, *doubled) for doubled in motion.doubled]
+    evidence = evidence_of(motion, quantity, points, tolerance, learning_rates, loss or [])
+    found, least, changed = judge(evidence), evidence.least, _changed(evidence, motion.counting)
+    moves = found.state in (*NOT_CONVERGED[1:], "converged")
     return Doublings(
         unit=quantity.unit,
-        contrast=motion.contrast,
+        contrast=motion.contrasts.get(motion.niter, math.nan),
         tolerance=tolerance,
         points=points,
         state=found.state,
         since=found.since,
-        quietest=_quietest(last_segment) if moves else None,
-        forecast=_forecast(evidence, quantity) if moves else None,
-        reaches=found.reaches,
+        quietest=AtIteration(least.niter, least.relative) if least and found.state == "drifting" else None,
+        changed=changed if moves else None,
+        forecast=_forecast(evidence, quantity) if moves and not changed else None,
         size=found.size,
         growth=evidence.growth,
         reason=motion.reason if found.state == "broken" else TOO_FEW if motion.too_few else "",
+        begin=evidence.begin,
     )
 
 
-def _doubling(niter: int, since: int, distance: float, scale: float, begins: Sequence[int]) -> Doubling:
-    begin = begin_of(niter, begins)
-    return Doubling(niter, since, distance, scale * distance / math.log2((niter - begin) / (since - begin)))
+def evidence_of(
+    motion: Motion,
+    quantity: Quantity,
+    points: Sequence[Doubling],
+    tolerance: float,
+    learning_rates: Curve,
+    loss: Curve,
+) -> Evidence:
+    """Return what the state of a quantity goes by; `points`: its changes per doubling, `tolerance` in its unit."""
+    niter, begin = motion.niter, motion.counting.begin(motion.niter)
+    scale = _scale(quantity, motion.contrasts.get(niter, math.nan))
+    return Evidence(
+        niter=niter,
+        tolerance=tolerance,
+        points=[one for one in points if one.since > begin and motion.counting.in_phase(one.niter, niter)],
+        to_last=[
+            (at, scale * distance)
+            for at, distance in motion.to_last
+            if at > begin and motion.counting.in_phase(at, niter)
+        ],
+        drift_ratio=motion.drift_ratio,
+        lag=motion.lag,
+        learning_rates=learning_rates,
+        cycle=motion.counting.cycle,
+        loss=loss_of(loss, niter, begin, motion.counting.cycle),
+        begin=begin,
+        broken_since=motion.broken_since,
+        stopped_since=motion.stopped_since,
+        widest=100 * WIDEST if quantity.unit == CONTRAST else math.inf,
+    )
 
 
-def _quietest(points: Sequence[Doubling]) -> Quietest | None:
-    finite = [point for point in points if math.isfinite(point.relative)]
-    least = min(finite, key=lambda point: point.relative, default=None)
-    return None if least is None else Quietest(least.niter, least.relative)
+def loss_of(loss: Curve, niter: int, begin: int = 0, cycle: int = 0) -> LossSoFar | None:
+    """Return what the loss did up to an iteration, as they count from `begin` on; `cycle` of the learning rate."""
+    return loss_so_far(loss, niter, begin + (niter - begin) / 2, cycle)
+
+
+def _doubling(motion: Motion, quantity: Quantity, niter: int, since: int, distance: float) -> Doubling:
+    contrast, begin = motion.contrasts.get(niter, math.nan), motion.counting.begin(niter)
+    doublings = math.log2((niter - begin) / (since - begin))
+    return Doubling(niter, since, distance, _scale(quantity, contrast) * distance / doublings, contrast)
+
+
+def _scale(quantity: Quantity, contrast: float) -> float:
+    """Return what makes a distance a change in the quantity's unit, NaN where there is nothing to measure it by."""
+    measured = contrast != 0 and math.isfinite(contrast)
+    return (100.0 if quantity.unit == CONTRAST else 1.0) / contrast if measured else math.nan
+
+
+def _changed(evidence: Evidence, counting: Counting) -> AtIteration | None:
+    """Return where the settings last changed during the last doubling, and what came since; None where they did not.
+
+    Such a doubling is of more than one choice of settings, and says little of the next.
+    """
+    last = evidence.last
+    changes = [at for at in counting.changes if last and last.since <= at < last.niter]
+    if not changes:
+        return None
+    since = next((distance for niter, distance in evidence.to_last if niter >= changes[-1]), math.nan)
+    return AtIteration(changes[-1], since)
 
 
 def _forecast(evidence: Evidence, quantity: Quantity) -> Forecast | None:
@@ -97,9 +144,8 @@ def _forecast(evidence: Evidence, quantity: Quantity) -> Forecast | None:
     last = evidence.last
     if last is None or quantity.forecast is None or not math.isfinite(last.relative):
         return None
-    low, high = quantity.forecast
     niter = evidence.begin + 2 * (evidence.niter - evidence.begin)
-    return Forecast(niter, last.relative, low * last.relative, high * last.relative)
+    return Forecast(niter, last.relative, last.relative / quantity.forecast, last.relative * quantity.forecast)
 
 
 def since_when(niters: Sequence[int], is_so: Sequence[bool]) -> int | None:
@@ -112,12 +158,27 @@ def since_when(niters: Sequence[int], is_so: Sequence[bool]) -> int | None:
     return found
 
 
-def vanished(intensities: Sequence[float]) -> list[bool]:
-    """Say of the total intensities of a run's probes, in order, which are none."""
+def vanished(strengths: Mapping[str, Mapping[int, float]]) -> dict[str, set[int]]:
+    """Return, by quantity, at which iterations it has vanished; `strengths` by quantity and iteration, in order.
+
+    So it is where both it and the product of all have: a scale may go from one to another without changing a pattern.
+    """
+    known = {key: of_one for key, of_one in strengths.items() if not all(map(math.isnan, of_one.values()))}
+    niters = [niter for niter in next(iter(known.values()), {}) if all(niter in of_one for of_one in known.values())]
+    of_all = {niter: math.prod(of_one[niter] for of_one in known.values()) for niter in niters}
+    apart = set(faint(of_all, VANISHES))
+    return {
+        key: {niter for niter in faint(of_one, VANISHES) if niter in apart or niter not in of_all}
+        for key, of_one in strengths.items()
+    }
+
+
+def faint(strengths: Mapping[int, float], share: float) -> list[int]:
+    """Return the iterations, in order, at which something is no more than a share of the largest so far."""
     found, largest = [], 0.0
-    for intensity in intensities:
-        largest = max(largest, intensity) if math.isfinite(intensity) else largest
-        found.append(intensity <= VANISHES * largest)
+    for niter, strength in strengths.items():
+        largest = max(largest, strength) if math.isfinite(strength) else largest
+        found += [niter] if strength <= share * largest else []
     return found
 
 
@@ -142,22 +203,24 @@ def least_move(raw: float, aligned: float, sizes: tuple[float, float]) -> float:
 
 
 def motions_of_histories(
-    engine: EngineHistories, niters: Sequence[int], begins: Mapping[str, Sequence[int]]
+    engine: EngineHistories, niters: Sequence[int], counting: Mapping[str, Counting]
 ) -> dict[str, Motion]:
     """Return how what the engine recorded moved, such as tilt and slice thickness, by key of the quantity.
 
-    `niters`: the iterations of the checkpoints; `begins`: by key, the iterations after which segments begin.
+    `niters`: the iterations of the checkpoints; `counting`: by key, how these count.
     """
     found = {}
     for quantity in QUANTITIES:
         curves = quantity.curves(engine)
         if curves:
-            contrast = quantity.contrast_of_curves(curves, niters[-1])
-            found[quantity.key] = _motion(curves, niters, begins[quantity.key], contrast)
+            contrasts = {niter: quantity.contrast_of_curves(curves, niter) for niter in niters}
+            found[quantity.key] = _motion(curves, niters, counting[quantity.key], contrasts)
     return {key: motion for key, motion in found.items() if motion is not None}
 
 
-def _motion(curves: Sequence[Curve], niters: Sequence[int], begins: Sequence[int], contrast: float) -> Motion | None:
+def _motion(
+    curves: Sequence[Curve], niters: Sequence[int], counting: Counting, contrasts: Mapping[int, float]
+) -> Motion | None:
     """Return how the components of a history moved, at those of the checkpoints' iterations that it has.
 
     None where it has fewer than two of them.
@@ -171,10 +234,10 @@ def _motion(curves: Sequence[Curve], niters: Sequence[int], begins: Sequence[int
     size = max(math.hypot(*one) for one in values)
     return Motion(
         niter=known[-1],
-        contrast=contrast,
-        doubled=doublings_between(known, begins, lambda place, half: math.dist(values[place], values[half])),
+        contrasts=contrasts,
+        doubled=doublings_between(known, counting, lambda place, half: math.dist(values[place], values[half])),
         to_last=[(niter, math.dist(one, values[-1])) for niter, one in zip(known[:-1], values, strict=False)],
-        begins=begins,
+        counting=counting,
         broken_since=since_when(known, [not all(map(math.isfinite, one)) for one in values]),
         stopped_since=still_since(known, [move / (size or 1.0) for move in moves]),
     )

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from ptyconv_cli.quantities import QUANTITIES, quantity_of
 from ptyconv_cli.quantities.quantity import Quantity
 from ptyconv_cli.quantities.settings import Tolerance
 from ptyconv_cli.quantities.snapshots import contrasts, framed, with_less
+from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import LAG, Curve, EngineHistories, lag_of
 from ptyconv_cli.results.run_analysis import Doublings, RunVerdict
+from ptyconv_cli.verdict.conclusion import RunEvidence, conclude, stopped_late
 from ptyconv_cli.verdict.evidence import (
     NOT_FINITE,
     VANISHED,
@@ -27,8 +29,7 @@ from ptyconv_cli.verdict.evidence import (
     still_since,
     vanished,
 )
-from ptyconv_cli.verdict.rules import conclude, stopped_late
-from ptyconv_cli.verdict.segments import begin_of, doublings_between, half_of, segment_begins, stopped_since
+from ptyconv_cli.verdict.segments import Counting, counting_of, doublings_between, half_of, stopped_since
 
 PER_OCTAVE, OCTAVES = 16, 3
 """Sketches kept from an iteration to twice that, and how far back: a verdict looks back to a quarter."""
@@ -41,26 +42,33 @@ class LiveEvidence:
     """
 
     def __init__(self, first: Snapshot) -> None:
-        self._last, self._niter = first, 0
+        self._dx, self._niters = first.dx, [0]
         self._where = {0: first.in_frame.frame} if first.in_frame else {}
-        self._beside: Snapshot | None = None
         lit = first.in_frame.lit if first.in_frame else None
         self._tensors = {name: _Tensor(name, values.shape, lit) for name, values in first.values.items()}
         self._note(first, list(first.values), 0)
 
-    def note(self, snapshot: Snapshot, niter: int, without: Collection[str] = ()) -> None:
+    def note(
+        self,
+        snapshot: Snapshot,
+        niter: int,
+        without: Collection[str] = (),
+        beside: Callable[[], Snapshot | None] = lambda: None,
+    ) -> None:
         """Note the snapshot of iteration `niter`; what was noted of it and of later ones before is forgotten.
 
-        `without`: the tensors that are not known at this iteration. One whose shape has changed begins anew.
+        `without`: the tensors that are not known at this iteration. One whose shape has changed begins anew. `beside`:
+        takes phase or amplitude where the other is watched alone, for the object's contrast. Where that cannot be
+        measured, for whatever reason, which is raised, all else is noted, and no change at this iteration is known.
         """
-        self._last, self._niter = snapshot, niter
+        self._niters = [*(known for known in self._niters if known < niter), niter]
         if snapshot.in_frame:
             self._where[niter] = snapshot.in_frame.frame
-        self._note(snapshot, [name for name in snapshot.values if name not in without], niter)
-
-    def look_beside(self, snapshot: Snapshot | None) -> None:
-        """Take phase or amplitude where the other is watched alone, for the object's contrast; None lets it go."""
-        self._beside = snapshot
+        names = [name for name in snapshot.values if name not in without]
+        self._note(snapshot, names, niter)
+        contrast = _contrasts([one for one in (snapshot, beside()) if one])
+        for name in names:
+            self._tensors[name].measure(niter, contrast.get(name, self._dx))
 
     def _note(self, snapshot: Snapshot, names: Sequence[str], niter: int) -> None:
         for name in names:
@@ -75,33 +83,42 @@ class LiveEvidence:
 
         found = with_less([lambda: sketches(noted), lambda: sketches(noted), of_copies])
         for one, sketch in zip(of_each, found, strict=True):
-            one.note(sketch, niter, self._last.dx)
+            one.note(sketch, niter, self._dx)
 
-    def verdict(self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance]) -> RunVerdict:
+    def verdict(
+        self, learning_rates: Mapping[str, Curve], tolerances: Mapping[str, Tolerance], loss: Curve
+    ) -> RunVerdict:
         """Return the verdict on all that was noted; learning rates and tolerances are by tensor."""
-        dx, snapshots = self._last.dx, [self._last, *([self._beside] if self._beside else [])]
-        tensors = {name: framed(name, snapshot) for snapshot in snapshots for name in snapshot.values}
-
-        def of_copies() -> dict[str, float]:
-            return contrasts({name: there_on_host(tensor) for name, tensor in tensors.items()})
-
-        measured_by = with_less([lambda: contrasts(tensors), of_copies])
-        engine = EngineHistories(learning_rates=dict(learning_rates))
+        dx, settings = self._dx, EngineSettings("learning rate" if learning_rates else "step")
+        engine = EngineHistories(loss=loss, learning_rates=dict(learning_rates), settings=settings)
+        gone = vanished({name: tensor.strengths for name, tensor in self._tensors.items()})
 
         def doublings(quantity: Quantity, until: int | None = None) -> Doublings:
             tolerance = tolerances.get(quantity.key)
             return doublings_of(
-                self._tensors[quantity.key].motion(engine, measured_by.get(quantity.key, dx), dx, until),
+                self._tensors[quantity.key].motion(engine, dx, gone[quantity.key], until),
                 quantity,
                 quantity.tolerance if tolerance is None else tolerance.value(dx),
                 engine.learning_rates.get(quantity.recorded_as, []),
+                loss,
             )
 
         found = {quantity.key: doublings(quantity) for quantity in QUANTITIES if quantity.key in self._tensors}
-        begins = {name: segment_begins(quantity_of(name).recorded_as, engine) for name in found}
-        late = stopped_late(found, self._niter, begins)
+        counting = {name: counting_of(quantity_of(name).recorded_as, engine) for name in found}
+        late = stopped_late(found, self._niters[-1], counting)
         before = {key: doublings(quantity_of(key), since) for key, since in late.items()}
-        return conclude(found, 0, bool(learning_rates), before, self._where)
+        niters = self._niters[1:] or self._niters  # of the baseline there is no checkpoint
+        return conclude(RunEvidence(found, niters, engine, before, self._where))
+
+
+def _contrasts(snapshots: Sequence[Snapshot]) -> dict[str, float]:
+    """Return what changes of the tensors of these snapshots are measured by; on the CPU where memory is short."""
+    tensors = {name: framed(name, snapshot) for snapshot in snapshots for name in snapshot.values}
+
+    def of_copies() -> dict[str, float]:
+        return contrasts({name: there_on_host(tensor) for name, tensor in tensors.items()})
+
+    return with_less([lambda: contrasts(tensors), of_copies])
 
 
 class _Tensor:
@@ -115,14 +132,15 @@ class _Tensor:
         self._moves: list[float] = []
         self._doubled: list[tuple[int, int, float]] = []
         self._finite: list[bool] = []
-        self._totals: list[float] = []
+        self.strengths: dict[int, float] = {}
+        self._contrasts: dict[int, float] = {}
 
     def note(self, sketch: Sketch, niter: int, dx: float) -> None:
         """Remember a snapshot, and how far it is from the one before and the one at half."""
         if self._niters and niter <= self._niters[-1]:
             self._forget_from(niter)
         known = [*(niters := list(self._sketches)), niter]
-        half = half_of(known, (0,))
+        half = half_of(known, Counting())
         at = [known[-2]] if niters else []
         at += [known[half]] if half is not None else []
         found = self._distances(sketch, at, dx)
@@ -131,9 +149,13 @@ class _Tensor:
             self._doubled.append((niter, known[half], found.aligned[-1]))
         self._niters.append(niter)
         self._finite.append(bool(np.isfinite(sketch.values).all()))
-        self._totals.append(sketch.total)
+        self.strengths[niter] = self._quantity.strength(self.places, sketch)
         self._sketches[niter] = sketch
         self._thin(niter)
+
+    def measure(self, niter: int, contrast: float) -> None:
+        """Remember what the snapshot of iteration `niter` holds, by which its changes are measured."""
+        self._contrasts[niter] = contrast
 
     def _move(self, sketch: Sketch, found: Distances, dx: float) -> list[float]:
         """Return how far a snapshot is from the one before, as `least_move` does; none of the first."""
@@ -149,51 +171,55 @@ class _Tensor:
         self._niters, self._moves = self._niters[:count], self._moves[: max(count - 1, 0)]
         self._sketches = {one: sketch for one, sketch in self._sketches.items() if one < niter}
         self._doubled = [doubled for doubled in self._doubled if doubled[0] < niter]
-        self._finite, self._totals = self._finite[:count], self._totals[:count]
+        self._contrasts = {one: contrast for one, contrast in self._contrasts.items() if one < niter}
+        self._finite = self._finite[:count]
+        self.strengths = {one: strength for one, strength in self.strengths.items() if one < niter}
 
-    def motion(self, engine: EngineHistories, contrast: float, dx: float, until: int | None = None) -> Motion:
+    def motion(self, engine: EngineHistories, dx: float, gone: Collection[int], until: int | None = None) -> Motion:
         """Return how the tensor moved up to the snapshot of iteration `until`, since when it stands still, or the last.
 
-        The values of one that stands still are those of the last sketch, also where the one of then is gone.
+        The values of one that stands still are those of the last sketch, also where the one of then is gone. It had
+        vanished at the iterations `gone`.
         """
         last = self._sketches[self._niters[-1]]
         niters = self._niters[: None if until is None else bisect_right(self._niters, until)]
         niter = niters[-1]
-        begins = segment_begins(self._quantity.recorded_as, engine)
+        counting = counting_of(self._quantity.recorded_as, engine)
         at = [one for one in self._sketches if one < niter]
         found = self._distances(last, at, dx)
         to_last = list(zip(at, found.aligned, strict=True))
         lag = lag_of(len(niters) - 1)  # without the baseline, which no checkpoint is
-        gone = vanished(self._totals) if self._quantity.has_total else [False] * len(self._totals)
-        broken = [not finite or none for finite, none in zip(self._finite, gone, strict=True)][: len(niters)]
+        broken = [not finite or at in gone for finite, at in zip(self._finite, niters, strict=False)]
         broken_since = since_when(niters, broken)
         moves = self._moves[: len(niters) - 1]
         still = still_since(niters, moves)
         stopped = stopped_since(self._quantity.recorded_as, engine, niters[-2] if len(niters) > 1 else 0, niter)
         return Motion(
             niter=niter,
-            contrast=contrast,
-            doubled=[one for one in self._doubled_since(begin_of(niter, begins), dx) if one[0] <= niter],
+            contrasts=self._contrasts,
+            doubled=[one for one in self._doubled_at(counting, dx) if one[0] <= niter],
             to_last=to_last,
             drift_ratio=self._drift_ratio(dict(to_last), niters, lag),
             lag=lag,
-            begins=begins,
-            broken_since=niter if broken_since is None and math.isnan(contrast) else broken_since,
+            counting=counting,
+            broken_since=niter
+            if broken_since is None and math.isnan(self._contrasts.get(niter, 0.0))
+            else broken_since,
             stopped_since=min((since for since in (still, stopped) if since is not None), default=None),
             too_few=self._quantity.too_few_to_align(self.places.shape),
-            reason=VANISHED if gone[-1] else NOT_FINITE,
+            reason=VANISHED if niter in gone else NOT_FINITE,
         )
 
-    def _doubled_since(self, begin: int, dx: float) -> list[tuple[int, int, float]]:
-        """Return the doublings; where a segment begins later than the run, only those inside it, worked out anew."""
-        if begin == 0:
+    def _doubled_at(self, counting: Counting, dx: float) -> list[tuple[int, int, float]]:
+        """Return the doublings; where checkpoints at equal phases of a cycle count, worked out anew of those."""
+        if not counting.cycle:
             return self._doubled
-        inside = [niter for niter in self._sketches if niter > begin]
+        known = [niter for niter in self._sketches if niter]
 
         def distance(place: int, half: int) -> float:
-            return self._distances(self._sketches[inside[place]], [inside[half]], dx).aligned[0]
+            return self._distances(self._sketches[known[place]], [known[half]], dx).aligned[0]
 
-        return doublings_between(inside, (begin,), distance)
+        return doublings_between(known, counting, distance)
 
     def _drift_ratio(self, to_last: Mapping[int, float], niters: Sequence[int], lag: int) -> float:
         if lag < 2:

@@ -1,64 +1,138 @@
-"""Where the settings of a run change: a verdict must not mix what came before with what came after."""
+"""How the iterations of a run count, and which checkpoint stands for half of another's. Rules: docs/verdict.md."""
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.run_analysis import RunBoundary
 
-STEP = 2.0
-"""Factor of the learning rate from one iteration to the next above which a new segment begins."""
+NEAREST, FARTHEST = 1.4, 4.0
+"""Times the iterations of an earlier checkpoint that a later one has at least and at most, to be compared over a
+doubling."""
 
-MORE_THAN_ITS_NEIGHBOURS = 2.0
-"""And by this much more than the changes beside it: a schedule that goes smoothly to 0 has large factors at its end."""
+RESTART = 2.0
+"""Times the learning rate of the iteration before from which on it changed in a step, or its schedule began anew."""
 
-NEAR = 1.25
-"""Factor from half of the iterations up to which a checkpoint stands for the one at half."""
+FEWEST_RESTARTS = 3
+
+EQUAL_PHASE = 0.05
+"""Share of a cycle up to which two checkpoints are at the same phase of it."""
 
 
-def segment_begins(tensor: str, engine: EngineHistories, boundaries: Sequence[int] = ()) -> list[int]:
-    """Return the iterations after which a segment of a tensor begins, in order, from 0 on.
+@dataclass(frozen=True)
+class Counting:
+    """From where the iterations of a tensor count: from the last of the `begins` before them, 0 or later.
 
-    One begins at a run boundary, where the learning rate jumps, and where the tensor starts being optimised. Where the
-    engine recorded nothing of that, only `boundaries` count.
+    Where its learning rate restarts every `cycle` iterations, checkpoints at the same phase are compared; 0: it does
+    not. `changes`: the iterations after which it goes on with other settings.
+    """
+
+    begins: tuple[int, ...] = (0,)
+    cycle: int = 0
+    changes: tuple[int, ...] = ()
+
+    def begin(self, niter: int) -> int:
+        """Return the iteration after which the iterations up to `niter` count."""
+        return max((begin for begin in self.begins if begin < niter), default=0)
+
+    def since_begin(self, niter: int, until: int) -> int:
+        """Return how many iterations count up to `niter`, of those that count up to a later one."""
+        return niter - self.begin(until)
+
+    def in_phase(self, one: int, other: int) -> bool:
+        """Say whether two iterations are at the same phase of the cycle; without one all are."""
+        if not self.cycle:
+            return True
+        apart = abs(one - other) % self.cycle
+        return min(apart, self.cycle - apart) <= EQUAL_PHASE * self.cycle
+
+    def up_to(self, niter: int) -> "Counting":
+        """Return as much of it as says which checkpoints up to an iteration are compared."""
+        return Counting(tuple(begin for begin in self.begins if begin < niter), self.cycle)
+
+
+def counting_of(tensor: str, engine: EngineHistories, boundaries: Iterable[RunBoundary] = ()) -> Counting:
+    """Return how the iterations of a tensor, by the name that the engine gives it, count.
+
+    They begin anew where it is first optimised, and at those of the run's `boundaries` at which the geometry changes.
+    Where the object goes on from where it was, with another learning rate, batch size or engine, they go on.
     """
     start, _ = engine.optimised.get(tensor, (1, None))
-    begins = {0, *boundaries, *(niter - 1 for niter in _steps(engine.learning_rates.get(tensor, [])))}
-    begins |= {start - 1} if start is not None else set()
-    return sorted(begin for begin in begins if begin >= 0)
+    boundaries, rates = list(boundaries), engine.learning_rates.get(tensor, [])
+    new_geometry = {boundary.niter for boundary in boundaries if boundary.difference}
+    begins = {0, *new_geometry, *(() if start is None else (start - 1,))}
+    cycle = cycle_of(rates)
+    changes = {boundary.niter for boundary in boundaries} | set(() if cycle else _steps(rates))
+    return Counting(tuple(sorted(begin for begin in begins if begin >= 0)), cycle, tuple(sorted(changes)))
 
 
-def begin_of(niter: int, begins: Sequence[int]) -> int:
-    """Return the iteration after which the segment begins that an iteration is in."""
-    return max((begin for begin in begins if begin < niter), default=0)
+def cycle_of(rates: Curve) -> int:
+    """Return after how many iterations a learning rate begins anew, again and again; 0 where it does not."""
+    anew = [niter for (_, one), (niter, other) in pairwise(rates) if other > RESTART * one > 0]
+    apart = {after - before for before, after in pairwise(anew)}
+    return apart.pop() if len(anew) >= FEWEST_RESTARTS and len(apart) == 1 else 0
 
 
-def half_of(niters: Sequence[int], begins: Sequence[int], last: int | None = None) -> int | None:
-    """Return the place of the checkpoint at half of the last one's iterations, of two as near the earlier.
+def _steps(rates: Curve) -> list[int]:
+    """Return the iterations after which a learning rate is another one, by more than a factor of `RESTART`.
 
-    Iterations count from the begin of the segment. None where none is within a factor of `NEAR`. `last`: the place of
-    the last one, by default that of the last iteration.
+    And by more than its changes beside: a schedule that goes smoothly to 0 has large factors at its end.
+    """
+    factors = [
+        max(one, other) / low if (low := min(one, other)) > 0 else 1.0 for (_, one), (_, other) in pairwise(rates)
+    ]
+    found = []
+    for place, factor in enumerate(factors):
+        beside = max([1.0, *factors[max(place - 1, 0) : place], *factors[place + 1 : place + 2]])
+        if factor > RESTART * beside:
+            found.append(rates[place][0])
+    return found
+
+
+def half_of(niters: Sequence[int], counting: Counting, last: int | None = None) -> int | None:
+    """Return the place of the checkpoint that the last one is compared with over a doubling, None where there is none.
+
+    Of those that have from a quarter of its iterations to 1/1.4 of them, the one nearest to half on a logarithmic axis,
+    of two the earlier, at the same phase of a cycle if any is. `last`: the place of the last one, by default that of
+    the last iteration.
     """
     last = len(niters) - 1 if last is None else last
-    begin = begin_of(niters[last], begins)
-    half = (niters[last] - begin) / 2
-    after = bisect_left(niters, begin + half, hi=last)
-    beside = [place for place in (after - 1, after) if 0 <= place < last and niters[place] > begin]
-    nearest = min(beside, key=lambda place: abs(niters[place] - begin - half), default=None)
-    if nearest is None or not half / NEAR <= niters[nearest] - begin <= half * NEAR:
-        return None
-    return nearest
+    begin = counting.begin(niters[last])
+    done = niters[last] - begin
+    first = bisect_left(niters, begin + max(done / FARTHEST, 1), hi=last)
+    end = bisect_left(niters, math.nextafter(begin + done / NEAREST, math.inf), hi=last)
+    places = _in_phase(niters, counting, last, range(first, end), begin + done / 2) if counting.cycle else []
+    if not places:
+        after = bisect_left(niters, begin + done / 2, first, end)
+        places = [place for place in (after - 1, after) if first <= place < end]
+    return min(places, key=lambda place: abs(math.log(2 * (niters[place] - begin) / done)), default=None)
+
+
+def _in_phase(niters: Sequence[int], counting: Counting, last: int, among: range, half: float) -> list[int]:
+    """Return the place nearest to half, `among` some, that is at the same phase as the last one, if any is."""
+    cycles = round((niters[last] - half) / counting.cycle)
+    farthest = 1 + round((half if among else 0) / counting.cycle)
+    for away in (step for count in range(farthest + 1) for step in {count, -count}):
+        wanted = niters[last] - (cycles + away) * counting.cycle
+        after = bisect_left(niters, wanted, among.start, among.stop)
+        beside = [place for place in (after - 1, after) if place in among and counting.in_phase(niters[place], wanted)]
+        beside = [place for place in beside if abs(niters[place] - wanted) < counting.cycle / 2]
+        if beside:
+            return [min(beside, key=lambda place: abs(niters[place] - wanted))]
+    return []
 
 
 def doublings_between(
-    niters: Sequence[int], begins: Sequence[int], distance: Callable[[int, int], float]
+    niters: Sequence[int], counting: Counting, distance: Callable[[int, int], float]
 ) -> list[tuple[int, int, float]]:
     """Return (niter, since, distance) of each checkpoint that has one at half of its iterations, in order.
 
     `distance`: of the checkpoints at two places, the later one first.
     """
-    halves = [(place, half_of(niters, begins, place)) for place in range(1, len(niters))]
+    halves = [(place, half_of(niters, counting, place)) for place in range(1, len(niters))]
     return [(niters[place], niters[half], distance(place, half)) for place, half in halves if half is not None]
 
 
@@ -73,23 +147,7 @@ def stopped_since(tensor: str, engine: EngineHistories, before: int, last: int) 
     if end is not None and end <= before:
         return end
     rates = [(niter, rate) for niter, rate in engine.learning_rates.get(tensor, []) if niter <= last]
-    if not rates or any(rate for niter, rate in rates if niter > before):
+    recent = [rate for niter, rate in rates if niter > before]
+    if not recent or any(recent):
         return None
     return max((niter for niter, rate in rates if rate), default=0)
-
-
-def _steps(rates: Curve) -> list[int]:
-    """Return the iterations from which on another learning rate holds; one that goes to 0 has stopped instead."""
-    factors = [_factor(one, other) for (_, one), (_, other) in pairwise(rates)]
-    found = []
-    for k, factor in enumerate(factors):
-        beside = max([1.0, *factors[max(k - 1, 0) : k], *factors[k + 1 : k + 2]])
-        if factor > STEP and factor > MORE_THAN_ITS_NEIGHBOURS * beside:
-            found.append(rates[k + 1][0])
-    return found
-
-
-def _factor(one: float, other: float) -> float:
-    if min(one, other) > 0:
-        return max(one, other) / min(one, other)
-    return math.inf if other > 0 else 1.0

@@ -1,34 +1,24 @@
-"""The verdict in words: a sentence, what to do, and the table of the changes per doubling."""
+"""The verdict in words: its sentences, and the table of the changes per doubling."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-from ptyconv_cli.quantities import QUANTITIES, quantity_of
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.quantities.quantity import CONTRAST
 from ptyconv_cli.results.frame import Frame, minus, plus
-from ptyconv_cli.results.run_analysis import TOO_FEW, Doubling, Doublings, Forecast, RunVerdict
-from ptyconv_cli.results.text import listed
-from ptyconv_cli.verdict.segments import NEAR
-
-MORE, MUCH_MORE = 1.25, 1.75
-"""Times the change of the doubling before from which on the words say so."""
+from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.run_analysis import Doubling, Doublings, RunVerdict
+from ptyconv_cli.results.text import listed, unbroken
+from ptyconv_cli.verdict.loss import LossSoFar
+from ptyconv_cli.verdict.rules import LESS, MORE
+from ptyconv_cli.verdict.segments import FARTHEST, NEAREST
 
 SCALED = 0.03
 """Share by which a change differs from that of a doubling from which on the words say so."""
 
-EARLY = 80
-"""Iterations up to which a run that moves ever more may only be setting out."""
+NO_RATES = "No learning rates are recorded: whether a change is small only because they fell is not known."
 
-OPTIMISE = "look at the settings: which of the object, probe and positions are to be optimised"
-
-FIXED_ADVICE = {
-    "converged": "stop, if the result is right: it no longer changes, which does not say that it is correct",
-    "insufficient": "continue, and ask again after about twice the iterations",
-}
-"""By state, where nothing more is to be said."""
-
-PLURAL = {"holds": "hold", "has": "have", "is": "are", "jitters": "jitter", "moves": "move"}
+PLURAL = {"holds": "hold", "has": "have", "is": "are", "jitters": "jitter", "moves": "move", "drives": "drive"}
 
 
 def amount(key: str, relative: float) -> str:
@@ -52,23 +42,102 @@ def rounded(number: float) -> str:
     return f"{number:.{digits}f}".removesuffix(".0")
 
 
-def of_quantity(key: str, found: Doublings) -> str:
+def of_quantity(key: str, found: Doublings, loss: LossSoFar | None) -> str:
     """Say what became of a quantity that has not converged, over the last doubling."""
     label = quantity_of(key).label
     if found.state == "broken":
-        return f"the {label} {_verb(key, found.reason)} since iteration {found.since}."
+        return f"the {label} {verb(key, found.reason)} since iteration {found.since}."
     if found.too_few:
         return f"there is too little of the {label} to align: it cannot be said whether the run has converged."
-    if found.state == "insufficient":
-        return "too early to tell: it takes checkpoints at about a quarter, half and all of the iterations."
-    last = found.points[-1]
     if found.state == "jittering":
-        return f"since iteration {last.since} {_jitters(key, found, amount)}."
+        return f"since iteration {found.since or found.points[-1].since} {_jitters(key, found)}."
+    last = found.points[-1]
     changed = f"{interval(last)} the {label} changed by {amount(key, last.relative)}{_per_doubling(found)}"
+    changed += f" ({_tolerated(key, found)})"
     if found.state == "step-limited":
         whose = "their" if quantity_of(key).plural else "its"
         return f"{changed}, and less than before only because {whose} learning rate fell."
-    return f"{changed}, {_compared(key, found)}{_outlook(key, found)}."
+    beyond = " By this trend the next doubling goes beyond that." if _goes_beyond(found) else ""
+    return f"{changed}{_compared(key, found)}{_loss_meanwhile(found, loss)}.{beyond}"
+
+
+def _tolerated(key: str, found: Doublings) -> str:
+    return f"{found.tolerance:.3g} {quantity_of(key).unit} tolerated"
+
+
+def _goes_beyond(found: Doublings) -> bool:
+    last = found.points[-1].relative
+    return last <= found.tolerance < last * found.growth
+
+
+def _loss_meanwhile(found: Doublings, loss: LossSoFar | None) -> str:
+    """Say what the loss did meanwhile, where that says something of what moved."""
+    if loss is None or math.isnan(loss.share):
+        return ""
+    if loss.still_falls:
+        return ", while the loss still falls"
+    if found.state == "converging" and loss.falls:
+        return ""
+    return ", while the loss hardly falls" if loss.falls else ", while the loss does not fall"
+
+
+def of_other(key: str, found: Doublings, still: bool = False) -> str:
+    """Say by how much another quantity moves; `still`: although the object does not."""
+    label = quantity_of(key).label
+    begin = label.capitalize() if quantity_of(key).plural else f"The {label}"
+    if found.state == "step-limited":
+        whose = "their" if quantity_of(key).plural else "its"
+        return f"{begin} {verb(key, 'moves')} less only because {whose} learning rate fell."
+    moves = f"still {verb(key, 'moves')}" if still else f"{verb(key, 'moves')} as well"
+    last = found.points[-1].relative
+    more = " and more each time" if last <= found.tolerance < last * found.growth else ""
+    by = f"by {amount(key, last)} per doubling{more} ({_tolerated(key, found)})"
+    return f"{begin} {moves}, {by}{', which the object does not follow' if still else ''}."
+
+
+def of_divergence(loss: Curve, found: LossSoFar, niter: int) -> str:
+    """Say since when a run has diverged, and how far its loss is from its least."""
+    known = [(at, value) for at, value in loss if at <= niter]
+    now, least = known[-1][1], dict(known)[found.lowest_at]
+    says = f"it was {least:.4g} at {found.lowest_at}, and is {now:.4g}" if math.isfinite(now) else "it is no number"
+    return f"the run diverged: its loss left for good after iteration {found.left} ({says})."
+
+
+def of_loss(found: LossSoFar) -> str:
+    """Say that the loss has risen, "" where it hardly has."""
+    if not found.rose:
+        return ""
+    return f"The loss is lowest at iteration {found.lowest_at}, and {rounded(100 * found.rose)} % higher now."
+
+
+def of_change(key: str, found: Doublings) -> str:
+    """Say what a change of the settings during the last doubling brought, "" where there was none."""
+    if found.changed is None or not math.isfinite(found.changed.relative):
+        return ""
+    since = f"since then the {quantity_of(key).label} changed by {amount(key, found.changed.relative)}"
+    return f"The settings changed after iteration {found.changed.niter}; {since}."
+
+
+def of_missing(key: str, found: Doublings, niters: Sequence[int]) -> str:
+    """Say between which iterations there is no checkpoint to compare the last of these with, or only one doubling."""
+    last, begin = niters[-1], found.begin
+    if found.points and found.points[-1].niter == last and math.isfinite(found.points[-1].relative):
+        by = f"{amount(key, found.points[-1].relative)}{_per_doubling(found)} ({_tolerated(key, found)})"
+        changed = f"{interval(found.points[-1])} the {quantity_of(key).label} changed by {by}"
+        return f"too early to tell: {changed}, and there is no doubling before to compare that with."
+    low, high = begin + math.ceil((last - begin) / FARTHEST), begin + math.floor((last - begin) / NEAREST)
+    if high <= begin or high < 1:
+        return "too early to tell: it takes more iterations."
+    where = f"at iteration {low}" if low >= high else f"between iterations {max(low, 1)} and {high}"
+    return f"too early to tell: there is no checkpoint {where}, to compare that of {last} with."
+
+
+def of_resumed(parent: str) -> str:
+    """Say that the iterations before a resume are not known."""
+    return (
+        f"But it was resumed from {unbroken(parent)}, and the iterations before that are not counted: "
+        "whether it has converged cannot be said."
+    )
 
 
 FAR = 0.5
@@ -95,14 +164,21 @@ def interval(last: Doubling) -> str:
     return f"from iteration {last.since} to {last.niter}"
 
 
-def _verb(key: str, words: str) -> str:
+def verb(key: str, words: str) -> str:
     """Return words that begin with a verb in the singular, in the plural where the quantity is: holds, hold."""
-    verb, *rest = words.split(" ")
-    return " ".join([PLURAL[verb], *rest]) if quantity_of(key).plural else words
+    one, *rest = words.split(" ")
+    return " ".join([PLURAL[one], *rest]) if quantity_of(key).plural else words
 
 
-def _jitters(key: str, found: Doublings, in_words: Callable[[str, float], str]) -> str:
-    return f"the {quantity_of(key).label} {_verb(key, 'jitters')} about a point, by {in_words(key, found.size or 0.0)}"
+def it(key: str) -> str:
+    """Return the pronoun of a quantity."""
+    return "them" if quantity_of(key).plural else "it"
+
+
+def _jitters(key: str, found: Doublings) -> str:
+    label, size = quantity_of(key).label, found.size or 0.0
+    by = f"by {amount(key, size)}, so that two checkpoints differ by {short_amount(key, math.sqrt(2) * size)}"
+    return f"the {label} {verb(key, 'jitters')} about a point, {by} ({_tolerated(key, found)})"
 
 
 def _per_doubling(found: Doublings) -> str:
@@ -115,65 +191,46 @@ def _per_doubling(found: Doublings) -> str:
 
 
 def _compared(key: str, found: Doublings) -> str:
-    how = "more than" if found.growth > MORE else "about as much as" if found.state == "drifting" else "less than"
+    """Compare the last change with the doubling before, and, of what drifts, with the least."""
+    if math.isnan(found.growth):
+        return ""
+    how = "more than" if found.growth > MORE else "less than" if found.growth < LESS else "about as much as"
     before = found.points[-1].relative / found.growth if found.growth else math.nan
-    return f"{how} over the doubling before ({short_amount(key, before)})"
+    compared = f", {how} over the doubling before ({short_amount(key, before)})"
+    if found.state != "drifting" or found.quietest is None:
+        return compared
+    least = short_amount(key, found.quietest.relative)
+    return f"{compared}, and more than the least, at iteration {found.quietest.niter} ({least})"
 
 
-def _outlook(key: str, found: Doublings) -> str:
-    """Say when it will be within the tolerance, or, of what drifts, when it was quietest."""
-    if found.reaches is not None:
-        return f"; at this pace within {short_amount(key, found.tolerance)} by iteration {found.reaches}"
-    if found.state == "drifting" and found.quietest and moved_away(found):
-        return f"; quietest at {found.quietest.niter} ({short_amount(key, found.quietest.relative)})"
-    return ""
-
-
-def moved_away(found: Doublings) -> bool:
-    """Say whether a quantity changes clearly more now than where it was quietest, which was not at its first doubling.
-
-    Of an early one little can be said: it is short.
-    """
-    quietest, first = found.quietest, found.points[0]
-    return (
-        quietest is not None and quietest.niter > first.niter and found.points[-1].relative > MORE * quietest.relative
-    )
-
-
-def of_driver(key: str, found: Doublings) -> str:
-    """Say how much more another quantity moved than before, which may be what moves the object."""
-    label = quantity_of(key).label
-    begin = label.capitalize() if quantity_of(key).plural else f"The {label}"
-    verb = "moved" if quantity_of(key).plural else "changed"
-    return f"{begin} {verb} by {amount(key, found.points[-1].relative)}, {_times(found.growth)} before."
-
-
-def of_step_limited(keys: list[str]) -> str:
-    """Say which quantities change less only because their learning rates fell."""
-    labels = listed([quantity_of(key).label for key in keys])
-    return f"The {labels} only followed the learning rate, which fell."
-
-
-def _times(growth: float) -> str:
-    if growth < MORE:
-        return "about as much as"
-    if growth < MUCH_MORE or growth > 100:
-        return "more than" if growth > 100 else f"{growth:.1f} times as much as"
-    return "twice as much as" if growth < 2.5 else f"{growth:.0f} times as much as"
-
-
-def of_converged(quantities: dict[str, Doublings]) -> str:
-    """Say by how much the last doubling changed each quantity of a run that has converged."""
-    calm = {key: found for key, found in quantities.items() if found.points and found.state != "jittering"}
-    jitters = [_jitters(key, found, short_amount) for key, found in quantities.items() if found.state == "jittering"]
+def of_converged(parts: Mapping[str, Doublings]) -> str:
+    """Say by how much the last doubling changed each of these quantities, all of which have converged."""
+    calm = {key: found for key, found in parts.items() if found.points and found.state != "jittering"}
+    jitters = [_jitters(key, found) for key, found in parts.items() if found.state == "jittering"]
     if not calm:
-        return f"no more than tolerated {listed(jitters)}."
+        return f"{_sentence_case(listed(jitters))}."
     intervals = {interval(found.points[-1]) for found in calm.values()}
     when = intervals.pop() if len(intervals) == 1 else "over the last doubling"
-    by = {key: short_amount(key, found.points[-1].relative) for key, found in calm.items()}
-    changes = [f"{quantity_of(key).label} by {change}" for key, change in by.items()]
-    also = f" And {listed(jitters)}." if jitters else ""
-    return f"{when} it changed no more than tolerated: {listed(changes)}.{also}"
+    by = [f"the {quantity_of(key).label} changed by {_with_tolerance(key, found, calm)}" for key, found in calm.items()]
+    whose = {quantity_of(key).of for key in calm}
+    of = f" {whose.pop()}" if len(whose) == 1 and whose != {""} else ""
+    limits = {_tolerated(key, found) for key, found in calm.items()}
+    limit = f" ({limits.pop()})" if len(limits) == 1 else ""
+    also = f" {_sentence_case(listed(jitters))}." if jitters else ""
+    changes = listed([by[0], *(one.replace(" changed by", " by") for one in by[1:])])
+    return f"{when} {changes}{of}{limit}.{also}"
+
+
+def _with_tolerance(key: str, found: Doublings, parts: Mapping[str, Doublings]) -> str:
+    """Return a change, with its tolerance where the parts have different ones, and what it is of where that differs."""
+    change = short_amount(key, found.points[-1].relative)
+    whose, limits = ({quantity_of(one).of for one in parts}, {_tolerated(one, p) for one, p in parts.items()})
+    of = f" {quantity_of(key).of}" if len(whose) > 1 and quantity_of(key).of else ""
+    return f"{change}{of}" + (f" ({_tolerated(key, found)})" if len(limits) > 1 else "")
+
+
+def _sentence_case(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def of_stop(key: str | None, niter: int) -> str:
@@ -182,141 +239,16 @@ def of_stop(key: str | None, niter: int) -> str:
     return f"{what} after iteration {niter}."
 
 
-def advice_on_stop(key: str | None, niter: int) -> str:
-    """Say what to do where a quantity, or, of None, all of a run, stopped changing before it had converged."""
-    if key is None:
-        return f"look why nothing changed after iteration {niter}: the run had not converged by then"
-    return f"optimise the {quantity_of(key).label} again: by iteration {niter} it had not converged"
-
-
-def advice(state: str, key: str, found: Doublings, drivers: list[str]) -> str:
-    """Say in one line what to do about a run."""
-    label = quantity_of(key).label
-    if state == "broken":
-        before = f"a checkpoint before iteration {found.since}, if there is one"
-        return f"stop: start again from {before}, with a smaller learning rate"
-    if found.too_few:
-        return "look at the raw changes: analyze -v prints them"
-    if state == "jittering":
-        return f"lower the learning rate of the {label}: more iterations alone will not calm {_it(key)}"
-    if state == "step-limited":
-        verb = _verb(key, "moves")
-        return f"continue with a constant learning rate: as it is, the {label} merely {verb} in smaller steps"
-    if drivers:
-        driver = quantity_of(drivers[0]).label
-        quiet = f" from iteration {found.quietest.niter} on" if found.quietest and moved_away(found) else ""
-        return f"look at the learning rate of the {driver}: lower it, or keep the {driver} fixed{quiet}"
-    if state == "converging":
-        return _advice_on_converging(key, found)
-    return _advice_on_drifting(key, found) if state == "drifting" else FIXED_ADVICE[state]
-
-
-def _advice_on_converging(key: str, found: Doublings) -> str:
-    last = found.points[-1]
-    if found.reaches is not None:
-        return f"continue: about {found.reaches - last.niter} more iterations"
-    if last.relative <= found.tolerance:
-        return f"continue: the {quantity_of(key).label} {_verb(key, 'is')} nearly within the tolerance"
-    return "continue only with a larger learning rate: at this pace it takes too long"
-
-
-def _advice_on_drifting(key: str, found: Doublings) -> str:
-    if found.quietest and moved_away(found):
-        return f"stop: compare with the checkpoint of iteration {found.quietest.niter}, and lower the learning rate"
-    if found.points[-1].niter < EARLY:
-        return FIXED_ADVICE["insufficient"]
-    return f"stop, or change the settings: more iterations will move {_it(key)} as much again"
-
-
-def _it(key: str) -> str:
-    return "them" if quantity_of(key).plural else "it"
-
-
-MOST_COLUMNS = 4
-
-TITLE, FORETOLD = "change per doubling", "as much again"
-"""What is above the labels, and above the forecasts."""
-
-
-class Row(NamedTuple):
-    """A quantity: its `label`, `unit` and `state`, its `changes`, one for each column, and its forecast (`foretold`).
-
-    `instead`: what is said where there are no changes to show, "" where there are.
-    """
-
-    label: str
-    unit: str
-    state: str
-    changes: list[str]
-    foretold: str
-    instead: str
-
-
-class Table(NamedTuple):
-    """The last doublings, as "60→120", in `heads`; a row for each quantity; `foretold`: whether any has a forecast."""
-
-    heads: list[str]
-    foretold: bool
-    rows: list[Row]
-
-
 def verdict_line(verdict: RunVerdict) -> str:
-    """Return the verdict in a line: its state and sentence."""
-    return f"{verdict.state}: {verdict.sentence}"
+    """Return the verdict in a line: its state, since when it has converged, and its sentence."""
+    return f"{verdict.state}{' ' if verdict.converged_since else ': '}{since_and_sentence(verdict)}"
 
 
-def doublings_table(verdict: RunVerdict) -> Table | None:
-    """Return the changes over the last doublings, None where there are none yet."""
-    columns = _columns(verdict)
-    if not columns:
-        return None
-    found = [(quantity, verdict.doublings.get(quantity.key)) for quantity in QUANTITIES]
-    rows = [
-        Row(
-            quantity.label,
-            quantity.unit,
-            of_one.state,
-            _changes(of_one, columns),
-            _foretold(of_one.forecast),
-            _instead(of_one),
-        )
-        for quantity, of_one in found
-        if of_one and not (of_one.state == "not optimised" and not quantity.axes)
-    ]
-    foretold = any(of_one.forecast for of_one in verdict.doublings.values())
-    return Table([f"{point.since}→{point.niter}" for point in columns], foretold, rows)
+def since_and_sentence(verdict: RunVerdict) -> str:
+    """Return the sentence, after since when the object has converged, if it has."""
+    return f"since iteration {verdict.since}: {verdict.sentence}" if verdict.converged_since else verdict.sentence
 
 
-def _instead(found: Doublings) -> str:
-    if found.state == "not optimised":
-        since = f" since {found.since}" if found.since and found.points and found.points[0].niter <= found.since else ""
-        return f"not optimised{since}"
-    return TOO_FEW if found.too_few else ""
-
-
-def _changes(found: Doublings, columns: Sequence[Doubling]) -> list[str]:
-    at = {(point.since, point.niter): rounded(point.relative) for point in found.points}
-    return [at.get((one.since, one.niter), "-") for one in columns]
-
-
-def _foretold(forecast: Forecast | None) -> str:
-    if forecast is None:
-        return "-"
-    low, high = (rounded(limit) for limit in (forecast.low, forecast.high))
-    if high.startswith("<"):
-        return rounded(forecast.relative)
-    return f"{rounded(forecast.relative)} ({'0' if low.startswith('<') else low} to {high})"
-
-
-def _columns(verdict: RunVerdict) -> list[Doubling]:
-    """Return the last doublings, each ending where the next begins, of the quantity that the verdict is of."""
-    of_one = [verdict.doublings[verdict.worst], *verdict.doublings.values()]
-    points = next((found.points for found in of_one if found.points), [])
-    chain = list(points[-1:])
-    while chain and len(chain) < MOST_COLUMNS:
-        begin = chain[0].since
-        before = min((p for p in points if p.niter < chain[0].niter), key=lambda p: abs(p.niter - begin), default=None)
-        if before is None or not begin / NEAR <= before.niter <= begin * NEAR:
-            break
-        chain.insert(0, before)
-    return chain
+def keep_line(verdict: RunVerdict) -> str:
+    """Return which checkpoint to keep, and why, in a line; "" where that was not asked."""
+    return "" if verdict.keep is None else f"keep iteration {verdict.keep}: {verdict.keep_because}"

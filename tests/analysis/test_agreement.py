@@ -8,6 +8,7 @@ from ptyrad_names import SERIES
 from rarely import long_but
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.notices import intervals_words
 from ptyconv_cli.results.history import Point, points_since
 
 
@@ -56,7 +57,7 @@ def test_a_widened_interval_is_not_compared_with_the_live_record(sample):
     assert analysis.points["probe"][3].niter == 60
     assert {agreement.compared for agreement in analysis.live_agreement.values()} == {9}
     assert max(a.max_relative_difference for a in analysis.live_agreement.values()) < 1e-6
-    assert "The checkpoints are 10 to 20 iterations apart, and" in analysis.warnings[0]
+    assert intervals_words(analysis.points).startswith("The checkpoints are 10 to 20 iterations apart, and")
 
 
 def test_a_live_record_begins_at_iteration_0():

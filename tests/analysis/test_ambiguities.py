@@ -33,7 +33,7 @@ FOLDERS = {
     "cdtools": runs.DATA / "engines" / "cdtools",
     "py4DSTEM": runs.DATA / "engines" / "py4DSTEM" / "single_complex",
     "quantem": runs.DATA / "engines" / "quantem" / "snapshots_complex",
-    **{f"truth/{path.name}": path for path in sorted((runs.DATA / "truth").iterdir())},
+    **{f"walks/{path.name}": path for path in sorted((runs.DATA / "walks").iterdir())},
     "two modes": Path(),
 }
 """Of every reader; that of two object modes is written by the test."""
@@ -66,9 +66,9 @@ WALKING = (
     "py4DSTEM",
     "ptypy",
     "cdtools",
-    "truth/ptypy_dm_hi",
-    "truth/py4d_gd_hi_pos",
-    "truth/dm_diverges",
+    "walks/ptypy_dm_hi",
+    "walks/py4d_gd_hi_pos",
+    "walks/dm_diverges",
 )
 """Runs that are moved by fractions of a pixel as they are."""
 

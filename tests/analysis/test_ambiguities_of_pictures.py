@@ -24,7 +24,7 @@ FOLDERS = {
     "ptypy": runs.DATA / "engines" / "ptypy" / "autosave",
     "cdtools": runs.DATA / "engines" / "cdtools",
     "phaser": runs.DATA / "phaser" / "lsqml",
-    **{name: runs.DATA / "truth" / name for name in ("ptypy_dm_hi", "py4d_gd_hi_pos")},
+    **{name: runs.DATA / "walks" / name for name in ("ptypy_dm_hi", "py4d_gd_hi_pos")},
 }
 QUICK = ("sample", "ptypy_dm_hi", "cdtools")
 EXACT = tuple(kind for kind in KINDS if kind != "fraction")

@@ -13,7 +13,7 @@ import runs
 from phantoms import two_mode_run
 from ptyrad_names import TENSORS
 from rarely import long_after, long_but
-from toy import write_run
+from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli.analysis import compare, run_parts
 from ptyconv_cli.analysis.cache import _unpacked, keys_of
@@ -24,6 +24,7 @@ from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities.settings import MonitorSettings
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.verdict.segments import Counting
 
 RUNS = {
     "sample": runs.SAMPLE,
@@ -340,6 +341,30 @@ def test_a_phase_of_another_checkpoint_is_not_gone_on_with(tmp_path, computed, l
     assert computed["read"][:3] == [2, 4, 6]
 
 
+@pytest.mark.parametrize("until", [5, 8])
+def test_what_each_checkpoint_holds_is_recalled(tmp_path, computed, until):
+    """Its contrast, by which its changes are measured, and how much there is of an amplitude that vanishes."""
+    run_dir, model = tmp_path / "run", ToyModel()
+    run_dir.mkdir()
+    for niter in range(1, 9):
+        model.update()
+        if niter >= 4:
+            model.optimizable_tensors["obja"].data.mul_(3e-4)
+        write_hdf5(run_dir / f"model_iter{niter:04d}.hdf5", model, niter)
+    files = checkpoints(run_dir)
+    away = [path.rename(tmp_path / path.name) for path in files[until:]]
+    analyzed(run_dir)
+    computed["read"].clear()
+    for path in away:
+        path.rename(run_dir / path.name)
+    found = analyzed(run_dir).verdict
+    assert not {*range(1, until)} & {*computed["read"]}, "but for the last one, which is compared with the next"
+    assert repr(found) == repr(analyzed(run_dir, fresh=True).verdict)
+    assert (found.state, found.worst, found.since, found.keep) == ("broken", "obja", 4, 3)
+    contrasts = [point.contrast for point in found.doublings["objp"].points]
+    assert len(contrasts) == len(set(contrasts)) == 7
+
+
 @pytest.mark.long
 def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
     """As after an archive was unpacked by a tool that doesn't keep times."""
@@ -357,9 +382,9 @@ def test_another_run_whose_files_have_the_same_names_sizes_and_times(tmp_path):
 def test_each_thing_that_tells_checkpoints_apart(grown):
     (header, *_), _ = read_headers(snapshots_in(grown / "model_iter0010.hdf5"), ("objp",), strict=True)
 
-    def key(header=header, settings=None, region=(0, 5, 0, 5), begins=(0,)):
+    def key(header=header, settings=None, region=(0, 5, 0, 5), **counting):
         by = [*run_parts.depends_on(settings or MonitorSettings(), "cpu"), region]
-        return keys_of([header], by, {"objp": list(begins)})[0]
+        return keys_of([header], by, {"objp": Counting(**counting)})[0]
 
     *same, size, modified = header.fingerprint
     others = {
@@ -373,9 +398,10 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
         key(settings=MonitorSettings(aligned=True)),
         key(region=(0, 5, 0, 6)),
         key(begins=(0, 5)),
+        key(cycle=5),
     }
     assert key(begins=(0, 10)) == key(), "what begins later does not count yet"
-    assert len(others - {key()}) == 10
+    assert len(others - {key()}) == 11
     assert key() == key()
 
 

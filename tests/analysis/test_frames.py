@@ -26,7 +26,7 @@ from ptyconv_cli.analysis.frames import (
 )
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.verdict.segments import segment_begins
+from ptyconv_cli.verdict.segments import Counting, counting_of
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,10 @@ def test_the_last_one_does_not_differ_from_itself(seen):
         assert not image.any()
 
 
-def test_half_is_the_checkpoint_at_half_of_the_iterations(seen):
+def test_half_is_the_checkpoint_nearest_to_half_of_the_iterations(seen):
+    """As a ratio: 20 is nearer to 15 than 10, and 60 to 55 than 50."""
     assert {niter: frame.half for niter, (frame, _) in seen.items()} == {
-        **{10: None, 20: 10, 30: None, 40: 20, 50: 20, 60: 30, 70: 30, 80: 40, 90: 40, 100: 50, 110: 50, 120: 60}
+        **{10: None, 20: 10, 30: 20, 40: 20, 50: 30, 60: 30, 70: 40, 80: 40, 90: 50, 100: 50, 110: 60, 120: 60}
     }
     assert not seen[10][1][HALF]
 
@@ -120,7 +121,7 @@ def test_checkpoints_are_spread_evenly_in_log_iteration(last):
 def test_the_doublings_up_to_the_last_are_among_them(niters):
     """Those that the verdict goes by, which are compared."""
     niters = list(niters)
-    wanted = doublings_before_the_last(niters, [0])
+    wanted = doublings_before_the_last(niters, Counting())
     assert wanted[:2] == ([niters[-1] // 2, niters[-1] // 4] if 512 not in niters[-1:] else [])
     found = spread(niters, also=wanted)
     assert {*wanted, niters[0], niters[-1]} <= set(found)
@@ -130,8 +131,8 @@ def test_the_doublings_up_to_the_last_are_among_them(niters):
 def test_the_doubling_is_that_of_the_verdict_also_after_a_run_was_resumed():
     run = runs.DATA / "resume" / "resumed"
     analysis = analyze_run(run, chain="auto", device="cpu")
-    begins = segment_begins("objp", analysis.engine, [boundary.niter for boundary in analysis.boundaries])
-    frames = frames_of_run(run, Selection(None, None, None, False), "auto", begins)
+    counting = counting_of("objp", analysis.engine, analysis.boundaries)
+    frames = frames_of_run(run, Selection(None, None, None, False), "auto", counting)
     frame = next(iter(frames.read("cpu")))
     last = analysis.verdict.doublings["objp"].points[-1]
     assert (frame.header.niter, frame.half) == (last.niter, last.since) == (18, 14)
@@ -207,7 +208,7 @@ def test_a_checkpoint_that_cannot_be_read_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("niter", [200, 400])
 def test_one_that_cannot_be_read_where_the_object_went_is_left_out(niter):
-    run_dir, tensors = runs.DATA / "truth" / "ptypy_dm_hi", ("obja", "objp", "probe")
+    run_dir, tensors = runs.DATA / "walks" / "ptypy_dm_hi", ("obja", "objp", "probe")
     with damaged_beyond(niter):
         frames = frames_in(run_dir, tensors)
         found = seen_in(frames)
@@ -227,7 +228,7 @@ def test_nothing_is_compared_across_the_boundary_of_a_part():
     found = seen_in(frames)
     assert [[header.niter for header in part] for part in frames.chosen] == [[2, 4], [6, 8], [10, 12, 14]]
     assert {niter for niter, (_, images) in found.items() if images[LAST]} == {10, 12, 14}
-    assert {niter: frame.half for niter, (frame, _) in found.items() if frame.half} == {4: 2}
+    assert {niter: frame.half for niter, (frame, _) in found.items() if frame.half} == {4: 2, 14: 10}
     shapes = {images[IMAGE][Layer("objp")].shape for _, images in found.values()}
     assert len(shapes) == 2
 

@@ -12,7 +12,7 @@ import runs
 
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
-TRUTH = runs.DATA / "truth"
+TRUTH = runs.DATA / "walks"
 OF_PY4DSTEM = "ptychographic_reconstruction_root/ptychographic_reconstruction"
 
 

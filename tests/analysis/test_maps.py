@@ -230,7 +230,7 @@ def test_of_two_in_a_row_that_cannot_be_read_both_are_left_out(tmp_path):
 
 
 def test_what_cannot_be_read_where_the_object_went_is_left_out():
-    run_dir = runs.DATA / "truth" / "ptypy_dm_hi"
+    run_dir = runs.DATA / "walks" / "ptypy_dm_hi"
     with damaged_beyond(400):
         found = maps_in(run_dir, None)
         assert (found.since, found.niter) == (100, 200)
@@ -263,7 +263,7 @@ def test_the_image_is_that_of_the_later_checkpoint_without_its_plane():
         assert np.allclose(of_object.image, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sample", "truth/ptypy_dm_hi", "truth/py4d_gd_hi_pos"])
+@pytest.mark.parametrize("name", ["sample", "walks/ptypy_dm_hi", "walks/py4d_gd_hi_pos"])
 def test_a_map_measures_as_the_verdict_does(name):
     """Over the same interval, but for the logarithm of its ends' ratio; and by all voxels, not by some."""
     run_dir = runs.ALL.get(name, runs.DATA / name)
@@ -284,7 +284,7 @@ def test_a_part_of_the_object_alone_is_measured_by_the_whole_objects_contrast():
 
 def test_what_the_scan_hardly_lit_is_not_known():
     """Where a third of the region was never scanned, because some positions ran away."""
-    found = maps_in(runs.DATA / "truth" / "py4d_gd_hi_pos", None)
+    found = maps_in(runs.DATA / "walks" / "py4d_gd_hi_pos", None)
     for of_object in found.objects.values():
         unknown = np.isnan(of_object.change)
         assert 0.25 < unknown.mean() < 0.35

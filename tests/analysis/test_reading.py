@@ -63,11 +63,12 @@ def test_a_report_with_impossible_intervals_is_refused(ptyconv, analyzed, tmp_pa
         ("{}", "holds no results of ptyconv"),
         ('{"colour": [[1, 2]]}', "unknown keys colour"),
         ('{"probe": [[1]]}', "holds no results of ptyconv"),
-        ('{"format": 5}', "holds no results of ptyconv"),
+        ('{"format": 6}', "holds no results of ptyconv"),
         ('{"probe": [[1e999, 1]]}', "inf is no iteration"),
         ('{"probe": [["1", 1]]}', "'1' is no iteration"),
         ('{"probe": [[2, 1], [2, 1]]}', "the iterations don't rise"),
         ("[" * 100000, "is not JSON"),
+        ('{"format": 5}', "was written by another version of ptyconv; analyze the run again"),
         ('{"format": 99}', "was written by another version of ptyconv; analyze the run again"),
     ],
 )
@@ -94,4 +95,4 @@ def test_results_survive_json(analyzed):
     assert results.name == "clipped"
     assert results.points["probe"][0] == Point(10, 5, pytest.approx(runs.engine_values("clipped")["probe"][10]), None)
     assert results.engine.live_percentiles == (15, 85)
-    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 5
+    assert json.loads((analyzed / "convergence_report.json").read_text())["format"] == 6

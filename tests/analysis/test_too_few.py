@@ -49,7 +49,8 @@ def test_it_is_said_and_no_aligned_change_is_known(small_run):
     assert all(math.isfinite(point.value) for point in analysis.aligned_points["probe"])
     states = {name: found.state for name, found in analysis.verdict.doublings.items()}
     assert {states[name] for name in ("obja", "objp", "probe_pos_shifts")} == {"insufficient"}
-    assert analysis.verdict.worst == "probe", "of which it is known that it moves"
+    assert states["probe"] not in ("insufficient", "converged")
+    assert (analysis.verdict.state, analysis.verdict.worst) == ("insufficient", "objp"), "it is the object that counts"
 
 
 def test_where_nothing_is_known_to_move_the_verdict_says_so(small_run):

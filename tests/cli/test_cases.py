@@ -27,23 +27,23 @@ CASES = {
         3, "broken", "obja", 100, "obja holds NaN or infinity in the scanned region from iteration 100"
     ),
     "positions_infinite": Case(3, "broken", "probe_pos_shifts", 90, "probe_pos_shifts holds NaN or infinity"),
-    "tilt_and_thickness_drift": Case(3, "drifting", "tilt", None),
-    "phase_only_unrecorded": Case(0, "converged", "probe", 12, "A mask is empty where many voxels share one value"),
+    "tilt_and_thickness_drift": Case(0, "converged", "objp", 6),
+    "phase_only_unrecorded": Case(0, "converged", "objp", 6, "A mask is empty where many voxels share one value"),
     "probe_zero": Case(3, "broken", "probe", 70, "The probe has vanished: it holds no intensity from iteration 70 on"),
-    "phaser_named_by_user": Case(3, "drifting", "objp", None),
+    "phaser_named_by_user": Case(3, "converging", "objp", None),
     "named_without_order": Case(1, "", "", None, "say how they are named, with a star for the iteration: --names"),
     "loss_recorded_twice": Case(3, "converging", "objp", None, OVER),
-    "phaser_state_01": Case(3, "drifting", "objp", None),
-    "pt_int32": Case(3, "drifting", "objp", None, "objp_bg is 0 throughout"),
+    "phaser_state_01": Case(3, "converging", "objp", None),
+    "pt_int32": Case(3, "converging", "objp", None, "objp_bg is 0 throughout"),
     "filter_blosc": Case(3, "converging", "objp", None),
-    "resumed_and_converged": Case(0, "converged", "obja", 10),
+    "resumed_and_converged": Case(0, "converged", "objp", 10),
     "one_scan_position": Case(4, "insufficient", "objp", None, "obja, objp, probe_pos_shifts: too few to align"),
 }
 OF_TENSORS = {
     "frozen_tail": dict.fromkeys(cases.TENSORS, ("not optimised", 84)),
     "object_probe_nan": dict.fromkeys(("obja", "objp", "probe"), ("broken", 70)),
     "phase_only_unrecorded": {"obja": ("not optimised", 6)},
-    "tilt_and_thickness_drift": {"thickness": ("drifting", None), "objp": ("converged", 6)},
+    "tilt_and_thickness_drift": {"tilt": ("drifting", None), "thickness": ("drifting", None), "obja": ("converged", 6)},
 }
 """Where the states of the single tensors matter, and since when."""
 
@@ -82,6 +82,15 @@ def test_the_verdict(ptyconv, built, name):
         assert (found["state"], found["since"]) == state, quantity
     if not expected.said:
         assert said == ""
+
+
+def test_what_drifts_beside_an_object_that_has_converged_is_said_and_counts_if_all_is_asked_for(ptyconv, built):
+    result = ptyconv("check", "--all", built("tilt_and_thickness_drift"))
+    said = " ".join(result.stdout.split())
+    assert result.exit_code == 3
+    assert said.startswith("converged since iteration 6: ")
+    assert "The object tilt still moves, by 3 mrad per doubling (0.1 mrad tolerated)" in said
+    assert "The slice thickness still moves, by 19 % of itself per doubling (1 % tolerated)" in said
 
 
 @pytest.mark.usefixtures("blank_pictures")

@@ -19,22 +19,58 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 WIDE = [f"--tol={name}=1000" for name in ("obja", "objp", "probe", "probe_pos_shifts")]
 
 
+LAST_TWO = ["--select", "*01[12]0*"]
+
+
 def test_it_says_it_with_its_exit_code(ptyconv):
     result = ptyconv("check", runs.SAMPLE)
     assert result.exit_code == 3
     assert result.stdout.startswith("converging: from iteration 60 to 120 the object phase changed by 6 %")
-    assert result.stdout.endswith("\ncontinue: about 31 more iterations\n")
+    *_, keep, what_to_do = (" ".join(part.split()) for part in result.stdout.split("\n\n"))
+    assert keep == "keep iteration 120: it is the last, and the object changes less than before"
+    assert what_to_do.startswith(
+        "go on (recon_params.NITER), if 5 % are what you need; 120 more iterations (about 6 s)"
+    )
+    assert what_to_do.endswith(" reconstruct each, then ptyconv frc HALF_A HALF_B")
     result = ptyconv("check", runs.SAMPLE, *WIDE)
     assert result.exit_code == 0
-    assert result.stdout.startswith("converged: from iteration 60 to 120")
+    assert result.stdout.startswith("converged since iteration 10: from iteration 60 to 120")
     assert "does not say that it is correct" in " ".join(result.stdout.split())
-    assert ptyconv("check", runs.SAMPLE, "--every", 60).exit_code == 4
+    result = ptyconv("check", runs.SAMPLE, *LAST_TWO)
+    assert result.exit_code == 4
+    assert "there is no checkpoint between iterations 30 and 85, to compare that of 120 with" in " ".join(
+        result.stdout.split()
+    )
     assert ptyconv("check", runs.SAMPLE / "absent").exit_code == 1
     assert ptyconv("check", runs.ALL["cosine_lr"]).exit_code == 3
 
 
+OBJECT = [f"--tol={name}=1000" for name in ("obja", "objp")]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(OBJECT, 0), ([*OBJECT, "--all"], 3), ([*WIDE, "--all"], 0), (["--all"], 3), (["--all", *LAST_TWO], 4)],
+)
+def test_all_asks_for_probe_and_positions_too(ptyconv, options, code):
+    """The positions of this run drift beyond their tolerance by their trend."""
+    result = ptyconv("check", runs.SAMPLE, "--json", *options)
+    verdict = json.loads(result.stdout)
+    assert result.exit_code == code
+    assert verdict["all_converged"] == ("--all" in options and code == 0)
+    assert result.stdout == ptyconv("check", runs.SAMPLE, "--json", *(one for one in options if one != "--all")).stdout
+
+
 def test_without_learning_rates_it_says_so(ptyconv):
-    assert "No learning rates are recorded" in ptyconv("check", runs.SAMPLE_PT).stdout
+    assert "No learning rates are recorded" in ptyconv("check", runs.SAMPLE_PT, *OBJECT).stdout
+
+
+def test_uneven_intervals_are_said_with_the_tables_that_they_matter_to(ptyconv, sample):
+    (sample / "model_iter0050.hdf5").unlink()
+    said = "The checkpoints are 10 to 20 iterations apart, and a longer interval gives a larger change"
+    for command, options, expected in (("analyze", ["-v"], 1), ("analyze", [], 0), ("check", [], 0)):
+        result = ptyconv(command, sample, *options)
+        assert " ".join(result.output.split()).count(said) == expected, (command, options)
 
 
 @pytest.mark.parametrize("given", ["objp", "objp=", "objp=2px", "angle=2%", "objp=-1%"])
@@ -50,12 +86,21 @@ def test_as_json(ptyconv):
     assert (verdict["state"], verdict["worst"], verdict["since"]) == ("converging", "objp", None)
     assert list(verdict["doublings"]) == [one.key for one in QUANTITIES if one.key != "probe_weights"]
     phase = verdict["doublings"]["objp"]
-    assert (phase["unit"], phase["tolerance"], phase["state"], phase["reaches"]) == ("%", 5.0, "converging", 151)
+    assert (phase["unit"], phase["tolerance"], phase["state"], phase["begin"]) == ("%", 5.0, "converging", 0)
     last = phase["points"][-1]
     assert (last["niter"], last["since"]) == (120, 60)
     assert last["relative"] == pytest.approx(100 * last["distance"] / phase["contrast"])
+    assert last["contrast"] == phase["contrast"] != phase["points"][0]["contrast"]
     assert phase["forecast"]["niter"] == 240
-    assert verdict["doublings"]["probe"]["forecast"] is None
+    assert verdict["doublings"]["tilt"]["forecast"] is None
+    assert (verdict["keep"], verdict["converged_since"], verdict["loss_lowest_at"]) == (120, None, 120)
+    assert verdict["keep_because"] == "it is the last, and the object changes less than before"
+    verdict = json.loads(ptyconv("check", runs.SAMPLE, "--json", *WIDE).stdout)
+    assert (verdict["keep"], verdict["converged_since"], verdict["since"]) == (120, 10, 10)
+    verdict = json.loads(ptyconv("check", runs.ALL["cosine_lr"], "--json").stdout)
+    assert (verdict["keep"], verdict["converged_since"]) == (54, None)
+    points = {point["niter"]: point["relative"] for point in verdict["doublings"]["objp"]["points"]}
+    assert points[54] < 1.5 * min(points.values()) < points[48]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])

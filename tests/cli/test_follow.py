@@ -87,15 +87,22 @@ def test_until_converged(ptyconv, tmp_path, until):
     result = ptyconv("analyze", "--follow", tmp_path / "run", "--until", until, "--poll", "0.05", "--no-plot")
     assert result.exit_code == 0, result.stderr
     assert "ended: it has converged\n" in result.stdout
-    assert "\nconverged: from iteration" in result.stdout
+    assert re.search(r"\nconverged since iteration \d+: ", result.stdout)
 
 
-def test_tolerances_decide_when_it_has_converged(ptyconv, tmp_path):
+POSITIONS = ["--tol", "probe_pos_shifts=1px"]
+
+
+@pytest.mark.parametrize(("options", "has"), [([], True), (["--all"], False), ([*POSITIONS, "--all"], True)])
+def test_tolerances_decide_when_it_has_converged(ptyconv, tmp_path, options, has):
+    """The object's, unless the positions are asked for, too."""
     shutil.copytree(runs.SAMPLE, tmp_path / "run")
     command = ["analyze", "--follow", tmp_path / "run", "--until", "converged", "--poll", "0.05", "--no-plot"]
-    result = ptyconv(*command, "--tol", "objp=20%", "--tol", "probe_pos_shifts=1px")
-    assert result.exit_code == 0, result.stderr
-    assert "ended: it has converged\n" in result.stdout
+    result = ptyconv(*command, "--tol", "objp=20%", *options)
+    assert result.exit_code == (0 if has else 3), result.stderr
+    ended = "it has converged" if has else "the run reached its planned last iteration, 120"
+    assert f"ended: {ended}\n" in result.stdout
+    assert "\nconverged since iteration 50: " in result.stdout, "of the object"
 
 
 def test_a_broken_run_ends_it(ptyconv, tmp_path):
@@ -137,8 +144,10 @@ def test_nothing_ever_comes(ptyconv, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--until", "settled"], "--until, --idle and --poll need --follow"),
-        (["--idle", "5"], "--until, --idle and --poll need --follow"),
+        (["--until", "settled"], "--until, --all, --idle and --poll need --follow"),
+        (["--idle", "5"], "--until, --all, --idle and --poll need --follow"),
+        (["--all"], "--until, --all, --idle and --poll need --follow"),
+        (["--follow", "--all"], "--all needs --until converged"),
         (["--follow", "--until", "settled", "--no-aligned"], "--until converged needs the aligned changes"),
         (["--follow", "--idle", "0"], "0.0 is not in the range x>0"),
         (["--follow", "--until", "improving"], "'improving' is not one of 'converged', 'settled'"),

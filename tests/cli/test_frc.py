@@ -28,7 +28,7 @@ def test_of_one_run(ptyconv, tmp_path):
     result = ptyconv("frc", GRADIENT, "-o", tmp_path)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0] == "gradient: 8 doublings, iterations 4 to 20"
+    assert lines[0] == "gradient: 9 doublings, iterations 4 to 20"
     assert lines[1] == "object phase, summed over slices, 26 × 31 px (9.08 × 10.8 Å) compared"
     wrote, table = lines[2 : lines.index("")], lines[lines.index("") + 1 :]
     assert " ".join(" ".join(wrote).split()) == f"wrote {tmp_path / 'frc.json'}, frc.png"
@@ -46,7 +46,7 @@ def test_of_two_runs(ptyconv, two_runs, tmp_path, monkeypatch):
     result = ptyconv("frc", *two_runs)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "The two runs agree best at iteration 20: " in result.stdout
-    assert "What came after iteration 20 is not reproducible." in result.stdout
+    assert "What came after iteration 20 is not reproducible: keep iteration 20." in result.stdout
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["frc.json", "frc.png"]
     assert not list(two_runs[0].glob("frc*"))
 

@@ -64,11 +64,11 @@ def test_the_table_fits_and_says_it_all(analysis):
     assert max(map(len, lines)) <= 80
     assert lines[0] == "ptyrad-1.0: 12 checkpoints, iterations 10 to 120"
     assert lines[2].startswith("converging: from iteration 60 to 120 the object phase changed by 6 %")
-    assert "change per doubling     30→60  60→120   as much again" in lines
-    assert "object phase     %         10       6   6 (3 to 12)" in lines
+    assert "change per doubling     10→20   20→30   30→60  60→120  tolerated   as much again" in lines
+    assert "object phase     %         26      20      11       6          5   2 to 18" in lines
     assert lines[-1] == "model_iter0130.hdf5 is being written"
-    assert "continue: about 31 more iterations" in lines
-    assert len(lines) <= 20
+    assert "keep iteration 120: it is the last, and the object changes less than before" in lines
+    assert len(lines) <= 22, "of the 24 of a terminal"
 
 
 def test_the_table_before_there_is_anything():

@@ -69,11 +69,12 @@ def test_what_is_printed_fits(ptyconv, out, monkeypatch, arguments, columns):
 
 def test_a_narrow_table_says_what_it_leaves_out(ptyconv, out, monkeypatch):
     said = {}
-    for columns in (40, 80):
+    for columns in (40, 80, 100):
         monkeypatch.setenv("COLUMNS", str(columns))
         said[columns] = " ".join(ptyconv("analyze", STUDY, "-o", out, "--no-plot").stdout.split())
-    assert "5 columns left out: widen the terminal, or see convergence_study.csv" in said[40]
-    assert "left out" not in said[80]
+    assert "6 columns left out: widen the terminal, or see convergence_study.csv" in said[40]
+    assert "1 column left out: widen the terminal, or see convergence_study.csv" in said[80]
+    assert "left out" not in said[100]
     monkeypatch.setenv("COLUMNS", "40")
     assert "3 columns left out: widen the terminal" in ptyconv("ls", STUDY).stdout
 
@@ -143,7 +144,8 @@ def test_the_live_table_fits(analysis, monkeypatch, columns):
         look = Look(shown, True, 13, "model_iter0002.hdf5: " + "word " * 100, "f" * 100)
         lines = [line for line, _ in live_table(look, "a" * 200, 0.0)]
         assert all(len(line) <= columns for line in lines)
-        assert ("1 column left out: widen the terminal" in lines) == (columns == 40 and shown is not None)
+        assert ("2 columns left out: widen the terminal" in lines) == (columns == 40 and shown is not None)
+        assert sum("left out" in line for line in lines) == (columns == 40 and shown is not None)
 
 
 @pytest.mark.parametrize(("term", "moves"), [("dumb", False), ("xterm-256color", True)])

@@ -36,6 +36,23 @@ def test_a_hypertune_study_is_sorted(ptyconv, tmp_path, sort):
     assert max(map(len, result.stdout.splitlines()[:7])) <= 80
 
 
+def test_which_checkpoint_to_keep_is_in_the_table_and_its_file(ptyconv, tmp_path):
+    """Of a run whose object drifts after it was calm another one than the last."""
+    for name in ("constant_lr", "cosine_lr"):
+        shutil.copytree(runs.ALL[name], tmp_path / "runs" / name)
+    result = ptyconv("analyze", tmp_path / "runs", "--no-plot", "-o", tmp_path / "out")
+    assert {row["run"]: row["keep"] for row in rows_of(tmp_path / "out" / "convergence_study.csv")} == {
+        "constant_lr": "120",
+        "cosine_lr": "54",
+    }
+    head, *lines = (line.split() for line in result.stdout.splitlines())
+    shown = {
+        line[0]: line[head.index("keep") - len(head)] for line in lines if line[:1] in (["constant_lr"], ["cosine_lr"])
+    }
+    assert (head[-1], len(shown)) == ("verdict", 2)
+    assert "keep: the iteration of the checkpoint to keep" in " ".join(result.stdout.split())
+
+
 def test_rows_without_a_value_come_last():
     rows = [
         Row("failed", Path(), problem="no"),

@@ -85,7 +85,7 @@ def step_on(gpu, aligned, clipped, shape=SHAPE):
 @pytest.mark.usefixtures("_pieces")
 @pytest.mark.parametrize(
     ("aligned", "most_bytes", "most_waits", "clipped"),
-    long_after(1, [(True, 62, 16, True), (True, 62, 16, False), (False, 26, 6, True), (False, 26, 6, False)]),
+    long_after(1, [(True, 67, 17, True), (True, 67, 17, False), (False, 26, 6, True), (False, 26, 6, False)]),
 )
 def test_a_step_is_close_to_one_read_of_the_data(aligned, most_bytes, most_waits, clipped):
     gpu = Gpu(CACHE)

@@ -17,13 +17,21 @@ def test_the_sentence_the_table_and_the_dashboard(analysis):
     assert (
         "From iteration 60 to 120 the object phase changed by 6\N{NO-BREAK SPACE}% of the object&#39;s contrast" in html
     )
-    for number in ("0.66", "0.92", "6 (3 to 12)"):
-        assert f"<td>{number}</td>" in html.replace("\N{NO-BREAK SPACE}", " ")
+    text = html.replace("\N{NO-BREAK SPACE}", " ")
+    for number in ("0.66", "0.92", "2 to 18", "0.1"):
+        assert f">{number}</td>" in text
+    assert '<p class="advice">Keep iteration 120: it is the last, and the object changes less than before.</p>' in text
     (picture,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     content = b64decode(picture)
     assert content.startswith(b"\x89PNG")
     assert "<script" not in html
     assert "ptyrad-1.0" in html
+
+
+def test_from_where_iterations_count_is_said_below_the_table(analysis):
+    said = '<p class="remark">Iterations count from 8 on: there is nothing to compare with before.</p>'
+    assert said in runs.analysis_of(runs.DATA / "phaser" / "epie_resize")._repr_html_()
+    assert "Iterations count from" not in analysis._repr_html_()
 
 
 def test_it_styles_nothing_but_itself(analysis):

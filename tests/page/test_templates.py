@@ -13,7 +13,9 @@ import pytest
 import runs
 from jinja2 import UndefinedError
 
-from ptyconv_cli.page.run_page import FOLDER, RowOnPage, RunOnPage, as_data, page, part, run_page, study_page
+from ptyconv_cli.page.run_page import FOLDER, RowOnPage, RunOnPage, Table, as_data, page, part, run_page, study_page
+from ptyconv_cli.results.run_analysis import RunVerdict
+from ptyconv_cli.verdict.table import Row
 
 BAD = "<b>\"x\" & 'y'</b></script><!--\x1b\udc80\n\u2028"
 SHOWN = BAD.replace("\x1b", "?").replace("\udc80", "?").replace("\u2028", "?")
@@ -31,9 +33,13 @@ def test_text_is_escaped_everywhere():
     assert "\x1b" not in written
     assert written.count("</script>") == 1
     assert unescape(written).count(SHOWN) >= 12
-    written = run_page(RunOnPage(1, BAD, BAD, None, BAD, BAD, None, [BAD], [], [(BAD, BAD)], no_viewer=BAD)).decode()
+    verdict = RunVerdict(BAD, "objp", BAD, BAD, None, {}, BAD)
+    table = Table(BAD, [BAD], BAD, BAD, [Row(BAD, BAD, BAD, [BAD], BAD, BAD, "")], BAD)
+    written = run_page(
+        RunOnPage(1, BAD, BAD, verdict, BAD, BAD, BAD, table, [BAD], [], [(BAD, BAD)], no_viewer=BAD)
+    ).decode()
     assert "<b>" not in written
-    assert unescape(written).count(SHOWN) >= 7
+    assert unescape(written).count(SHOWN) >= 20
 
 
 def test_data_cannot_end_its_element():

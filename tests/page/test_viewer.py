@@ -96,7 +96,7 @@ def test_the_scale_shown_first_suits_the_last_doubling(viewer, seen):
 def test_what_else_is_said(viewer):
     data = viewer.data
     assert data["niters"] == list(range(10, 121, 10))
-    assert data["halves"] == [None, 10, None, 20, 20, 30, 30, 40, 40, 50, 50, 60]
+    assert data["halves"] == [None, 10, 20, 20, 30, 30, 40, 40, 50, 50, 60, 60]
     assert (data["checkpoints"], data["reduced"]) == (12, False)
     assert [view["of"] for view in data["views"]] == [
         *("sum of 2 slices", "slice 1 of 2", "slice 2 of 2", "mean of 2 slices", "slice 1 of 2", "slice 2 of 2"),

@@ -49,7 +49,7 @@ def test_the_answer_of_two_runs():
         "The two runs agree best at iteration 30: mean ring correlation 0.800, correlation of the pictures 0.990.",
         "At the last, 300, they agree less: mean ring correlation 0.600, correlation of the pictures 0.950, and "
         "differ 5 times as much.",
-        "What came after iteration 30 is not reproducible.",
+        "What came after iteration 30 is not reproducible: keep iteration 30.",
     ]
     hardly = replace(late, area=0.79, correlation=0.989)
     assert of(first, early, hardly, runs=2).answer[1:] == [

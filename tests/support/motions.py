@@ -7,7 +7,7 @@ import numpy as np
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Doublings
 from ptyconv_cli.verdict.evidence import Motion, doublings_of, still_since
-from ptyconv_cli.verdict.segments import half_of
+from ptyconv_cli.verdict.segments import Counting, half_of
 
 CONTRAST = 1.0
 
@@ -16,10 +16,10 @@ def rms(vector: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(vector))))
 
 
-def motion_of(vectors: np.ndarray, niters: list[int], begins=(0,)) -> Motion:
+def motion_of(vectors: np.ndarray, niters: list[int], counting=None) -> Motion:
     """How vectors (K, numbers) at iterations moved."""
-    last = len(niters) - 1
-    halves = [half_of(niters[: k + 1], begins) for k in range(1, len(niters))]
+    last, counting = len(niters) - 1, counting or Counting()
+    halves = [half_of(niters[: k + 1], counting) for k in range(1, len(niters))]
     doubled = [
         (niters[k], niters[half], rms(vectors[k] - vectors[half]))
         for k, half in enumerate(halves, 1)
@@ -30,18 +30,18 @@ def motion_of(vectors: np.ndarray, niters: list[int], begins=(0,)) -> Motion:
     drift = rms(vectors[last] - vectors[last - lag]) / moves[-1] if lag > 1 and moves[-1] else math.nan
     return Motion(
         niter=niters[last],
-        contrast=CONTRAST,
+        contrasts=dict.fromkeys(niters, CONTRAST),
         doubled=doubled,
         to_last=[(niters[k], rms(vectors[last] - vectors[k])) for k in range(last)],
         drift_ratio=drift,
         lag=lag,
-        begins=begins,
+        counting=counting,
         stopped_since=still_since(niters, [move / (rms(vectors[last]) or 1) for move in moves]),
     )
 
 
-def judged(vectors: np.ndarray, niters: list[int], tolerance: float = 5.0, begins=(0,), rates=()) -> Doublings:
-    return doublings_of(motion_of(vectors, niters, begins), quantity_of("objp"), tolerance, list(rates))
+def judged(vectors, niters, tolerance: float = 5.0, counting=None, rates=(), loss=()) -> Doublings:
+    return doublings_of(motion_of(vectors, niters, counting), quantity_of("objp"), tolerance, list(rates), list(loss))
 
 
 def direction(rng: np.random.Generator, numbers: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The verdicts on a real run at each of its checkpoints, as if it had ended there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +11,29 @@ from brute_force import in_frame
 
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.run import analyze_run, verdict_of
+from ptyconv_cli.analysis.steps import Step
 from ptyconv_cli.quantities.settings import check_tolerances
+from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import RunVerdict
+from ptyconv_cli.verdict.segments import Counting
 
 
 @dataclass
 class Prefixes:
-    """Of one run: `niters`, and what a verdict at each of them needs."""
+    """Of one run: what a verdict at each of its checkpoints needs, in order; `format` of its files."""
 
-    niters: list[int]
-    walked: object
-    engine: object
-    contrasts: list[dict[str, float]]
+    steps: Sequence[Step]
+    engine: EngineHistories
+    counting: Mapping[str, Counting]
+    format: str
+
+    @property
+    def niters(self) -> list[int]:
+        return [step.header.niter for step in self.steps]
 
     def verdict(self, niter: int, tolerances=None) -> RunVerdict:
         count = self.niters.index(niter) + 1
-        steps = self.walked.found[-1].steps[:count]
-        steps = [*steps[:-1], steps[-1].with_contrasts(self.contrasts[count - 1])]
-        return verdict_of(steps, self.engine, self.walked.begins, check_tolerances(tolerances or {}))
+        return verdict_of(self.steps[:count], self.engine, self.counting, check_tolerances(tolerances or {}))
 
 
 def contrasts_in(path: Path) -> dict[str, float]:
@@ -51,10 +57,9 @@ def object_contrast(amplitude: np.ndarray, phase: np.ndarray, lit: np.ndarray | 
     return float(np.sqrt(np.mean(left**2) + np.mean(of_amplitude**2)))
 
 
-def prefixes_of(run_dir: Path) -> Prefixes:
+def prefixes_of(run_dir: Path, **options) -> Prefixes:
     recorder = Cache(run_dir / "no such folder", fresh=True)
-    analysis = analyze_run(run_dir, cache=recorder, device="cpu")
+    analysis = analyze_run(run_dir, cache=recorder, device="cpu", **options)
     walked = recorder.pending.__self__
-    paths = [run_dir / checkpoint.file for checkpoint in analysis.checkpoints]
-    niters = [checkpoint.niter for checkpoint in analysis.checkpoints]
-    return Prefixes(niters, walked, analysis.engine, [contrasts_in(path) for path in paths])
+    steps = walked.found[-1].steps
+    return Prefixes(steps, analysis.engine, walked.counting, steps[-1].header.format)

@@ -9,7 +9,7 @@ from browser import browser, missing
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from ptyrad_names import TENSORS
-from runs import ALL, ROOT, SAMPLE
+from runs import ALL, DATA, ROOT, SAMPLE
 
 from ptyconv_cli import analyze_run, frc
 from ptyconv_cli.analysis.maps import maps_of_run
@@ -68,16 +68,15 @@ def draw(folder: Path) -> None:
     analysis = analyze_run(SAMPLE, device="cpu")
     maps = maps_of_run(SAMPLE, Selection(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
-    panels = comparison(runs, ("loss", "objp_fg", "probe", "probe_pos_shifts"), PlotOptions())
-    plain = analyze_run(long_runs.unpack("plain", folder / "plain"), device="cpu")
+    drifting = analyze_run(DATA / "truth" / "ptyrad_dose1e4", device="cpu")
     pair = [long_runs.unpack(name, folder / name) for name in ("pair_A", "pair_B")]
     drawn = {
         "raw_and_aligned.png": raw_and_aligned(analysis),
         "convergence.png": draw_dashboard(analysis.results, PlotOptions(), "png"),
         "trajectory.png": draw_trajectory(analysis.results, "png"),
         "maps.png": draw_maps(maps, "png"),
-        "comparison.png": draw_comparison(runs, panels, "png", "time"),
-        "drifting.png": draw_trajectory(plain.results, "png"),
+        "comparison.png": draw_comparison(runs, comparison(runs, (), PlotOptions()), "png"),
+        "drifting.png": draw_trajectory(drifting.results, "png"),
         "frc.png": draw_frc(frc(*pair), "png"),
     }
     for name, content in drawn.items():

@@ -29,8 +29,10 @@ def recorded(tmp_path_factory):
 def test_it_is_the_verdict_of_the_checkpoints(recorded):
     monitor, folder = recorded
     rates = {name: [(niter, 1.0) for niter in range(1, 25)] for name in TENSORS}
-    live, post_hoc = monitor.verdict(rates), analyze_run(folder, device="cpu").verdict
+    analysis = analyze_run(folder, device="cpu")
+    live, post_hoc = monitor.verdict(rates, loss=analysis.engine.loss), analysis.verdict
     assert (live.state, live.worst, live.sentence) == (post_hoc.state, post_hoc.worst, post_hoc.sentence)
+    assert (live.keep, live.keep_because) == (post_hoc.keep, post_hoc.keep_because)
     for name in TENSORS:
         one, other = live.doublings[name], post_hoc.doublings[name]
         # The object walks, and is moved to where the first snapshot's is, which is another one.
@@ -72,16 +74,64 @@ def test_memory_is_bounded():
     assert points[-1].since == pytest.approx(500, rel=0.03)
 
 
-def test_a_learning_rate_that_jumps_begins_a_segment():
+def test_iterations_count_from_the_begin_and_at_equal_phases_of_a_schedule_that_restarts():
     model = ToyModel()
     monitor = ConvergenceMonitor({"aligned": True, "tensors": ["objp"]}, model)
-    for niter in range(1, 41):
+    for niter in range(1, 44):
         model.update()
         monitor.step(model, niter)
-    rates = {"objp": [(niter, 1.0 if niter <= 20 else 0.1) for niter in range(1, 41)]}
-    points = monitor.verdict(rates).doublings["objp"].points
-    assert {point.since > 20 for point in points} == {True}
-    assert (points[-1].niter, points[-1].since) == (40, 30)
+    jumps = {"objp": [(niter, 1.0 if niter <= 20 else 0.1) for niter in range(1, 44)]}
+    last = monitor.verdict(jumps).doublings["objp"].points[-1]
+    assert (last.niter, last.since) == (43, 22)
+    restarts = {"objp": [(niter, 0.7 ** (niter % 10)) for niter in range(1, 44)]}
+    last = monitor.verdict(restarts).doublings["objp"].points[-1]
+    assert (last.niter, last.since) == (43, 23)
+
+
+def test_the_loss_is_the_models_or_what_is_given():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    model.loss_iters = []
+    for niter in range(1, 25):
+        model.update()
+        model.loss_iters.append((niter, 10.0 + abs(niter - 12)))
+        monitor.step(model, niter)
+    assert monitor.verdict().loss_lowest_at == 12
+    assert monitor.verdict(loss=[(niter, 1.0 / niter) for niter in range(1, 25)]).loss_lowest_at == 24
+    diverged = [(niter, 1.0 if niter < 20 else 1e9) for niter in range(1, 25)]
+    assert monitor.verdict(loss=diverged).state == "broken"
+
+
+@pytest.mark.parametrize("odd", [None, 7, [1.0, 2.0], {"a": 1}, [("x", "y")], [(1, None)]])
+def test_a_loss_of_another_kind_is_not_known(odd):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    model.loss_iters = odd
+    for niter in range(1, 5):
+        model.update()
+        monitor.step(model, niter)  # without a warning
+    assert monitor.verdict().loss_lowest_at is None
+
+
+def test_each_snapshot_is_measured_by_what_it_holds_itself(recorded):
+    monitor, folder = recorded
+    live, post_hoc = monitor.verdict().doublings["objp"], analyze_run(folder, device="cpu").verdict.doublings["objp"]
+    contrasts = [point.contrast for point in live.points]
+    assert len(set(contrasts)) == len(contrasts)
+    assert contrasts == pytest.approx([point.contrast for point in post_hoc.points], rel=1e-3)
+
+
+def test_an_amplitude_that_vanishes_breaks_a_run():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    for niter in range(1, 9):
+        model.update()
+        if niter >= 5:
+            model.optimizable_tensors["obja"].data.mul_(3e-4)
+        monitor.step(model, niter)
+    verdict = monitor.verdict()
+    assert (verdict.state, verdict.worst, verdict.since) == ("broken", "obja", 5)
+    assert verdict.sentence == "the object amplitude has nearly vanished since iteration 5."
 
 
 @pytest.mark.parametrize("name", ["objp", "probe_pos_shifts"])
@@ -127,7 +177,8 @@ def frozen_run(folder=None, **params):
 
 
 def test_a_run_that_stands_still_is_judged_by_what_it_was_until_then(tmp_path):
-    live, post_hoc = frozen_run(tmp_path).verdict(), analyze_run(tmp_path, device="cpu").verdict
+    monitor, analysis = frozen_run(tmp_path), analyze_run(tmp_path, device="cpu")
+    live, post_hoc = monitor.verdict(loss=analysis.engine.loss), analysis.verdict
     assert (live.state, live.worst, live.sentence) == (post_hoc.state, post_hoc.worst, post_hoc.sentence)
     assert live.state != "converged"
     assert live.sentence.endswith("Nothing changed after iteration 18.")
@@ -159,3 +210,20 @@ def test_phase_or_amplitude_alone_is_measured_by_both(recorded, name):
         model.update()
         monitor.step(model, niter)
     assert monitor.verdict().doublings[name].contrast == pytest.approx(both[name].contrast, rel=5e-3)
+
+
+def test_a_scale_that_goes_from_the_probe_to_the_object_breaks_nothing():
+    """By a thousand in amplitude: every pattern is as it was."""
+    verdicts = []
+    for scale in (1.0, 1e3):
+        model = ToyModel()
+        monitor = ConvergenceMonitor({"aligned": True}, model)
+        for niter in range(1, 9):
+            model.update()
+            if niter == 5:
+                slices = model.optimizable_tensors["obja"].shape[1]
+                model.optimizable_tensors["obja"].data.mul_(scale ** (1 / slices))
+                model.optimizable_tensors["probe"].data.div_(scale)
+            monitor.step(model, niter)
+        verdicts.append(monitor.verdict())
+    assert "broken" not in {found.state for verdict in verdicts for found in verdict.doublings.values()}

@@ -1,9 +1,12 @@
-"""Where segments begin, and which checkpoint stands at half of the iterations."""
+"""How iterations count, and which checkpoint stands at half of them."""
+
+import math
 
 import pytest
 
 from ptyconv_cli.results.history import EngineHistories
-from ptyconv_cli.verdict.segments import half_of, segment_begins, stopped_since
+from ptyconv_cli.results.run_analysis import RunBoundary
+from ptyconv_cli.verdict.segments import Counting, counting_of, cycle_of, half_of, stopped_since
 
 
 def rates(*pieces):
@@ -15,24 +18,49 @@ def rates(*pieces):
     return EngineHistories(learning_rates={"objp": found})
 
 
+def cosine(niter, period):
+    return 1e-3 * (1 + math.cos(math.pi * ((niter - 1) % period) / period)) / 2
+
+
 @pytest.mark.parametrize(
-    ("engine", "begins"),
+    ("engine", "begins", "changes"),
     [
-        (EngineHistories(), [0]),
-        (rates((1e-3, 100)), [0]),
-        (rates((1e-3, 50), (1e-4, 100)), [0, 50]),
-        (rates((1e-3, 50), (6e-4, 100)), [0]),
-        (rates((1e-3, 50), (0.0, 100)), [0]),
-        (rates((0.0, 50), (1e-3, 100)), [0, 50]),
-        (EngineHistories(learning_rates={"objp": [(n, 0.5**n) for n in range(1, 50)]}), [0]),  # smooth
-        (EngineHistories(optimised={"objp": (31, None)}), [0, 30]),
-        (EngineHistories(optimised={"objp": (1, 60)}), [0]),
-        (EngineHistories(optimised={"objp": (None, None)}), [0]),
+        (EngineHistories(), (0,), ()),
+        (rates((1e-3, 100)), (0,), ()),
+        (rates((1e-3, 50), (1e-4, 100)), (0,), (50,)),
+        (rates((1e-3, 50), (6e-4, 100)), (0,), ()),
+        (rates((1e-3, 50), (0.0, 100)), (0,), ()),
+        (EngineHistories(learning_rates={"objp": [(n, 0.4**n) for n in range(1, 50)]}), (0,), ()),  # smooth
+        (EngineHistories(optimised={"objp": (31, None)}), (0, 30), ()),
+        (EngineHistories(optimised={"objp": (1, 60)}), (0,), ()),
+        (EngineHistories(optimised={"objp": (None, None)}), (0,), ()),
     ],
 )
-def test_segments_begin_where_the_settings_change(engine, begins):
-    assert segment_begins("objp", engine) == begins
-    assert segment_begins("objp", engine, [40]) == sorted({*begins, 40})
+def test_iterations_count_from_the_begin_unless_there_is_nothing_to_compare(engine, begins, changes):
+    assert counting_of("objp", engine) == Counting(begins, 0, changes)
+    resumed = [RunBoundary(40, "a resumed run begins")]
+    assert counting_of("objp", engine, resumed) == Counting(begins, 0, tuple(sorted({40, *changes})))
+    resampled = [RunBoundary(40, "the engine changed", "the pixel size is another one")]
+    assert counting_of("objp", engine, resampled).begins == tuple(sorted({40, *begins}))
+
+
+@pytest.mark.parametrize(
+    ("curve", "cycle"),
+    [
+        ([(n, cosine(n, 50)) for n in range(1, 1001)], 50),
+        ([(n, cosine(n, 50)) for n in range(1, 151)], 0),  # begun anew only twice
+        ([(n, cosine(n, 1000)) for n in range(1, 1001)], 0),
+        ([(n, 0.5 ** (n % 7)) for n in range(1, 100)], 7),
+        ([(n, 1e-3) for n in range(1, 100)], 0),
+        ([(n, 1e-3 if n < 10 or n > 30 else 1e-5) for n in range(1, 100)], 0),
+        ([], 0),
+    ],
+)
+def test_a_schedule_that_begins_anew(curve, cycle):
+    assert cycle_of(curve) == cycle
+    engine = EngineHistories(learning_rates={"objp": curve})
+    assert counting_of("objp", engine).cycle == cycle
+    assert not cycle or counting_of("objp", engine).changes == ()
 
 
 @pytest.mark.parametrize(
@@ -48,37 +76,50 @@ def test_segments_begin_where_the_settings_change(engine, begins):
         (rates((1e-3, 70), (0.0, 100)), 70),
         (rates((1e-3, 95), (0.0, 100)), None),
         (rates((0.0, 100)), 0),
+        (rates((1e-3, 60)), None),  # of a run that was resumed without a record of rates
     ],
 )
 def test_what_is_not_optimised(engine, since):
     assert stopped_since("objp", engine, before=90, last=100) == since
 
 
+def test_what_the_run_before_optimised_did_not_begin_with_the_resumed_one():
+    first = EngineHistories(optimised={"objp": (1, None), "obja": (None, None), "probe": (5, None)})
+    second = EngineHistories(optimised={"objp": (1, None), "obja": (3, None), "probe": (None, None)})
+    joined = first.followed_by(second, 100).optimised
+    assert joined == {"objp": (1, None), "obja": (103, None), "probe": (5, 100)}
+
+
 @pytest.mark.parametrize(
-    ("niters", "begins", "place"),
+    ("niters", "counting", "place"),
     [
-        ([10], (0,), None),
-        ([10, 20], (0,), 0),
-        ([10, 20, 30], (0,), None),  # 10 is too early, 20 too late
-        ([16, 40], (0,), 0),
-        ([15, 40], (0,), None),
-        ([25, 40], (0,), 0),
-        ([26, 40], (0,), None),
-        ([18, 22, 40], (0,), 0),  # of two as near the earlier
-        ([10, 20, 30, 40, 50, 60, 70, 80], (0,), 3),
-        ([10, 20, 30, 40, 50, 60, 70, 80], (0, 60), 6),
-        ([10, 20, 30, 40, 50, 60, 70, 80], (0, 70), None),
-        ([10, 20, 30, 40], (0, 20, 60), 2),
+        ([10], Counting(), None),
+        ([10, 20], Counting(), 0),
+        ([10, 14], Counting(), 0),
+        ([10, 13], Counting(), None),
+        ([10, 40], Counting(), 0),
+        ([10, 41], Counting(), None),
+        ([10, 20, 30], Counting(), 1),  # 15 times √1.8 and √1.33 away
+        ([10, 40, 80], Counting(), 1),
+        ([20, 40, 56], Counting(), 0),  # 28 is 1.4 times 20, and 40 is 1.43 times 28
+        ([10, 20, 30, 40, 50, 60, 70, 80], Counting(), 3),
+        ([10, 20, 30, 40, 50, 60, 70, 80], Counting((0, 60)), 6),
+        ([10, 20, 30, 40, 50, 60, 70, 80], Counting((0, 70)), None),
+        ([10, 20, 30, 40], Counting((0, 20, 60)), 2),
+        ([0, 10, 20], Counting(), 1),
+        ([0, 1, 2], Counting(), 1),
+        ([100, 110, 120, 130, 140, 150, 210, 260], Counting(cycle=50), 1),
+        ([100, 120, 140, 211], Counting(cycle=50), 0),  # none is at the same phase
     ],
 )
-def test_half(niters, begins, place):
-    assert half_of(niters, begins) == place
+def test_half(niters, counting, place):
+    assert half_of(niters, counting) == place
 
 
 def test_half_is_the_nearest_of_all():
     niters = [7 * k * k for k in range(1, 40)]
     for count in range(2, 40):
-        place = half_of(niters[:count], (0,))
-        last = niters[count - 1]
-        nearest = min(range(count - 1), key=lambda k, last=last: (abs(2 * niters[k] - last), k))
-        assert place == (nearest if 0.8 <= 2 * niters[nearest] / last <= 1.25 else None)
+        *before, last = niters[:count]
+        allowed = [k for k, niter in enumerate(before) if 1.4 <= last / niter <= 4]
+        nearest = min(allowed, key=lambda k, last=last: abs(math.log(2 * niters[k] / last)), default=None)
+        assert half_of(niters[:count], Counting()) == nearest
