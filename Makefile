@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Tests take from milliseconds to seconds: a process that has done its share takes over some of another's.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-long test-gpu lint bench fuzz pictures clean
+.PHONY: help demo test test-long test-gpu lint bench fuzz evidence pictures clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -40,6 +40,9 @@ bench: $(INSTALLED)  ## measure how long things take; BENCH=large for an object 
 
 fuzz: $(INSTALLED)  ## damage 5000 files in turn; COUNT=20000 for more, SEED=1 for others
 	$(BIN)/python tests/support/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+evidence: $(INSTALLED)  ## try the verdict on runs whose truth is known, and write the table of docs/verdict.md
+	$(BIN)/python tests/support/evidence.py
 
 pictures: $(INSTALLED)  ## draw the pictures of README and docs again, and run the commands whose output they show
 	$(BIN)/python tests/support/readme_pictures.py

@@ -22,7 +22,7 @@ from ptyconv_cli.checkpoints.readers import known_readers
 from ptyconv_cli.cli.main import main
 from ptyconv_cli.convergence import ConvergenceMonitor
 from ptyconv_cli.quantities import QUANTITIES
-from ptyconv_cli.verdict.rules import STATES
+from ptyconv_cli.verdict.rules import RULES, STATES
 
 TEXTS = {str(page.relative_to(runs.ROOT)): page.read_text() for page in shown.PAGES}
 ALL = "\n".join(TEXTS.values())
@@ -70,7 +70,8 @@ def test_every_option_is_in_the_docs_and_has_help(name):
 def test_every_option_of_the_docs_exists():
     options = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", ALL))
-    of_others = {"--no-deps", "--parsable", "--gres", "--nthreads", "--nworkers"}  # pip, sbatch, dask
+    of_others = {"--no-deps", "--parsable", "--gres", "--nthreads", "--nworkers", "--num-sync-epochs"}
+    # pip, sbatch, dask, ptychodus
     assert named - of_others - {"--help", "--version"} <= options
 
 
@@ -84,8 +85,9 @@ def test_every_series_quantity_and_state_is_in_the_docs():
         assert f"`{quantity.key}=" in COMMANDS
     for state in STATES:
         assert f"| {state} |" in VERDICT
-    for low, high in filter(None, (quantity.forecast for quantity in QUANTITIES)):
-        assert f"| {low:g} × | {high:g} × |" in VERDICT
+    assert {quantity.forecast for quantity in QUANTITIES} == {None, 3.0}, "a third to three times, as the page has it"
+    for rule in RULES:
+        assert f"| {rule.state} | {rule.when} |" in VERDICT, rule.state
 
 
 def test_every_format_is_in_the_readme():
