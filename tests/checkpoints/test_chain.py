@@ -1,6 +1,7 @@
 """Runs that were resumed, on one axis of iterations."""
 
 import json
+import shlex
 import shutil
 from contextlib import suppress
 
@@ -175,7 +176,8 @@ def test_a_chain_in_the_wrong_order_is_refused(ptyconv, tmp_path, by_name):
                 file["params/init_params/obj_params"] = "output/a/model_iter0006.hdf5"
     result = ptyconv("analyze", "--chain", second, first, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    said = f"{second}: was resumed from the run after it, which must come first:\n  --chain {first} {second}"
+    order = shlex.join([str(first), str(second)])
+    said = f"{second}: was resumed from the run after it, which must come first:\n  --chain {order}"
     assert result.stderr == f"Error: {said}\n"
     assert not (tmp_path / "out").exists()
 
@@ -183,10 +185,10 @@ def test_a_chain_in_the_wrong_order_is_refused(ptyconv, tmp_path, by_name):
 def test_a_resumed_run_says_so(ptyconv, tmp_path):
     first, second = write_chain(tmp_path)
     said = "\nThis run was resumed from a/model_iter0006.hdf5.\n"
-    command = f"To see both runs on one axis:\n  ptyconv analyze --chain auto {second}\n"
+    command = f"To see both runs on one axis:\n  ptyconv analyze --chain auto {shlex.quote(str(second))}\n"
     result = ptyconv("analyze", second, "-o", tmp_path / "out" / "b", "--no-plot")
     assert said + command in result.stdout
-    assert ptyconv("analyze", *command.split()[-3:], "-o", tmp_path / "out" / "b", "--no-plot").exit_code == 0
+    assert ptyconv("analyze", *shlex.split(command)[-3:], "-o", tmp_path / "out" / "b", "--no-plot").exit_code == 0
     for quiet in (["-q", second], ["--chain", "auto", second], ["--chain", first, second], [first]):
         assert "resumed from" not in ptyconv("analyze", *quiet, "-o", tmp_path / "out" / "c", "--no-plot").output
     study = ptyconv("analyze", tmp_path, "-o", tmp_path / "out", "--no-plot")
@@ -197,7 +199,7 @@ def test_a_resumed_run_says_so(ptyconv, tmp_path):
     first.rename(tmp_path.parent / "elsewhere")
     result = ptyconv("analyze", second, "-o", tmp_path / "out" / "b", "--no-plot")
     assert said + "Its folder was not found beside this one.\n" in result.stdout
-    assert f"ptyconv analyze --chain FIRST {second}\n" in result.stdout
+    assert f"ptyconv analyze --chain FIRST {shlex.quote(str(second))}\n" in result.stdout
 
 
 def test_to_say_so_costs_one_look_into_a_run_that_was_not_resumed(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -196,7 +197,8 @@ def test_a_log_says_what_is_waited_for(tmp_path):
 def test_without_a_place_to_talk_to(tmp_path, closed):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
     redirection = ">&-" if closed == "stdout" else ">&- 2>&-"
-    command = f"{sys.executable} -m ptyconv_cli analyze --follow {run_dir} --poll 0.05 --no-plot {redirection}"
+    command = shlex.join([sys.executable, "-m", "ptyconv_cli", "analyze", "--follow", str(run_dir), "--poll", "0.05"])
+    command += f" --no-plot {redirection}"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=300, check=False)
     assert "Traceback" not in result.stderr
     assert (run_dir / "convergence_report.json").exists()

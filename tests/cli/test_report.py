@@ -69,7 +69,7 @@ def test_the_page_is_beside_the_results_of_an_analysis(made):
     run_dir, result = made
     assert names(run_dir) == OUTPUTS | {"report.html"} | {path.name for path in runs.SAMPLE.iterdir()}
     assert result.stdout.startswith("converging: from iteration 60 to 120")
-    assert re.search(r"\nwrote\s+\S*sample/report.html\s+\(\d\.\d\s+MB\)\n$", result.stdout)
+    assert re.search(r"\nwrote\s+(?:[^\n]|\n )*sample/report.html\s+\(\d\.\d\s+MB\)\n$", result.stdout)
     assert result.stderr == ""
 
 

@@ -32,7 +32,7 @@ def test_the_commands_find_the_run(ptyconv, tmp_path, run_dir, given):
     assert "wrote" not in ptyconv("analyze", run_dir, *QUICK).stdout
     assert ptyconv("check", tmp_path / given, *QUICK).exit_code in (0, 3, 4)
     assert ptyconv("maps", tmp_path / given, *QUICK).exit_code == 0
-    assert ptyconv("plot", tmp_path / given).stdout.split() == ["wrote", str(run_dir / "convergence.png")]
+    assert ptyconv("plot", tmp_path / given).stdout.split() == f"wrote {run_dir / 'convergence.png'}".split()
     assert {"convergence_report.json", "convergence.png", "maps.png"} <= {path.name for path in run_dir.iterdir()}
     (line,) = runs_listed(ptyconv("ls", tmp_path / given).stdout)
     assert line.split()[1:5] == ["ptychodus", "10", "8", "to"]

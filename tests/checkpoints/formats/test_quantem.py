@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -300,7 +301,7 @@ class Filled:
         self.path = path
 
     def __reduce__(self):
-        return FilledBySystem, (), {"command": f"touch {self.path}"}
+        return FilledBySystem, (), {"command": f"touch {shlex.quote(str(self.path))}"}
 
 
 class FilledBySystem:
@@ -309,10 +310,10 @@ class FilledBySystem:
 
 
 SMUGGLED = {
-    "a call": lambda path: Calls(os.system, f"touch {path}"),
+    "a call": lambda path: Calls(os.system, f"touch {shlex.quote(str(path))}"),
     "a call of another": lambda path: Calls(os.mkdir, str(path)),
     "a state": Filled,
-    "nested": lambda path: {"a": [(Calls(list, [Calls(os.system, f"touch {path}")]),)]},
+    "nested": lambda path: {"a": [(Calls(list, [Calls(os.system, f"touch {shlex.quote(str(path))}")]),)]},
     "as an argument": lambda path: Calls(getattr, Calls(eval, f"open({str(path)!r}, 'w')"), "name"),
 }
 NAMED = {"a call of another": "posix.mkdir", "a state": "FilledBySystem", "as an argument": r"builtin(s|__)\.eval"}
