@@ -191,12 +191,12 @@ class ConvergenceMonitor:
         rate is known; `tolerances`: by tensor, as {"phase": "2%", "positions": "0.05px"}: see
         `quantities.settings.check_tolerances`; `loss`: pairs of (niter, loss), by default the `loss_iters` of
         the model of the last `step`, if it has any; what is no such pairs counts as not known. Raises
-        ValueError for other tolerances, and unless the monitor was made with `aligned`.
+        ValueError for learning rates or tolerances of another form, and unless the monitor was made with `aligned`.
         """
         if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
         known = _as_curve(self._loss if loss is None else loss)
-        return self._evidence.verdict(learning_rates or {}, check_tolerances(tolerances or {}), known)
+        return self._evidence.verdict(_rates(learning_rates or {}), check_tolerances(tolerances or {}), known)
 
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
@@ -234,6 +234,14 @@ def _as_curve(pairs: Any) -> Curve:
         return sorted((int(niter), float(value)) for niter, value in pairs)
     except (TypeError, ValueError, OverflowError):  # an engine may call something else by that name
         return []
+
+
+def _rates(given: Any) -> dict[str, Curve]:
+    try:
+        return {name: [(int(niter), float(rate)) for niter, rate in pairs] for name, pairs in given.items()}
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        form = '{"objp": [(1, 5e-4), (2, 5e-4)]}'
+        raise ValueError(f"learning_rates: expected pairs of (niter, rate) by tensor, like {form}") from error
 
 
 def _warn(niter: int, problems: Mapping[str, str]) -> None:

@@ -51,6 +51,15 @@ def test_tolerances_are_those_of_the_command_line(recorded):
         monitor.verdict(tolerances={"objp": "1px"})
 
 
+@pytest.mark.parametrize(
+    "given", [{"objp": 5e-4}, {"objp": [5e-4, 5e-4]}, {"objp": [(1, "fast")]}, [(1, 5e-4)], {"objp": {1: 5e-4}}]
+)
+def test_learning_rates_in_another_form_are_an_error_that_says_the_form(recorded, given):
+    monitor, _ = recorded
+    with pytest.raises(ValueError, match=r"learning_rates.*\(niter, rate\)"):
+        monitor.verdict(given)
+
+
 def test_it_needs_the_aligned_change():
     with pytest.raises(ValueError, match="aligned"):
         ConvergenceMonitor({}, ToyModel()).verdict()
