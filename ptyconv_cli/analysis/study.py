@@ -44,7 +44,7 @@ class Row:
     `moved`: the object's last change per doubling, in % of its contrast, NaN where it is not known; `keep`: the
     iteration of the checkpoint to keep; `rates`: the last
     learning rates by tensor; `slices` of the object; `note`: text on the folder it is from; `resumed`: whether it could
-    be joined to the run before it.
+    be joined to the run before it; `folder` of its checkpoints.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Row:
     warnings: list[str] = field(default_factory=list)
     note: str = ""
     resumed: bool = False
+    folder: Path = Path()
 
     def value(self, sort: str) -> float:
         """Return the value that rows are sorted by."""
@@ -125,6 +126,7 @@ def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
         },
         warnings=analysis.warnings,
         resumed=analysis.parent is not None,
+        folder=unit.folder,
     )
 
 

@@ -1,5 +1,6 @@
 """Several runs in one folder, trials of a study, and the runs that others were resumed from."""
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,8 +18,26 @@ from ptyconv_cli.results.run_analysis import LeftOut
 from ptyconv_cli.results.text import length
 
 TRIAL = re.compile(r"(?:^|[/_])(t\d{3,})(?=_|/|$)")
-COLLATED = re.compile(r"model_error_[^_]+_(t\d+)_(.*?)_?iter\d+\.\w+")
+COLLATED = re.compile(r"model_error_(?P<error>[^_]+)_(?P<trial>t\d+)_(?P<settings>.*?)_?iter(?P<niter>\d+)\.\w+")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+class Collated(NamedTuple):
+    """What the name of a collated file, the end of a trial, says: of `…_t0003_oplr_7.5e-04_C10_63_iter…` two settings.
+
+    `study`: the folder that it is in, beside its trial; `error`: what the study sought the least of, as text.
+    """
+
+    study: Path
+    trial: str
+    error: str
+    niter: int
+    settings: dict[str, str]
+
+    def has(self, loss: float) -> bool:
+        """Say whether the error is this loss, to the digits that it has."""
+        _, _, digits = self.error.partition(".")
+        return math.isfinite(loss) and self.error == f"{loss:.{len(digits)}f}"
 
 
 def trial_of(name: str) -> str:
@@ -27,14 +46,19 @@ def trial_of(name: str) -> str:
     return found[1] if found else ""
 
 
-def collated_settings(files: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Return the settings in the names of collated files by trial: of `…_t0003_oplr_7.5e-04_C10_63_iter…` both."""
-    found = {}
-    for file in files:
-        match = COLLATED.fullmatch(file.name)
-        if match:
-            found[match[1]] = _pairs(match[2])
-    return found
+def study_of(folder: Path) -> tuple[Path, str] | None:
+    """Return the folder of the study whose trial has this folder, and the trial; None where it is of no trial."""
+    trial = trial_of(folder.name)
+    return (folder.parent, trial) if trial else None
+
+
+def collated_of(files: Iterable[Path]) -> list[Collated]:
+    """Return what the names of collated files say, of those whose names do."""
+    found = [(file, match) for file in files if (match := COLLATED.fullmatch(file.name))]
+    return [
+        Collated(file.parent, match["trial"], match["error"], int(match["niter"]), _pairs(match["settings"]))
+        for file, match in found
+    ]
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -230,7 +230,7 @@ def report_study(
     if not quiet:
         say(advice)
     title = root.absolute().name or str(root)
-    notices = [*filter(None, [on_collated(found.collated)]), *found.problems]
+    notices = [*filter(None, [on_collated(rows, found.collated)]), *found.problems]
     made_of = partial(study_page, title, heads(settings), table, LEGEND, sentence(advice))
     content = made_of(shown, notices)
     if len(content) > LARGEST:

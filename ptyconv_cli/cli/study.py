@@ -10,9 +10,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of
 from ptyconv_cli.analysis.study import Row, Unit, rows_of, sorted_rows, units_of
 from ptyconv_cli.checkpoints.discovery import Found
-from ptyconv_cli.checkpoints.grouping import collated_settings, differing, trial_of
+from ptyconv_cli.checkpoints.grouping import differing, study_of, trial_of
 from ptyconv_cli.cli.console import (
     left_out,
     progress_bar,
@@ -31,7 +32,7 @@ from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.quantities.quantity import ANGSTROM, Series
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
+from ptyconv_cli.results.text import few, length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
 from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
@@ -117,8 +118,8 @@ def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
 
 def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict[str, str]]:
     """Return, by name of the run, the settings that differ: as collated files name them, or else the learning rates."""
-    of_trials = collated_settings(collated)
-    found = {row.name: dict(of_trials.get(trial_of(row.name), {})) for row in rows if not row.problem}
+    told = hyperparameters_of(rows, collated)
+    found = {row.name: told.get(row.name, {}) for row in rows if not row.problem}
     if not any(found.values()):
         found = {
             row.name: {_rate_label(name): f"{rate:.2g}" for name, rate in row.rates.items()}
@@ -134,48 +135,67 @@ def _rate_label(name: str) -> str:
     return next((one.rate_label for one in QUANTITIES if one.recorded_as == name and one.rate_label), name)
 
 
-def on_collated(collated: Sequence[Path]) -> str:
-    """Say what became of collated files, "" where there are none."""
-    return f"{len(collated)} collated files were not used: each is the end of a different trial." if collated else ""
+def on_collated(rows: Sequence[Row], collated: Sequence[Path]) -> str:
+    """Say what became of collated files, and whose hyperparameters they don't tell; "" where there are none."""
+    if not collated:
+        return ""
+    said = f"{len(collated)} collated files were not used: each is the end of a different trial."
+    told = hyperparameters_of(rows, collated)
+    untold = [unbroken(row.name) for row in rows if not row.problem and study_of(row.folder) and row.name not in told]
+    if not untold:
+        return said
+    return f"{said} No hyperparameters are shown of {few(untold)}: no collated file beside is certainly of that trial."
 
 
 def advice_on(rows: Sequence[Row]) -> str:
     """Say which run of a study to keep, or why that can't be told."""
     judged = [row for row in rows if not row.problem]
     whole = [row for row in judged if row.state != "broken"]
-    lowest, calmest = _lowest(whole), _calmest(whole)
+    lowest, calmest, called = _lowest(whole), _calmest(whole), _called(rows)
     converged = [row for row in whole if row.state == "converged"]
     if converged:
-        said = f"keep: {_best(converged)}"
+        said = f"keep: {_best(converged, called)}"
     elif all(row.state in ("", "insufficient") for row in whole):
-        said = ("too short to rank by convergence" if whole else "none to keep: all are broken") + _loss_of(lowest)
+        said = ("too short to rank by convergence" if whole else "none to keep: all are broken") + _loss_of(
+            lowest, called
+        )
     else:
-        said = "none has converged" + (f"; {_called(calmest)} moved least" if calmest else "") + _loss_of(lowest)
+        said = (
+            "none has converged"
+            + (f"; {called[calmest.name]} moved least" if calmest else "")
+            + _loss_of(lowest, called)
+        )
     if len({row.slices for row in judged}) > 1:
         said += ". The runs differ in their number of slices, so their losses compare only roughly"
     return "\n".join(wrapped(said, text_width(), "  "))
 
 
-def _best(converged: Sequence[Row]) -> str:
+def _best(converged: Sequence[Row], called: Mapping[str, str]) -> str:
     lowest = _lowest(converged)
     if len(converged) == 1:
-        return f"{_called(converged[0])}, the only one that has converged"
+        return f"{called[converged[0].name]}, the only one that has converged"
     if lowest is None:
-        return f"one of {', '.join(map(_called, converged))}, which have converged; no losses are recorded"
-    return f"{_called(lowest)}, the lowest loss of those that have converged"
+        return (
+            f"one of {', '.join(called[row.name] for row in converged)}, which have converged; no losses are recorded"
+        )
+    return f"{called[lowest.name]}, the lowest loss of those that have converged"
 
 
-def _loss_of(lowest: Row | None) -> str:
-    return f"; lowest loss: {_called(lowest)}" if lowest else ""
+def _loss_of(lowest: Row | None, called: Mapping[str, str]) -> str:
+    return f"; lowest loss: {called[lowest.name]}" if lowest else ""
 
 
 def _calmest(rows: Sequence[Row]) -> Row | None:
     return min((row for row in rows if not math.isnan(row.moved)), key=lambda row: row.moved, default=None)
 
 
-def _called(row: Row) -> str:
-    """Return what a run is called in a sentence: its trial, if it is one."""
-    return unbroken(trial_of(row.name) or row.name)
+def _called(rows: Sequence[Row]) -> dict[str, str]:
+    """Return, by name, what runs are called in a sentence: the trial, where no other run has that number."""
+    trials = [trial_of(row.name) for row in rows]
+    return {
+        row.name: unbroken(trial if trial and trials.count(trial) == 1 else row.name)
+        for row, trial in zip(rows, trials, strict=True)
+    }
 
 
 def _lowest(rows: Sequence[Row]) -> Row | None:
@@ -265,7 +285,7 @@ def analyze_study(
     if not quiet:
         for line, state in table(rows, sort, settings):
             say_coloured(line, state)
-        aside = on_collated(found.collated)
+        aside = on_collated(rows, found.collated)
         say("")
         if aside:
             say_wrapped(aside)

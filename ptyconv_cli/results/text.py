@@ -38,10 +38,19 @@ def cut(text: str, columns: int) -> str:
 
 
 def told_apart(names: Sequence[str], width: int) -> list[str]:
-    """Return names shortened to `width` characters so that different names stay different.
+    """Return names, which may be paths, shortened to `width` characters so that different names stay different.
 
-    Those that shortening in the middle would make equal are shown from where they begin to differ.
+    Those that shortening in the middle would make equal are shown from where they begin to differ; where that does not
+    do, all by the folders that differ; and where there is no room for these, with a number.
     """
+    for short in (_from_difference(names, width), _from_difference(_folders_that_differ(names), width)):
+        if len(set(zip(names, short, strict=True))) == len(set(short)):
+            return short
+    numbers = {name: f"~{number}" for number, name in enumerate(dict.fromkeys(names), 1)}
+    return [shortened(name, width - len(numbers[name]), at_end=True) + numbers[name] for name in names]
+
+
+def _from_difference(names: Sequence[str], width: int) -> list[str]:
     short = [shortened(name, width) for name in names]
     for same in [s for s, count in Counter(short).items() if count > 1]:
         alike = [name for name, shown in zip(names, short, strict=True) if shown == same]
@@ -51,6 +60,19 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
             for name, shown in zip(names, short, strict=True)
         ]
     return short
+
+
+def _folders_that_differ(names: Sequence[str]) -> list[str]:
+    """Return paths without the folders that all of them have at the same place, and without how all of them end."""
+    paths = [name.split("/") for name in names]
+    same = [len(set(folders)) == 1 for folders in zip(*paths, strict=False)]
+    ending = len(commonprefix([name[::-1] for name in dict.fromkeys(names)]))  # noqa: RUF071 - as above
+    shown = []
+    for folders in paths:
+        last = folders[-1][: -ending or None] or folders[-1]
+        kept = [*folders[:-1], last]
+        shown.append("/".join("…" if place < len(same) and same[place] else name for place, name in enumerate(kept)))
+    return [re.sub(r"…(/…)+", "…", name).removeprefix("…/") for name in shown]
 
 
 def few(names: Iterable[str], most: int = MOST_NAMES) -> str:

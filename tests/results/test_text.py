@@ -22,6 +22,29 @@ def test_names_stay_different_when_they_are_shortened():
     assert told_apart(["a" * 40, "a" * 40], 10)[0] == told_apart(["a" * 40, "a" * 40], 10)[1]
 
 
+@pytest.mark.parametrize("width", [10, 16, 20, 30])
+def test_the_same_trials_of_several_studies_stay_different(width):
+    """Of each name the part that differs is shown."""
+    names = [
+        f"{day}/output/hypertune_TPESampler_loss/t{n:04d}_full_N144_dp32_random16_p2_1obj"
+        for day in ("monday", "tuesday")
+        for n in range(4)
+    ]
+    short = told_apart(names, width)
+    assert len(set(short)) == 8
+    assert max(map(len, short)) <= width
+    if width >= 16:
+        assert short[0] == "monday/…/t0000"
+
+
+@given(st.lists(st.lists(WORDS, min_size=1, max_size=4).map("/".join), max_size=8), st.integers(8, 30))
+def test_names_are_as_different_as_they_were(names, width):
+    short = told_apart(names, width)
+    if all(name.isprintable() for name in names):
+        assert len(set(short)) == len(set(names))
+    assert all(len(name) <= width for name in short)
+
+
 @pytest.mark.parametrize(
     ("angstrom", "said"),
     [
