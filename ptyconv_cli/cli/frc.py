@@ -17,12 +17,12 @@ from ptyconv_cli.results.frc import (
     FRC_PICTURE_NAME,
     Frc,
     FrcPoint,
-    angstrom,
     check_threshold,
     frc_json,
+    size_of,
     some_of,
 )
-from ptyconv_cli.results.text import listed, shortened, text_width, wrapped
+from ptyconv_cli.results.text import listed, rounded, shortened, text_width, wrapped
 
 ROWS = 8
 """The most iterations in the table that is printed."""
@@ -142,9 +142,12 @@ def _summary(found: Frc) -> str:
     count = f"{len(niters)} {kind}{'' if len(niters) == 1 else 's'}"
     up_to = f"iterations {niters[0]} to {niters[-1]}" if len(niters) > 1 else f"iteration {niters[0]}"
     height, width = found.points[-1].overlap
-    size = f"{height} × {width} px ({height * found.dx:.3g} × {width * found.dx:.3g} Å)"
-    shift = ", ".join(f"{part + 0:.2f}" for part in np.round(found.points[-1].shift, 2))
-    beside = f", shifted by ({shift}) Å" if found.of_two else ""
+    per_unit, unit = found.unit
+    across = " × ".join(rounded(pixels * found.dx / per_unit) for pixels in (height, width))
+    size = f"{height} × {width} px ({across} {unit})"
+    moved = np.divide(found.points[-1].shift, per_unit)
+    shift = ", ".join(f"{part + 0:.2f}" if per_unit == 1 else f"{part + 0:.3g}" for part in np.round(moved, 5))
+    beside = f", shifted by ({shift}) {unit}" if found.of_two else ""
     names = listed([shortened(name, LONGEST) for name in found.names])
     lines = [f"{names}: {count}, {up_to}", f"{found.shows}, {size} compared{beside}"]
     return "\n".join(line for text in lines for line in wrapped(text, text_width()))
@@ -158,14 +161,14 @@ def _table(found: Frc) -> list[str]:
             which = f"{point.other} → {point.niter}"
         elif point.other != point.niter and not found.reference:
             which = f"{point.niter} and {point.other}"
-        rows.append((which, _down_to(point), f"{point.area:.3f}", f"{point.correlation:.4f}"))
+        rows.append((which, _down_to(point, found.unit), f"{point.area:.3f}", f"{point.correlation:.4f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     shown = sum(sum(widths[:count]) + 3 * (count - 1) <= text_width() for count in range(1, len(widths) + 1))
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths[:shown], strict=False)) for row in rows]
     return lines + left_out(len(widths) - shown, FRC_NAME)
 
 
-def _down_to(point: FrcPoint) -> str:
+def _down_to(point: FrcPoint, unit: tuple[float, str]) -> str:
     if not point.finite or point.resolution is None:
         return "-"
-    return angstrom(point.resolution) + (" (pixel limit)" if point.is_down_to_limit else "")
+    return size_of(point.resolution, unit) + (" (pixel limit)" if point.is_down_to_limit else "")

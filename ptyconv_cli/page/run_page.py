@@ -22,7 +22,7 @@ from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import few, printable, rounded, with_units_kept
+from ptyconv_cli.results.text import few, length, printable, rounded, with_units_kept
 from ptyconv_cli.verdict.sentences import keep_line, since_and_sentence
 from ptyconv_cli.verdict.table import FORETOLD, TITLE, TOLERATED, doublings_table
 
@@ -273,7 +273,7 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
         ("Left out", few(f"{file.file} ({file.reason})" for file in analysis.left_out)),
         ("Shapes", ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in tensors)),
         ("Scanned region", region_words(analysis)),
-        ("Pixel size", f"{rounded(analysis.dx, 4)} Å"),
+        ("Pixel size", length(analysis.dx, 4)),
         ("Loss", f"{loss[-1][1]:.4g}" if loss else ""),
         ("Settings", _settings(analysis)),
         *(("", _capital(words)) for words in boundaries_words(analysis)),

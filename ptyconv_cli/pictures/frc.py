@@ -78,19 +78,21 @@ def _draw_curves(figure: Figure, axes: Axes, frc: Frc) -> None:
     lowest = min(0.0, *(min(filter(math.isfinite, point.frc), default=0.0) for point in points))
     axes.set(xlim=(0, longest.frequencies[-1]), ylim=(max(lowest, -1) - 0.02, 1.02), ylabel="ring correlation")
     axes.grid(alpha=0.25)
-    _label_lengths(axes, longest.frequencies[0] * 0.999, longest.frequencies[-1])
+    _label_lengths(axes, longest.frequencies[0] * 0.999, longest.frequencies[-1], frc.unit)
     if last > first:
         _colour_bar(figure, axes, first, last)
 
 
-def _label_lengths(axes: Axes, lowest: float, highest: float) -> None:
-    """Label the axis with the detail in Å below, and with the frequency in 1/Å above."""
-    above = axes.secondary_xaxis("top")
-    above.set_xlabel("spatial frequency (1/Å)")
+def _label_lengths(axes: Axes, lowest: float, highest: float, unit: tuple[float, str]) -> None:
+    """Label the axis, from lowest to highest 1/Å, with the detail in a unit below and with the frequency above."""
+    size, name = unit
+    above = axes.secondary_xaxis("top", functions=(lambda x: np.multiply(x, size), lambda x: np.divide(x, size)))
+    above.set_xlabel(f"spatial frequency (1/{name})")
     above.xaxis.set_major_formatter(ShortNumbers())
-    lengths = [length for length in _round_lengths(1 / highest) if lowest <= 1 / length <= highest * 1.001]
-    axes.set_xticks([1 / length for length in lengths], [f"{length:g}" for length in lengths])
-    axes.set_xlabel("detail (Å)")
+    finest, coarsest = 1 / highest / size, 1 / lowest / size
+    lengths = [length for length in _round_lengths(finest) if finest / 1.001 <= length <= coarsest]
+    axes.set_xticks([1 / length / size for length in lengths], [f"{length:g}" for length in lengths])
+    axes.set_xlabel(f"detail ({name})")
 
 
 ROUND = (1, 1.2, 1.5, 2, 3, 5, 7)
@@ -131,15 +133,16 @@ def _round_iterations(first: float, last: float) -> list[float]:
 def _draw_resolution(axes: Axes, frc: Frc) -> None:
     """Draw down to which detail the correlation is above the threshold, over the iterations."""
     axes.set_title("Detail above the threshold", fontsize=11)
-    axes.set_ylabel("down to (Å)")
+    size, unit = frc.unit
+    axes.set_ylabel(f"down to ({unit})")
     known = [point for point in frc.points if point.finite and point.resolution is not None]
     colour, _ = STYLES[0]
     if not known:
         write_instead(axes, "nothing is above it")
         return
-    sizes = [point.resolution or math.nan for point in known]
+    sizes = [(point.resolution or math.nan) / size for point in known]
     axes.plot([point.niter for point in known], sizes, color=colour, marker="o", markersize=4)
-    limit = known[-1].limit
+    limit = known[-1].limit / size
     axes.axhline(limit, color="0.5", linestyle=":", linewidth=1)
     axes.annotate("pixel limit", (0.99, limit), (0, 3), xycoords=axes.get_yaxis_transform(), ha="right", fontsize=8,
                   textcoords="offset points", color="0.35")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import or_nan, or_null, read_json
-from ptyconv_cli.results.text import listed
+from ptyconv_cli.results.text import length_unit, listed, rounded
 
 NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
 """Why there is no correlation."""
@@ -152,6 +152,11 @@ class Frc:
         return [point for point in self.points if point.says_something]
 
     @property
+    def unit(self) -> tuple[float, str]:
+        """How many Å the unit of its lengths has, and its name: that of the size of what is compared."""
+        return length_unit(max((max(point.overlap) for point in self.points), default=0) * self.dx)
+
+    @property
     def answer(self) -> list[str]:
         """The answer, in sentences."""
         return _answer_of_two(self) if self.of_two else _answer_of_one(self)
@@ -165,21 +170,24 @@ def some_of(points: Sequence[FrcPoint], most: int) -> list[FrcPoint]:
     return sorted({point.niter: point for point in [*nearest, points[-1]]}.values(), key=lambda point: point.niter)
 
 
-def detail(point: FrcPoint) -> str:
+def detail(point: FrcPoint, unit: tuple[float, str]) -> str:
     """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
     if point.resolution is None:
         return "none"
-    return angstrom(point.resolution) + (", the pixels' limit" if point.is_down_to_limit else "")
+    return size_of(point.resolution, unit) + (", the pixels' limit" if point.is_down_to_limit else "")
 
 
-def angstrom(value: float) -> str:
-    """Return a length in Å to two digits, of more than 10 Å to three."""
-    return f"{value:#.2g} Å" if value < 9.95 else f"{value:.3g} Å"
+def size_of(angstrom: float, unit: tuple[float, str]) -> str:
+    """Return a length in a unit, to three digits, of less than 10 Å to two."""
+    size, name = unit
+    if angstrom < 9.95 and size == 1:
+        return f"{angstrom:#.2g} {name}"
+    return f"{rounded(angstrom / size)} {name}"
 
 
-def _on_coarse(point: FrcPoint) -> list[str]:
+def _on_coarse(point: FrcPoint, unit: tuple[float, str]) -> list[str]:
     """Say which coarse detail is below the threshold, though finer detail is above."""
-    sizes = [angstrom(size) for size in point.coarse_below]
+    sizes = [size_of(size, unit) for size in point.coarse_below]
     return [f"Coarse detail, of {listed(sizes)}, is below the threshold."] if sizes else []
 
 
@@ -191,12 +199,15 @@ def _answer_of_one(frc: Frc) -> list[str]:
     if last.resolution is None:
         found = f"F{interval} no detail stayed ({frc.threshold})."
     elif last.is_down_to_limit:
-        found = f"F{interval} all detail stayed, down to {angstrom(last.limit)}, the pixels' limit ({frc.threshold})."
+        limit = size_of(last.limit, frc.unit)
+        found = f"F{interval} all detail stayed, down to {limit}, the pixels' limit ({frc.threshold})."
     else:
-        found = f"F{interval} detail down to {detail(last)} stayed ({frc.threshold})."
+        found = f"F{interval} detail down to {detail(last, frc.unit)} stayed ({frc.threshold})."
     before = next((point for point in frc.points if point.niter == last.other and point.finite), None)
-    beside = [f"The doubling before, from {before.other} to {before.niter}: {detail(before)}."] if before else []
-    return [found, *_on_coarse(last), *beside]
+    beside = (
+        [f"The doubling before, from {before.other} to {before.niter}: {detail(before, frc.unit)}."] if before else []
+    )
+    return [found, *_on_coarse(last, frc.unit), *beside]
 
 
 def _answer_of_two(frc: Frc) -> list[str]:
@@ -205,8 +216,8 @@ def _answer_of_two(frc: Frc) -> list[str]:
         same = any(point.finite for point in frc.points)
         return ["The pictures are the same." if same else f"Nothing can be said: {NOTHING_TO_SEE}."]
     if len(frc.points) == 1:
-        down_to = f"agree down to {detail(last)}" if last.resolution else "agree in no detail"
-        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(last)]
+        down_to = f"agree down to {detail(last, frc.unit)}" if last.resolution else "agree in no detail"
+        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(last, frc.unit)]
     which = f"iteration {best.niter}"
     if alike.niter != best.niter:
         which = f"iteration {best.niter} by ring correlation, {alike.niter} by that of the pictures"
@@ -216,7 +227,7 @@ def _answer_of_two(frc: Frc) -> list[str]:
         return [*found, f"At the last, {last.niter}: {NOTHING_TO_SEE}."]
     if not is_worse(last, best, alike):
         if last.niter in (best.niter, alike.niter):
-            return [*found, *_on_coarse(last)]
+            return [*found, *_on_coarse(last, frc.unit)]
         return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
     times = (1 - last.correlation) / (1 - alike.correlation)
     found += [f"At the last, {last.niter}, they agree less: {_how_alike(last)}, and differ {times:.2g} times as much."]

@@ -124,18 +124,25 @@ def text_width() -> int:
 
 def with_units_kept(text: str) -> str:
     """Return text in which no line is broken between a number and its unit."""
-    return re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm|MB)\b|%)", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d) (?=(%|px|mrad|times|Å|nm|µm|mm|MB)\b|%)", "\N{NO-BREAK SPACE}", text)
+
+
+UNITS_OF_LENGTH = ((1.0, "Å"), (10.0, "nm"), (1e4, "µm"), (1e7, "mm"))
+"""How many Å the units have in which lengths are shown, and what they are called."""
 
 
 def length_unit(longest: float) -> tuple[float, str]:
-    """Return the unit in which lengths up to `longest` Å are shown, and how many Å it has: nm, where Å have more digits
-    than four.
+    """Return the unit in which lengths up to `longest` Å are shown, and how many Å it has: the smallest in which they
+    have at most four digits before the point, up to mm.
     """
-    return (10.0, "nm") if 9999.5 <= abs(longest) < math.inf else (1.0, "Å")
+    if not math.isfinite(longest):
+        return UNITS_OF_LENGTH[0]
+    fitting = (unit for unit in UNITS_OF_LENGTH if abs(longest) < 9999.5 * unit[0])
+    return next(fitting, UNITS_OF_LENGTH[-1])
 
 
 def length(angstrom: float, digits: int = 3) -> str:
-    """Return a length with its unit, to three digits, of large numbers to the last one: 6.64 Å, 15700 nm."""
+    """Return a length with its unit, to three digits, of large numbers to the last one: 6.64 Å, 1570 nm."""
     size, unit = length_unit(angstrom)
     return f"{rounded(angstrom / size, digits)} {unit}"
 

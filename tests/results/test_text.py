@@ -49,11 +49,19 @@ def test_names_are_as_different_as_they_were(names, width):
     ("angstrom", "said"),
     [
         *((6.638, "6.64 Å"), (999.4, "999 Å"), (1234.0, "1234 Å"), (9999.4, "9999 Å")),
-        *((9999.6, "1000 nm"), (15700, "1570 nm"), (2.5e6, "250000 nm"), (-20000.0, "-2000 nm")),
+        *((9999.6, "1000 nm"), (15700, "1570 nm"), (2.5e6, "250 µm"), (-20000.0, "-2000 nm")),
+        *(
+            (99990.0, "9999 nm"),
+            (99996.0, "10 µm"),
+            (1.93e5, "19.3 µm"),
+            (9.9994e7, "9999 µm"),
+            (3e8, "30 mm"),
+            (3e12, "300000 mm"),
+        ),
         *((0.0, "0 Å"), (math.nan, "nan Å"), (math.inf, "inf Å")),
     ],
 )
-def test_lengths_with_more_than_four_digits_are_in_nm(angstrom, said):
+def test_lengths_have_the_unit_in_which_they_have_at_most_four_digits(angstrom, said):
     assert length(angstrom) == said
 
 

@@ -35,9 +35,11 @@
     return `${Number((100 * share).toPrecision(2))} %`;
   }
 
-  // A length in Å, in nm where what is shown is so wide that Å would have many digits.
+  // A length, given in Å, in the unit in which what is shown is at most four digits wide: see results/text.py.
   function lengthOf(length, width) {
-    return width >= 9999.5 ? `${number(length / 10)} nm` : `${number(length)} Å`;
+    const units = [[1, "Å"], [10, "nm"], [1e4, "µm"], [1e7, "mm"]];
+    const [size, name] = units.find(([size]) => width < 9999.5 * size) ?? units.at(-1);
+    return `${number(length / size)} ${name}`;
   }
 
   function roundLength(length) {
