@@ -13,12 +13,12 @@ from ptyconv_cli.analysis.run_parts import shape_compared
 from ptyconv_cli.checkpoints.discovery import not_recognised_text
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.metrics.light import stray
-from ptyconv_cli.quantities import all_series, of_object, quantity_of, unit_of_length
+from ptyconv_cli.quantities import all_series, of_object, quantity_of
 from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
 from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunAnalysis, RunBoundary
-from ptyconv_cli.results.text import few, listed, rounded
+from ptyconv_cli.results.text import few, length_unit, listed, rounded
 from ptyconv_cli.verdict.evidence import faint
 
 SMALLEST = 1e-12
@@ -69,7 +69,7 @@ def region_words(analysis: RunAnalysis) -> str:
     """Return the size of the scanned region: "15 × 19 px (7.75 × 9.81 Å)"."""
     region = analysis.region
     height, width = region.y_stop - region.y_start, region.x_stop - region.x_start
-    in_unit, unit = unit_of_length(analysis.results)
+    in_unit, unit = length_unit(max(height, width) * analysis.dx)
     size = f"{rounded(height * analysis.dx / in_unit)} × {rounded(width * analysis.dx / in_unit)} {unit}"
     return f"{height} × {width} px ({size}){_lit_words(analysis)}"
 

@@ -22,7 +22,7 @@ from ptyconv_cli.results.frc import (
     size_of,
     some_of,
 )
-from ptyconv_cli.results.text import listed, rounded, shortened, text_width, wrapped
+from ptyconv_cli.results.text import length_unit, listed, rounded, shortened, text_width, wrapped
 
 ROWS = 8
 """The most iterations in the table that is printed."""
@@ -142,11 +142,11 @@ def _summary(found: Frc) -> str:
     count = f"{len(niters)} {kind}{'' if len(niters) == 1 else 's'}"
     up_to = f"iterations {niters[0]} to {niters[-1]}" if len(niters) > 1 else f"iteration {niters[0]}"
     height, width = found.points[-1].overlap
-    per_unit, unit = found.unit
+    per_unit, unit = length_unit(max(height, width) * found.dx)
     across = " × ".join(rounded(pixels * found.dx / per_unit) for pixels in (height, width))
     size = f"{height} × {width} px ({across} {unit})"
-    moved = np.divide(found.points[-1].shift, per_unit)
-    shift = ", ".join(f"{part + 0:.2f}" if per_unit == 1 else f"{part + 0:.3g}" for part in np.round(moved, 5))
+    per_unit, unit = found.unit
+    shift = ", ".join(f"{part + 0:.2f}" for part in np.round(np.divide(found.points[-1].shift, per_unit), 2))
     beside = f", shifted by ({shift}) {unit}" if found.of_two else ""
     names = listed([shortened(name, LONGEST) for name in found.names])
     lines = [f"{names}: {count}, {up_to}", f"{found.shows}, {size} compared{beside}"]

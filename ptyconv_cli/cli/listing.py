@@ -21,7 +21,7 @@ from ptyconv_cli.cli.console import left_out, say, say_wrapped, that_fit
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.quantities import of_object, tensor_keys
-from ptyconv_cli.results.text import length_unit, shortened, text_width, told_apart, unbroken, with_place_kept, wrapped
+from ptyconv_cli.results.text import detail_unit, shortened, text_width, told_apart, unbroken, with_place_kept, wrapped
 
 NAME_WIDTH, SHORTEST_NAME = 25, 23
 
@@ -145,7 +145,7 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     """Return the runs as lines for a terminal."""
     heading = f"{unbroken(str(root))}: {unbroken(_count(len(listed), 'run'))}{_collated(found)}"
     lines = wrapped(heading, text_width(), "  ")
-    size, unit = max((_unit_of(run) for run in listed), default=(1.0, ""))
+    size, unit = min((_unit_of(run) for run in listed), default=(1.0, ""))
     shown = that_fit(COLUMNS, text_width() - SHORTEST_NAME, GIVEN_UP)
     longest = max((len(run.name) for run in listed), default=0)
     name_width = min(max(NAME_WIDTH, longest + 1), text_width() - sum(shown.values()))
@@ -163,8 +163,8 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
 
 
 def _unit_of(run: Listed) -> tuple[float, str]:
-    """Return the unit in which the lengths of a run are shown, and how many Å it has."""
-    return length_unit(max((run.shape or (0,))[-2:]) * (run.dx or 0.0))
+    """Return the unit in which the pixel size of a run is shown, and how many Å it has."""
+    return detail_unit(max((run.shape or (0,))[-2:]) * (run.dx or 0.0))
 
 
 def _line(name: str, cells: dict[str, str], name_width: int, shown: dict[str, int]) -> str:

@@ -21,7 +21,7 @@ from ptyconv_cli.pictures.mpl import (
 )
 from ptyconv_cli.quantities import drawn_as, quantity_of
 from ptyconv_cli.quantities.quantity import IMAGES, within_rounding
-from ptyconv_cli.results.text import length_unit
+from ptyconv_cli.results.text import detail_unit, length_unit
 
 COLOURS = "inferno"
 
@@ -112,8 +112,12 @@ def label_of(maps: Maps, values: str, name: str) -> str:
 
 
 def unit_of_length(maps: Maps) -> tuple[float, str]:
-    """Return the unit in which the lengths of maps are shown, and how many Å it has: that of the object's size."""
-    return length_unit(float(np.nanmax(maps.positions, initial=0)))
+    """Return the unit in which scale bars are shown, and how many Å it has: that of the object's size."""
+    return length_unit(_size(maps))
+
+
+def _size(maps: Maps) -> float:
+    return float(np.nanmax(maps.positions, initial=0))
 
 
 def draw_image(axes: Axes, maps: Maps) -> None:
@@ -211,7 +215,7 @@ def draw_positions(axes: Axes, maps: Maps) -> None:
     if _says_nothing(axes, far):
         return
     size = float(np.clip(4000 / len(far), 1, 30))
-    in_unit, unit = unit_of_length(maps)
+    in_unit, unit = detail_unit(_size(maps))
     shown = far / in_unit
     dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0)
     beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
@@ -248,7 +252,7 @@ def _draw_arrows(axes: Axes, maps: Maps, far: np.ndarray) -> None:
         color="0.15",
     )
     shown = round_length(long)
-    size, unit = unit_of_length(maps)
+    size, unit = detail_unit(_size(maps))
     axes.quiverkey(arrows, 0.5, -0.07, shown, f"arrow: {shown / size:g} {unit}", labelpos="E", coordinates="axes")
 
 

@@ -13,7 +13,7 @@ from ptyconv_cli.quantities.scan_positions import ScanPositions
 from ptyconv_cli.quantities.thickness import SliceThickness
 from ptyconv_cli.quantities.tilt import ObjectTilt
 from ptyconv_cli.results.history import Point
-from ptyconv_cli.results.text import length_unit
+from ptyconv_cli.results.text import detail_unit
 
 QUANTITIES: list[Quantity] = [
     ObjectPhase(),
@@ -93,9 +93,9 @@ class Sized(Protocol):
 
 
 def unit_of_length(run: Sized) -> tuple[float, str]:
-    """Return how many Å the unit has in which a run's lengths are shown, and its name: that of the object's size."""
+    """Return how many Å the unit has in which changes and shifts of a run are shown, and its name: Å, or nm."""
     shape = next((run.shapes[name] for name in of_object() if name in run.shapes), ())
-    return length_unit(max(shape[-2:], default=0) * run.dx)
+    return detail_unit(max(shape[-2:], default=0) * run.dx)
 
 
 def unit_of(series: Series, run: Sized) -> tuple[float, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import or_nan, or_null, read_json
-from ptyconv_cli.results.text import length_unit, listed, rounded
+from ptyconv_cli.results.text import detail_unit, listed, rounded
 
 NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
 """Why there is no correlation."""
@@ -153,8 +153,8 @@ class Frc:
 
     @property
     def unit(self) -> tuple[float, str]:
-        """How many Å the unit of its lengths has, and its name: that of the size of what is compared."""
-        return length_unit(max((max(point.overlap) for point in self.points), default=0) * self.dx)
+        """How many Å the unit of details and shifts has, and its name."""
+        return detail_unit(max((max(point.overlap) for point in self.points), default=0) * self.dx)
 
     @property
     def answer(self) -> list[str]:

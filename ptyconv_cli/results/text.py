@@ -141,6 +141,11 @@ def length_unit(longest: float) -> tuple[float, str]:
     return next(fitting, UNITS_OF_LENGTH[-1])
 
 
+def detail_unit(extent: float) -> tuple[float, str]:
+    """Return the unit, Å or nm, of what is small within `extent` Å, such as changes of positions, and its size in Å."""
+    return min(length_unit(extent), UNITS_OF_LENGTH[1])
+
+
 def length(angstrom: float, digits: int = 3) -> str:
     """Return a length with its unit, to three digits, of large numbers to the last one: 6.64 Å, 1570 nm."""
     size, unit = length_unit(angstrom)

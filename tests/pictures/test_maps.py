@@ -59,13 +59,15 @@ def test_what_the_scan_did_not_reach_is_hatched(figures):
         assert np.isnan(axes.images[0].get_array().filled(np.nan)).any()
 
 
-def test_maps_of_large_objects_are_in_nm(figures):
+def test_maps_of_large_objects_are_in_µm_and_their_displacements_in_nm(figures):
     found = maps_in(runs.SAMPLE)
     far, large = found.displacements, 1e5 / found.positions.max()
     lengths = {"dx": found.dx * large, "positions": found.positions * large, "displacements": far * large}
     draw_maps(replace(found, **lengths), "png")
     said = said_in(figures[0])
-    assert len([text for text in said if text.endswith(" nm")]) == len(said) > 3
+    assert {text.split()[-1] for text in said if not text.startswith("arrow")} == {"µm"}
+    assert [text.split()[-1] for text in said if text.startswith("arrow")] == ["nm"]
+    assert len(said) > 3
     axes = next(axes for axes in figures[0].axes if axes.get_title() == "Displacement of the scan positions")
     assert axes.child_axes[0].get_ylabel() == "displacement (nm)"
     dots = next(found for found in axes.collections if type(found).__name__ == "PathCollection")

@@ -16,16 +16,16 @@ def test_frequencies_and_the_limit():
 
 
 def test_lengths():
-    of_atoms, of_cells = (1.0, "Å"), (1e4, "µm")
+    of_atoms, of_cells = (1.0, "Å"), (10.0, "nm")
     said = [size_of(value, of_atoms) for value in (0.7, 1.111, 9.94, 9.96, 123.4)]
     assert said == ["0.70 Å", "1.1 Å", "9.9 Å", "9.96 Å", "123 Å"]
-    assert [size_of(value, of_cells) for value in (3570.0, 38600.0)] == ["0.357 µm", "3.86 µm"]
+    assert [size_of(value, of_cells) for value in (3570.0, 38600.0)] == ["357 nm", "3860 nm"]
 
 
 def test_lengths_have_the_unit_of_what_is_compared():
-    """100 px of 0.1 µm are 10 µm: in this unit its detail is said, too."""
+    """Of 100 px of 0.1 µm details are in nm, as its changes are."""
     wide = replace(of(replace(POINT, overlap=(80, 100), ring_width=1e-4, resolution=3300.0)), dx=1000.0)
-    assert wide.answer == ["From iteration 200 to 400 detail down to 0.33 µm stayed (one-bit)."]
+    assert wide.answer == ["From iteration 200 to 400 detail down to 330 nm stayed (one-bit)."]
 
 
 def test_the_answer_of_one_run():

@@ -42,6 +42,11 @@
     return `${number(length / size)} ${name}`;
   }
 
+  // The same of what is small within that width, such as a displacement: in Å or nm.
+  function detailOf(length, width) {
+    return width < 9999.5 ? `${number(length)} Å` : `${number(length / 10)} nm`;
+  }
+
   function roundLength(length) {
     const power = 10 ** Math.floor(Math.log10(length));
     return [5, 2, 1].find((factor) => factor * power <= length * (1 + 1e-9)) * power;
@@ -450,7 +455,7 @@
         : `this is the first checkpoint itself${part ? ", after a run boundary" : ""}`;
       const notes = !moves ? [some] : from === niter ? [some, itself]
         : rms === null ? [some, "a position is NaN or infinite: nothing can be aligned"]
-          : [some, `RMS ${lengthOf(rms, width)}`, `arrows ${number(found.stretch[kind])} × as long as the displacement`];
+          : [some, `RMS ${detailOf(rms, width)}`, `arrows ${number(found.stretch[kind])} × as long as the displacement`];
       this.caption(pane, title, notes, none);
       canvas.setAttribute("aria-label", `${title}. ${[...notes, none].filter(Boolean).join(", ")}`);
       this.legend(pane, [], "", "");
