@@ -1,6 +1,6 @@
 """The hyperparameters of a study's trials, out of the names of its collated files. See docs/runs.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ptyconv_cli.analysis.study import Row
@@ -17,31 +17,40 @@ def hyperparameters_of(rows: Sequence[Row], files: Sequence[Path]) -> dict[str, 
     beside: dict[tuple[Path, str], list[Collated]] = {}
     for file in collated_of(files):
         beside.setdefault((file.study, file.trial), []).append(file)
-    trials = {row.name: trial for row in rows if not row.problem and (trial := study_of(row.folder))}
-    candidates = {row.name: beside.get(trials[row.name], []) for row in rows if row.name in trials}
-    by_loss = _studies_by_loss(rows, candidates)
-    fitting = {
-        row.name: [file for file in candidates[row.name] if file.study not in by_loss or _fits(file, row)]
-        for row in rows
-        if row.name in candidates
-    }
+    runs: dict[tuple[Path, str], list[Row]] = {}
+    for row in rows:
+        trial = None if row.problem else study_of(row.folder)
+        if trial in beside:
+            runs.setdefault(trial, []).append(row)
+    by_loss = _studies_by_loss([(file, row) for trial in runs for file in beside[trial] for row in runs[trial]])
+    told: dict[str, dict[str, str]] = {}
+    for trial, of_trial in runs.items():
+        told |= _certain(of_trial, beside[trial], trial[0] in by_loss)
+    return told
 
-    def claims(file: Collated) -> int:
-        return sum(file in found for found in fitting.values())
+
+def _certain(rows: Sequence[Row], files: Sequence[Collated], by_loss: bool) -> dict[str, dict[str, str]]:
+    """Return the hyperparameters of the runs of one trial that have files of their own, which say the same.
+
+    `by_loss`: whether a file's error is the loss of its run.
+    """
+    fitting = {row.name: [file for file in files if not by_loss or _fits(file, row)] for row in rows}
+
+    def is_claimed_once(file: Collated) -> bool:
+        return sum(file in found for found in fitting.values()) == 1
 
     return {
         name: found[0].settings
         for name, found in fitting.items()
-        if found and all(file.settings == found[0].settings and claims(file) == 1 for file in found)
+        if found and all(file.settings == found[0].settings and is_claimed_once(file) for file in found)
     }
 
 
-def _studies_by_loss(rows: Sequence[Row], candidates: Mapping[str, list[Collated]]) -> set[Path]:
+def _studies_by_loss(pairs: Iterable[tuple[Collated, Row]]) -> set[Path]:
     """Return the folders of the studies whose errors are losses: PtyRAD says so in their names, or else one is."""
-    shown = [(file, row) for row in rows for file in candidates.get(row.name, [])]
     return {
         file.study
-        for file, row in shown
+        for file, row in pairs
         if file.study.name.endswith("_loss") or (file.niter == row.niter and file.has(row.loss))
     }
 

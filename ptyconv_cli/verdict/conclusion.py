@@ -12,7 +12,7 @@ from ptyconv_cli.verdict import advice, sentences
 from ptyconv_cli.verdict.evidence import loss_of
 from ptyconv_cli.verdict.keep import Keep, keep_of
 from ptyconv_cli.verdict.loss import LossSoFar
-from ptyconv_cli.verdict.rules import NOT_CONVERGED, STATES, has_converged
+from ptyconv_cli.verdict.rules import NOT_CONVERGED, STATES, has_converged, is_moving
 from ptyconv_cli.verdict.segments import Counting, cycle_of
 
 
@@ -174,10 +174,9 @@ def _worst(judged: Mapping[str, Doublings]) -> str:
 
     def rank(key: str) -> tuple[bool, bool, float, int]:
         found = judged[key]
-        converged = has_converged(found)
-        moves = found.state in NOT_CONVERGED and not converged
+        moves = is_moving(found)
         beyond = found.points[-1].relative / found.tolerance if found.points else 0.0
-        place = STATES.index("converged" if converged else found.state)
+        place = STATES.index("converged" if has_converged(found) else found.state)
         return found.state != "broken", not moves, -beyond if moves and math.isfinite(beyond) else 0.0, place
 
     broken = [key for key, found in judged.items() if found.state == "broken"]
@@ -186,11 +185,7 @@ def _worst(judged: Mapping[str, Doublings]) -> str:
 
 def _others_that_move(judged: Mapping[str, Doublings]) -> list[str]:
     """Return the quantities, but for the object's, of which it is known that they have not converged."""
-    return [
-        key
-        for key, found in judged.items()
-        if not quantity_of(key).is_object and found.state in NOT_CONVERGED and not has_converged(found)
-    ]
+    return [key for key, found in judged.items() if not quantity_of(key).is_object and is_moving(found)]
 
 
 def _suspects(judged: Mapping[str, Doublings], key: str) -> list[str]:

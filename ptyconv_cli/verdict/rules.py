@@ -271,6 +271,11 @@ def _within_since(evidence: Evidence) -> int:
     return since
 
 
+def is_moving(found: Doublings) -> bool:
+    """Say whether it is known of a quantity that it has not converged."""
+    return found.state in NOT_CONVERGED and not has_converged(found)
+
+
 def has_converged(found: Doublings) -> bool:
     """Say whether a quantity moves no more than its tolerance, also where it jitters about a point within that."""
     return found.state == "converged" or (found.size is not None and found.size <= found.tolerance)

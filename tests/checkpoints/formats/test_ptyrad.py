@@ -54,20 +54,22 @@ def test_a_tensor_that_is_never_optimised_has_no_learning_rate(tmp_path):
     assert found.optimised["probe_pos_shifts"] == (None, None)
 
 
-def test_nor_has_one_in_the_other_layout(tmp_path):
-    write_run(tmp_path / "v2", [2, 4], write_v2)
-    for path in (tmp_path / "v2").iterdir():
+def v2_with(folder, name, text):
+    """Write a run of PtyRAD v2 in which one text is another one; return its folder."""
+    write_run(folder, [2, 4], write_v2)
+    for path in folder.iterdir():
         with h5py.File(path, "r+") as file:
-            del file["components/object/param_specs/phase/start_iter"]
-            file["components/object/param_specs/phase/start_iter"] = "__NONE__"
-    assert analyze_run(tmp_path / "v2", device="cpu").engine.learning_rates == {}
+            del file[name]
+            file[name] = text
+    return folder
+
+
+def test_nor_has_one_in_the_other_layout(tmp_path):
+    folder = v2_with(tmp_path / "v2", "components/object/param_specs/phase/start_iter", "__NONE__")
+    assert analyze_run(folder, device="cpu").engine.learning_rates == {}
 
 
 def test_lengths_of_another_unit_are_refused(tmp_path):
-    write_run(tmp_path / "v2", [2, 4], write_v2)
-    for path in (tmp_path / "v2").iterdir():
-        with h5py.File(path, "r+") as file:
-            del file["model_meta/length_unit"]
-            file["model_meta/length_unit"] = "m"
+    folder = v2_with(tmp_path / "v2", "model_meta/length_unit", "m")
     with pytest.raises(PtyconvError, match=r"model_meta/length_unit\) are in 'm', not in Å"):
-        analyze_run(tmp_path / "v2", device="cpu")
+        analyze_run(folder, device="cpu")
