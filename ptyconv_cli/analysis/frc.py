@@ -23,9 +23,10 @@ from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.image import Overlap, Rings, crossing, threshold_curve
+from ptyconv_cli.metrics.leakage import held
 from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.quantities.settings import check_whole_number
-from ptyconv_cli.results.frc import NOTHING_TO_SEE, Frc, FrcPoint
+from ptyconv_cli.results.frc import NO_MORE, NOTHING_TO_SEE, Frc, FrcPoint
 from ptyconv_cli.results.text import few
 
 
@@ -117,15 +118,18 @@ def _compared(
     points, apart = [], []
     with closing(read):  # here, and not when what an error holds is forgotten, in whichever thread
         for pair, now, other in read:
-            common = fitting.common(now, other)
+            common, beyond_chance = fitting.common(now, other)
             if common:
-                points.append(_point(pair, common, curve))
+                points.append(_point(pair, common, beyond_chance, curve))
             else:
                 apart.append(pair.now.header.niter)
             progress(len(points) + len(apart), len(found.pairs))
     warnings = [*(left_out_text(file) for file in pictures.left_out), *fitting.warnings]
     if apart:
         warnings.append(f"Not compared, because too little is in common there: iterations {few(map(str, apart))}.")
+    chance = [str(point.niter) for point in points if point.finite and not point.beyond_chance]
+    if chance:
+        warnings.append(f"Nothing in common is seen at iterations {few(chance)}: {NO_MORE}.")
     nothing = [str(point.niter) for point in points if not point.finite]
     if nothing:
         warnings.append(f"No correlation at iterations {few(nothing)}: {NOTHING_TO_SEE}.")
@@ -134,13 +138,13 @@ def _compared(
     return points, warnings
 
 
-def _point(pair: Pair, common: Overlap, curve: Callable[[Rings], Rings]) -> FrcPoint:
+def _point(pair: Pair, common: Overlap, beyond_chance: bool, curve: Callable[[Rings], Rings]) -> FrcPoint:
     height, width = common.one.shape
-    rings = common.rings
+    rings, holds = common.rings, held(common)
     threshold = curve(rings.pixels)
     dx = pair.now.header.dx
     ring_width = 1 / (min(height, width) * dx)
-    crossed = crossing(rings.values, threshold)
+    ring = last_ring_above(rings.values, threshold, common) if beyond_chance else None
     known = rings.values[np.isfinite(rings.values)]
     return FrcPoint(
         niter=pair.now.header.niter,
@@ -148,12 +152,24 @@ def _point(pair: Pair, common: Overlap, curve: Callable[[Rings], Rings]) -> FrcP
         ring_width=ring_width,
         frc=rings.values.tolist(),
         threshold=threshold.tolist(),
-        resolution=None if crossed is None else 1 / (min(crossed, len(threshold)) * ring_width),
+        held=holds.tolist(),
+        resolution=None if ring is None else 1 / (ring * ring_width),
         area=float(known.mean()) if known.size else math.nan,
         correlation=common.correlation,
         shift=(dx * common.shift[0], dx * common.shift[1]),
         overlap=(height, width),
+        beyond_chance=beyond_chance,
     )
+
+
+def last_ring_above(values: Rings, threshold: Rings, common: Overlap) -> float | None:
+    """Return the ring, from 1 on and between rings, down to which pictures agree; None where they do in none.
+
+    Only rings count in which both pictures hold something of their own; where they agree in all of these, the last one.
+    """
+    holds = held(common)
+    crossed, rings = crossing(values[holds], threshold[holds]), np.flatnonzero(holds) + 1
+    return None if crossed is None else float(np.interp(crossed, np.arange(1, len(rings) + 1), rings))
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.fit import Fit, better_orientation, fit, is_seen
+from ptyconv_cli.metrics.chance import CERTAIN, LEAST, is_certain, is_seen, likelihood
+from ptyconv_cli.metrics.fit import Fit, better_orientation, fit
 from ptyconv_cli.metrics.image import FEWEST, Image, Overlap, Shift, overlap, register
+from ptyconv_cli.results.frc import NO_MORE
 
-DOUBTFUL = 3.0
-"""Up to this multiple of what noise would give it is tried whether a picture fits better turned or mirrored."""
+DOUBTFUL = 10 * CERTAIN
+"""Up to this likelihood it is tried whether a picture fits better turned or mirrored."""
+
+ALIKE = 0.5
+"""Pictures of one place whose correlation is less may fit better elsewhere."""
 
 TRIED = 3
 """How many pairs of pictures are tried at most, to see where two runs lie on each other."""
@@ -20,8 +25,8 @@ TRIED = 3
 class Fitting:
     """Lays pictures of one run, or of two `runs`, on each other; `warnings` for the user.
 
-    Those of one run lie where they are, to a few pixels; of two, where `find_place` found. Where nothing in
-    common is seen there, they may lie elsewhere.
+    Those of one run lie where they are, to a few pixels; of two, where `find_place` found. Where little in common is
+    seen there, all places are searched.
     """
 
     def __init__(self, runs: Sequence[Path]) -> None:
@@ -40,7 +45,7 @@ class Fitting:
                 continue
             self._check_size(now, other)
             found = fit(now, other)
-            if found and found.agreement > found.noise:
+            if found and found.beyond_chance:
                 self._near = found.common.shift
                 self._found = now, other, found.common
                 self._warn(now, other, found)
@@ -50,16 +55,15 @@ class Fitting:
                 break
         if failed:
             now, other, found = failed[0]
-            values = f": {found.agreement:.2f}, of noise up to {found.noise:.2f}" if found else ""
+            value = f" (correlation {found.common.correlation:.2f})" if found else ""
             raise PtyconvError(
-                f"{self._called}: nothing in common is seen: the mean ring correlation is not above that of noise"
-                f"{values}. {_hint(better_orientation(now, other))}"
+                f"{self._called}: nothing in common is seen{value}: {NO_MORE}. {_hint(better_orientation(now, other))}"
             )
 
     def _warn(self, now: Image, other: Image, found: Fit) -> None:
-        better = better_orientation(now, other) if found.agreement < DOUBTFUL * found.noise else None
+        better = better_orientation(now, other) if likelihood(found.common) < DOUBTFUL else None
         if better:
-            self.warnings.append(f"The mean ring correlation is only {found.agreement:.2f}. {_hint(better)}")
+            self.warnings.append(f"The correlation is only {found.common.correlation:.2f}. {_hint(better)}")
         if found.rival:
             away = math.dist(found.rival, found.common.shift)
             self.warnings.append(
@@ -67,23 +71,32 @@ class Fitting:
                 "The one that needs the smallest shift is taken."
             )
 
-    def common(self, now: Image, other: Image) -> Overlap | None:
-        """Return what two pictures have in common, the other one shifted; None where that is too little.
+    def common(self, now: Image, other: Image) -> tuple[Overlap | None, bool]:
+        """Return what two pictures have in common, the other one shifted, and whether that is more than chance.
 
-        Where it is no more than noise has, they are left where they lie, for noise would find itself a place, as are
-        pictures that are flat or hold NaN. Raises PtyconvError where the pictures are too small.
+        None where too little is in common. Where it is no more than chance, they are left where they lie, for noise
+        would find itself a place, as are pictures that are flat or hold NaN. Raises PtyconvError where the pictures are
+        too small.
         """
         if self._found and now is self._found[0] and other is self._found[1]:
-            return self._found[2]
+            return self._found[2], True
         self._check_size(now, other)
         as_they_are = overlap(now, other, self._near)
         if as_they_are is None or not (_has_contrast(now) and _has_contrast(other)):
-            return as_they_are
-        found = register(now, other, self._near)
-        if found and is_seen(found):
-            return found
-        elsewhere = fit(now, other)
-        return elsewhere.common if elsewhere and elsewhere.agreement > elsewhere.noise else as_they_are
+            return as_they_are, False
+        there = register(now, other, self._near)
+        near = there if there and self._is_seen(there) else None
+        if near and near.correlation >= ALIKE:
+            return near, True
+        anywhere = fit(now, other, self._near)
+        if anywhere and is_certain(anywhere.common):  # for chance has had its turn nearby
+            return anywhere.common, True
+        return near or as_they_are, near is not None
+
+    def _is_seen(self, common: Overlap) -> bool:
+        """Say whether pictures have something in common near where they are known to lie on each other."""
+        of_one_place = self._found is not None
+        return likelihood(common) >= LEAST if of_one_place else is_seen(common)
 
     @property
     def _called(self) -> str:
@@ -106,8 +119,8 @@ def _has_contrast(image: Image) -> bool:
 def _hint(better: tuple[str, float] | None) -> str:
     if better is None:
         return "Are they of one place, neither rotated nor mirrored?"
-    how, agreement = better
+    how, correlation = better
     return (
-        f"The second one fits better {how}, with a ring correlation of {agreement:.2f}: was it reconstructed in "
-        "another orientation?"
+        f"The second one fits better {how}, with a correlation of {correlation:.2f}: was it reconstructed in another "
+        "orientation?"
     )

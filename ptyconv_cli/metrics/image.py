@@ -197,6 +197,11 @@ def ring_correlation(one: NDArray[np.complex128], other: NDArray[np.complex128],
     return RingCorrelation(values, half.sums(np.ones(one.shape)))
 
 
+def ring_powers(transformed: NDArray[np.complex128], width: int) -> Rings:
+    """Return the power in each ring of a picture of such a `width`, given by half its transform."""
+    return _half(len(transformed), width).sums(_square(transformed))
+
+
 def _square(values: NDArray[np.complex128]) -> NDArray[np.float64]:
     return np.asarray(values.real**2 + values.imag**2)
 
@@ -225,20 +230,23 @@ CURVES = {ONE_BIT: one_bit, HALF_BIT: half_bit}
 
 
 def crossing(values: Rings, threshold: Rings) -> float | None:
-    """Return where, in rings, the correlation first falls below the threshold; infinity where it never does.
+    """Return where, in rings, the correlation falls below the threshold; infinity where it never does.
 
-    From the last of the `COARSEST` rings on that is not below it: None where all of these are.
+    That is where two rings in a row lie below it, or the last one: no single ring decides. Searched for from the last
+    of the `COARSEST` rings on that is not below it; where all of these are, as of a crystal that holds nothing so
+    coarse, from the first two in a row that are not. None where there are none.
     """
-    above = values - threshold
-    coarse = np.flatnonzero(above[:COARSEST] >= 0)
-    if not coarse.size:
+    below = ~(values - threshold >= 0)
+    coarse = np.flatnonzero(~below[:COARSEST])
+    in_a_row = np.flatnonzero(~below[:-1] & ~below[1:])
+    if not coarse.size and not in_a_row.size:
         return None
-    begin = int(coarse[-1])
-    below = np.flatnonzero(~(above[begin:] >= 0))
-    if not below.size:
+    begin = int(coarse[-1] if coarse.size else in_a_row[0])
+    decide = np.flatnonzero((below & np.append(below[1:], True))[begin:])
+    if not decide.size:
         return math.inf
-    first = begin + int(below[0])
-    before, after = above[first - 1], above[first]
+    first = begin + int(decide[0])
+    before, after = (values - threshold)[first - 1 : first + 1]
     part = before / (before - after) if np.isfinite(after) else 0.0
     return float(first + part)  # the ring before it is number `first`, for they count from 1
 

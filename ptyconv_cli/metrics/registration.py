@@ -112,7 +112,7 @@ def ramp_like(plane: Array, ramp: Shift) -> Array:
 
 def shift_between(now: Image, before: Image, near: Shift = (0.0, 0.0)) -> Shift | None:
     """Return by how much a picture has moved, near a shift; None where too little is seen, or too little there."""
-    from ptyconv_cli.metrics.fit import is_seen
+    from ptyconv_cli.metrics.chance import is_seen
 
     step = max(1, *(-(-size // MOST_PIXELS) for size in now.shape)) if min(now.shape) >= 2 * MOST_PIXELS else 1
     near = near[0] / step, near[1] / step

@@ -10,10 +10,13 @@ from typing import Any
 
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.results.files import or_nan, or_null, read_json
-from ptyconv_cli.results.text import detail_unit, listed, rounded
+from ptyconv_cli.results.text import detail_unit, few, rounded
 
 NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
 """Why there is no correlation."""
+
+NO_MORE = "they fit hardly better than with one of them turned, mirrored or negated"
+"""Why a correlation is no more than chance."""
 
 WORSE = 1.25
 """How many times their least disagreement two runs have when they count as less alike than they were."""
@@ -45,10 +48,11 @@ class FrcPoint:
     """The correlation of two pictures ring by ring, and what it amounts to.
 
     `niter`: the iteration of the (later) picture, `other`: that of the one before, or of the other run's. `frc`,
-    `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `resolution` in Å:
-    where the correlation first falls below the threshold; where it never does, the `limit`, the last ring's; None where
-    even the coarsest rings lie below. `area`: the mean over the rings; `correlation`: Pearson's, of the pictures.
-    `shift` (y, x) in Å that was taken from the other picture; `overlap` (y, x) in px.
+    `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `held`: whether both
+    pictures hold something of their own in a ring. `resolution` in Å: where the correlation falls below the threshold;
+    where it never does, the `finest` that they hold; None where even the coarsest rings lie below, or what they have in
+    common is not `beyond_chance`. `area`: the mean over the rings; `correlation`: Pearson's, of the pictures. `shift`
+    (y, x) in Å that was taken from the other picture; `overlap` (y, x) in px. Formulas: docs/frc.md.
     """
 
     niter: int
@@ -56,11 +60,13 @@ class FrcPoint:
     ring_width: float
     frc: list[float]
     threshold: list[float]
+    held: list[bool]
     resolution: float | None
     area: float
     correlation: float
     shift: tuple[float, float]
     overlap: tuple[int, int]
+    beyond_chance: bool = True
 
     @property
     def frequencies(self) -> list[float]:
@@ -73,16 +79,28 @@ class FrcPoint:
         return 1 / self.frequencies[-1]
 
     @property
+    def finest(self) -> float:
+        """The finest detail in Å that both pictures hold; infinity where they hold none."""
+        return min((1 / at for at, held in zip(self.frequencies, self.held, strict=True) if held), default=math.inf)
+
+    @property
     def is_down_to_limit(self) -> bool:
         """Whether the correlation is above the threshold down to the limit."""
         return self.resolution is not None and self.resolution <= self.limit
 
     @property
-    def coarse_below(self) -> list[float]:
-        """The sizes in Å of the coarsest rings that lie below the threshold, though one of the next is above."""
-        below = [not one >= least for one, least in zip(self.frc[:COARSEST], self.threshold, strict=False)]
-        last_above = max((ring for ring, so in enumerate(below) if not so), default=0)
-        return [1 / self.frequencies[ring] for ring in range(last_above) if below[ring]]
+    def is_down_to_finest(self) -> bool:
+        """Whether the correlation is above the threshold down to the finest detail that they hold."""
+        return self.resolution is not None and self.resolution <= self.finest * (1 + 1e-9)
+
+    @property
+    def coarser_below(self) -> list[float]:
+        """The sizes in Å, coarser than the resolution, at which a ring lies below the threshold by itself."""
+        return [
+            1 / at
+            for at, one, least, held in zip(self.frequencies, self.frc, self.threshold, self.held, strict=True)
+            if held and not one >= least and self.resolution is not None and 1 / at > self.resolution
+        ]
 
     @property
     def finite(self) -> bool:
@@ -91,8 +109,9 @@ class FrcPoint:
 
     @property
     def says_something(self) -> bool:
-        """Whether it is of two different pictures, and not of what two runs began with."""
-        return self.finite and min(self.niter, self.other) > 0 and min(self.area, self.correlation) < 1 - 1e-9
+        """Whether it is of two different pictures with something in common, and not of what two runs began with."""
+        different = min(self.niter, self.other) > 0 and min(self.area, self.correlation) < 1 - 1e-9
+        return self.finite and self.beyond_chance and different
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,8 @@ def detail(point: FrcPoint, unit: tuple[float, str]) -> str:
     """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
     if point.resolution is None:
         return "none"
-    return size_of(point.resolution, unit) + (", the pixels' limit" if point.is_down_to_limit else "")
+    limit = ", the pixels' limit" if point.is_down_to_limit else ", the finest they hold"
+    return size_of(point.resolution, unit) + (limit if point.is_down_to_finest else "")
 
 
 def size_of(angstrom: float, unit: tuple[float, str]) -> str:
@@ -185,10 +205,14 @@ def size_of(angstrom: float, unit: tuple[float, str]) -> str:
     return f"{rounded(angstrom / size)} {name}"
 
 
-def _on_coarse(point: FrcPoint, unit: tuple[float, str]) -> list[str]:
-    """Say which coarse detail is below the threshold, though finer detail is above."""
-    sizes = [size_of(size, unit) for size in point.coarse_below]
-    return [f"Coarse detail, of {listed(sizes)}, is below the threshold."] if sizes else []
+MOST_SIZES = 4
+"""That are listed of rings below the threshold."""
+
+
+def _on_coarser(point: FrcPoint, unit: tuple[float, str]) -> list[str]:
+    """Say which detail is below the threshold, though finer detail is above."""
+    sizes = [size_of(size, unit) for size in point.coarser_below]
+    return [f"Detail of {few(sizes, MOST_SIZES)} is below the threshold."] if sizes else []
 
 
 def _answer_of_one(frc: Frc) -> list[str]:
@@ -196,18 +220,19 @@ def _answer_of_one(frc: Frc) -> list[str]:
     interval = f"rom iteration {last.other} to {last.niter}"
     if not last.finite:
         return [f"F{interval} nothing can be said: {NOTHING_TO_SEE}."]
-    if last.resolution is None:
+    if not last.beyond_chance:
+        found = f"F{interval} nothing stayed: {NO_MORE}."
+    elif last.resolution is None:
         found = f"F{interval} no detail stayed ({frc.threshold})."
-    elif last.is_down_to_limit:
-        limit = size_of(last.limit, frc.unit)
-        found = f"F{interval} all detail stayed, down to {limit}, the pixels' limit ({frc.threshold})."
+    elif last.is_down_to_finest:
+        found = f"F{interval} all detail stayed, down to {detail(last, frc.unit)} ({frc.threshold})."
     else:
         found = f"F{interval} detail down to {detail(last, frc.unit)} stayed ({frc.threshold})."
     before = next((point for point in frc.points if point.niter == last.other and point.finite), None)
     beside = (
         [f"The doubling before, from {before.other} to {before.niter}: {detail(before, frc.unit)}."] if before else []
     )
-    return [found, *_on_coarse(last, frc.unit), *beside]
+    return [found, *_on_coarser(last, frc.unit), *beside]
 
 
 def _answer_of_two(frc: Frc) -> list[str]:
@@ -217,7 +242,7 @@ def _answer_of_two(frc: Frc) -> list[str]:
         return ["The pictures are the same." if same else f"Nothing can be said: {NOTHING_TO_SEE}."]
     if len(frc.points) == 1:
         down_to = f"agree down to {detail(last, frc.unit)}" if last.resolution else "agree in no detail"
-        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarse(last, frc.unit)]
+        return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarser(last, frc.unit)]
     which = f"iteration {best.niter}"
     if alike.niter != best.niter:
         which = f"iteration {best.niter} by ring correlation, {alike.niter} by that of the pictures"
@@ -227,7 +252,7 @@ def _answer_of_two(frc: Frc) -> list[str]:
         return [*found, f"At the last, {last.niter}: {NOTHING_TO_SEE}."]
     if not is_worse(last, best, alike):
         if last.niter in (best.niter, alike.niter):
-            return [*found, *_on_coarse(last, frc.unit)]
+            return [*found, *_on_coarser(last, frc.unit)]
         return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
     times = (1 - last.correlation) / (1 - alike.correlation)
     found += [f"At the last, {last.niter}, they agree less: {_how_alike(last)}, and differ {times:.2g} times as much."]
@@ -255,7 +280,7 @@ def is_worse(last: FrcPoint, best: FrcPoint, alike: FrcPoint) -> bool:
 
 FRC_NAME, FRC_PICTURE_NAME = "frc.json", "frc.png"
 
-KIND, FORMAT = "frc", 1
+KIND, FORMAT = "frc", 2
 
 
 def frc_json(frc: Frc) -> bytes:
@@ -294,6 +319,8 @@ def _point(point: FrcPoint) -> dict[str, Any]:
         "ring_width_per_angstrom": point.ring_width,
         "frc": [or_null(value) for value in point.frc],
         "threshold": [or_null(value) for value in point.threshold],
+        "held": point.held,
+        "beyond_chance": point.beyond_chance,
     }
 
 
@@ -350,7 +377,8 @@ def _read_point(found: dict[str, Any]) -> FrcPoint:
     values, threshold = ([or_nan(value) for value in found[key]] for key in ("frc", "threshold"))
     if not 0 < ring_width < math.inf or (resolution is not None and not 0 < float(resolution) < math.inf):
         raise ValueError("the width of a ring, or a resolution, is no length")
-    if not values or len(values) != len(threshold) or any(abs(value) > 1 + 1e-9 for value in values):
+    held = [bool(one) for one in found["held"]]
+    if not values or not len(values) == len(threshold) == len(held) or any(abs(value) > 1 + 1e-9 for value in values):
         raise ValueError("the ring correlations are no correlations")
     return FrcPoint(
         niter=int(found["niter"]),
@@ -358,9 +386,11 @@ def _read_point(found: dict[str, Any]) -> FrcPoint:
         ring_width=ring_width,
         frc=values,
         threshold=threshold,
+        held=held,
         resolution=None if resolution is None else float(resolution),
         area=or_nan(found["area"]),
         correlation=or_nan(found["correlation"]),
         shift=(or_nan(y), or_nan(x)),
         overlap=(int(height), int(width)),
+        beyond_chance=bool(found["beyond_chance"]),
     )

@@ -18,7 +18,7 @@ def two_runs(tmp_path):
     for name in ("first", "second"):
         images = {
             niter: invented.scene((20, 24))[None] + noise * random.normal(size=(1, 20, 24))
-            for niter, noise in ((10, 0.1), (20, 0.05), (40, 0.2), (80, 0.4))
+            for niter, noise in ((10, 0.1), (20, 0.05), (40, 0.2), (80, 0.3))
         }
         folders.append(invented.write_run(tmp_path / name, images))
     return folders

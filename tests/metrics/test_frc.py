@@ -133,13 +133,21 @@ def test_constant_thresholds():
         ([0.9, 0.9, 0.9, 0.6, 0.4], 4.5),
         ([0.9, 0.9, 0.9, 0.5, 0.4], 4.0),  # at the threshold is not below it
         ([0.9, 0.6, 0.4, 0.1], 2.5),
-        ([0.9, 0.1, 0.9, 0.7, 0.3, 0.9], 4.5),  # a dip in the coarsest rings is none
-        ([0.4, 0.1, 0.9, 0.7, 0.3, 0.9], 4.5),
+        ([0.9, 0.9, 0.9, 0.7, 0.3, 0.9], math.inf),  # a single ring decides nothing
+        ([0.9, 0.9, 0.9, 0.7, 0.3, 0.9, 0.3, 0.3], 6 + 4 / 6),
+        ([0.9, 0.9, 0.9, 0.7, 0.3, 0.4, 0.9], 4.5),
+        ([0.9, 0.1, 0.9, 0.7, 0.3], 4.5),  # nor a dip in the coarsest rings
+        ([0.9, 0.1, 0.1, 0.7, 0.3, 0.3], 1 + 0.4 / 0.8),
+        ([0.4, 0.1, 0.9, 0.7, 0.3, 0.3], 4.5),
         ([0.4, 0.3, 0.9, 0.9], math.inf),
-        ([0.4, 0.3, 0.4, 0.9, 0.9], None),  # one ring by chance
+        ([0.4, 0.3, 0.4, 0.9, 0.9], math.inf),  # of a crystal that holds nothing so coarse
+        ([0.4, 0.3, 0.4, 0.3, 0.9, 0.7, 0.3, 0.3], 6.5),
+        ([0.4, 0.3, 0.4, 0.9, 0.4, 0.9], None),  # rings by chance
         ([math.nan, 0.9, 0.9], math.inf),
         ([math.nan, math.nan], None),
-        ([0.9, 0.9, 0.9, math.nan, 0.9], 3.0),
+        ([0.9, 0.9, 0.9, math.nan, 0.9], math.inf),
+        ([0.9, 0.9, 0.9, math.nan, math.nan], 3.0),
+        ([], None),
     ],
 )
 def test_the_first_crossing(values, expected):

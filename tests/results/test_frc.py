@@ -37,10 +37,8 @@ def test_the_answer_of_one_run():
     ]
     assert of(replace(POINT, resolution=None)).answer == ["From iteration 200 to 400 no detail stayed (one-bit)."]
     dip = replace(POINT, frc=[0.5, 0.5, 0.9, 0.2])
-    assert of(dip).answer[1:] == ["Coarse detail, of 10 Å and 5.0 Å, is below the threshold."]
-    assert of(replace(dip, frc=[0.99, 0.5, 0.9, 0.2])).answer[1:] == [
-        "Coarse detail, of 5.0 Å, is below the threshold."
-    ]
+    assert of(dip).answer[1:] == ["Detail of 10 Å, 5.0 Å is below the threshold."]
+    assert of(replace(dip, frc=[0.99, 0.5, 0.9, 0.2])).answer[1:] == ["Detail of 5.0 Å is below the threshold."]
 
 
 def test_the_answer_of_two_runs():

@@ -1,0 +1,84 @@
+"""Whether two pictures have more in common than such that have nothing in common. Formulas: docs/frc.md."""
+
+import math
+
+import numpy as np
+
+from ptyconv_cli.metrics.image import FEWEST, REACH, Image, Overlap, binned, flattened, ring_powers
+from ptyconv_cli.metrics.search import TURNED, Shifts, all_shifts, correlations, unlikely
+
+LARGEST = 256
+"""Pixels a side at most of the pictures that are turned: of larger ones, coarser pictures will do."""
+
+LEAST = 6.0
+"""Below this likelihood two pictures have nothing in common."""
+
+CERTAIN, ENOUGH = 25.0, 30.0
+"""From this likelihood on, and from so many independent pixels on, they have, whatever turned ones do.
+
+As do crystals, which are like themselves turned.
+"""
+
+CLEARLY = 1.5
+"""How many times better than turned, mirrored or negated they must fit in between."""
+
+
+def independent_pixels(common: Overlap) -> float:
+    """Return how many independent pixels pictures with such spectra amount to: N = ΣnS · ΣnT / ΣnST.
+
+    S and T: the mean power of each in a ring of n Fourier pixels. By chance, their correlation is 0 ± 1/√N: of smooth
+    pictures, of which few rings hold nearly all, N is small.
+    """
+    one, other = (ring_powers(of_one, common.one.shape[1]) for of_one in common.transforms)
+    pixels = common.rings.pixels
+    with np.errstate(all="ignore"):
+        found = one.sum() * other.sum() / np.nansum(one * other / pixels)
+    return float(found) if math.isfinite(found) else 0.0
+
+
+def likelihood(common: Overlap) -> float:
+    """Return how unlikely it is that pictures are so alike by chance: -N/2 log(1 - r²), 0 where r is not positive."""
+    alike = common.correlation
+    return float(independent_pixels(common) / 2 * unlikely(np.array(alike))) if alike > 0 else 0.0
+
+
+def is_certain(common: Overlap) -> bool:
+    """Say whether pictures have so much in common that no others need to be compared."""
+    return likelihood(common) >= CERTAIN and independent_pixels(common) >= ENOUGH
+
+
+def is_beyond_chance(common: Overlap, one: Image, other: Image) -> bool:
+    """Say whether what two pictures have in common, where they fit best of all places, is more than chance."""
+    return _is_beyond(common, one, other, math.inf)
+
+
+def is_seen(common: Overlap) -> bool:
+    """Say whether pictures that were registered near a place have more in common there than chance."""
+    return _is_beyond(common, common.one, common.other, math.ceil(REACH))
+
+
+def _is_beyond(common: Overlap, one: Image, other: Image, reach: float) -> bool:
+    if is_certain(common):
+        return True
+    if likelihood(common) < LEAST:
+        return False
+    binning = math.ceil(max(*one.shape, *other.shape) / LARGEST)
+    one, other = (flattened(binned(image, binning)) for image in (one, other))
+    fewest = -(-FEWEST // binning)
+    as_it_is, *negated = _best(one, other, reach, fewest)
+    turned = [value for turn in list(TURNED.values())[1:] for value in _best(one, turn(other), reach, fewest)]
+    return as_it_is > CLEARLY * max(*turned, *negated)
+
+
+def _best(one: Image, other: Image, reach: float, fewest: int) -> tuple[float, float]:
+    """Return how well pictures fit at the best of all places within `reach` of their middle, and negated."""
+    shifts = _within(all_shifts(one, other, fewest), one, other, reach)
+    if not all(map(len, shifts)):
+        return 0.0, 0.0
+    pixels, found = correlations(one, other, shifts)
+    return float((pixels * unlikely(found)).max()), float((pixels * unlikely(-found)).max())
+
+
+def _within(shifts: Shifts, one: Image, other: Image, reach: float) -> Shifts:
+    middles = [(size_other - size) // 2 for size, size_other in zip(one.shape, other.shape, strict=True)]
+    return [of_axis[abs(of_axis - middle) <= reach] for of_axis, middle in zip(shifts, middles, strict=True)]

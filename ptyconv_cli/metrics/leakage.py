@@ -1,0 +1,60 @@
+"""Which rings hold something of a picture's own, and not only what leaks in from others. With numpy only.
+
+Under a window each Fourier pixel spreads over all others a little. Where a picture holds nothing as fine as a ring, as
+a smooth one, the ring is full of what leaks in from coarser ones: the same few numbers again. Formulas: docs/frc.md.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptyconv_cli.metrics.image import Image, Overlap, Rings, ring_powers, transform, window
+
+MOST = 0.75
+"""Of a ring's power, at most, may have leaked in."""
+
+NEAR = 1
+"""Fourier pixels, in y and in x, from which power that comes in is of detail of nearly the same size."""
+
+FINER = 8
+"""How many times finer than Fourier pixels a window's transform is worked out, for waves between these leak most."""
+
+
+def held(common: Overlap) -> NDArray[np.bool_]:
+    """Say of each ring whether both pictures hold something of their own there."""
+    return np.asarray((leaked(common.one) <= MOST) & (leaked(common.other) <= MOST))
+
+
+@np.errstate(all="ignore")
+def leaked(image: Image) -> Rings:
+    """Return the share of each ring's power that has leaked in from elsewhere, of a flat picture under its window.
+
+    As expected from its power under a window that hardly leaks, Hann's. NaN where the ring holds nothing.
+    """
+    height, width = image.shape
+    own = np.abs(np.fft.rfft2(image * _hann(height)[:, None] * _hann(width))) ** 2
+    scale = np.prod([(window(size) ** 2).sum() / (_hann(size) ** 2).sum() for size in image.shape])
+    spread = np.multiply.outer(_spread(height), _spread(width))
+    near = [np.minimum(np.arange(size), size - np.arange(size)) <= NEAR for size in image.shape]
+    spread[np.ix_(*near)] = 0
+    # Both are even, so that half a transform of theirs, a sum of cosines, is real.
+    whole = np.fft.irfft2(own, image.shape) * np.fft.irfft2(spread[:, : width // 2 + 1], image.shape)
+    coming_in = np.fft.rfft2(whole).real * height * width * scale
+    return _ring_sums(coming_in, image) / ring_powers(transform(image), width)
+
+
+def _ring_sums(values: NDArray[np.float64], image: Image) -> Rings:
+    return ring_powers(np.sqrt(np.maximum(values, 0)).astype(complex), image.shape[1])
+
+
+def _hann(size: int) -> NDArray[np.float64]:
+    return np.asarray(np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2)
+
+
+def _spread(size: int) -> NDArray[np.float64]:
+    """Return how a window spreads power over the Fourier pixels, from 0 on; their sum is 1."""
+    fine = np.abs(np.fft.fft(window(size), FINER * size)) ** 2
+    half = FINER // 2
+    around = np.stack([np.roll(fine, part) for part in range(-half, half + 1)])
+    around[[0, -1]] /= 2
+    found = around.sum(0)[::FINER]
+    return np.asarray(found / found.sum())
