@@ -21,11 +21,20 @@ _HOMES = {
     "ConvergenceMonitor": "ptyconv_cli.convergence",
     "create_convergence_monitor": "ptyconv_cli.convergence",
     "analyze_run": "ptyconv_cli.analysis.run",
+    "analyze_study": "ptyconv_cli.analysis.study",
     "frc": "ptyconv_cli.analysis.frc",
     "PtyconvError": "ptyconv_cli.errors",
 }
 
-__all__ = ["ConvergenceMonitor", "PtyconvError", "__version__", "analyze_run", "create_convergence_monitor", "frc"]
+__all__ = [
+    "ConvergenceMonitor",
+    "PtyconvError",
+    "__version__",
+    "analyze_run",
+    "analyze_study",
+    "create_convergence_monitor",
+    "frc",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -40,4 +49,11 @@ def _html_of(analysis: Any) -> str:
     return html
 
 
+def _rows_of(analysis: Any) -> Any:
+    """Return the columns and rows of an analysis' table of changes."""
+    report = import_module("ptyconv_cli.analysis.report")
+    return report.COLUMNS, report.table_rows(analysis)
+
+
 results.html_of = _html_of
+results.rows_of = _rows_of

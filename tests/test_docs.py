@@ -214,15 +214,19 @@ def pixels(path):
         return picture.info["Software"], np.asarray(picture, float)
 
 
-EXPRESSIONS = [page for page in TEXTS if any("analyze_run(" in example for example in python_in(page))]
+RUN_EXAMPLES = [
+    (page, number)
+    for page in TEXTS
+    for number, example in enumerate(python_in(page))
+    if "analyze_run(" in example or "analyze_study(" in example
+]
 
 
-@pytest.mark.parametrize("page", EXPRESSIONS)
-def test_the_python_examples_are_true(monkeypatch, page):
+@pytest.mark.parametrize(("page", "number"), RUN_EXAMPLES)
+def test_the_python_examples_are_true(monkeypatch, page, number):
     """What is behind a # is what the line's expression gives, but for what ... stands for."""
     monkeypatch.chdir(runs.ROOT)
-    (example,) = (example for example in python_in(page) if "analyze_run(" in example)
-    names = {}
+    example, names = list(python_in(page))[number], {}
     for line in example.splitlines():
         code, _, said = line.partition("  # ")
         if not said:

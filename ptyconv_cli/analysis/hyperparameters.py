@@ -1,10 +1,12 @@
 """The hyperparameters of a study's trials, out of the names of its collated files. See docs/runs.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ptyconv_cli.analysis.study import Row
-from ptyconv_cli.checkpoints.grouping import Collated, collated_of, study_of
+from ptyconv_cli.analysis.study_rows import Row
+from ptyconv_cli.checkpoints.grouping import Collated, collated_of, differing, study_of
+from ptyconv_cli.quantities import QUANTITIES
+from ptyconv_cli.results.text import few, unbroken
 
 
 def hyperparameters_of(rows: Sequence[Row], files: Sequence[Path]) -> dict[str, dict[str, str]]:
@@ -58,3 +60,36 @@ def _studies_by_loss(pairs: Iterable[tuple[Collated, Row]]) -> set[Path]:
 def _fits(file: Collated, row: Row) -> bool:
     """Say whether a file may be of a run by its loss, which is known where both are of the same iteration."""
     return file.niter != row.niter or file.has(row.loss)
+
+
+Told = Mapping[str, Mapping[str, str]]
+"""Settings by name of the run, then by their own name."""
+
+
+def settings_of(rows: Sequence[Row], told: Told) -> dict[str, dict[str, str]]:
+    """Return the settings that differ between runs: the hyperparameters that were told, or else the learning rates."""
+    found: dict[str, dict[str, str]] = {row.name: dict(told.get(row.name, {})) for row in rows if not row.problem}
+    if not any(found.values()):
+        found = {
+            row.name: {_rate_label(name): f"{rate:.2g}" for name, rate in row.rates.items()}
+            for row in rows
+            if not row.problem
+        }
+    names = differing(found)
+    return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
+
+
+def _rate_label(name: str) -> str:
+    """Return what is above the learning rates of a quantity, by the name that the engine gives it."""
+    return next((one.rate_label for one in QUANTITIES if one.recorded_as == name and one.rate_label), name)
+
+
+def on_collated(rows: Sequence[Row], collated: Sequence[Path], told: Told) -> str:
+    """Say what became of collated files, and whose hyperparameters were not told; "" where there are none."""
+    if not collated:
+        return ""
+    said = f"{len(collated)} collated files were not used: each is the end of a different trial."
+    untold = [unbroken(row.name) for row in rows if not row.problem and study_of(row.folder) and row.name not in told]
+    if not untold:
+        return said
+    return f"{said} No hyperparameters are shown of {few(untold)}: no collated file beside is certainly of that trial."

@@ -69,6 +69,7 @@ def _from_report(content: dict[str, Any]) -> Results:
             convergence={key: _curve(pairs) for key, pairs in live["curves"].items()},
             live_percentiles=percentiles and (percentiles[0], percentiles[1]),
             seconds=_curve(histories["compute_seconds"]),
+            loss_of={str(name): str(value) for name, value in histories.get("loss_of", {}).items()},
         ),
     )
 

@@ -94,6 +94,7 @@ def report_json(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
             "slice_thickness_angstrom": _curve("thickness", engine.slice_thickness),
             "compute_seconds": _curve("seconds", engine.seconds),
             "planned_iterations": engine.planned,
+            "loss_of": engine.loss_of,
         },
         "warnings": analysis.warnings,
     }
@@ -269,18 +270,31 @@ def changes_csv(analysis: RunAnalysis, pieces: Pieces | None = None) -> bytes:
     pieces = pieces or Pieces()
     texts = [_line(COLUMNS)]
     for series in all_series():
-        aligned = {point.niter: point.value for point in analysis.aligned_points.get(series.key, [])}
-        rows = [(point, aligned.get(point.niter, math.nan)) for point in analysis.points.get(series.key, [])]
-        texts.append(pieces.joined(f"table {series.key}", rows, partial(_row, series)))
+        texts.append(pieces.joined(f"table {series.key}", _changes(analysis, series), partial(_row, series)))
     return "".join(texts).encode()
 
 
+def table_rows(analysis: RunAnalysis) -> list[list[Any]]:
+    """Return the rows of that table; None where a value is not known or not finite."""
+    return [_fields(series, row) for series in all_series() for row in _changes(analysis, series)]
+
+
+def _changes(analysis: RunAnalysis, series: Series) -> list[tuple[Point, float]]:
+    """Return the raw changes of a series, each with the aligned one, NaN where that is not known."""
+    aligned = {point.niter: point.value for point in analysis.aligned_points.get(series.key, [])}
+    return [(point, aligned.get(point.niter, math.nan)) for point in analysis.points.get(series.key, [])]
+
+
 def _row(series: Series, of_both: tuple[Point, float]) -> str:
+    return _line(_fields(series, of_both))
+
+
+def _fields(series: Series, of_both: tuple[Point, float]) -> list[Any]:
     point, aligned = of_both
     values = point.value, aligned
     per_iteration = (_per_iteration(point, value) for value in values)
-    numbers = [value if math.isfinite(value) else "" for value in (*values, *per_iteration)]
-    return _line([series.key, series.unit, point.niter, point.since, *numbers, point.voxels])
+    numbers = [value if math.isfinite(value) else None for value in (*values, *per_iteration)]
+    return [series.key, series.unit, point.niter, point.since, *numbers, point.voxels]
 
 
 def _line(fields: Sequence[Any]) -> str:

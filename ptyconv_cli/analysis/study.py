@@ -1,156 +1,139 @@
-"""Analyzes the runs of a study, and compares their results. See docs/runs.md."""
+"""Analyzes all runs in and below a folder, and compares their results. See docs/runs.md."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ptyconv_cli.errors import PtyconvError, SeveralRuns
-from ptyconv_cli.quantities import of_object, quantity_of
-from ptyconv_cli.results.files import check_writable
-from ptyconv_cli.results.history import Point
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
+from ptyconv_cli.analysis.ranking import advice_on, sorted_rows
+from ptyconv_cli.analysis.run import analyze_run
+from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
+from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.opening import one_look
+from ptyconv_cli.checkpoints.readers import is_one_file
+from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.quantities import all_series
+from ptyconv_cli.results.data_frame import data_frame
 from ptyconv_cli.results.run_analysis import RunAnalysis
 
+FIELDS = ("run", "results", "checkpoints", "niter", "loss", "verdict", "since", "keep", "moved_percent")
+"""The first columns of a study's table."""
 
-@dataclass(frozen=True)
-class Unit:
-    """One run of a study: `name`, `folder`, `select` (its number if that holds several), and `place` of its results.
+MOST_SHOWN = 12
+"""Runs that are shown of a study in a few lines."""
 
-    `inside`: the places of other runs right inside that one.
+
+@dataclass(frozen=True, repr=False)
+class StudyAnalysis:
+    """The runs in and below a folder, side by side.
+
+    `rows`: a `study_rows.Row` for each, in the order asked for; `settings`: by name of a run, those that differ between
+    the runs; `advice`: which run to keep, or why that can't be told; `analyses`: by name, of the runs that could be
+    analyzed; `warnings` for the user.
     """
 
-    name: str
-    folder: Path
-    select: str | None
-    place: Path
-    inside: tuple[Path, ...] = ()
-
-    def parts(self, count: int) -> list["Unit"]:
-        """Return the `count` runs that the folder turned out to hold; no result goes to the place of another run."""
-        called = "run"
-        while any(self.place / f"{called}{number}" in self.inside for number in range(1, count + 1)):
-            called += "_"
-        return [
-            Unit(f"{self.name}/{called}{number}", self.folder, str(number), self.place / f"{called}{number}")
-            for number in range(1, count + 1)
-        ]
-
-
-@dataclass(frozen=True)
-class Row:
-    """The result of one run, or the `problem` because of which there is none.
-
-    `changes`: by series key, the last aligned change per iteration, or the raw one where no aligned one was computed;
-    `moved`: the object's last change per doubling, in % of its contrast, NaN where it is not known; `keep`: the
-    iteration of the checkpoint to keep; `rates`: the last
-    learning rates by tensor; `slices` of the object; `note`: text on the folder it is from; `resumed`: whether it could
-    be joined to the run before it; `folder` of its checkpoints.
-    """
-
-    name: str
-    place: Path
-    problem: str = ""
-    checkpoints: int = 0
-    niter: int | None = None
-    loss: float = math.nan
-    state: str = ""
-    since: int | None = None
-    moved: float = math.nan
-    keep: int | None = None
-    rates: dict[str, float] = field(default_factory=dict)
-    slices: int | None = None
-    changes: dict[str, float] = field(default_factory=dict)
+    folder: str
+    rows: list[Row]
+    settings: dict[str, dict[str, str]]
+    advice: str
+    analyses: dict[str, RunAnalysis]
     warnings: list[str] = field(default_factory=list)
-    note: str = ""
-    resumed: bool = False
-    folder: Path = Path()
 
-    def value(self, sort: str) -> float:
-        """Return the value that rows are sorted by."""
-        return self.loss if sort == "loss" else self.changes.get(sort, math.nan)
+    def to_frame(self) -> Any:
+        """Return the table as a pandas DataFrame, a row for each run, in the columns of `convergence_study.csv`.
 
+        What is not known is NaN, or None. Raises PtyconvError where pandas is not installed.
+        """
+        return data_frame(columns_of(self.settings), [record_of(row, self.settings) for row in self.rows])
 
-def units_of(root: Path, runs: Sequence[Path], output: Path | None) -> list[Unit]:
-    """Return the runs found below `root`; their results go into their folders, or into the same ones below `output`."""
-    places = {run: output / run.relative_to(root) if output else run for run in runs}
-    inside = dict[Path, list[Path]]()
-    for place in places.values():
-        inside.setdefault(place.parent, []).append(place)
-    return [Unit(_name(run, root), run, None, place, tuple(inside.get(place, ()))) for run, place in places.items()]
+    def __repr__(self) -> str:
+        shown = [f"  {row.name}: {_said(row)}" for row in self.rows[:MOST_SHOWN]]
+        if len(self.rows) > MOST_SHOWN:
+            shown.append(f"  and {len(self.rows) - MOST_SHOWN} more")
+        return "\n".join([f"<StudyAnalysis of {self.folder}: {len(self.rows)} runs", *shown, f"{self.advice}>"])
 
 
-def _name(run: Path, root: Path) -> str:
-    below = run.relative_to(root)
-    return str(below) if below.parts else root.absolute().name
+def _said(row: Row) -> str:
+    if row.problem:
+        return f"failed ({row.problem.splitlines()[0]})"
+    keep = "" if row.keep is None else f", keep {row.keep}"
+    return f"{row.state or 'analyzed'} at iteration {row.niter}{keep}"
 
 
-def rows_of(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> list[Row]:
-    """Analyze a run with `analyze`, which writes its results; return its rows.
+def analyze_study(
+    folder: str | Path,
+    *,
+    sort: str = "name",
+    names: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **settings: Any,
+) -> StudyAnalysis:
+    """Analyze all runs in and below a folder, and compare them. Writes nothing.
 
-    A run that cannot be analyzed gives a row with a problem, and a folder that holds several runs a row for each.
+    - `sort`: "name", "loss", "moved" (the object's change per doubling) or the key of a series; the smallest is first.
+    - `names`, and further `settings`: as of `analysis.run.analyze_run`, but `select`, `files` and `cache`.
+    - `progress`: called with the numbers of runs done and in all.
+
+    A run that cannot be analyzed has a row that says why. Raises ValueError for settings that are not allowed, and
+    PtyconvError, with a message for the user, where the folder holds no run.
     """
-    try:
-        return [_row(unit, analyze)]
-    except SeveralRuns as several:
-        rows = [_row(part, analyze) for part in unit.parts(several.count)]
-        return [replace(rows[0], note=several.listing), *rows[1:]]
+    check_sort(sort)
+    root = Path(folder)
+    with one_look():
+        alone = is_one_file(root) or holds_checkpoints(root, names)
+        found = Found([root]) if alone else find_runs(root, names)
+    if not found.runs:
+        raise PtyconvError(f"{root}: {no_checkpoint(found, root, names)}")
+    analyses = dict[str, RunAnalysis]()
 
+    def analyze(unit: Unit) -> RunAnalysis:
+        analyses[unit.name] = analyze_run(unit.folder, names=names, select=unit.select, **settings)
+        return analyses[unit.name]
 
-def _row(unit: Unit, analyze: Callable[[Unit], RunAnalysis]) -> Row:
-    try:
-        check_writable(unit.place)
-        analysis = analyze(unit)
-    except PtyconvError as error:
-        if isinstance(error, SeveralRuns) and error.folder == unit.folder and unit.select is None:
-            raise
-        return Row(unit.name, unit.place, problem=str(error))
-    except OSError as error:
-        return Row(unit.name, unit.place, problem=f"{error.filename or unit.folder}: {error.strerror or error}")
-    loss = analysis.engine.loss
-    return Row(
-        unit.name,
-        unit.place,
-        checkpoints=len(analysis.checkpoints),
-        niter=analysis.checkpoints[-1].niter,
-        loss=loss[-1][1] if loss else math.nan,
-        state=analysis.verdict.state if analysis.verdict else "",
-        since=analysis.verdict.since if analysis.verdict else None,
-        moved=_moved(analysis),
-        keep=analysis.verdict.keep if analysis.verdict else None,
-        rates={name: curve[-1][1] for name, curve in analysis.engine.learning_rates.items() if curve},
-        slices=next(
-            (shape[1] for name, shape in analysis.checkpoints[-1].shapes.items() if quantity_of(name).is_object), None
-        ),
-        changes={
-            key: _per_iteration(analysis.aligned_points.get(key, points)[-1]) for key, points in analysis.points.items()
-        },
-        warnings=analysis.warnings,
-        resumed=analysis.parent is not None,
-        folder=unit.folder,
+    rows, units = list[Row](), units_of(root, found.runs, None)
+    for number, unit in enumerate(units):
+        progress(number, len(units))
+        rows += rows_of(unit, analyze)
+    progress(len(units), len(units))
+    told = hyperparameters_of(rows, found.collated)
+    aside = on_collated(rows, found.collated, told)
+    return StudyAnalysis(
+        folder=str(root.resolve()),
+        rows=sorted_rows(rows, sort),
+        settings=settings_of(rows, told),
+        advice=advice_on(rows),
+        analyses=analyses,
+        warnings=[*found.problems, *filter(None, [aside]), *shared_warnings(rows)],
     )
 
 
-def _moved(analysis: RunAnalysis) -> float:
-    """Return the last change per doubling of phase or amplitude, whichever is larger."""
-    doublings = analysis.verdict.doublings if analysis.verdict else {}
-    judged = [doublings[name] for name in of_object() if name in doublings and doublings[name].state != "not optimised"]
-    last = [found.points[-1] for found in judged if found.points]
-    moved = [point.relative for point in last if point.niter == analysis.checkpoints[-1].niter]
-    return max(filter(math.isfinite, moved), default=math.nan)
+def check_sort(sort: str) -> None:
+    """Raise ValueError where rows cannot be sorted by that."""
+    keys = [series.key for series in all_series()]
+    if sort not in ("name", "loss", "moved", *keys):
+        raise ValueError(f"sort must be name, loss, moved, or one of {', '.join(keys)}; got {sort!r}")
 
 
-def _per_iteration(point: Point) -> float:
-    return point.value / point.interval if point.interval else math.nan
+def columns_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the columns of a study's table, with a column for each of the settings that differ."""
+    names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
+    return [*FIELDS, *(f"{series.key}_per_iteration" for series in all_series()), *names, "problem"]
 
 
-def sorted_rows(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Return rows sorted by "name", "loss" or a series; rows without a value, then failed ones, are last."""
-    by_name = sorted(rows, key=lambda row: row.name)
-    if sort == "name":
-        return by_name
+def record_of(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[Any]:
+    """Return a run's row of that table; None of what is not known.
 
-    def rank(row: Row) -> tuple[bool, bool, float]:
-        value = row.value(sort)
-        return bool(row.problem), math.isnan(value), 0.0 if math.isnan(value) else value
+    "moved_percent": the object's change per doubling, in % of its contrast; changes per iteration are in the units of
+    `quantities.all_series`.
+    """
+    names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
+    known = [row.name, str(row.place), row.checkpoints, row.niter, _known(row.loss), row.state, row.since, row.keep]
+    changes = [_known(row.changes.get(series.key, math.nan)) for series in all_series()]
+    of_run = settings.get(row.name, {})
+    return [*known, _known(row.moved), *changes, *(of_run.get(name) for name in names), row.problem]
 
-    return sorted(by_name, key=rank)
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -103,6 +103,10 @@ class Checkpoint(ABC):
         """
         return []
 
+    def loss_of(self) -> dict[str, str]:
+        """Return what the loss is of, by name, as far as the file tells: see `EngineHistories`."""
+        return {"engine": self.format.split(" ")[0]}
+
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint; empty where it recorded nothing."""
         return EngineHistories(loss=self.loss())

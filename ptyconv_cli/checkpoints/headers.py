@@ -285,7 +285,8 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
         try:
             if fingerprint(header.path) == header.fingerprint:
                 with open_checkpoint(header.path, header.source.name) as checkpoint:
-                    engine = replace(checkpoint.histories().plain(), settings=checkpoint.settings)
+                    engine = checkpoint.histories().plain()
+                    engine = replace(engine, settings=checkpoint.settings, loss_of=checkpoint.loss_of())
                     remarks = [str(remark) for remark in checkpoint.remarks]
                     break
         except CheckpointError as error:

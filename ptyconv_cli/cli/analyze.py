@@ -43,11 +43,12 @@ POLL = 5.0
 @click.option("--no-plot", is_flag=True, help="Draw no figures.")
 @click.option(
     "--sort",
-    type=click.Choice(("name", "loss", *(series.key for series in all_series()))),
+    type=click.Choice(("name", "loss", "moved", *(series.key for series in all_series()))),
     default="name",
     show_default=True,
-    metavar="name|loss|SERIES",
-    help="Sort the table of a study by name, final loss, or the last change of a series.",
+    metavar="name|loss|moved|SERIES",
+    help="Sort the table of a study by name, final loss, the object's change per doubling, or the last change of a "
+    "series.",
 )
 @click.option(
     "--follow",

@@ -8,25 +8,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ptyconv_cli.analysis.frames import Frames, frames_of_run
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
 from ptyconv_cli.analysis.maps import maps_of_run
-from ptyconv_cli.analysis.study import Row, Unit, sorted_rows, units_of
+from ptyconv_cli.analysis.ranking import advice_on, sorted_rows
+from ptyconv_cli.analysis.study_rows import Row, Unit, shared_warnings, units_of
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.discovery import Found
-from ptyconv_cli.cli.console import progress_bar, say, say_verdict
+from ptyconv_cli.cli.console import progress_bar, say_verdict, say_wrapped
 from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, analyze_into, explained
 from ptyconv_cli.cli.study import (
     LEGEND,
-    advice_on,
     analysis_of,
     analyze_units,
     cells,
     heads,
-    on_collated,
     options_of,
     reason,
-    settings_of,
-    shared_warnings,
 )
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.page.run_page import (
@@ -219,7 +217,8 @@ def report_study(
             shown.append(of_one)
             left -= of_one.size
             progress(number, len(rows))
-    settings = settings_of(rows, found.collated)
+    told = hyperparameters_of(rows, found.collated)
+    settings = settings_of(rows, told)
     table = [
         RowOnPage(
             names[row.name], number, [] if row.problem else cells(row, settings), row.state, row.problem and reason(row)
@@ -228,9 +227,9 @@ def report_study(
     ]
     advice = "none of the runs could be analyzed" if all(row.problem for row in rows) else advice_on(rows)
     if not quiet:
-        say(advice)
+        say_wrapped(advice, "  ")
     title = root.absolute().name or str(root)
-    notices = [*filter(None, [on_collated(rows, found.collated)]), *found.problems]
+    notices = [*filter(None, [on_collated(rows, found.collated, told)]), *found.problems]
     made_of = partial(study_page, title, heads(settings), table, LEGEND, sentence(advice))
     content = made_of(shown, notices)
     if len(content) > LARGEST:

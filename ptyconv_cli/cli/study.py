@@ -10,10 +10,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.hyperparameters import hyperparameters_of
-from ptyconv_cli.analysis.study import Row, Unit, rows_of, sorted_rows, units_of
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
+from ptyconv_cli.analysis.ranking import advice_on, sorted_rows, why_not_by_loss
+from ptyconv_cli.analysis.study import columns_of, record_of
+from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
 from ptyconv_cli.checkpoints.discovery import Found
-from ptyconv_cli.checkpoints.grouping import differing, study_of, trial_of
 from ptyconv_cli.cli.console import (
     left_out,
     progress_bar,
@@ -28,11 +29,11 @@ from ptyconv_cli.cli.console import (
 from ptyconv_cli.cli.options import DASK, Where
 from ptyconv_cli.cli.outputs import analyze_into
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
-from ptyconv_cli.quantities import QUANTITIES, all_series
+from ptyconv_cli.quantities import all_series
 from ptyconv_cli.quantities.quantity import ANGSTROM, Series
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
-from ptyconv_cli.results.text import few, length_unit, printable, shortened, text_width, told_apart, unbroken, wrapped
+from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, wrapped
 from ptyconv_cli.verdict.sentences import rounded
 
 TABLE_NAME = "convergence_study.csv"
@@ -80,6 +81,8 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
         lines.append((f"{name:<{name_width}}{texts}  {row.state or '-'}", row.state))
     lines += [(line, "") for line in left_out(len(widths) - len(shown), TABLE_NAME)]
     lines += [(line, "") for line in wrapped(LEGEND, text_width())]
+    if sort == "loss" and why_not_by_loss(rows):
+        lines += [(line, "") for line in wrapped(f"Not sorted by loss: {why_not_by_loss(rows)}.", text_width())]
     if by_series and sort in shown:
         said_of = f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}"
         lines += [(line, "") for line in wrapped(said_of, text_width())]
@@ -116,92 +119,6 @@ def _unit_of(series: Series | None, rows: Sequence[Row]) -> tuple[float, str]:
     return length_unit(max((change for row in rows if math.isfinite(change := row.value(series.key))), default=0.0))
 
 
-def settings_of(rows: Sequence[Row], collated: Sequence[Path]) -> dict[str, dict[str, str]]:
-    """Return, by name of the run, the settings that differ: as collated files name them, or else the learning rates."""
-    told = hyperparameters_of(rows, collated)
-    found = {row.name: told.get(row.name, {}) for row in rows if not row.problem}
-    if not any(found.values()):
-        found = {
-            row.name: {_rate_label(name): f"{rate:.2g}" for name, rate in row.rates.items()}
-            for row in rows
-            if not row.problem
-        }
-    names = differing(found)
-    return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
-
-
-def _rate_label(name: str) -> str:
-    """Return what is above the learning rates of a quantity, by the name that the engine gives it."""
-    return next((one.rate_label for one in QUANTITIES if one.recorded_as == name and one.rate_label), name)
-
-
-def on_collated(rows: Sequence[Row], collated: Sequence[Path]) -> str:
-    """Say what became of collated files, and whose hyperparameters they don't tell; "" where there are none."""
-    if not collated:
-        return ""
-    said = f"{len(collated)} collated files were not used: each is the end of a different trial."
-    told = hyperparameters_of(rows, collated)
-    untold = [unbroken(row.name) for row in rows if not row.problem and study_of(row.folder) and row.name not in told]
-    if not untold:
-        return said
-    return f"{said} No hyperparameters are shown of {few(untold)}: no collated file beside is certainly of that trial."
-
-
-def advice_on(rows: Sequence[Row]) -> str:
-    """Say which run of a study to keep, or why that can't be told."""
-    judged = [row for row in rows if not row.problem]
-    whole = [row for row in judged if row.state != "broken"]
-    lowest, calmest, called = _lowest(whole), _calmest(whole), _called(rows)
-    converged = [row for row in whole if row.state == "converged"]
-    if converged:
-        said = f"keep: {_best(converged, called)}"
-    elif all(row.state in ("", "insufficient") for row in whole):
-        said = ("too short to rank by convergence" if whole else "none to keep: all are broken") + _loss_of(
-            lowest, called
-        )
-    else:
-        said = (
-            "none has converged"
-            + (f"; {called[calmest.name]} moved least" if calmest else "")
-            + _loss_of(lowest, called)
-        )
-    if len({row.slices for row in judged}) > 1:
-        said += ". The runs differ in their number of slices, so their losses compare only roughly"
-    return "\n".join(wrapped(said, text_width(), "  "))
-
-
-def _best(converged: Sequence[Row], called: Mapping[str, str]) -> str:
-    lowest = _lowest(converged)
-    if len(converged) == 1:
-        return f"{called[converged[0].name]}, the only one that has converged"
-    if lowest is None:
-        return (
-            f"one of {', '.join(called[row.name] for row in converged)}, which have converged; no losses are recorded"
-        )
-    return f"{called[lowest.name]}, the lowest loss of those that have converged"
-
-
-def _loss_of(lowest: Row | None, called: Mapping[str, str]) -> str:
-    return f"; lowest loss: {called[lowest.name]}" if lowest else ""
-
-
-def _calmest(rows: Sequence[Row]) -> Row | None:
-    return min((row for row in rows if not math.isnan(row.moved)), key=lambda row: row.moved, default=None)
-
-
-def _called(rows: Sequence[Row]) -> dict[str, str]:
-    """Return, by name, what runs are called in a sentence: the trial, where no other run has that number."""
-    trials = [trial_of(row.name) for row in rows]
-    return {
-        row.name: unbroken(trial if trial and trials.count(trial) == 1 else row.name)
-        for row, trial in zip(rows, trials, strict=True)
-    }
-
-
-def _lowest(rows: Sequence[Row]) -> Row | None:
-    return min((row for row in rows if not math.isnan(row.loss)), key=lambda row: row.loss, default=None)
-
-
 def reason(row: Row) -> str:
     """Return why a run could not be analyzed, in a line and without its name."""
     first_line = printable(row.problem.splitlines()[0])
@@ -213,51 +130,12 @@ def _number(value: float) -> str:
 
 
 def table_csv(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> bytes:
-    """Return the sorted rows as CSV with all series; fields without a value are empty.
-
-    `settings` as of `table`; "moved_percent": the object's change per doubling, in % of its contrast.
-    """
+    """Return the sorted rows as CSV with all series; fields without a value are empty. `settings` as of `table`."""
     content = StringIO()
-    keys = [series.key for series in all_series()]
     writer = csv.writer(content, lineterminator="\n")
-    fields = ["run", "results", "checkpoints", "niter", "loss", "verdict", "since", "keep", "moved_percent"]
-    names = _names_of(settings)
-    writer.writerow([*fields, *(f"{key}_per_iteration" for key in keys), *names, "problem"])
-    for row in sorted_rows(rows, sort):
-        values: list[Any] = [row.loss, row.moved, *(row.changes.get(key, math.nan) for key in keys)]
-        loss, moved, *changes = ("" if math.isnan(value) else value for value in values)
-        writer.writerow(
-            [
-                *(
-                    row.name,
-                    row.place,
-                    row.checkpoints,
-                    row.niter,
-                    loss,
-                    row.state,
-                    row.since,
-                    row.keep,
-                    moved,
-                    *changes,
-                ),
-                *(settings.get(row.name, {}).get(name, "") for name in names),
-                row.problem,
-            ]
-        )
+    writer.writerow(columns_of(settings))
+    writer.writerows(record_of(row, settings) for row in sorted_rows(rows, sort))
     return content.getvalue().encode(errors="backslashreplace")
-
-
-def shared_warnings(rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of all runs, each once, with the names of its runs."""
-    of_runs: dict[str, list[str]] = {}
-    for row in rows:
-        for warning in row.warnings:
-            of_runs.setdefault(warning, []).append(row.name)
-    return [f"{_names(runs)}: {warning}" for warning, runs in of_runs.items()]
-
-
-def _names(runs: list[str]) -> str:
-    return runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"
 
 
 def analyze_study(
@@ -280,12 +158,13 @@ def analyze_study(
     rows = [row for of_one in analyze_units(units, options, where, output or root, quiet) for row in of_one]
     if several and all(row.problem for row in rows):
         raise several
-    place, settings = (output or root) / TABLE_NAME, settings_of(rows, found.collated)
+    told = hyperparameters_of(rows, found.collated)
+    place, settings = (output or root) / TABLE_NAME, settings_of(rows, told)
     write_whole({place: table_csv(rows, sort, settings)})
     if not quiet:
         for line, state in table(rows, sort, settings):
             say_coloured(line, state)
-        aside = on_collated(rows, found.collated)
+        aside = on_collated(rows, found.collated, told)
         say("")
         if aside:
             say_wrapped(aside)
@@ -300,7 +179,7 @@ def analyze_study(
     _complain(found.problems, rows)
     if not quiet and not all(row.problem for row in rows):
         say("")
-        say(advice_on(rows))
+        say_wrapped(advice_on(rows), "  ")
 
 
 def analyze_units(
@@ -332,6 +211,7 @@ def analyze_unit(unit: Unit, options: dict[str, Any], kept: dict[str, RunAnalysi
     """Analyze a run of a study into its place; return its rows. Parameters as of `analyze_units`."""
 
     def analyze(one: Unit) -> RunAnalysis:
+        check_writable(one.place)
         analysis = analysis_of(one, options)
         if kept is not None:
             kept[one.name] = analysis

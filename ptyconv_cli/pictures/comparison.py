@@ -31,13 +31,11 @@ from ptyconv_cli.pictures.mpl import (
     to_hex,
 )
 from ptyconv_cli.pictures.panels import LOSS, Line, Panel
-from ptyconv_cli.quantities import QUANTITIES, name_of, never_refined
+from ptyconv_cli.quantities import name_of, never_refined
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Results
-from ptyconv_cli.results.text import few, shortened
-
-MOST_VALUES = 4
-"""Different values that are listed."""
+from ptyconv_cli.results.text import few, listed, shortened
+from ptyconv_cli.verdict.comparable import facts_of, hindrances, other_differences
 
 
 def rates_that_differ(runs: Mapping[str, Results]) -> dict[str, str]:
@@ -68,24 +66,13 @@ def _rate(curve: Curve) -> str:
 
 
 def data_that_differ(runs: Mapping[str, Results], *, with_losses: bool) -> str:
-    """Return a sentence on sizes that differ, and `with_losses` what follows for these; "" where none are known to."""
-    differing = []
-    first = ("slices", "scan positions", "probe modes", "object modes", "probe size", "object size")
-    for what in dict.fromkeys([*first, *(name for run in runs.values() for name in _sizes(run))]):
-        known = [sizes[what] for sizes in map(_sizes, runs.values()) if what in sizes]
-        values = list(dict.fromkeys(known))
-        if len(values) > 1:
-            differing.append(f"{what} ({few(values, MOST_VALUES)})")
-    so = ": their losses are not comparable" if with_losses else ""
-    return f"The runs differ in {few(differing)}{so}." if differing else ""
-
-
-def _sizes(run: Results) -> dict[str, str]:
-    """Return the sizes that are known of a run's last checkpoint, each by its name."""
-    found: dict[str, str] = {}
-    for quantity in QUANTITIES:
-        found |= quantity.sizes(run.shapes.get(quantity.key, ()))
-    return found
+    """Return a sentence on what runs differ in, and `with_losses` what follows for these; "" of nothing."""
+    facts = [facts_of(run.engine, run.shapes) for run in runs.values()]
+    hindering, others = hindrances(facts), other_differences(facts)
+    if hindering and with_losses:
+        beside = f" They differ in {listed(others)}, too." if others else ""
+        return f"The runs differ in {listed(hindering)}: their losses are not comparable.{beside}"
+    return f"The runs differ in {listed([*hindering, *others])}." if hindering or others else ""
 
 
 COLUMNS = 4

@@ -41,7 +41,8 @@ class EngineHistories:
     record of the engine's live monitor by series key, taken with the percentiles `live_percentiles`; `optimised`: by
     tensor, the first and the last iteration at which it is optimised (no first one: never; no last one: to the end);
     `seconds` of compute up to the end of each iteration; `planned`: the iteration at which the run is to end.
-    `settings`: what they are called.
+    `settings`: what they are called. `loss_of`: what its loss is of, as far as the files tell, by name: "engine", "loss
+    function", "data file", "pattern intensity".
     """
 
     loss: Curve = field(default_factory=list)
@@ -54,6 +55,7 @@ class EngineHistories:
     seconds: Curve = field(default_factory=list)
     planned: int | None = None
     settings: EngineSettings = field(default_factory=EngineSettings)
+    loss_of: dict[str, str] = field(default_factory=dict)
 
     def plain(self) -> "EngineHistories":
         """Return the same with all numbers int or float; raise TypeError or ValueError where one cannot be."""
@@ -100,6 +102,7 @@ class EngineHistories:
             seconds=join(self.seconds, [(niter, before + seconds) for niter, seconds in later.seconds]),
             planned=later.planned and after + later.planned,
             settings=later.settings,
+            loss_of=later.loss_of,
         )
 
 

@@ -290,7 +290,7 @@ class Results:
     dx: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunAnalysis:
     """All results of analyzing one run.
 
@@ -331,6 +331,27 @@ class RunAnalysis:
     warnings: list[str]
     parent_name: str = ""
     parent: Path | None = None
+
+    def __repr__(self) -> str:
+        niters = [checkpoint.niter for checkpoint in self.checkpoints]
+        between = f", iterations {niters[0]} to {niters[-1]}" if niters else ""
+        lines = [f"<RunAnalysis of {self.run_dir}: {len(niters)} checkpoints{between}"]
+        if self.verdict:
+            keep = "" if self.verdict.keep is None else f"; keep {self.verdict.keep}"
+            lines += [f"  {self.verdict.state}{keep}", f"  {self.verdict.sentence}"]
+        if self.warnings:
+            lines.append(f"  warnings: {len(self.warnings)}")
+        return "\n".join(lines) + ">"
+
+    def to_frame(self) -> Any:
+        """Return the raw and aligned changes as a pandas DataFrame, in the columns of `convergence.csv`.
+
+        Raises PtyconvError where pandas is not installed.
+        """
+        from ptyconv_cli.results.data_frame import data_frame
+
+        assert results.rows_of is not None
+        return data_frame(*results.rows_of(self))
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows of it: the verdict's sentence, the changes per doubling, and the dashboard."""

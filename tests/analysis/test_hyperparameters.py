@@ -12,7 +12,7 @@ import runs
 from outputs import rows_of
 
 from ptyconv_cli.analysis.hyperparameters import hyperparameters_of
-from ptyconv_cli.analysis.study import Row
+from ptyconv_cli.analysis.study_rows import Row
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

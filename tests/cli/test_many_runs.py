@@ -16,7 +16,7 @@ FEW, MANY = 60, 90
 COUNTED = """
 import json, sys
 from pathlib import Path
-from ptyconv_cli.analysis.study import units_of
+from ptyconv_cli.analysis.study_rows import units_of
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.cli.outputs import runs_at
 from ptyconv_cli.cli.listing import list_runs

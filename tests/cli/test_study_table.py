@@ -11,7 +11,8 @@ from outputs import rows_of
 from rarely import long_after
 from toy import write_run
 
-from ptyconv_cli.analysis.study import Row, sorted_rows
+from ptyconv_cli.analysis.ranking import sorted_rows
+from ptyconv_cli.analysis.study_rows import Row
 from ptyconv_cli.cli.study import table
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

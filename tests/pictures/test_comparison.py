@@ -390,10 +390,26 @@ def test_sizes_that_differ_are_said():
     two = results_with(objp=(1, 3, 50, 60), probe=(1, 32, 32), probe_pos_shifts=(81, 2))
     assert data_that_differ({"a": one, "b": one}, with_losses=True) == ""
     assert data_that_differ({"a": one, "b": two}, with_losses=True) == (
-        "The runs differ in slices (2, 3), scan positions (100, 81): their losses are not comparable."
+        "The runs differ in scan positions (100, 81) and slices (2, 3): their losses are not comparable."
     )
-    assert data_that_differ({"a": one, "b": two}, with_losses=False).endswith("(100, 81).")
+    assert data_that_differ({"a": one, "b": two}, with_losses=False).endswith("slices (2, 3).")
     assert data_that_differ({"a": one, "b": results_with()}, with_losses=True) == ""
+    modes = results_with(objp=(1, 3, 50, 60), probe=(2, 32, 32), probe_pos_shifts=(81, 2))
+    assert data_that_differ({"b": two, "c": modes}, with_losses=True) == "The runs differ in probe modes (1, 2)."
+    assert data_that_differ({"a": one, "c": modes}, with_losses=True) == (
+        "The runs differ in scan positions (100, 81) and slices (2, 3): their losses are not comparable. They differ "
+        "in probe modes (1, 2), too."
+    )
+
+
+def test_that_engines_differ_is_the_reason_why_losses_do_not_compare():
+    runs_of = {
+        engine: Results(engine, {}, EngineHistories(loss_of={"engine": engine, "pattern intensity": intensity}))
+        for engine, intensity in (("PtyRAD", "245.86"), ("phaser", "245.87"))
+    }
+    assert data_that_differ(runs_of, with_losses=True) == (
+        "The runs differ in engine (PtyRAD, phaser): their losses are not comparable."
+    )
 
 
 def test_a_report_of_other_versions_may_lack_what_only_pictures_show(analyzed, tmp_path):

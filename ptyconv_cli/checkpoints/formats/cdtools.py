@@ -153,6 +153,11 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         held = {key for key in PARAMETERS if key != POSITIONS or self._moved()} if known else set()
         return EngineHistories(loss=self.loss(), learning_rates={key: rates[key] for key in rates if key in held})
 
+    def loss_of(self) -> dict[str, str]:
+        """Return the engine and its loss function."""
+        function = self._tree.text("loss_function")
+        return super().loss_of() | ({"loss function": function} if function else {})
+
     @cached_property
     def _told(self) -> Told:
         with suppress(CheckpointError):

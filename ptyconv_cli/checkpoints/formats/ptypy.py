@@ -99,10 +99,15 @@ def _whole(tree: Tree, name: str) -> int:
     return int(tree.read(name).item())
 
 
+def _last_engine(tree: Tree) -> str:
+    """Return the name of the engine that made the last iteration in a file, "" where that is not told."""
+    last = max(tree.children(ITERATIONS), default="")
+    return tree.text(f"{ITERATIONS}/{last}/engine") if last else ""
+
+
 def _settings(tree: Tree) -> EngineSettings:
     """Return what the settings of the engine are called that made the last iteration in a file."""
-    last = max(tree.children(ITERATIONS), default="")
-    engine = tree.text(f"{ITERATIONS}/{last}/engine") if last else ""
+    engine = _last_engine(tree)
     entries = [one for one in tree.children(ENGINES) if tree.text(f"{ENGINES}/{one}/name") == engine]
     prefix = f"p.engines.{entries[0]}." if len(entries) == 1 else ""
     rates = RATES.get(engine.partition("_")[0], {})  # EPIE_serial and the like are the same on other hardware

@@ -4,8 +4,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,13 +35,15 @@ from ptyconv_cli.results.run_analysis import Region
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))
+FLAG = Expected("b", "yes-or-no", ())
 
 
 class Layout(NamedTuple):
     """The names of a file's datasets, by the names of PtyRAD 1.0.
 
     `tensors` and `optimised`, its first and last iteration, of a tensor's key, None where there is none; `histories`:
-    the prefix of the histories' names; `rates`: the tensor for each name in `lr_iters`.
+    the prefix of the histories' names; `rates`: the tensor for each name in `lr_iters`; `losses`: a group with one for
+    each term of the loss; `intensity`: of a pattern, the mean.
     """
 
     called: str
@@ -55,6 +58,9 @@ class Layout(NamedTuple):
     optimised: Callable[[str], tuple[str, str] | None]
     live_percentiles: str
     planned: str
+    losses: str
+    data_file: str
+    intensity: str
     parent_file: str
     settings: EngineSettings
 
@@ -79,6 +85,9 @@ V1 = Layout(
     optimised=lambda key: (f"model_attributes/start_iter/{key}", f"model_attributes/end_iter/{key}"),
     live_percentiles="params/recon_params/convergence_monitor/percentile_range",
     planned="params/recon_params/NITER",
+    losses="params/loss_params",
+    data_file="params/init_params/meas_params/path",
+    intensity="model_attributes/probe_int_sum",
     parent_file="params/init_params/obj_params",
     settings=EngineSettings(
         rates={key: f"model_params.update_params.{name}.lr" for key, name in _UPDATED.items()},
@@ -119,6 +128,9 @@ V2 = Layout(
     optimised={key: (f"{spec}/start_iter", f"{spec}/end_iter") for key, spec in SPECS.items()}.get,
     live_percentiles="",
     planned="params/recon/niter",
+    losses="",
+    data_file="params/data/params/path",
+    intensity="model_meta/probe_int_sum",
     parent_file="",
     settings=EngineSettings(saving="recon.save_iters", iterations="recon.niter"),
 )
@@ -224,6 +236,28 @@ class PtyradCheckpoint(TreeCheckpoint):
             seconds=self._shown(self._seconds, []),
             planned=self._shown(lambda: self._iteration(self._layout.planned), None),
         )
+
+    def loss_of(self) -> dict[str, str]:
+        """Return the engine, the terms of its loss, the name of the data file, and the patterns' mean intensity."""
+        intensity = self._shown(lambda: self._number(self._layout.intensity), None)
+        found = {
+            "loss function": " + ".join(self._terms()) if self._layout.losses else "",
+            "data file": PurePosixPath(self._tree.text(self._layout.data_file).replace("\\", "/")).name,
+            "pattern intensity": "" if intensity is None else f"{intensity:.6g}",
+        }
+        return super().loss_of() | {name: value for name, value in found.items() if value not in ("", "__NONE__")}
+
+    def _terms(self) -> list[str]:
+        """Return the terms of the loss that count, with their powers and weights."""
+        found = []
+        for term in sorted(self._tree.children(self._layout.losses)):
+            with suppress(CheckpointError):
+                at = f"{self._layout.losses}/{term}"
+                if bool(self._read(f"{at}/state", FLAG)):
+                    numbers = {name: self._number(f"{at}/{name}") for name in ("dp_pow", "weight")}
+                    said = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+                    found.append(f"{term} ({', '.join(said)})" if said else term)
+        return found
 
     def origin(self) -> Origin:
         """Return where the checkpoint comes from, by its provenance and its parameters."""
