@@ -22,7 +22,7 @@ from ptyconv_cli.results.history import Curve, EngineHistories
 
 ARRAYS = ("crop_pos", "scan", "loss")
 
-TUPLES = ("fingerprint", "probe_shape", "object_tilt", "wanted")
+TUPLES = ("fingerprint", "probe_shape", "object_tilt", "wanted", "away")
 
 DIGESTS = ("loss_digest",)
 

@@ -77,10 +77,17 @@ class Prefetch:
     def _read(self, header: Header, into: Arrays) -> Arrays:
         self._check(header)
         with open_checkpoint(header.path, header.source.name) as checkpoint:
-            arrays = {name: checkpoint.read(name, self._region, into.get(name)) for name in self._tensors}
+            region = self._region.moved(header.away, 0)
+
+            def read(name: str) -> np.ndarray:
+                memory, shape = into.get(name), header.shapes.get(name, ())
+                shape = region.shape_in(shape) if shape and quantity_of(name).is_object else shape
+                return checkpoint.read(name, region, memory if memory is not None and memory.shape == shape else None)
+
+            arrays = {name: read(name) for name in self._tensors}
             for name in self._beside:
                 with suppress(CheckpointError):
-                    arrays[name] = checkpoint.read(name, self._region, into.get(name))
+                    arrays[name] = read(name)
         self._check(header)
         return arrays
 

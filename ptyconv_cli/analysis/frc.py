@@ -62,7 +62,7 @@ def frc(
     with one_look():
         if run_b is None:
             earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
-            found = doublings_of_run(Path(run_a), asked, earlier)
+            found = doublings_of_run(Path(run_a), asked, earlier, slice_number)
         else:
             found = pairs_of_two(Path(run_a), Path(run_b), asked)
     last = found.pairs[-1].now.header

@@ -32,7 +32,7 @@ from ptyconv_cli.metrics.registration import InFrame
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.quantities.snapshots import framed
-from ptyconv_cli.results.run_analysis import LeftOut, Region
+from ptyconv_cli.results.run_analysis import LeftOut, Region, RunBoundary
 from ptyconv_cli.verdict.segments import counting_of, half_of
 
 NEAREST = 0.05
@@ -71,10 +71,13 @@ class Pairs(NamedTuple):
     warnings: list[str]
 
 
-def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | str) -> Pairs:
+def doublings_of_run(
+    run_dir: Path, asked: Selection, earlier: Sequence[Path] | str, asked_slice: int | None = None
+) -> Pairs:
     """Return the checkpoints of a run that have one at half of their iterations, with that.
 
-    Iterations count as for the verdict. Raises PtyconvError where there are none.
+    Iterations count as for the verdict. Where all slices are summed, their number may grow. Raises PtyconvError where
+    there are none.
     """
     runs = read_chain(run_dir, asked, earlier)
     engine, _ = chained_histories(runs)
@@ -82,12 +85,13 @@ def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | 
     parts, boundaries = comparable_parts([header for run in runs for header in run.headers], asked.wanted)
     counting = counting_of(asked.wanted[0], engine, boundaries)
     found = []
-    for part in parts:
-        region, niters = region_of_run(part[0], asked.wanted), [header.niter for header in part]
-        for place, header in enumerate(part):
+    for group in _summed_alike(parts, boundaries) if asked_slice is None else [[part] for part in parts]:
+        shown = [Shown(one, region_of_run(part[0], asked.wanted), part[0]) for part in group for one in part]
+        niters = [one.header.niter for one in shown]
+        for place, one in enumerate(shown):
             half = half_of(niters, counting, place)
             if half is not None:
-                found.append(Pair(Shown(header, region, part[0]), Shown(part[half], region, part[0])))
+                found.append(Pair(one, shown[half]))
     if not found:
         first = ", ".join(str(header.niter) for part in parts for header in part[:12])
         raise PtyconvError(f"{run_dir}: no checkpoint has 1.4 to 4 times the iterations of another: iterations {first}")
@@ -95,6 +99,17 @@ def doublings_of_run(run_dir: Path, asked: Selection, earlier: Sequence[Path] | 
     while len(found) > min(MOST, max(MEMORY / (4 * picture), 1)) * step:
         step *= 2
     return Pairs([run_dir], found[::-step][::-1], _warnings(runs))
+
+
+def _summed_alike(parts: list[list[Header]], boundaries: Sequence[RunBoundary]) -> list[list[list[Header]]]:
+    """Put parts of a run together between which slices were added: the sums over these can be compared."""
+    groups = [parts[:1]]
+    cuts = [boundary for boundary in boundaries if boundary.difference]
+    for part, boundary in zip(parts[1:], cuts, strict=True):
+        if boundary.growth != "slices":
+            groups.append([])
+        groups[-1].append(part)
+    return groups
 
 
 def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:

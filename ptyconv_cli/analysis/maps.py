@@ -168,7 +168,7 @@ def _maps(
         objects=objects,
         probe=probe,
         intensity=intensity,
-        positions=header.dx * (header.crop_pos + np.array(header.probe_shape) // 2),
+        positions=header.dx * (header.crop_pos - header.away + np.array(header.probe_shape) // 2),
         displacements=moved[0] if moved else None,
         small_of=small_of,
         small=small,

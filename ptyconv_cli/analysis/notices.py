@@ -5,6 +5,7 @@ What holds for many files is said once. See docs/files.md.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +86,19 @@ def _lit_words(analysis: RunAnalysis) -> str:
 
 
 def boundaries_words(analysis: RunAnalysis) -> list[str]:
-    """Return where resumed runs, or other settings, begin."""
-    return [
-        f"run boundary after {boundary.niter}: {boundary.what}"
-        + (" (not compared across)" if boundary.difference else "")
-        for boundary in analysis.boundaries
-    ]
+    """Return where resumed runs, or other settings, begin, and where the object grew: again and again in one line."""
+    said = []
+    for again_and_again, group in groupby(analysis.boundaries, lambda one: one.growth == "size"):
+        found = list(group)
+        if again_and_again and len(found) > 1:
+            begin, end = found[0].what.rpartition(" to ")[0], found[-1].what.rpartition(" to ")[2]
+            niters = f"{found[0].niter} to {found[-1].niter}"
+            said.append(f"{len(found)} run boundaries after {niters}: {begin} to {end}")
+            continue
+        for boundary in found:
+            across = " (not compared across)" if boundary.difference else ""
+            said.append(f"run boundary after {boundary.niter}: {boundary.what}{across}")
+    return said
 
 
 def record_words(analysis: RunAnalysis) -> str:
@@ -178,11 +186,13 @@ def intervals_words(points: Mapping[str, list[Point]]) -> str:
 
 def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     """Say across which boundaries nothing is compared."""
-    return [
-        f"After iteration {begin.niter} {begin.what}, and {begin.difference}: no change is computed across it."
-        for begin in boundaries
-        if begin.difference
-    ]
+    said = []
+    for begin in filter(lambda one: one.difference, boundaries):
+        after = f"After iteration {begin.niter} {begin.what}"
+        why = after if begin.what.startswith("the object") else f"{after}, and {begin.difference}"
+        sums = " Their sums can be compared: ptyconv frc." if begin.growth == "slices" else ""
+        said.append(f"{why}: no change is computed across it.{sums}")
+    return said
 
 
 NONE_LEFT = 1e-9

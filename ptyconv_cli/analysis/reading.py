@@ -59,7 +59,8 @@ def _from_report(content: dict[str, Any]) -> Results:
         dx=or_nan(content["dx_angstrom"]),
         trajectories={tensor: _trajectory(found) for tensor, found in content["trajectories"].items()},
         boundaries=[
-            RunBoundary(_whole(s["niter"]), str(s["what"]), str(s["difference"])) for s in content["boundaries"]
+            RunBoundary(_whole(one["niter"]), *(str(one.get(name, "")) for name in ("what", "difference", "growth")))
+            for one in content["boundaries"]
         ],
         engine=EngineHistories(
             loss=_curve(histories["loss"]),

@@ -46,11 +46,12 @@ def registration_of(first: Header, region: Region, tensors: Iterable[str]) -> Re
 class FileSource:
     """What else there is of a checkpoint's snapshot: see `quantities.registration.Source`.
 
-    `arrays` that were read of it, by tensor; of the object the `region`.
+    `arrays` that were read of it, by tensor; of the object the `region`, which is that of the first checkpoint.
     """
 
     def __init__(self, header: Header, arrays: Mapping[str, np.ndarray], region: Region, device: str) -> None:
-        self._header, self._arrays, self._region, self._device = header, arrays, region, device
+        self._header, self._arrays, self._device = header, arrays, device
+        self._region = region.moved(header.away, 0)
 
     def part(self, name: str, away: tuple[int, int], margin: int) -> tuple[Array, Beyond] | None:
         """As `quantities.registration.Source.part`; None where it cannot be read."""

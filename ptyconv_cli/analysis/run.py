@@ -314,7 +314,7 @@ def analyze_run(
         every=every,
         select=select,
         known=walked.known,
-        region=regions[-1],
+        region=regions[-1].moved(used[-1].away, 0),
         dx=headers[-1].dx,
         checkpoints=[_info(base, header) for header in used],
         boundaries=boundaries,

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from ptyconv_cli.checkpoints.discovery import checkpoints_in, find_checkpoints
 from ptyconv_cli.checkpoints.grouping import (
     find_parent,
+    growth_of,
     is_checkpoint,
     is_file,
     matching,
@@ -245,7 +248,10 @@ def chained_histories(runs: list[Run]) -> tuple[EngineHistories, list[str]]:
 
 
 def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[list[list[Header]], list[RunBoundary]]:
-    """Cut the checkpoints where one cannot be compared with the one before; return the parts and all boundaries."""
+    """Cut the checkpoints where one cannot be compared with the one before; return the parts and all boundaries.
+
+    What only grew is compared over what both have; slices, of which both may have others, cannot be.
+    """
     cut, boundaries = [headers[:1]], []
     for one, other in pairwise(headers):
         what, after = "", 0
@@ -255,19 +261,32 @@ def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[l
             after = other.before
         elif one.began != other.began:
             what, after = "the engine changed", other.before + other.began
-        difference = other_geometry(one, other, tensors) if what else ""
+        difference, away = other_geometry(one, other, tensors), cut[-1][-1].away
+        grew = growth_of(one, other, tensors) if difference else None
+        if grew:
+            what, after = (what or grew.what), (after or one.niter)
+            difference = difference if grew.kind == "slices" else ""
+            away = away[0] + grew.away[0], away[1] + grew.away[1]
         if what:
-            boundaries.append(RunBoundary(after, what, difference))
-        if difference:
+            boundaries.append(RunBoundary(after, what, difference, grew.kind if grew else ""))
+        if what and difference:
             cut.append([])
-        cut[-1].append(other)
+            away = 0, 0
+        cut[-1].append(replace(other, away=away) if away != other.away else other)
     return [_with_positions(part) for part in cut], boundaries
 
 
 def _with_positions(part: list[Header]) -> list[Header]:
     """Return comparable checkpoints, each with scan positions, where any of them knows some."""
     first = next((header for header in part if header.knows_positions), None)
-    return [with_positions_of(header, first) for header in part] if first else part
+    return [_with_positions_of(header, first) for header in part] if first else part
+
+
+def _with_positions_of(header: Header, first: Header) -> Header:
+    """Return a checkpoint with the scan positions of the first one that knows them, if it knows none itself."""
+    found = with_positions_of(header, first)
+    moved = np.subtract(header.away, first.away)
+    return replace(found, crop_pos=found.crop_pos + moved) if found is not header and moved.any() else found
 
 
 def _resumed_at(run: Run, following: Run) -> int:

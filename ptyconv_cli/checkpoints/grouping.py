@@ -81,6 +81,7 @@ def differing(settings: dict[str, dict[str, str]]) -> list[str]:
 
 if TYPE_CHECKING:
     from ptyconv_cli.checkpoints.checkpoint import Origin
+    from ptyconv_cli.checkpoints.growth import Growth
 
 MOST_NAMES = 4
 """Files of a run that are named one by one."""
@@ -201,12 +202,12 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
         return f"{one.path.name} holds a run of its own"
     if one.niter == other.niter:
         return f"it holds iteration {other.niter}, and so does {one.path.name}"
+    earlier, later = (one, other) if one.niter < other.niter else (other, one)
     # Other settings may come with another geometry within a run, where an engine can change them.
     geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
-    if geometry:
+    if geometry and not (_goes_on(earlier.loss, later.loss) and growth_of(earlier, later, tensors)):
         return geometry
-    earlier, later = (one.loss, other.loss) if one.niter < other.niter else (other.loss, one.loss)
-    return "the loss history differs" if _contradict(earlier, later) else ""
+    return "the loss history differs" if _contradict(earlier.loss, later.loss) else ""
 
 
 def _in_files_of_their_own(one: Header, other: Header) -> bool:
@@ -224,6 +225,20 @@ def _contradict(earlier: np.ndarray, later: np.ndarray) -> bool:
         return not is_equal(earlier, later[: len(earlier)])
     _, of_earlier, of_later = np.intersect1d(earlier[:, 0], later[:, 0], return_indices=True)
     return not is_equal(earlier[of_earlier], later[of_later])
+
+
+def growth_of(one: Header, other: Header, tensors: tuple[str, ...]) -> "Growth | None":
+    """Return how a later checkpoint of another geometry grew, None where it did not."""
+    from ptyconv_cli.checkpoints.growth import growth_between  # which few runs need
+
+    return growth_between(one, other, tensors)
+
+
+def _goes_on(earlier: np.ndarray, later: np.ndarray) -> bool:
+    """Say whether a later loss history holds an earlier one, and more: then both are of one run, whatever grew."""
+    if not len(earlier) or not len(later) or later[-1, 0] <= earlier[-1, 0]:
+        return False
+    return bool(np.isin(earlier[:, 0], later[:, 0]).any()) and not _contradict(earlier, later)
 
 
 def other_geometry(one: Header, other: Header, tensors: tuple[str, ...]) -> str:

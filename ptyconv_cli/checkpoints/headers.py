@@ -31,6 +31,7 @@ class Header:
 
     `source`: its file, and its name in there; `niter`: its iteration, including the `before` iterations of the runs
     that its run was resumed from; `loss`: the run's loss up to there, (n, 2), empty where the file has none;
+    `away` (y, x): where, in px, its object has pixel (0, 0) of the first one that it is compared with;
     `fingerprint`: changes when the file does; `kinds`: the types that the tensors are read as; `real_path`: where links
     lead; `fixed`: digests by tensor of what
     the file may hold where it is not refined, such as scan positions; `wanted`:
@@ -64,6 +65,7 @@ class Header:
     fixed: dict[str, str]
     wanted: tuple[str, ...]
     before: int = 0
+    away: tuple[int, int] = (0, 0)
 
     @property
     def path(self) -> Path:

@@ -318,7 +318,7 @@ def positions_data(parts: Sequence[Sequence[Frame]], most: int = MOST) -> dict[s
 
 def _places(frame: Frame) -> np.ndarray:
     header = frame.header
-    found: np.ndarray = header.dx * (header.crop_pos + np.array(header.probe_shape) // 2)
+    found: np.ndarray = header.dx * (header.crop_pos - header.away + np.array(header.probe_shape) // 2)
     return found
 
 

@@ -19,6 +19,7 @@ from ptyconv_cli.pictures.drawing import (
     mark_since,
     mark_tolerance,
     mark_zeros,
+    marked_boundaries,
     picture,
     set_scales,
     short_number,
@@ -78,7 +79,7 @@ def draw_dashboard(
     over_intervals = "per iteration" if evened(results, options).per_iteration else "between checkpoints"
     what = f"change {'per doubling' if all(panel.log_x for panel in found) else over_intervals}"
     aligned = [SOLID] if any(line.raw for panel in found for line in panel.lines) else []
-    boundaries = [BOUNDARIES] if results.boundaries else []
+    boundaries = [BOUNDARIES] if marked_boundaries(results) else []
     captions = [*aligned, *boundaries, note_on_intervals(results, options, found), *notes(results, shown)]
     lines = [verdict_words(results), " ".join(filter(None, captions))]
     width = _width(layout, margins)

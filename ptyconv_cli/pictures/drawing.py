@@ -216,9 +216,20 @@ NEAR, LABEL = 0.1, 0.4
 """Shares of the axes' width beside a vertical label where curves may cross it, and of their height that it takes."""
 
 
+MOST_GROWTHS = 3
+"""Boundaries at which the object only grew that are marked; more would be in the way, and the curves go on there."""
+
+
+def marked_boundaries(results: Results) -> list[int]:
+    """Return the iterations after which another run, or other settings, begin, or the object grew a few times."""
+    growths = sum(boundary.growth == "size" for boundary in results.boundaries)
+    shown = [one for one in results.boundaries if one.growth != "size" or growths <= MOST_GROWTHS]
+    return [boundary.niter for boundary in shown]
+
+
 def mark_boundaries(axes: Axes, results: Results, since: int, across: Across | None = None) -> None:
-    """Draw a line where another run, or other settings, begin."""
-    niters = [boundary.niter for boundary in results.boundaries if boundary.niter >= since]
+    """Draw a line at each of the boundaries that are marked."""
+    niters = [niter for niter in marked_boundaries(results) if niter >= since]
     for place in (across or Across()).places(niters, results):
         axes.axvline(place, color="0.35", linewidth=1, linestyle="-.")
 

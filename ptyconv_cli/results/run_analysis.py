@@ -222,12 +222,13 @@ class RunBoundary:
     """Where a resumed run, or another stage of the engine, begins: after iteration `niter`; `what`, in a few words.
 
     `difference`: the difference in geometry because of which no change is computed across the boundary, "" where one
-    is computed.
+    is computed. `growth`: what grew there: "size" of the object alone, probe "modes", or its "slices"; "" for nothing.
     """
 
     niter: int
     what: str
     difference: str = ""
+    growth: str = ""
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,16 @@ def counting_of(tensor: str, engine: EngineHistories, boundaries: Iterable[RunBo
     """Return how the iterations of a tensor, by the name that the engine gives it, count.
 
     They begin anew where it is first optimised, and at those of the run's `boundaries` at which the geometry changes.
-    Where the object goes on from where it was, with another learning rate, batch size or engine, they go on.
+    Where the object goes on from where it was, larger, in other slices, or with another learning rate, batch size or
+    engine, they go on.
     """
     start, _ = engine.optimised.get(tensor, (1, None))
     boundaries, rates = list(boundaries), engine.learning_rates.get(tensor, [])
-    new_geometry = {boundary.niter for boundary in boundaries if boundary.difference}
+    new_geometry = {boundary.niter for boundary in boundaries if boundary.difference and boundary.growth != "slices"}
     begins = {0, *new_geometry, *(() if start is None else (start - 1,))}
     cycle = cycle_of(rates)
-    changes = {boundary.niter for boundary in boundaries} | set(() if cycle else _steps(rates))
+    changes = {boundary.niter for boundary in boundaries if boundary.growth != "size"}
+    changes |= set(() if cycle else _steps(rates))
     return Counting(tuple(sorted(begin for begin in begins if begin >= 0)), cycle, tuple(sorted(changes)))
 
 

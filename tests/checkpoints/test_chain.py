@@ -265,6 +265,7 @@ def test_the_command_line_marks_boundaries(ptyconv, tmp_path):
             "niter": 10,
             "what": "run resumed continues first",
             "difference": "the scan positions (crop_pos) differ",
+            "growth": "",
         }
     ]
     results = read_results(tmp_path)

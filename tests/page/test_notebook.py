@@ -29,7 +29,7 @@ def test_the_sentence_the_table_and_the_dashboard(analysis):
 
 
 def test_from_where_iterations_count_is_said_below_the_table(analysis):
-    said = '<p class="remark">Iterations count from 8 on: there is nothing to compare with before.</p>'
+    said = '<p class="remark">Iterations count from 4 on: there is nothing to compare with before.</p>'
     assert said in runs.analysis_of(runs.DATA / "phaser" / "epie_resize")._repr_html_()
     assert "Iterations count from" not in analysis._repr_html_()
 

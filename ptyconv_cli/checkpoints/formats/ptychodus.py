@@ -107,8 +107,8 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return np.array([len(self._positions())])
 
     def shifts(self) -> np.ndarray:
-        """Return the positions (N, 2) in px from the middle of the object, y first."""
-        return self._positions()
+        """Return the positions (N, 2) in px, y first, from where the scan has 0, for the object's middle may move."""
+        return np.asarray(self._positions() + self._middle())
 
     def slice_thickness(self) -> float | None:
         """Return the mean distance of slices in Å, None for a single slice."""
@@ -116,14 +116,15 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
 
     def _positions(self) -> np.ndarray:
         """Read the positions (N, 2) in px from the middle of the object, y first."""
-        pairs = []
-        for axis, size in zip("yx", self._pixel, strict=True):
-            centre = float(self._read(f"object/center_{axis}_m", REAL))
-            pairs.append((self._read(f"probe_position_{axis}_m", POSITIONS).astype(np.float64) - centre) / size)
-        y, x = pairs
+        y, x = (self._read(f"probe_position_{axis}_m", POSITIONS).astype(np.float64) for axis in "yx")
         if y.shape != x.shape:
             raise CheckpointError(f"{self.path}: there are {len(y)} scan positions in y, and {len(x)} in x")
-        return np.stack([y, x], 1)
+        return np.asarray(np.stack([y, x], 1) / self._pixel - self._middle())
+
+    def _middle(self) -> np.ndarray:
+        """Read where the middle of the object (y, x) is, in px."""
+        middle = [float(self._read(f"object/center_{axis}_m", REAL)) for axis in "yx"]
+        return np.asarray(np.array(middle) / self._pixel)
 
     def _loss(self) -> Curve:
         """Return the loss of each epoch."""

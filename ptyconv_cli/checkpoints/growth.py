@@ -1,0 +1,88 @@
+"""What grows within a run: an object that is enlarged, slices or probe modes that are added. See docs/runs.md."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ptyconv_cli.checkpoints.headers import Header
+from ptyconv_cli.quantities import quantity_of
+
+ROUNDING = 1e-6
+"""Px by which scan positions that moved as one may differ."""
+
+
+SLICES, SIZE, MODES = "slices", "size", "modes"
+"""What grew: the object's slices, its size and nothing else, or the probe's modes, too."""
+
+
+class Growth(NamedTuple):
+    """How a checkpoint's object holds that of an earlier one of its run.
+
+    `away` (y, x): where, in px, the earlier one's pixel (0, 0) lies in it; `what` grew, in words; `kind`: `SLICES`
+    where their number is another one, so that the object cannot be compared slice by slice, else `SIZE` or `MODES`.
+    """
+
+    away: tuple[int, int]
+    what: str
+    kind: str
+
+
+def growth_between(one: Header, other: Header, tensors: Sequence[str]) -> Growth | None:
+    """Return how a later checkpoint's tensors grew; None where they did not, or something else is another one, too.
+
+    Pixel size, probe and scan must be the same, and the later object must hold all of the earlier one, which may lie
+    elsewhere in it.
+    """
+    same = one.dx == other.dx and one.probe_shape == other.probe_shape and one.crop_pos.shape == other.crop_pos.shape
+    away = _away(one, other) if same else None
+    pairs = [(quantity_of(name), one.shapes.get(name), other.shapes.get(name)) for name in tensors]
+    grown = [(quantity, before, after) for quantity, before, after in pairs if before and after and before != after]
+    if away is None or not grown:
+        return None
+    objects = [(before, after) for quantity, before, after in grown if quantity.is_object]
+    others = [(before, after) for quantity, before, after in grown if not quantity.is_object]
+    if not all(_holds(before, after, away) for before, after in objects) or (any(away) and not objects):
+        return None
+    if not all(len(before) == 3 and before[1:] == after[1:] for before, after in others):  # of probes, the modes
+        return None
+    said = [*(text for pair in objects for text in _of_object(*pair)), *(_of_probe(*pair) for pair in others)]
+    kind = SLICES if any(before[1] != after[1] for before, after in objects) else MODES if others else SIZE
+    return Growth(away, " and ".join(dict.fromkeys(said)), kind)
+
+
+def _away(one: Header, other: Header) -> tuple[int, int] | None:
+    """Return by how many px (y, x) all scan positions moved in the object; None where they did not as one."""
+    moved = other.scan - one.scan if one.scan.shape == other.scan.shape else None
+    if moved is None or not np.isfinite(moved).all():
+        return None
+    by = np.zeros(2)
+    if moved.shape[-1] == 2 and moved.any():  # they are in px, from a corner of the object
+        by = np.round(np.median(moved.reshape(-1, 2), axis=0))
+        if np.abs(moved - by).max() > ROUNDING:
+            return None
+    elif moved.any():
+        return None
+    elif one.knows_positions and other.knows_positions:  # these are of something else, and windows may be refined
+        by = np.round(np.median(other.crop_pos - one.crop_pos, axis=0))
+    return int(by[0]), int(by[1])
+
+
+def _holds(before: Sequence[int], after: Sequence[int], away: tuple[int, int]) -> bool:
+    """Say whether an object (omode, slice, y, x) lies in a later one, moved by so many px."""
+    sizes = zip(before[2:], after[2:], away, strict=True)
+    return before[0] == after[0] and all(0 <= part <= larger - size for size, larger, part in sizes)
+
+
+def _of_object(before: Sequence[int], after: Sequence[int]) -> list[str]:
+    """Return in words what became of an object."""
+    said = []
+    if before[2:] != after[2:]:
+        said.append("the object grew from {} × {} to {} × {} px".format(*before[2:], *after[2:]))
+    if before[1] != after[1]:
+        said.append(f"the object has {after[1]} slices, not {before[1]}")
+    return said
+
+
+def _of_probe(before: Sequence[int], after: Sequence[int]) -> str:
+    return f"the probe has {after[0]} modes, not {before[0]}"
