@@ -71,6 +71,7 @@ def test_every_option_of_the_docs_exists():
     options = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", ALL))
     of_others = {"--no-deps", "--parsable", "--gres", "--nthreads", "--nworkers", "--num-sync-epochs"}
+    of_others |= {"--protocol", "--no-dashboard", "--tls-ca-file", "--tls-cert", "--tls-key"}
     # pip, sbatch, dask, ptychodus
     assert named - of_others - {"--help", "--version"} <= options
 

@@ -3,29 +3,23 @@
 import asyncio
 import logging
 import pickle
-import signal
-import sys
 import time
-import uuid
 import warnings
 from asyncio import TimeoutError
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import dask
-from distributed import Client, Future, LocalCluster, Security, rpc
+from distributed import Client, Future, Security, rpc
 from distributed.scheduler import KilledWorker
 
-from ptyconv_cli.cli.console import say
-from ptyconv_cli.cli.options import Where
+from ptyconv_cli.cli.console import say, warnings_text
 from ptyconv_cli.cli.worker import (
     MOST_STARTS,
     AnyRun,
@@ -35,13 +29,12 @@ from ptyconv_cli.cli.worker import (
     begun,
     complaint,
     died,
+    marked,
+    relative_to,
     versions,
     work_on,
 )
 from ptyconv_cli.errors import PtyconvError
-
-LOCKS_NAME = ".ptyconv-dask"
-"""The folder, beside the table of all runs, through which the workers know of each other; it is gone at the end."""
 
 ANSWERS = 5.0
 """Seconds that a scheduler has to answer at first."""
@@ -49,22 +42,29 @@ ANSWERS = 5.0
 LOOK = 1.0
 """Seconds between two looks whether there are any workers."""
 
-BORN_AGAIN = 30.0
-"""Seconds in which a process of `--workers` that died must have been started again."""
-
 MOST_LOST = 20
 """How often a run is handed out again that waited for a worker which died of another."""
 
 HANDED_OUT = 1000
 """Runs that the scheduler knows of at a time; it needs a millisecond for each."""
 
+ENCRYPTED = ("tls://", "wss://")
+"""What addresses begin with to which only those get who have a certificate."""
+
+OPEN = (
+    "The scheduler at {address} asks nobody who they are. Whoever reaches that address, as other users of the machine "
+    "or the network, can run programs as you on its workers. docs/runs.md says how to close it, with TLS."
+)
+
 NOISY = ("distributed", "tornado", "asyncio", "bokeh")
 
 
 def map_runs(
-    function: Callable[[AnyRun], Result], runs: Sequence[AnyRun], where: Where, place: Path
+    function: Callable[[AnyRun], Result], runs: Sequence[AnyRun], address: str, place: Path
 ) -> Iterator[tuple[int, Result | NotDone]]:
-    """Have workers call `function` with each run; yield the run's number and the result as they come, in any order.
+    """Have the workers of a scheduler at an address call `function` with each run.
+
+    Yields the run's number and the result as they come, in any order.
 
     `function` and its results travel, so they must be small, and known by name on the workers. A run whose worker died
     is begun again by another, twice at most. Where a run could not be done, there is a NotDone instead of its result.
@@ -74,40 +74,13 @@ def map_runs(
     When the iterator is closed, or interrupted, what has not begun is dropped. Raises PtyconvError where the scheduler
     cannot be reached, or goes away, and where a worker cannot be used; and what `function` raises.
     """
-    relative = not all(path.is_absolute() for run in runs for path in (run.folder, run.place))
-    with _silenced(), _connected(where) as client:
-        waiting = partial(_wait_for_worker, client, where)
+    with _silenced(), _connected(address) as client:
+        waiting = partial(_wait_for_worker, client)
         waiting()
-        with _marked(place.absolute()) as marker:
-            expected = Expected(versions(), marker, Path.cwd() if relative else None)
+        with marked(place.absolute()) as marker:
+            expected = Expected(versions(), marker, relative_to(runs))
             _check_all(client, expected)
             yield from _results(client, partial(work_on, function, expected), runs, expected, waiting)
-
-
-@contextmanager
-def _marked(place: Path) -> Iterator[Path]:
-    """Make a file by which workers show that they see the same folder, and remove it in the end."""
-    folder, made = place / LOCKS_NAME, not place.exists()
-    marker = folder / uuid.uuid4().hex
-    try:
-        _make(marker)
-        yield marker
-    finally:
-        with suppress(OSError):
-            marker.unlink(missing_ok=True)
-            folder.rmdir()  # unless a worker still has a lock there
-            if made:
-                place.rmdir()  # unless anything was written
-
-
-def _make(marker: Path) -> None:
-    """Make an empty file in a folder, which another process may remove as soon as it is empty."""
-    for _ in range(MOST_LOST):
-        with suppress(FileNotFoundError):
-            marker.parent.mkdir(parents=True, exist_ok=True)
-            marker.touch()
-            return
-    raise PtyconvError(f"{marker.parent}: is removed again and again")
 
 
 @contextmanager
@@ -122,46 +95,13 @@ def _silenced() -> Iterator[None]:
 
 
 @contextmanager
-def _connected(where: Where) -> Iterator[Client]:
-    """Yield a client of the scheduler that was asked for, or of one with workers on this machine."""
-    if where.address is None:
-        with local(where.workers or 1) as address, _client(address) as client:
-            yield client
-        return
-    _check_answers(where.address)
-    with _client(where.address) as client:
+def _connected(address: str) -> Iterator[Client]:
+    """Yield a client of the scheduler at an address; where that is open to others, standard error says so."""
+    _check_answers(address)
+    if not address.startswith(ENCRYPTED):
+        say(warnings_text([OPEN.format(address=address)]), err=True)
+    with _client(address) as client:
         yield client
-
-
-@contextmanager
-def local(count: int) -> Iterator[str]:
-    """Yield the address of a scheduler in this process with `count` workers on this machine."""
-    options = {
-        **{"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"},
-        **{"dashboard_address": None, "silence_logs": logging.CRITICAL},
-        "memory_limit": 0,  # a single process has none either
-    }
-    with _no_ctrl_c_for_children(), dask.config.set({"distributed.worker.profile.enabled": False}):
-        try:
-            cluster = LocalCluster(**options)
-        except Exception as error:  # of many kinds, as a process or a socket cannot be had
-            raise PtyconvError(f"--workers {count}: the processes cannot be started ({_reason(error)})") from error
-    with cluster:
-        yield cluster.scheduler_address
-
-
-@contextmanager
-def _no_ctrl_c_for_children() -> Iterator[None]:
-    """Have processes and threads that are started in the block not be told of a Ctrl-C, which waits until its end."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would undo that
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -200,18 +140,13 @@ def _reason(error: Exception) -> str:
     return " ".join((str(error) or type(error).__name__).split())
 
 
-def _wait_for_worker(client: Client, where: Where) -> None:
-    """Wait until the scheduler has a worker; if that takes a while, say so.
-
-    Raises PtyconvError where that is a process on this machine, and it is not started again.
-    """
+def _wait_for_worker(client: Client) -> None:
+    """Wait until the scheduler has a worker; if that takes a while, say so."""
     looks = 0
     while not _has_workers(client):
         time.sleep(LOOK)
         looks += 1
-        if where.address is None and looks * LOOK > BORN_AGAIN:
-            raise PtyconvError(f"{where} {where.workers}: the processes died, and do not start again; is there memory?")
-        if where.address is not None and looks == round(ANSWERS / LOOK):
+        if looks == round(ANSWERS / LOOK):
             say(f"\nwaiting for a worker of the scheduler at {client.scheduler.address}", err=True)
 
 

@@ -167,7 +167,7 @@ CLUSTER = (
         "address",
         metavar="ADDRESS",
         help="Have the runs of a study analyzed by the workers of the Dask scheduler at this address, such as "
-        "tcp://node01:8786.",
+        "tls://node01:8786.",
     ),
     click.option(
         "--workers",
@@ -195,13 +195,13 @@ ONE_FOLDER = "{folder}: {where} is for runs in several folders, and this has one
 
 
 def where_to(address: str | None, workers: int | None) -> Where | None:
-    """Return which workers were asked for, None for none; raise PtyconvError where Dask is not installed."""
+    """Return which workers were asked for, None for none; raise PtyconvError where Dask is needed, and not there."""
     if address is None and workers is None:
         return None
     if address is not None and workers is not None:
         raise click.UsageError("give either --dask or --workers")
     where = Where(address, workers)
-    if find_spec("distributed") is None:  # which is not loaded by that
+    if address is not None and find_spec("distributed") is None:  # which is not loaded by that
         raise PtyconvError(f"{where} needs Dask: {DASK}")
     return where
 

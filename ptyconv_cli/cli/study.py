@@ -3,12 +3,12 @@
 import csv
 import math
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
 from ptyconv_cli.analysis.ranking import advice_on, sorted_rows, why_not_by_loss
@@ -35,6 +35,9 @@ from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import length_unit, printable, shortened, text_width, told_apart, wrapped
 from ptyconv_cli.verdict.sentences import rounded
+
+if TYPE_CHECKING:
+    from ptyconv_cli.cli.worker import NotDone
 
 TABLE_NAME = "convergence_study.csv"
 
@@ -242,13 +245,9 @@ def _analyze_all(
         yield from ((number, analyze_unit(unit, options, kept)) for number, unit in enumerate(units))
         return
     analyze = partial(analyze_unit, options=options)
-    try:
-        from ptyconv_cli.cli.cluster import map_runs
-    except ModuleNotFoundError as error:
-        raise PtyconvError(f"{where} needs Dask, of which {error.name} is missing: {DASK}") from error
     from ptyconv_cli.cli.worker import NotDone
 
-    for number, found in map_runs(analyze, units, where, place):
+    for number, found in _mapped(analyze, units, where, place):
         unit = units[number]
         if not isinstance(found, NotDone):
             yield number, found
@@ -256,6 +255,21 @@ def _analyze_all(
             yield number, [Row(unit.name, unit.place, str(found))]
         else:  # it was removed meanwhile, which is said as it is without workers
             yield number, analyze(unit)
+
+
+def _mapped(
+    analyze: Callable[[Unit], list[Row]], units: Sequence[Unit], where: Where, place: Path
+) -> Iterator[tuple[int, "list[Row] | NotDone"]]:
+    """Have runs analyzed by processes of this machine, or by workers of Dask, which is loaded only then."""
+    if where.address is None:
+        from ptyconv_cli.cli.processes import map_runs
+
+        return map_runs(analyze, units, where.workers or 1, place)
+    try:
+        from ptyconv_cli.cli.cluster import map_runs as map_on_cluster
+    except ModuleNotFoundError as error:
+        raise PtyconvError(f"{where} needs Dask, of which {error.name} is missing: {DASK}") from error
+    return map_on_cluster(analyze, units, where.address, place)
 
 
 def _complain(problems: list[str], rows: list[Row]) -> None:

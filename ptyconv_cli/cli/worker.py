@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
@@ -34,6 +35,12 @@ POLL = 0.2
 
 LOOKS = 5
 """How often a path is looked for that does not seem to be there."""
+
+LOCKS_NAME = ".ptyconv-workers"
+"""The folder, beside the table of all runs, through which the workers know of each other; it is gone at the end."""
+
+MOST_TRIES = 20
+"""How often that folder is made anew where another process, which ends, removes it."""
 
 _ONE_AT_A_TIME = threading.Lock()
 """A process has one working directory, and draws one picture at a time, however many threads its worker has."""
@@ -68,6 +75,38 @@ class Expected(NamedTuple):
     directory: Path | None
 
 
+@contextmanager
+def marked(place: Path) -> Iterator[Path]:
+    """Make a file by which workers show that they see the same folder, and remove it in the end."""
+    folder, made = place / LOCKS_NAME, not place.exists()
+    marker = folder / uuid.uuid4().hex
+    try:
+        _make(marker)
+        yield marker
+    finally:
+        with suppress(OSError):
+            marker.unlink(missing_ok=True)
+            folder.rmdir()  # unless a worker still has a lock there
+            if made:
+                place.rmdir()  # unless anything was written
+
+
+def _make(marker: Path) -> None:
+    """Make an empty file in a folder, which another process may remove as soon as it is empty."""
+    for _ in range(MOST_TRIES):
+        with suppress(FileNotFoundError):
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+            return
+    raise PtyconvError(f"{marker.parent}: is removed again and again")
+
+
+def relative_to(runs: Sequence[Run]) -> Path | None:
+    """Return the working directory, where any of the runs' paths are relative to that."""
+    absolute = all(path.is_absolute() for run in runs for path in (run.folder, run.place))
+    return None if absolute else Path.cwd()
+
+
 class Unfit(PtyconvError):
     """A worker cannot do the work; the message names it, and says why."""
 
@@ -84,6 +123,14 @@ def died(run: Run) -> NotDone:
 def begun(expected: Expected, run: Run) -> int:
     """Return how often workers have begun with a run that they did not end."""
     return _starts(expected.marker.parent / _digest(run.place), expected.marker.name)
+
+
+def forget(expected: Expected, runs: Sequence[Run]) -> None:
+    """Remove the locks of runs that workers had begun with in this study when they were ended."""
+    for run in runs:
+        path = expected.marker.parent / _digest(run.place)
+        if _starts(path, expected.marker.name):
+            path.unlink(missing_ok=True)
 
 
 @cache

@@ -23,11 +23,16 @@ from outputs import rows_of
 from processes import started
 from toy import write_run
 
-from ptyconv_cli.cli.cluster import map_runs
-from ptyconv_cli.cli.options import Where
+from ptyconv_cli.cli.cluster import OPEN, map_runs
+from ptyconv_cli.cli.console import warnings_text
 from ptyconv_cli.cli.worker import NotDone
 
 QUICK = ("--no-plot", "--device", "cpu")
+
+
+def warned(address: str, text: str) -> str:
+    """Errors as they are said where the scheduler at an address is open to others."""
+    return f"{warnings_text([OPEN.format(address=address)])}\n{text}"
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +99,10 @@ def test_all_is_as_one_process_makes_it(ptyconv, cluster, study, monkeypatch, gi
     shutil.rmtree("out", ignore_errors=True)
     remove_results(study, inputs)
     result = ptyconv("analyze", root, "--dask", address, *options)
-    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, expected.stderr, 1)
+    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, warned(address, expected.stderr), 1)
     assert contents(study.parent) == written
     assert len(rows_of(Path("out" if given == "elsewhere" else "study") / "convergence_study.csv")) == 7
-    assert not list(study.parent.rglob(".ptyconv-dask"))
+    assert not list(study.parent.rglob(".ptyconv-workers"))
 
 
 @pytest.mark.long
@@ -115,13 +120,14 @@ def test_pictures_are_the_same(ptyconv, cluster, tmp_path):
 
 @pytest.mark.long
 def test_the_page_of_a_study_is_the_same(ptyconv, cluster, study, tmp_path):
+    address, _ = cluster
     page, options = tmp_path / "page.html", ("--results", tmp_path / "out", "--device", "cpu", "-t", "objp,probe")
     expected = ptyconv("report", study, *options, "-o", page)
     content = page.read_bytes()
     shutil.rmtree(tmp_path / "out")
     page.unlink()
-    result = ptyconv("report", study, *options, "-o", page, "--dask", cluster[0])
-    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, expected.stderr, 1)
+    result = ptyconv("report", study, *options, "-o", page, "--dask", address)
+    assert (result.stdout, result.stderr, result.exit_code) == (expected.stdout, warned(address, expected.stderr), 1)
     assert page.read_bytes() == content
     assert "mix/run_1" in content.decode()
 
@@ -187,7 +193,7 @@ def test_a_wrong_address_is_said(ptyconv, study, impatient, address, said):
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert contents(study) == before
-    assert not (study / ".ptyconv-dask").exists()
+    assert not (study / ".ptyconv-workers").exists()
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "another program"])
@@ -219,7 +225,7 @@ def test_a_run_that_could_not_be_begun_is_a_row_with_a_problem(ptyconv, study, m
                 shutil.rmtree(unit.folder)
             yield number, NotDone("said by a worker") if unit.name in ("a", "b") else function(unit)
 
-    monkeypatch.setattr("ptyconv_cli.cli.cluster.map_runs", map_runs)
+    monkeypatch.setattr("ptyconv_cli.cli.processes.map_runs", map_runs)
     result = ptyconv("analyze", study, "--workers", "2", *QUICK)
     assert result.exit_code == 1
     problems = {row["run"]: row["problem"] for row in rows_of(study / "convergence_study.csv")}
@@ -241,12 +247,11 @@ def worker_of(address: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.mark.parametrize("option", [("--dask", "tcp://127.0.0.1:1"), ("--workers", "2")])
-def test_without_the_extra_it_is_said_how_to_get_it(ptyconv, study, monkeypatch, option):
+def test_without_the_extra_it_is_said_how_to_get_it(ptyconv, study, monkeypatch):
     monkeypatch.setattr("ptyconv_cli.cli.options.find_spec", lambda name: None)
-    result = ptyconv("analyze", study, *option)
+    result = ptyconv("analyze", study, "--dask", "tcp://127.0.0.1:1")
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {option[0]} needs Dask: pip install 'ptyconv[dask]'\n"
+    assert result.stderr == "Error: --dask needs Dask: pip install 'ptyconv[dask]'\n"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +283,7 @@ def test_a_run_whose_worker_is_killed_is_done_again(ptyconv, alone, study):
         os.kill(watched.wait_for("b"), signal.SIGKILL)
         watched.wait_for("b", 2)
         watched.let_go("b")
-        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, warned(address, expected.stderr))
     assert len(watched.begun("b")) == 2
 
 
@@ -304,7 +309,7 @@ def test_results_are_whole_whenever_workers_are_killed(ptyconv, alone, tmp_path,
             for child in psutil.Process(nanny.pid).children():
                 child.kill()
             assert results_in(root) == written
-        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, warned(address, expected.stderr))
     assert results_in(root) == written
 
 
@@ -334,7 +339,7 @@ def test_a_run_is_done_again_twice_at_most(ptyconv, alone, study):
     assert "died" in rows["b"]
     assert rows["a"] == rows["damaged"] == rows["mix/run1"] == ""
     assert {name for name in contents(study) if name.startswith("b/")} == {name for name in inputs if name[:2] == "b/"}
-    assert not (study / ".ptyconv-dask").exists()
+    assert not (study / ".ptyconv-workers").exists()
 
 
 @pytest.mark.long
@@ -354,7 +359,7 @@ def test_runs_that_wait_for_a_worker_which_dies_are_not_given_up(tmp_path, monke
         worker(address, watched, nanny=True),
         worker(address, watched, nanny=True),
     ):
-        found = dict(map_runs(killing.work, jobs, Where(address, None), tmp_path / "study"))
+        found = dict(map_runs(killing.work, jobs, address, tmp_path / "study"))
     for number, job in enumerate(jobs):
         if job.folder.name.startswith("kills"):
             assert f"{job.folder}: given up after 3 workers died of it" in str(found[number])
@@ -388,12 +393,12 @@ def test_a_worker_that_was_only_thought_lost_does_not_write_with_another(ptyconv
         first = watched.wait_for("b")
         os.kill(first, signal.SIGSTOP)
         wait_until(lambda: "Remove worker" in (tmp_path / "scheduler.log").read_text())
-        locks = study / ".ptyconv-dask"
+        locks = study / ".ptyconv-workers"
         wait_until(lambda: any(len(who_has_open(path)) == 2 for path in locks.iterdir()), "the second worker")
         assert watched.begun("b") == [first]
         os.kill(first, signal.SIGCONT)
         watched.let_go("b")
-        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, warned(address, expected.stderr))
     assert contents(study) == written
 
 
@@ -409,7 +414,7 @@ def test_a_scheduler_that_goes_away_is_said(alone, study):
     assert process.returncode == 1
     assert out == ""
     gone = "the scheduler has gone away. What was done is kept: the same command goes on from there"
-    assert err == f"Error: {address}: {gone}\n"
+    assert err == warned(address, f"Error: {address}: {gone}\n")
 
 
 @pytest.mark.long
@@ -419,7 +424,8 @@ def test_workers_are_waited_for(ptyconv, alone, study):
     watched.hold("b")
     with analyzing(study, "--fresh", "--dask", address) as process:
         waiting = f"waiting for a worker of the scheduler at {address}\n"
-        assert [process.stderr.readline() for _ in range(2)] == ["\n", waiting]
+        first = warned(address, f"\n{waiting}").splitlines(keepends=True)
+        assert [process.stderr.readline() for _ in first] == first
         with worker(address, watched) as first:
             watched.wait_for("b")
             first.kill()
@@ -436,7 +442,7 @@ metadata.version = (lambda version: lambda name: "1.0" if name == "{}" else vers
 
 OTHER_FILES = """
 from pathlib import Path
-Path.exists = (lambda exists: lambda self: ".ptyconv-dask" not in self.parts and exists(self))(Path.exists)
+Path.exists = (lambda exists: lambda self: ".ptyconv-workers" not in self.parts and exists(self))(Path.exists)
 """
 
 SPOILT = {
@@ -469,43 +475,51 @@ def test_a_worker_that_cannot_be_used_is_said(alone, study, preload, late):
         with worker(address, watched, preload=preload) if late else nullcontext():
             out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert err.startswith("Error: the worker ") or late
+    assert "\nError: the worker " in err or late
     assert SPOILT[preload] in err
     assert "Traceback" not in err
     assert out == ""
 
 
-@pytest.mark.parametrize("option", ["--dask", "--workers"])
 @pytest.mark.long
-def test_ctrl_c_keeps_what_is_done(alone, study, option):
+def test_ctrl_c_keeps_what_is_done(alone, study):
     address, _, watched = alone
     for name in ("b", "damaged"):
         watched.hold(name)
-    preload = {**watched.environment(), "DASK_DISTRIBUTED__WORKER__PRELOAD": str(watched.preload)}
     with (
         worker(address, watched),
         worker(address, watched),
-        analyzing(study, option, address if option == "--dask" else "2", **preload) as process,
+        analyzing(study, "--dask", address) as process,
     ):
         for name in ("b", "damaged"):
             watched.wait_for(name)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert (out, err) == ("", "\ninterrupted\n")
+    assert (out, err) == ("", warned(address, "\ninterrupted\n"))
     assert (study / "a" / "convergence_report.json").exists()
     for name in ("b", "damaged", "mix", "short"):
         assert not (study / name / "convergence_report.json").exists()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", ["module", "script"])
-def test_workers_on_this_machine(ptyconv, study, command):
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_with_tls_only_who_has_the_certificate_gets_in(ptyconv, study, tmp_path):
+    """As docs/runs.md has it; then there is nothing to warn of."""
     expected = ptyconv("analyze", study, *QUICK)
-    written = contents(study)
-    script = [Path(sys.executable).parent / "ptyconv"] if command == "script" else [sys.executable, "-m", "ptyconv_cli"]
-    result = subprocess.run(
-        [*script, "analyze", study, *QUICK, "--fresh", "--workers", "2"], capture_output=True, text=True, check=False
-    )
-    assert (result.stdout, result.stderr, result.returncode) == (expected.stdout, expected.stderr, 1)
-    assert contents(study) == written
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ("-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=dask", "-keyout", key, "-out", certificate)
+    subprocess.run(["openssl", "req", "-x509", *made], check=True, capture_output=True)
+    tls = ("--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key)
+    names = {"CA_FILE": certificate, "CLIENT__CERT": certificate, "CLIENT__KEY": key}
+    environment = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in names.items()}
+    with (
+        scheduler(tmp_path, "--protocol", "tls", *tls) as (address, _),
+        worker(address, Watched(tmp_path / "watched"), further=tls),
+    ):
+        assert address.startswith("tls://")
+        with analyzing(study, "--fresh", "--dask", address, **environment) as process:
+            assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+        with analyzing(study, "--fresh", "--dask", address) as process:
+            _, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, "no scheduler of Dask answers there" in err) == (1, True)

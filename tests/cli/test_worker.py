@@ -39,7 +39,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def expected(tmp_path):
-    marker = tmp_path / ".ptyconv-dask" / "study"
+    marker = tmp_path / ".ptyconv-workers" / "study"
     marker.parent.mkdir()
     marker.touch()
     return Expected(worker.versions(), marker, None)
@@ -74,7 +74,7 @@ def test_files_that_are_not_seen_are_said(run, expected, tmp_path, missing):
     elsewhere = tmp_path / "elsewhere"
     where = {
         "directory": expected._replace(directory=elsewhere),
-        "place": expected._replace(marker=elsewhere / ".ptyconv-dask" / "study"),
+        "place": expected._replace(marker=elsewhere / ".ptyconv-workers" / "study"),
         "marker": expected._replace(marker=expected.marker.with_name("other")),
     }[missing]
     with pytest.raises(Unfit, match="all workers must share the file system") as raised:

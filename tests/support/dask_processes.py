@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,13 +85,13 @@ class Watched:
 
 
 @contextmanager
-def scheduler(folder: Path, **config: str) -> Iterator[tuple[str, object]]:
-    """The address of a scheduler that lacks ptyconv, and its process."""
+def scheduler(folder: Path, *further: object, **config: str) -> Iterator[tuple[str, object]]:
+    """The address of a scheduler that lacks ptyconv, and its process; `further` options of it."""
     (folder / "lacking.py").write_text("import sys\nsys.modules['ptyconv_cli'] = None")
     file = folder / f"scheduler-{time.monotonic_ns()}.json"
     command = (sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
     options = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", file)
-    options = (*options, "--preload", folder / "lacking.py")
+    options = (*options, "--preload", folder / "lacking.py", *further)
     with (
         (folder / "scheduler.log").open("a") as log,
         started([*command, *options], stderr=log, env={**os.environ, **config}) as process,
@@ -101,14 +101,16 @@ def scheduler(folder: Path, **config: str) -> Iterator[tuple[str, object]]:
 
 
 @contextmanager
-def worker(address: str, watched: Watched, nanny: bool = False, preload: str = "") -> Iterator[object]:
+def worker(
+    address: str, watched: Watched, nanny: bool = False, preload: str = "", further: Sequence[object] = ()
+) -> Iterator[object]:
     """A worker that the scheduler knows; a `nanny` would start it again; `preload`: what else it runs first."""
     folder = watched.folder
     spoil = folder / f"preload{time.monotonic_ns()}.py"
     spoil.write_text(preload)
     command = (sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
     preloads = ("--preload", watched.preload, *(("--preload", spoil) if preload else ()))
-    options = ("--nanny" if nanny else "--no-nanny", "--local-directory", folder / "scratch")
+    options = ("--nanny" if nanny else "--no-nanny", "--local-directory", folder / "scratch", *further)
     written = folder / f"worker{time.monotonic_ns()}.log"
     with (
         written.open("a") as log,

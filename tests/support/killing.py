@@ -17,3 +17,18 @@ def work(job: Job) -> str:
     if job.folder.name.startswith("kills"):
         os.kill(os.getpid(), signal.SIGKILL)
     return job.folder.name
+
+
+def stumble(job: Job) -> float:
+    return 1 / 0
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unloadable:
+    """What kills the process that loads it."""
+
+    def __reduce__(self) -> tuple:
+        return _die, ()
