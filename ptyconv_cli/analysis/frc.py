@@ -23,7 +23,7 @@ from ptyconv_cli.checkpoints.discovery import check_pattern
 from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.metrics.image import Overlap, Rings, crossing, threshold_curve
-from ptyconv_cli.metrics.leakage import held
+from ptyconv_cli.metrics.leakage import rings_of
 from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.quantities.settings import check_whole_number
 from ptyconv_cli.results.frc import NO_MORE, NOTHING_TO_SEE, Frc, FrcPoint
@@ -140,11 +140,10 @@ def _compared(
 
 def _point(pair: Pair, common: Overlap, beyond_chance: bool, curve: Callable[[Rings], Rings]) -> FrcPoint:
     height, width = common.one.shape
-    rings, holds = common.rings, held(common)
-    threshold = curve(rings.pixels)
-    dx = pair.now.header.dx
-    ring_width = 1 / (min(height, width) * dx)
-    ring = last_ring_above(rings.values, threshold, common) if beyond_chance else None
+    rings, dx = common.rings, pair.now.header.dx
+    threshold, ring_width = curve(rings.pixels), 1 / (min(height, width) * dx)
+    own = rings_of(common) if beyond_chance else None
+    crossed = crossing(own.values, curve(own.pixels)) if own else None
     known = rings.values[np.isfinite(rings.values)]
     return FrcPoint(
         niter=pair.now.header.niter,
@@ -152,24 +151,13 @@ def _point(pair: Pair, common: Overlap, beyond_chance: bool, curve: Callable[[Ri
         ring_width=ring_width,
         frc=rings.values.tolist(),
         threshold=threshold.tolist(),
-        held=holds.tolist(),
-        resolution=None if ring is None else 1 / (ring * ring_width),
+        resolution=None if crossed is None else 1 / (min(crossed, len(threshold)) * ring_width),
         area=float(known.mean()) if known.size else math.nan,
         correlation=common.correlation,
         shift=(dx * common.shift[0], dx * common.shift[1]),
         overlap=(height, width),
         beyond_chance=beyond_chance,
     )
-
-
-def last_ring_above(values: Rings, threshold: Rings, common: Overlap) -> float | None:
-    """Return the ring, from 1 on and between rings, down to which pictures agree; None where they do in none.
-
-    Only rings count in which both pictures hold something of their own; where they agree in all of these, the last one.
-    """
-    holds = held(common)
-    crossed, rings = crossing(values[holds], threshold[holds]), np.flatnonzero(holds) + 1
-    return None if crossed is None else float(np.interp(crossed, np.arange(1, len(rings) + 1), rings))
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -171,5 +171,4 @@ def _table(found: Frc) -> list[str]:
 def _down_to(point: FrcPoint, unit: tuple[float, str]) -> str:
     if not point.finite or point.resolution is None:
         return "-"
-    limit = " (pixel limit)" if point.is_down_to_limit else " (finest held)"
-    return size_of(point.resolution, unit) + (limit if point.is_down_to_finest else "")
+    return size_of(point.resolution, unit) + (" (pixel limit)" if point.is_down_to_limit else "")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ptyconv_cli.metrics.image import FEWEST, REACH, Image, Overlap, binned, flattened, ring_powers
+from ptyconv_cli.metrics.image import FEWEST, REACH, Image, Overlap, binned, flattened, ring_powers, windowed
 from ptyconv_cli.metrics.search import TURNED, Shifts, all_shifts, correlations, unlikely
 
 LARGEST = 256
@@ -13,27 +13,47 @@ LARGEST = 256
 LEAST = 6.0
 """Below this likelihood two pictures have nothing in common."""
 
-CERTAIN, ENOUGH = 25.0, 30.0
+CERTAIN, ENOUGH = 20.0, 30.0
 """From this likelihood on, and from so many independent pixels on, they have, whatever turned ones do.
 
 As do crystals, which are like themselves turned.
 """
 
+SAME = 0.9
+"""From this correlation on pictures that lie on each other are nearly the same."""
+
 CLEARLY = 1.5
 """How many times better than turned, mirrored or negated they must fit in between."""
 
 
+@np.errstate(all="ignore")
 def independent_pixels(common: Overlap) -> float:
-    """Return how many independent pixels pictures with such spectra amount to: N = ΣnS · ΣnT / ΣnST.
+    """Return how many independent pixels pictures with such spectra amount to: N = ΣS · ΣT / ΣST.
 
-    S and T: the mean power of each in a ring of n Fourier pixels. By chance, their correlation is 0 ± 1/√N: of smooth
-    pictures, of which few rings hold nearly all, N is small.
+    S and T: the power of each over the Fourier pixels, as the mean of its ring, or of those around, whichever gives
+    less. By chance, the correlation of two pictures is 0 ± 1/√N: of smooth pictures, of which few rings hold nearly
+    all, and of streaks, N is small. Of a few bright spots there are fewer still, by √3/kurtosis for each picture.
     """
-    one, other = (ring_powers(of_one, common.one.shape[1]) for of_one in common.transforms)
-    pixels = common.rings.pixels
-    with np.errstate(all="ignore"):
-        found = one.sum() * other.sum() / np.nansum(one * other / pixels)
+    width, pixels = common.one.shape[1], common.rings.pixels
+    by_ring = [ring_powers(of_one, width) for of_one in common.transforms]
+    of_rings = by_ring[0].sum() * by_ring[1].sum() / np.nansum(by_ring[0] * by_ring[1] / pixels)
+    around = [_around(image) for image in (common.one, common.other)]
+    of_places = around[0].sum() * around[1].sum() / (around[0] * around[1]).sum()
+    found = min(of_rings, of_places) * math.sqrt(_evenness(common.one) * _evenness(common.other))
     return float(found) if math.isfinite(found) else 0.0
+
+
+def _around(image: Image) -> Image:
+    """Return the power at each Fourier pixel of a windowed picture, as the mean of that and of the eight around."""
+    power = np.abs(np.fft.fft2(windowed(image))) ** 2
+    rows = sum(np.roll(power, part, 0) for part in (-1, 0, 1))
+    return np.asarray(sum(np.roll(rows, part, 1) for part in (-1, 0, 1)))
+
+
+def _evenness(image: Image) -> float:
+    """Return 1 of a picture that is as even as noise, less of one in which few pixels hold nearly all: 3 / kurtosis."""
+    square = (image - image.mean()) ** 2
+    return min(1.0, 3 * float(square.mean() ** 2 / (square**2).mean()))
 
 
 def likelihood(common: Overlap) -> float:
@@ -53,7 +73,12 @@ def is_beyond_chance(common: Overlap, one: Image, other: Image) -> bool:
 
 
 def is_seen(common: Overlap) -> bool:
-    """Say whether pictures that were registered near a place have more in common there than chance."""
+    """Say whether pictures that were registered near a place have more in common there than chance.
+
+    Of one run, what is nearly the same is the same: as a crystal, which is like itself turned.
+    """
+    if likelihood(common) >= LEAST and common.correlation >= SAME:
+        return True
     return _is_beyond(common, common.one, common.other, math.ceil(REACH))
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.metrics.chance import CLEARLY, LARGEST, LEAST, is_beyond_chance, is_certain, likelihood
+from ptyconv_cli.metrics.chance import CERTAIN, CLEARLY, LARGEST, LEAST, is_beyond_chance, likelihood
 from ptyconv_cli.metrics.image import (
     FEWEST,
     Cut,
@@ -158,12 +158,14 @@ def better_orientation(one: Image, other: Image) -> tuple[str, float] | None:
             fitted = _best_place(one, factor * turn(other), (0.0, 0.0))
             if fitted:
                 found[" and ".join(filter(None, (turned, sign)))] = fitted.common
-    likely = {how: likelihood(common) for how, common in found.items()}
     if "" not in found:
         return None
+    likely = {how: likelihood(common) for how, common in found.items()}
     how = max(likely, key=lambda one: likely[one])
+    best, as_it_is = found[how], found[""]
     others = max((value for one, value in likely.items() if one != how), default=0.0)
-    beyond_chance = is_certain(found[how]) or likely[how] > max(LEAST, CLEARLY * others)
-    much_closer = 1 - found[how].correlation < LACKING * (1 - found[""].correlation)
-    clearly = likely[how] > CLEARLY * likely[""]
-    return (how, found[how].correlation) if how and beyond_chance and (clearly or much_closer) else None
+    beyond_chance = likely[how] >= CERTAIN or likely[how] > max(LEAST, CLEARLY * others)
+    much_closer = 1 - best.correlation < LACKING * (1 - as_it_is.correlation)
+    clearly = likely[how] > CLEARLY * likely[""] and best.correlation > as_it_is.correlation
+    large = 2 * min(best.one.shape) >= min(*one.shape, *other.shape)  # small parts fit turned by chance
+    return (how, best.correlation) if how and beyond_chance and large and (clearly or much_closer) else None

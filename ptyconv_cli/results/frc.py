@@ -15,7 +15,7 @@ from ptyconv_cli.results.text import detail_unit, few, rounded
 NOTHING_TO_SEE = "a picture holds NaN or infinity, or is flat"
 """Why there is no correlation."""
 
-NO_MORE = "they fit hardly better than with one of them turned, mirrored or negated"
+NO_MORE = "what they share is no more than chance gives such pictures"
 """Why a correlation is no more than chance."""
 
 WORSE = 1.25
@@ -48,11 +48,11 @@ class FrcPoint:
     """The correlation of two pictures ring by ring, and what it amounts to.
 
     `niter`: the iteration of the (later) picture, `other`: that of the one before, or of the other run's. `frc`,
-    `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `held`: whether both
-    pictures hold something of their own in a ring. `resolution` in Å: where the correlation falls below the threshold;
-    where it never does, the `finest` that they hold; None where even the coarsest rings lie below, or what they have in
-    common is not `beyond_chance`. `area`: the mean over the rings; `correlation`: Pearson's, of the pictures. `shift`
-    (y, x) in Å that was taken from the other picture; `overlap` (y, x) in px. Formulas: docs/frc.md.
+    `threshold`: a number a ring, rings being `ring_width` 1/Å wide, the first at that frequency. `resolution` in Å:
+    where the correlation falls below the threshold; where it never does, the `limit`, the last ring's; None where even
+    the coarsest rings lie below, or what they have in common is not `beyond_chance`. `area`: the mean over the rings;
+    `correlation`: Pearson's, of the pictures. `shift` (y, x) in Å that was taken from the other picture; `overlap`
+    (y, x) in px. Formulas: docs/frc.md.
     """
 
     niter: int
@@ -60,7 +60,6 @@ class FrcPoint:
     ring_width: float
     frc: list[float]
     threshold: list[float]
-    held: list[bool]
     resolution: float | None
     area: float
     correlation: float
@@ -79,27 +78,17 @@ class FrcPoint:
         return 1 / self.frequencies[-1]
 
     @property
-    def finest(self) -> float:
-        """The finest detail in Å that both pictures hold; infinity where they hold none."""
-        return min((1 / at for at, held in zip(self.frequencies, self.held, strict=True) if held), default=math.inf)
-
-    @property
     def is_down_to_limit(self) -> bool:
         """Whether the correlation is above the threshold down to the limit."""
         return self.resolution is not None and self.resolution <= self.limit
-
-    @property
-    def is_down_to_finest(self) -> bool:
-        """Whether the correlation is above the threshold down to the finest detail that they hold."""
-        return self.resolution is not None and self.resolution <= self.finest * (1 + 1e-9)
 
     @property
     def coarser_below(self) -> list[float]:
         """The sizes in Å, coarser than the resolution, at which a ring lies below the threshold by itself."""
         return [
             1 / at
-            for at, one, least, held in zip(self.frequencies, self.frc, self.threshold, self.held, strict=True)
-            if held and not one >= least and self.resolution is not None and 1 / at > self.resolution
+            for at, one, least in zip(self.frequencies, self.frc, self.threshold, strict=True)
+            if not one >= least and self.resolution is not None and 1 / at > self.resolution
         ]
 
     @property
@@ -193,8 +182,7 @@ def detail(point: FrcPoint, unit: tuple[float, str]) -> str:
     """Return down to which detail two pictures agree: "0.62 Å", "1.1 Å, the pixels' limit", or "none"."""
     if point.resolution is None:
         return "none"
-    limit = ", the pixels' limit" if point.is_down_to_limit else ", the finest they hold"
-    return size_of(point.resolution, unit) + (limit if point.is_down_to_finest else "")
+    return size_of(point.resolution, unit) + (", the pixels' limit" if point.is_down_to_limit else "")
 
 
 def size_of(angstrom: float, unit: tuple[float, str]) -> str:
@@ -221,10 +209,10 @@ def _answer_of_one(frc: Frc) -> list[str]:
     if not last.finite:
         return [f"F{interval} nothing can be said: {NOTHING_TO_SEE}."]
     if not last.beyond_chance:
-        found = f"F{interval} nothing stayed: {NO_MORE}."
+        found = f"F{interval} nothing in common is seen: {NO_MORE}."
     elif last.resolution is None:
         found = f"F{interval} no detail stayed ({frc.threshold})."
-    elif last.is_down_to_finest:
+    elif last.is_down_to_limit:
         found = f"F{interval} all detail stayed, down to {detail(last, frc.unit)} ({frc.threshold})."
     else:
         found = f"F{interval} detail down to {detail(last, frc.unit)} stayed ({frc.threshold})."
@@ -238,8 +226,14 @@ def _answer_of_one(frc: Frc) -> list[str]:
 def _answer_of_two(frc: Frc) -> list[str]:
     best, alike, last = frc.best_by_area, frc.best_by_correlation, frc.points[-1]
     if best is None or alike is None:
-        same = any(point.finite for point in frc.points)
-        return ["The pictures are the same." if same else f"Nothing can be said: {NOTHING_TO_SEE}."]
+        if not any(point.finite for point in frc.points):
+            return [f"Nothing can be said: {NOTHING_TO_SEE}."]
+        same = [point for point in frc.points if point.finite and point.beyond_chance]
+        if not same:
+            return [f"Nothing in common is seen: {NO_MORE}."]
+        if last.beyond_chance or not last.finite:
+            return ["The pictures are the same."]
+        return [f"The pictures are the same up to {same[-1].niter}. {_nothing_at(last)}"]
     if len(frc.points) == 1:
         down_to = f"agree down to {detail(last, frc.unit)}" if last.resolution else "agree in no detail"
         return [f"The two {down_to} ({frc.threshold}): {_how_alike(last)}.", *_on_coarser(last, frc.unit)]
@@ -250,10 +244,13 @@ def _answer_of_two(frc: Frc) -> list[str]:
     found = [f"{who} at {which}: {_how_alike(best)}."]
     if not last.finite:
         return [*found, f"At the last, {last.niter}: {NOTHING_TO_SEE}."]
+    if not last.beyond_chance:
+        return [*found, _nothing_at(last)]
     if not is_worse(last, best, alike):
         if last.niter in (best.niter, alike.niter):
             return [*found, *_on_coarser(last, frc.unit)]
-        return [*found, f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."]
+        about = f"At the last, {last.niter}, they agree about as well: {_how_alike(last)}."
+        return [*found, about, *_on_coarser(last, frc.unit)]
     times = (1 - last.correlation) / (1 - alike.correlation)
     found += [f"At the last, {last.niter}, they agree less: {_how_alike(last)}, and differ {times:.2g} times as much."]
     if frc.reference:
@@ -266,6 +263,10 @@ def _answer_of_two(frc: Frc) -> list[str]:
             "iteration on it is not reproducible cannot be said.",
         ]
     return [*found, f"What came after iteration {peak} is not reproducible: keep iteration {peak}."]
+
+
+def _nothing_at(last: FrcPoint) -> str:
+    return f"At the last, {last.niter}, nothing in common is seen: {NO_MORE}."
 
 
 def _how_alike(point: FrcPoint) -> str:
@@ -319,7 +320,6 @@ def _point(point: FrcPoint) -> dict[str, Any]:
         "ring_width_per_angstrom": point.ring_width,
         "frc": [or_null(value) for value in point.frc],
         "threshold": [or_null(value) for value in point.threshold],
-        "held": point.held,
         "beyond_chance": point.beyond_chance,
     }
 
@@ -377,8 +377,7 @@ def _read_point(found: dict[str, Any]) -> FrcPoint:
     values, threshold = ([or_nan(value) for value in found[key]] for key in ("frc", "threshold"))
     if not 0 < ring_width < math.inf or (resolution is not None and not 0 < float(resolution) < math.inf):
         raise ValueError("the width of a ring, or a resolution, is no length")
-    held = [bool(one) for one in found["held"]]
-    if not values or not len(values) == len(threshold) == len(held) or any(abs(value) > 1 + 1e-9 for value in values):
+    if not values or len(values) != len(threshold) or any(abs(value) > 1 + 1e-9 for value in values):
         raise ValueError("the ring correlations are no correlations")
     return FrcPoint(
         niter=int(found["niter"]),
@@ -386,7 +385,6 @@ def _read_point(found: dict[str, Any]) -> FrcPoint:
         ring_width=ring_width,
         frc=values,
         threshold=threshold,
-        held=held,
         resolution=None if resolution is None else float(resolution),
         area=or_nan(found["area"]),
         correlation=or_nan(found["correlation"]),

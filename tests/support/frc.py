@@ -49,7 +49,6 @@ POINT = FrcPoint(
     ring_width=0.1,
     frc=[0.99, 0.9, 0.5, 0.2],
     threshold=[0.8, 0.6, 0.5, 0.45],
-    held=[True, True, True, True],
     resolution=1 / 0.3,
     area=0.6475,
     correlation=0.97,

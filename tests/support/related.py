@@ -49,6 +49,19 @@ def on_a_lattice(size, random):
     return atoms_at(places, heights, random.uniform(0.16, 0.24) * spacing, size)
 
 
+def streaks(size, random):
+    """Noise that is blurred along x alone."""
+    frequencies = np.fft.fftfreq(2 * size)
+    blur = np.exp(-2 * (np.pi * 12 * frequencies) ** 2)
+    return np.fft.ifft(np.fft.fft(random.normal(size=(size, 2 * size))) * blur).real[:, :size]
+
+
+def few_spots(size, random):
+    """Four atoms, and a little noise."""
+    places = random.uniform(0, size, (4, 2))
+    return atoms_at(places, random.uniform(0.5, 1, 4), 1.5, size) + 0.02 * random.normal(size=(size, size))
+
+
 KINDS = {
     "white": lambda size, random: random.normal(size=(size, size)),
     "1/f": lambda size, random: with_spectrum(size, random, 1),
@@ -59,6 +72,8 @@ KINDS = {
     "smooth, 8 px": lambda size, random: smooth(size, random, 8),
     "atoms on a lattice": on_a_lattice,
     "atoms at random": at_random,
+    "streaks": streaks,
+    "few spots": few_spots,
 }
 
 
