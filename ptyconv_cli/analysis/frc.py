@@ -64,7 +64,7 @@ def frc(
             earlier = chain if isinstance(chain, str) else [Path(folder) for folder in chain]
             found = doublings_of_run(Path(run_a), asked, earlier, slice_number)
         else:
-            found = pairs_of_two(Path(run_a), Path(run_b), asked)
+            found = pairs_of_two(Path(run_a), Path(run_b), asked, slice_number)
     last = found.pairs[-1].now.header
     points, warnings = _compared(found, Pictures(tensor, slice_number, strict), curve, progress)
     return Frc(

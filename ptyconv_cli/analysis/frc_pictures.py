@@ -32,7 +32,7 @@ from ptyconv_cli.metrics.registration import InFrame
 from ptyconv_cli.metrics.snapshot import Snapshot
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.quantities.snapshots import framed
-from ptyconv_cli.results.run_analysis import LeftOut, Region, RunBoundary
+from ptyconv_cli.results.run_analysis import SLICES, LeftOut, Region, RunBoundary
 from ptyconv_cli.verdict.segments import counting_of, half_of
 
 NEAREST = 0.05
@@ -106,13 +106,13 @@ def _summed_alike(parts: list[list[Header]], boundaries: Sequence[RunBoundary]) 
     groups = [parts[:1]]
     cuts = [boundary for boundary in boundaries if boundary.difference]
     for part, boundary in zip(parts[1:], cuts, strict=True):
-        if boundary.growth != "slices":
+        if boundary.growth != SLICES:
             groups.append([])
         groups[-1].append(part)
     return groups
 
 
-def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
+def pairs_of_two(run_a: Path, run_b: Path, asked: Selection, asked_slice: int | None = None) -> Pairs:
     """Return the checkpoints of two runs at the same iterations: to each of A the nearest of B within 5 %.
 
     A file with one checkpoint is compared with the other file, or with each checkpoint of the run. Raises PtyconvError
@@ -140,7 +140,23 @@ def pairs_of_two(run_a: Path, run_b: Path, asked: Selection) -> Pairs:
     if len(fitting) < len(pairs):
         niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
         warnings.append(f"Not compared, because the pixel sizes differ there: iterations {niters}.")
+    if asked_slice is not None:
+        pairs = fitting
+        fitting = [pair for pair in pairs if len({_slices(one, asked) for one in pair}) == 1]
+        if not fitting:
+            numbers = " and ".join(str(_slices(one, asked)) for one in pairs[-1])
+            raise PtyconvError(
+                f"{run_a} and {run_b}: have {numbers} slices, which are of other depths: compare their sums, without "
+                "--slice"
+            )
+        if len(fitting) < len(pairs):
+            niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
+            warnings.append(f"Not compared, because the numbers of slices differ there: iterations {niters}.")
     return Pairs([run_a, run_b], fitting, list(dict.fromkeys([*warnings, *warnings_b])))
+
+
+def _slices(shown: Shown, asked: Selection) -> int:
+    return shown.header.shapes[(asked.wanted or ())[0]][1]
 
 
 def worth_trying(pairs: Sequence[Pair]) -> Iterator[Pair]:

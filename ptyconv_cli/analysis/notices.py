@@ -18,7 +18,7 @@ from ptyconv_cli.quantities import all_series, of_object, quantity_of
 from ptyconv_cli.quantities.quantity import Series
 from ptyconv_cli.quantities.settings import DEFAULT_PERCENTILES
 from ptyconv_cli.results.history import Curve, EngineHistories, Point, points_since
-from ptyconv_cli.results.run_analysis import Agreement, LeftOut, RunAnalysis, RunBoundary
+from ptyconv_cli.results.run_analysis import SIZE, SLICES, Agreement, LeftOut, RunAnalysis, RunBoundary
 from ptyconv_cli.results.text import few, length_unit, listed, rounded
 from ptyconv_cli.verdict.evidence import faint
 
@@ -88,7 +88,7 @@ def _lit_words(analysis: RunAnalysis) -> str:
 def boundaries_words(analysis: RunAnalysis) -> list[str]:
     """Return where resumed runs, or other settings, begin, and where the object grew: again and again in one line."""
     said = []
-    for again_and_again, group in groupby(analysis.boundaries, lambda one: one.growth == "size"):
+    for again_and_again, group in groupby(analysis.boundaries, lambda one: one.growth == SIZE):
         found = list(group)
         if again_and_again and len(found) > 1:
             begin, end = found[0].what.rpartition(" to ")[0], found[-1].what.rpartition(" to ")[2]
@@ -190,7 +190,7 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     for begin in filter(lambda one: one.difference, boundaries):
         after = f"After iteration {begin.niter} {begin.what}"
         why = after if begin.what.startswith("the object") else f"{after}, and {begin.difference}"
-        sums = " Their sums can be compared: ptyconv frc." if begin.growth == "slices" else ""
+        sums = " Their sums can be compared: ptyconv frc." if begin.growth == SLICES else ""
         said.append(f"{why}: no change is computed across it.{sums}")
     return said
 

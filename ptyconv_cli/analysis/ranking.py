@@ -31,12 +31,14 @@ def sorted_rows(rows: Sequence[Row], sort: str) -> list[Row]:
 
 def why_not_by_loss(rows: Sequence[Row]) -> str:
     """Return why the losses of the runs cannot be compared, in words; "" where nothing is known that forbids it."""
-    found = hindrances(row.facts for row in rows if not row.problem)
+    found = hindrances(row.facts for row in rows if not row.problem and math.isfinite(row.loss))
     return f"the runs differ in {listed(found)}" if found else ""
 
 
 def advice_on(rows: Sequence[Row]) -> str:
     """Return a sentence on which run of a study to keep, or why that can't be told."""
+    if all(row.problem for row in rows):
+        return "none of the runs could be analyzed"
     whole = [row for row in rows if not row.problem and row.state != "broken"]
     why_not, called = why_not_by_loss(rows), called_in_text(rows)
     converged = [row for row in whole if row.state == "converged"]
@@ -55,6 +57,8 @@ def _without_losses(whole: Sequence[Row], converged: Sequence[Row], called: Mapp
     """Return what can be said of runs whose losses cannot be compared: which have converged, and how far each moved."""
     if not whole:
         return "none to keep: all are broken"
+    if all(row.state in ("", "insufficient") for row in whole):
+        return "too short to rank by convergence"
     moved = sorted((row for row in whole if not math.isnan(row.moved)), key=lambda row: row.moved)
     by_change = few([f"{called[row.name]} ({rounded(row.moved)} %)" for row in moved], MOST_RUNS)
     said = "none has converged"

@@ -287,7 +287,9 @@ def analyze_run(
         parent = find_parent(used[0].path, {Path(header.real_path) for header in used})
     if cache:
         cache.pending = walked.keep
-    last_part = walked.found[-1].steps
+    last = max(number for number, found in enumerate(walked.found) if found.steps)  # of others nothing could be read
+    last_part = walked.found[last].steps
+    boundaries = [boundary for boundary in boundaries if boundary.niter < used[-1].niter]
     agreement = compare_with_live(curves.points, engine, settings.percentile_range)
     remarks = [
         *(remark for run in runs for remark in run.remarks),
@@ -302,7 +304,7 @@ def analyze_run(
         *notices_on_not_finite(curves.not_finite, [header.niter for header in used]),
         *notices_on_vanished([header.niter for header in used], [step.totals for step in walked.steps]),
         *notices_on_loss(engine.loss),
-        *(notices_on_too_few(parts[-1][0], settings.tensors) if settings.aligned else []),
+        *(notices_on_too_few(parts[last][0], settings.tensors) if settings.aligned else []),
         *(text for text in notices_on_engine if not any(text in header.remarks for header in used)),
         *notices_on_live_record(agreement),
     ]
@@ -314,7 +316,7 @@ def analyze_run(
         every=every,
         select=select,
         known=walked.known,
-        region=regions[-1].moved(used[-1].away, 0),
+        region=regions[last].moved(used[-1].away, 0),
         dx=headers[-1].dx,
         checkpoints=[_info(base, header) for header in used],
         boundaries=boundaries,
@@ -323,7 +325,7 @@ def analyze_run(
         points=curves.points,
         aligned_points=curves.aligned_points,
         removed=curves.removed,
-        trajectories=trajectories_of(last_part, walked.comparers[-1]),
+        trajectories=trajectories_of(last_part, walked.comparers[last]),
         verdict=verdict_of(last_part, engine, counting, checked_tolerances, parent.named),
         engine=engine,
         live_agreement=agreement,

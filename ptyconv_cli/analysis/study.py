@@ -10,7 +10,7 @@ from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated
 from ptyconv_cli.analysis.ranking import advice_on, sorted_rows
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
-from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import Found, check_pattern, find_runs, holds_checkpoints, no_checkpoint
 from ptyconv_cli.checkpoints.opening import one_look
 from ptyconv_cli.checkpoints.readers import is_one_file
 from ptyconv_cli.errors import PtyconvError
@@ -49,10 +49,11 @@ class StudyAnalysis:
         return data_frame(columns_of(self.settings), [record_of(row, self.settings) for row in self.rows])
 
     def __repr__(self) -> str:
+        runs = "1 run" if len(self.rows) == 1 else f"{len(self.rows)} runs"
         shown = [f"  {row.name}: {_said(row)}" for row in self.rows[:MOST_SHOWN]]
         if len(self.rows) > MOST_SHOWN:
             shown.append(f"  and {len(self.rows) - MOST_SHOWN} more")
-        return "\n".join([f"<StudyAnalysis of {self.folder}: {len(self.rows)} runs", *shown, f"{self.advice}>"])
+        return "\n".join([f"<StudyAnalysis of {self.folder}: {runs}", *shown, f"{self.advice}>"])
 
 
 def _said(row: Row) -> str:
@@ -80,6 +81,12 @@ def analyze_study(
     PtyconvError, with a message for the user, where the folder holds no run.
     """
     check_sort(sort)
+    not_here = sorted({"select", "files", "cache"} & set(settings))
+    if not_here:
+        raise ValueError(f"{', '.join(not_here)}: of one run, see analyze_run")
+    if settings.get("tensors") is not None:
+        settings["tensors"] = tuple(settings["tensors"])  # which each run takes
+    check_pattern(names)
     root = Path(folder)
     with one_look():
         alone = is_one_file(root) or holds_checkpoints(root, names)

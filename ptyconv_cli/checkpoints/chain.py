@@ -36,7 +36,7 @@ from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import quantity_of, required_keys, tensor_keys, tensors
 from ptyconv_cli.results.history import EngineHistories
-from ptyconv_cli.results.run_analysis import LeftOut, RunBoundary
+from ptyconv_cli.results.run_analysis import SLICES, LeftOut, RunBoundary
 from ptyconv_cli.results.text import few
 
 AUTO = "auto"
@@ -263,12 +263,14 @@ def comparable_parts(headers: list[Header], tensors: tuple[str, ...]) -> tuple[l
             what, after = "the engine changed", other.before + other.began
         difference, away = other_geometry(one, other, tensors), cut[-1][-1].away
         grew = growth_of(one, other, tensors) if difference else None
+        growth = ""
         if grew:
+            growth = "" if what and grew.kind != SLICES else grew.kind  # where settings changed, these are what matters
             what, after = (what or grew.what), (after or one.niter)
-            difference = difference if grew.kind == "slices" else ""
+            difference = difference if grew.kind == SLICES else ""
             away = away[0] + grew.away[0], away[1] + grew.away[1]
         if what:
-            boundaries.append(RunBoundary(after, what, difference, grew.kind if grew else ""))
+            boundaries.append(RunBoundary(after, what, difference, growth))
         if what and difference:
             cut.append([])
             away = 0, 0

@@ -14,6 +14,9 @@ from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
 
+MOST_TEXT = 60
+"""Characters of a text out of a file that is shown."""
+
 
 class Origin(NamedTuple):
     """Where a checkpoint comes from; "" for what its file doesn't say.

@@ -183,19 +183,31 @@ def runs_among(headers: list[Header], tensors: tuple[str, ...]) -> list[list[Hea
     """Return the headers run by run, in order of their first iterations; `headers` in order of iteration."""
     runs: list[list[Header]] = []
     for header in headers:
-        for run in runs:
-            with_loss = next((member for member in reversed(run) if len(member.loss)), run[-1])
-            others = [run[-1]] if with_loss is run[-1] else [run[-1], with_loss]
-            if not any(difference(other, header, tensors) for other in others):
-                run.append(header)
-                break
+        found = _run_of(header, runs, tensors, False) or _run_of(header, runs, tensors, True)
+        if found:
+            found.append(header)
         else:
             runs.append([header])
     return runs
 
 
-def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
-    """Say why `other` cannot be a checkpoint of the same run as `one`, "" where it can."""
+def _run_of(
+    header: Header, runs: list[list[Header]], tensors: tuple[str, ...], may_have_grown: bool
+) -> list[Header] | None:
+    """Return the first run that a checkpoint may be the next one of, which `may_have_grown` meanwhile."""
+    for run in runs:
+        with_loss = next((member for member in reversed(run) if len(member.loss)), run[-1])
+        others = [run[-1]] if with_loss is run[-1] else [run[-1], with_loss]
+        if not any(difference(other, header, tensors, may_have_grown) for other in others):
+            return run
+    return None
+
+
+def difference(one: Header, other: Header, tensors: tuple[str, ...], may_have_grown: bool = True) -> str:
+    """Say why `other` cannot be a checkpoint of the same run as `one`, "" where it can.
+
+    `may_have_grown`: whether what has another geometry may be of the same run, where it only grew.
+    """
     if one.format != other.format:
         return f"it was written by {other.format}, not {one.format}"
     if _in_files_of_their_own(one, other):
@@ -205,7 +217,7 @@ def difference(one: Header, other: Header, tensors: tuple[str, ...]) -> str:
     earlier, later = (one, other) if one.niter < other.niter else (other, one)
     # Other settings may come with another geometry within a run, where an engine can change them.
     geometry = other_geometry(one, other, tensors) if one.began == other.began else ""
-    if geometry and not (_goes_on(earlier.loss, later.loss) and growth_of(earlier, later, tensors)):
+    if geometry and not (may_have_grown and _goes_on(earlier.loss, later.loss) and growth_of(earlier, later, tensors)):
         return geometry
     return "the loss history differs" if _contradict(earlier.loss, later.loss) else ""
 

@@ -6,14 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ptyconv_cli.checkpoints.headers import Header
-from ptyconv_cli.quantities import quantity_of
+from ptyconv_cli.quantities import of_object, quantity_of
+from ptyconv_cli.results.run_analysis import MODES, SIZE, SLICES
 
 ROUNDING = 1e-6
 """Px by which scan positions that moved as one may differ."""
-
-
-SLICES, SIZE, MODES = "slices", "size", "modes"
-"""What grew: the object's slices, its size and nothing else, or the probe's modes, too."""
 
 
 class Growth(NamedTuple):
@@ -36,7 +33,8 @@ def growth_between(one: Header, other: Header, tensors: Sequence[str]) -> Growth
     """
     same = one.dx == other.dx and one.probe_shape == other.probe_shape and one.crop_pos.shape == other.crop_pos.shape
     away = _away(one, other) if same else None
-    pairs = [(quantity_of(name), one.shapes.get(name), other.shapes.get(name)) for name in tensors]
+    names = dict.fromkeys([*tensors, *of_object()])  # where the object lies tells where the scan does
+    pairs = [(quantity_of(name), one.shapes.get(name), other.shapes.get(name)) for name in names]
     grown = [(quantity, before, after) for quantity, before, after in pairs if before and after and before != after]
     if away is None or not grown:
         return None
@@ -80,9 +78,13 @@ def _of_object(before: Sequence[int], after: Sequence[int]) -> list[str]:
     if before[2:] != after[2:]:
         said.append("the object grew from {} × {} to {} × {} px".format(*before[2:], *after[2:]))
     if before[1] != after[1]:
-        said.append(f"the object has {after[1]} slices, not {before[1]}")
+        said.append(f"the object has {_count(after[1], 'slice')}, not {before[1]}")
     return said
 
 
 def _of_probe(before: Sequence[int], after: Sequence[int]) -> str:
-    return f"the probe has {after[0]} modes, not {before[0]}"
+    return f"the probe has {_count(after[0], 'mode')}, not {before[0]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -225,7 +225,7 @@ def report_study(
         )
         for number, row in enumerate(rows, 1)
     ]
-    advice = "none of the runs could be analyzed" if all(row.problem for row in rows) else advice_on(rows)
+    advice = advice_on(rows)
     if not quiet:
         say_wrapped(advice, "  ")
     title = root.absolute().name or str(root)

@@ -12,7 +12,7 @@ import numpy as np
 from ptyconv_cli.pictures.across import Across
 from ptyconv_cli.pictures.mpl import Axes, Axis, Figure, Formatter, LogLocator, MaxNLocator, NullLocator
 from ptyconv_cli.results.history import Curve
-from ptyconv_cli.results.run_analysis import Results
+from ptyconv_cli.results.run_analysis import SIZE, Results
 from ptyconv_cli.results.text import shortened, wrapped
 from ptyconv_cli.verdict.sentences import verdict_line
 
@@ -222,8 +222,8 @@ MOST_GROWTHS = 3
 
 def marked_boundaries(results: Results) -> list[int]:
     """Return the iterations after which another run, or other settings, begin, or the object grew a few times."""
-    growths = sum(boundary.growth == "size" for boundary in results.boundaries)
-    shown = [one for one in results.boundaries if one.growth != "size" or growths <= MOST_GROWTHS]
+    growths = sum(boundary.growth == SIZE for boundary in results.boundaries)
+    shown = [one for one in results.boundaries if one.growth != SIZE or growths <= MOST_GROWTHS]
     return [boundary.niter for boundary in shown]
 
 

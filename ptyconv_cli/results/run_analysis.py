@@ -217,12 +217,16 @@ class RemovedAmbiguities:
         return None if self.scale is None else [sum(of_slices) for of_slices in self.scale]
 
 
+SLICES, SIZE, MODES = "slices", "size", "modes"
+"""What grew at a boundary: the object's slices, its size and nothing else, or the probe's modes, too."""
+
+
 @dataclass(frozen=True)
 class RunBoundary:
     """Where a resumed run, or another stage of the engine, begins: after iteration `niter`; `what`, in a few words.
 
     `difference`: the difference in geometry because of which no change is computed across the boundary, "" where one
-    is computed. `growth`: what grew there: "size" of the object alone, probe "modes", or its "slices"; "" for nothing.
+    is computed. `growth`: what grew there, out of `SLICES`, `SIZE`, `MODES`; "" for nothing.
     """
 
     niter: int

@@ -7,11 +7,11 @@ from ptyconv_cli.quantities import QUANTITIES
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.text import few
 
-BEARING = ("engine", "loss function", "data file", "pattern intensity", "scan positions", "probe size", "slices")
-"""What losses depend on besides how well a run does. Of runs that differ in one of these they cannot be compared."""
+INTENSITY, SAME_INTENSITY = "pattern intensity", 1e-3
+"""What is worked out from the patterns, and by which share it may differ where these are the same."""
 
-SAME_NUMBER = 1e-3
-"""By which share two numbers may differ that count as the same."""
+BEARING = ("engine", "loss function", "data file", INTENSITY, "scan positions", "probe size", "slices")
+"""What losses depend on besides how well a run does. Of runs that differ in one of these they cannot be compared."""
 
 MOST_VALUES = 4
 """Different values that are listed."""
@@ -45,18 +45,18 @@ def _differing(runs: Iterable[Facts]) -> dict[str, list[str]]:
     for name in dict.fromkeys([*BEARING, *(name for run in known for name in run)]):
         values = list[str]()
         for value in (run[name] for run in known if name in run):
-            if not any(_are_same(value, other) for other in values):
+            if value not in values and not (name == INTENSITY and any(_are_close(value, other) for other in values)):
                 values.append(value)
         if len(values) > 1:
             found[name] = values
     return found
 
 
-def _are_same(one: str, other: str) -> bool:
+def _are_close(one: str, other: str) -> bool:
     try:
-        return math.isclose(float(one), float(other), rel_tol=SAME_NUMBER)
+        return math.isclose(float(one), float(other), rel_tol=SAME_INTENSITY)
     except ValueError:
-        return one == other
+        return False
 
 
 def _said(name: str, values: Sequence[str]) -> str:

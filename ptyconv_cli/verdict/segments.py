@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.run_analysis import RunBoundary
+from ptyconv_cli.results.run_analysis import SIZE, SLICES, RunBoundary
 
 NEAREST, FARTHEST = 1.4, 4.0
 """Times the iterations of an earlier checkpoint that a later one has at least and at most, to be compared over a
@@ -63,10 +63,10 @@ def counting_of(tensor: str, engine: EngineHistories, boundaries: Iterable[RunBo
     """
     start, _ = engine.optimised.get(tensor, (1, None))
     boundaries, rates = list(boundaries), engine.learning_rates.get(tensor, [])
-    new_geometry = {boundary.niter for boundary in boundaries if boundary.difference and boundary.growth != "slices"}
+    new_geometry = {boundary.niter for boundary in boundaries if boundary.difference and boundary.growth != SLICES}
     begins = {0, *new_geometry, *(() if start is None else (start - 1,))}
     cycle = cycle_of(rates)
-    changes = {boundary.niter for boundary in boundaries if boundary.growth != "size"}
+    changes = {boundary.niter for boundary in boundaries if boundary.growth != SIZE}
     changes |= set(() if cycle else _steps(rates))
     return Counting(tuple(sorted(begin for begin in begins if begin >= 0)), cycle, tuple(sorted(changes)))
 

@@ -1,5 +1,6 @@
 """Runs are ranked by their losses only where these can be compared; else it is said why not."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,30 @@ def test_what_is_not_known_of_a_run_is_no_difference():
     assert why_not_by_loss(intensities) == "the runs differ in pattern intensity (245.86, 246.9)"
     failed = Row("c", Path(), problem="no", facts={"engine": "phaser"})
     assert why_not_by_loss([known, failed]) == ""
+    assert why_not_by_loss([known, row("without", math.nan, engine="phaser")]) == ""
+    assert why_not_by_loss([row(name, 0.1, **{"data file": name}) for name in ("20240101", "20240102")])
+    assert why_not_by_loss([row(count, 0.1, **{"scan positions": count}) for count in ("65536", "65500")])
+
+
+def test_what_is_too_short_or_failed_is_said_of_incomparable_runs_too():
+    rows = [row("a", 0.2, state="insufficient"), row("b", 0.1, state="insufficient", engine="phaser")]
+    assert advice_on(rows).startswith("too short to rank by convergence. Losses cannot be compared: ")
+    assert advice_on([Row("c", Path(), problem="no")]) == "none of the runs could be analyzed"
+
+
+def test_engines_of_ptypy_measure_different_things():
+    found = set()
+    for name in ("ptypy_dm_hi", "ptypy_epie_lo"):
+        with open_checkpoint(sorted((runs.DATA / "truth" / name).glob("**/*.ptyr"))[-1]) as checkpoint:
+            found.add(checkpoint.loss_of()["loss function"])
+    assert found == {"error of DM", "error of EPIE"}
+
+
+@pytest.mark.parametrize("value", ["x" * 3_000_000, "/a" * 100_000 + "/" + "y" * 200])
+def test_a_huge_name_of_the_data_file_is_cut(tmp_path, value):
+    run = with_settings(runs.SAMPLE, tmp_path / "run", data=value)
+    with open_checkpoint(run / "model_iter0120.hdf5") as checkpoint:
+        assert len(checkpoint.loss_of()["data file"]) <= 60
 
 
 def with_settings(source, target, **values):
@@ -85,7 +110,8 @@ def test_what_the_loss_is_of_is_read_from_the_files():
         }
     for folder, expected in (
         ("engines/cdtools", {"engine": "cdtools", "loss function": "amplitude_mse"}),
-        ("phaser/gradient", {"engine": "phaser"}),
+        ("phaser/gradient", {"engine": "phaser", "loss function": "detector_loss + obj_l1"}),
+        ("phaser/lsqml", {"engine": "phaser", "loss function": "detector_loss"}),
     ):
         path = sorted((runs.DATA / folder).iterdir())[-1]
         with open_checkpoint(path) as checkpoint:

@@ -163,3 +163,62 @@ def test_positions_that_did_not_move_as_one_are_another_scan(tmp_path):
                 file["model_attributes/crop_pos"][0] += np.array([1, 0], "i4")
     with pytest.raises(PtyconvError, match="its checkpoints belong to 2 runs"):
         analyze_run(run, device="cpu")
+
+
+@pytest.mark.parametrize("what", ["slices", "size"])
+def test_where_nothing_of_what_came_after_can_be_read_the_rest_counts(ptyconv, tmp_path, what):
+    """As of a job that grows, and whose newest file is damaged."""
+    run = grown("ptychodus", what, tmp_path / "run")
+    for path in [run / "product.h5", *sorted(run.glob("product.0*.h5"))[6:]]:
+        path.unlink()
+    damaged = run / "product.000048.h5"
+    with h5py.File(damaged, "r+") as file:
+        content = file["object"][()]
+        del file["object"]
+        data = file.create_dataset("object", data=content, chunks=content.shape, compression="gzip")
+        offset = data.id.get_chunk_info(0).byte_offset
+        data.attrs.update(dict.fromkeys(("center_y_m", "center_x_m"), 0.0))
+        data.attrs.update(dict.fromkeys(("pixel_height_m", "pixel_width_m"), 3.494e-11))
+    with damaged.open("r+b") as raw:
+        raw.seek(offset)
+        raw.write(b"damaged!" * 8)
+    for path in run.glob("product.0*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["object"].attrs.update(dict.fromkeys(("pixel_height_m", "pixel_width_m"), 3.494e-11))
+            file["object"].attrs.update(dict.fromkeys(("center_y_m", "center_x_m"), 0.0))
+    found = analyze_run(run, device="cpu")
+    assert [checkpoint.niter for checkpoint in found.checkpoints] == [8, 16, 24, 32, 40]
+    assert found.boundaries == []
+    assert found.left_out[-1].file == damaged.name
+    assert ptyconv("check", run).exit_code in (3, 4)
+
+
+@pytest.mark.parametrize("tensor", ["probe", "probe_pos_shifts"])
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_it_is_one_run_for_those_who_ask_for_probe_or_positions_alone(tmp_path, engine, tensor):
+    found = analyze_run(grown(engine, "size", tmp_path / "run"), tensors=[tensor], device="cpu")
+    assert found.points[tensor] == whole(engine).points[tensor]
+
+
+def test_where_settings_changed_too_that_is_what_the_boundary_is(tmp_path):
+    """A resumed run that grew: its settings changed, as is said."""
+    first = runs.DATA / "resume" / "first"
+    plain = analyze_run(runs.DATA / "resume" / "resumed", chain=[first], device="cpu")
+    assert [(one.niter, one.growth) for one in plain.boundaries] == [(10, "")]
+    run = grown("phaser", "size", tmp_path / "run")
+    for path in run.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            done = int(file["iter/total_iter"][()])
+            if done > 10:
+                put(file, "iter/engine_iter", np.uint64(done - 10))
+    (boundary,) = analyze_run(run, device="cpu").boundaries
+    assert (boundary.what, boundary.difference, boundary.growth) == ("the engine changed", "", "")
+
+
+def test_one_slice_of_other_depths_is_not_compared(tmp_path):
+    run = grown("ptychodus", "slices", tmp_path / "run")
+    found = frc(ENGINES["ptychodus"][0], run, slice_number=2)
+    assert [point.niter for point in found.points] == [8, 16, 24, 32, 40]
+    assert any("because the numbers of slices differ there: iterations 48, 56" in text for text in found.warnings)
+    with pytest.raises(PtyconvError, match="have 2 and 4 slices, which are of other depths: compare their sums"):
+        frc(ENGINES["ptychodus"][0] / "product.000080.h5", run / "product.000080.h5", slice_number=2)

@@ -100,7 +100,7 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions, which are about the middle of the object."""
-        return self.corners(self._positions() + self.room() / 2)
+        return self.corners(self._positions() - self._middle() + self.room() / 2)
 
     def scan(self) -> np.ndarray:
         """Return the number of positions, for all of them may be refined."""
@@ -108,18 +108,18 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
 
     def shifts(self) -> np.ndarray:
         """Return the positions (N, 2) in px, y first, from where the scan has 0, for the object's middle may move."""
-        return np.asarray(self._positions() + self._middle())
+        return self._positions()
 
     def slice_thickness(self) -> float | None:
         """Return the mean distance of slices in Å, None for a single slice."""
         return self.mean_distance("object_layer_spacing_m", ANGSTROM)
 
     def _positions(self) -> np.ndarray:
-        """Read the positions (N, 2) in px from the middle of the object, y first."""
+        """Read the positions (N, 2) in px, y first."""
         y, x = (self._read(f"probe_position_{axis}_m", POSITIONS).astype(np.float64) for axis in "yx")
         if y.shape != x.shape:
             raise CheckpointError(f"{self.path}: there are {len(y)} scan positions in y, and {len(x)} in x")
-        return np.asarray(np.stack([y, x], 1) / self._pixel - self._middle())
+        return np.asarray(np.stack([y, x], 1) / self._pixel)
 
     def _middle(self) -> np.ndarray:
         """Read where the middle of the object (y, x) is, in px."""

@@ -4,14 +4,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import Checkpoint, Origin
+from ptyconv_cli.checkpoints.checkpoint import MOST_TEXT, Checkpoint, Origin
 from ptyconv_cli.checkpoints.formats.tree import (
     ITERATIONS,
     MOST_NUMBERS,
@@ -31,11 +30,15 @@ from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
+from ptyconv_cli.results.text import shortened
 
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))
 FLAG = Expected("b", "yes-or-no", ())
+
+MOST_PATH = 4096
+"""Characters of a path that are looked at."""
 
 
 class Layout(NamedTuple):
@@ -240,23 +243,27 @@ class PtyradCheckpoint(TreeCheckpoint):
     def loss_of(self) -> dict[str, str]:
         """Return the engine, the terms of its loss, the name of the data file, and the patterns' mean intensity."""
         intensity = self._shown(lambda: self._number(self._layout.intensity), None)
+        no_terms: list[str] = []
         found = {
-            "loss function": " + ".join(self._terms()) if self._layout.losses else "",
-            "data file": PurePosixPath(self._tree.text(self._layout.data_file).replace("\\", "/")).name,
-            "pattern intensity": "" if intensity is None else f"{intensity:.6g}",
+            "loss function": " + ".join(self._shown(self._terms, no_terms)),
+            "data file": PurePosixPath(self._tree.text(self._layout.data_file)[-MOST_PATH:].replace("\\", "/")).name,
+            "pattern intensity": f"{intensity:.6g}" if intensity and math.isfinite(intensity) else "",
         }
-        return super().loss_of() | {name: value for name, value in found.items() if value not in ("", "__NONE__")}
+        known = {name: shortened(value, MOST_TEXT) for name, value in found.items() if value not in ("", "__NONE__")}
+        return super().loss_of() | known
 
     def _terms(self) -> list[str]:
-        """Return the terms of the loss that count, with their powers and weights."""
-        found = []
-        for term in sorted(self._tree.children(self._layout.losses)):
-            with suppress(CheckpointError):
-                at = f"{self._layout.losses}/{term}"
-                if bool(self._read(f"{at}/state", FLAG)):
-                    numbers = {name: self._number(f"{at}/{name}") for name in ("dp_pow", "weight")}
-                    said = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
-                    found.append(f"{term} ({', '.join(said)})" if said else term)
+        """Return the terms of the loss that count, with their settings."""
+        group, found = self._layout.losses, []
+        for term in sorted(self._tree.children(group)) if group else ():
+            if bool(self._read(f"{group}/{term}/state", FLAG)):
+                names = sorted(set(self._tree.children(f"{group}/{term}")) - {"state"})
+                numbers = {name: self._tree.find(f"{group}/{term}/{name}") for name in names}
+                given = [
+                    name for name, at in numbers.items() if at is not None and not at.shape and at.dtype.kind in "fiu"
+                ]
+                said = [f"{name} {self._number(f'{group}/{term}/{name}'):g}" for name in given]
+                found.append(f"{term} ({', '.join(said)})" if said else term)
         return found
 
     def origin(self) -> Origin:
