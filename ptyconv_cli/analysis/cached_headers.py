@@ -22,7 +22,7 @@ from ptyconv_cli.results.history import Curve, EngineHistories
 
 ARRAYS = ("crop_pos", "scan", "loss")
 
-TUPLES = ("fingerprint", "probe_shape", "object_tilt", "wanted", "away")
+TUPLES = ("fingerprint", "probe_shape", "object_tilt", "object_corner", "wanted", "away")
 
 DIGESTS = ("loss_digest",)
 

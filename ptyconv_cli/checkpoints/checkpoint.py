@@ -91,6 +91,10 @@ class Checkpoint(ABC):
         """Return numbers that are the same in all checkpoints of a run, to tell scans apart; default `crop_pos`."""
         return self.crop_pos()
 
+    def object_corner(self) -> tuple[float, float] | None:
+        """Return where pixel (0, 0) of the object (y, x) is, in px from where positions have 0; None if not known."""
+        return None
+
     def slice_thickness(self) -> float | None:
         """Return the slice thickness in Å, None where the file has none."""
         return None

@@ -61,9 +61,11 @@ def _away(one: Header, other: Header) -> tuple[int, int] | None:
             return None
     elif moved.any():
         return None
+    elif one.object_corner and other.object_corner:  # positions that are refined may walk meanwhile
+        by = np.array(one.object_corner) - np.array(other.object_corner)
     elif one.knows_positions and other.knows_positions:  # these are of something else, and windows may be refined
-        by = np.round(np.median(other.crop_pos - one.crop_pos, axis=0))
-    return int(by[0]), int(by[1])
+        by = np.median(other.crop_pos - one.crop_pos, axis=0)
+    return (round(by[0]), round(by[1])) if np.isfinite(by).all() else None
 
 
 def _holds(before: Sequence[int], after: Sequence[int], away: tuple[int, int]) -> bool:

@@ -54,6 +54,7 @@ class Header:
     loss: np.ndarray
     slice_thickness: float | None
     object_tilt: tuple[float, float] | None
+    object_corner: tuple[float, float] | None
     remarks: list[str]
     real_path: str
     loss_digest: bytes
@@ -98,6 +99,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
             loss=loss,
             slice_thickness=_number(checkpoint.slice_thickness()),
             object_tilt=_pair(checkpoint.object_tilt()),
+            object_corner=_pair(checkpoint.object_corner()),
             remarks=[str(remark) for remark in checkpoint.remarks],
             real_path=os.path.realpath(source.path),
             loss_digest=sha256(loss.tobytes()).digest(),

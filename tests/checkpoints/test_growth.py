@@ -222,3 +222,20 @@ def test_one_slice_of_other_depths_is_not_compared(tmp_path):
     assert any("because the numbers of slices differ there: iterations 48, 56" in text for text in found.warnings)
     with pytest.raises(PtyconvError, match="have 2 and 4 slices, which are of other depths: compare their sums"):
         frc(ENGINES["ptychodus"][0] / "product.000080.h5", run / "product.000080.h5", slice_number=2)
+
+
+@pytest.mark.parametrize("what", ["size", "one side"])
+@pytest.mark.parametrize("walk", [-1, 1])
+def test_positions_that_walk_while_the_object_grows_are_no_growth(tmp_path, what, walk):
+    """All of them by a pixel between two saves: seen in their change, and not taken for where the object lies."""
+    run, plain = (grown("ptychodus", kind, tmp_path / (kind or "plain")) for kind in (what, ""))
+    for path in (*run.glob("*.h5"), *plain.glob("*.h5")):
+        with h5py.File(path, "r+") as file:
+            if len(file["loss_values"]) >= 48:
+                for axis, side in (("y", "height"), ("x", "width")):
+                    file[f"probe_position_{axis}_m"][...] += walk * file["object"].attrs[f"pixel_{side}_m"]
+    found, expected = (analyze_run(one, device="cpu") for one in (run, plain))
+    assert found.boundaries[0].growth == "size"
+    for key, points in expected.points.items():
+        for point, there in zip(found.points[key], points, strict=True):
+            assert point.value == pytest.approx(there.value, rel=1e-6), key

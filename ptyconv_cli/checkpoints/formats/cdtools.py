@@ -141,6 +141,11 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
             return np.array([len(self._read("translations", TRANSLATIONS))])
         return self._read("original_translations", TRANSLATIONS)
 
+    def object_corner(self) -> tuple[float, float] | None:
+        """Return where pixel (0, 0) is: positions are counted from there."""
+        y, x = self._read("state_dict/min_translation", PAIR).tolist()
+        return float(y), float(x)
+
     def shifts(self) -> np.ndarray:
         """Return the current positions (N, 2) in px, y first."""
         translations = self._read("translations", TRANSLATIONS).astype(np.float64)

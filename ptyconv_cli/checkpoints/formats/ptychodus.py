@@ -106,6 +106,11 @@ class PtychodusCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return the number of positions, for all of them may be refined."""
         return np.array([len(self._positions())])
 
+    def object_corner(self) -> tuple[float, float] | None:
+        """Return where pixel (0, 0) is, by the middle of the object and its size."""
+        y, x = self._middle() - np.array(self._find("object", OBJECT).shape[-2:]) / 2
+        return float(y), float(x)
+
     def shifts(self) -> np.ndarray:
         """Return the positions (N, 2) in px, y first, from where the scan has 0, for the object's middle may move."""
         return self._positions()
