@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ptyconv_cli.errors import PtyconvError
-from ptyconv_cli.metrics.chance import CERTAIN, LEAST, is_certain, is_seen, likelihood
+from ptyconv_cli.metrics.chance import CERTAIN, LEAST, evidence, is_seen, likelihood
 from ptyconv_cli.metrics.fit import Fit, better_orientation, fit
 from ptyconv_cli.metrics.image import FEWEST, Image, Overlap, Shift, overlap, register
 from ptyconv_cli.results.frc import NO_MORE
@@ -89,7 +89,7 @@ class Fitting:
         if near and near.correlation >= ALIKE:
             return near, True
         anywhere = fit(now, other, self._near)
-        if anywhere and is_certain(anywhere.common):  # for chance has had its turn nearby
+        if anywhere and evidence(anywhere.common).is_certain:  # for chance has had its turn nearby
             return anywhere.common, True
         return near or as_they_are, near is not None
 

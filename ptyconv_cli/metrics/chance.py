@@ -1,6 +1,7 @@
 """Whether two pictures have more in common than such that have nothing in common. Formulas: docs/frc.md."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,20 +57,35 @@ def _evenness(image: Image) -> float:
     return min(1.0, 3 * float(square.mean() ** 2 / (square**2).mean()))
 
 
+class Evidence(NamedTuple):
+    """How many independent pixels two pictures have, and how unlikely it is that they are so alike by chance.
+
+    `likelihood`: L = -N/2 log(1 - r²), 0 where r is not positive.
+    """
+
+    pixels: float
+    likelihood: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether they have so much in common that no others need to be compared."""
+        return self.likelihood >= CERTAIN and self.pixels >= ENOUGH
+
+
+def evidence(common: Overlap) -> Evidence:
+    """Return what there is of evidence that two pictures have something in common where they lie."""
+    pixels, alike = independent_pixels(common), common.correlation
+    return Evidence(pixels, float(pixels / 2 * unlikely(np.array(alike))) if alike > 0 else 0.0)
+
+
 def likelihood(common: Overlap) -> float:
-    """Return how unlikely it is that pictures are so alike by chance: -N/2 log(1 - r²), 0 where r is not positive."""
-    alike = common.correlation
-    return float(independent_pixels(common) / 2 * unlikely(np.array(alike))) if alike > 0 else 0.0
-
-
-def is_certain(common: Overlap) -> bool:
-    """Say whether pictures have so much in common that no others need to be compared."""
-    return likelihood(common) >= CERTAIN and independent_pixels(common) >= ENOUGH
+    """Return how unlikely it is that pictures are so alike by chance: see `Evidence`."""
+    return evidence(common).likelihood
 
 
 def is_beyond_chance(common: Overlap, one: Image, other: Image) -> bool:
     """Say whether what two pictures have in common, where they fit best of all places, is more than chance."""
-    return _is_beyond(common, one, other, math.inf)
+    return _is_beyond(evidence(common), one, other, math.inf)
 
 
 def is_seen(common: Overlap) -> bool:
@@ -77,16 +93,15 @@ def is_seen(common: Overlap) -> bool:
 
     Of one run, what is nearly the same is the same: as a crystal, which is like itself turned.
     """
-    if likelihood(common) >= LEAST and common.correlation >= SAME:
+    found = evidence(common)
+    if found.likelihood >= LEAST and common.correlation >= SAME:
         return True
-    return _is_beyond(common, common.one, common.other, math.ceil(REACH))
+    return _is_beyond(found, common.one, common.other, math.ceil(REACH))
 
 
-def _is_beyond(common: Overlap, one: Image, other: Image, reach: float) -> bool:
-    if is_certain(common):
-        return True
-    if likelihood(common) < LEAST:
-        return False
+def _is_beyond(found: Evidence, one: Image, other: Image, reach: float) -> bool:
+    if found.is_certain or found.likelihood < LEAST:
+        return found.is_certain
     binning = math.ceil(max(*one.shape, *other.shape) / LARGEST)
     one, other = (flattened(binned(image, binning)) for image in (one, other))
     fewest = -(-FEWEST // binning)
