@@ -2,8 +2,8 @@
 
     python tests/support/many_runs.py [RUNS] [ROUNDS]
 
-200 small runs, without pictures, in turn by this process and by two workers on this machine; what it takes to start
-these, and to load what an analysis needs, is apart.
+200 small runs, without pictures, in turn by this process and by two processes that are started for it; what it takes to
+start these, and to load what an analysis needs, is said apart.
 """
 
 import shutil
@@ -44,23 +44,19 @@ def seconds(root: Path, out: Path, where: Where | None) -> float:
 
 
 def main(runs: int = RUNS, rounds: int = ROUNDS) -> None:
-    from ptyconv_cli.cli.cluster import local
-
     choose_device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         root, few, out = Path(folder) / "study", Path(folder) / "few", Path(folder) / "out"
         write_study(root, runs)
         write_study(few, 3 * WORKERS)
-        start = time.perf_counter()
-        with local(WORKERS) as address:
-            started = time.perf_counter() - start
-            where = Where(address, None)
-            for ways in (where, None):
-                seconds(few, out, ways)  # loads what is needed
-            times = [(seconds(root, out, None), seconds(root, out, where)) for _ in range(rounds)]
+        where = Where(None, WORKERS)
+        for ways in (where, None):
+            seconds(few, out, ways)  # loads what is needed
+        started = seconds(few, out, where) - seconds(few, out, None) / WORKERS
+        times = [(seconds(root, out, None), seconds(root, out, where)) for _ in range(rounds)]
     alone, shared = (statistics.median(of_one) for of_one in zip(*times, strict=True))
     ratios = [one / other for one, other in times]
-    print(f"\n{runs} small runs, without pictures; {WORKERS} workers started in {started:.1f} s")
+    print(f"\n{runs} small runs, without pictures; {WORKERS} workers, which take {started:.1f} s to start")
     print(f"one after the other {alone:.2f} s, by {WORKERS} workers {shared:.2f} s", end="; ")
     print(f"{statistics.median(ratios):.2f} × faster ({min(ratios):.2f} to {max(ratios):.2f})")
 
