@@ -137,22 +137,23 @@ def pairs_of_two(run_a: Path, run_b: Path, asked: Selection, asked_slice: int | 
         raise PtyconvError(
             f"{run_a} and {run_b}: their pixel sizes differ: {sizes}; reconstruct both with the same one"
         )
-    if len(fitting) < len(pairs):
-        niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
-        warnings.append(f"Not compared, because the pixel sizes differ there: iterations {niters}.")
+    warnings += _not_compared(pairs, fitting, "the pixel sizes differ")
     if asked_slice is not None:
-        pairs = fitting
-        fitting = [pair for pair in pairs if len({_slices(one, asked) for one in pair}) == 1]
+        pairs, fitting = fitting, [pair for pair in fitting if len({_slices(one, asked) for one in pair}) == 1]
         if not fitting:
             numbers = " and ".join(str(_slices(one, asked)) for one in pairs[-1])
             raise PtyconvError(
                 f"{run_a} and {run_b}: have {numbers} slices, which are of other depths: compare their sums, without "
                 "--slice"
             )
-        if len(fitting) < len(pairs):
-            niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
-            warnings.append(f"Not compared, because the numbers of slices differ there: iterations {niters}.")
+        warnings += _not_compared(pairs, fitting, "the numbers of slices differ")
     return Pairs([run_a, run_b], fitting, list(dict.fromkeys([*warnings, *warnings_b])))
+
+
+def _not_compared(pairs: Sequence[Pair], fitting: Sequence[Pair], why: str) -> list[str]:
+    """Return a warning that names the pairs that are not among those that fit; nothing where all are."""
+    niters = ", ".join(str(pair.now.header.niter) for pair in pairs if pair not in fitting)
+    return [f"Not compared, because {why} there: iterations {niters}."] if niters else []
 
 
 def _slices(shown: Shown, asked: Selection) -> int:

@@ -79,6 +79,11 @@ def settings_of(rows: Sequence[Row], told: Told) -> dict[str, dict[str, str]]:
     return {run: {name: of_one[name] for name in names if name in of_one} for run, of_one in found.items()}
 
 
+def names_of(settings: Told) -> list[str]:
+    """Return the names of the settings of all runs, each once."""
+    return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+
+
 def _rate_label(name: str) -> str:
     """Return what is above the learning rates of a quantity, by the name that the engine gives it."""
     return next((one.rate_label for one in QUANTITIES if one.recorded_as == name and one.rate_label), name)

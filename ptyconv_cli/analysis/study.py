@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, names_of, on_collated, settings_of
 from ptyconv_cli.analysis.ranking import advice_on, sorted_rows
 from ptyconv_cli.analysis.run import analyze_run
 from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
-from ptyconv_cli.checkpoints.discovery import Found, check_pattern, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import check_pattern, no_checkpoint, runs_at
 from ptyconv_cli.checkpoints.opening import one_look
-from ptyconv_cli.checkpoints.readers import is_one_file
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import all_series
 from ptyconv_cli.results.data_frame import data_frame
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.text import counted
 
 FIELDS = ("run", "results", "checkpoints", "niter", "loss", "verdict", "since", "keep", "moved_percent")
 """The first columns of a study's table."""
@@ -49,11 +49,11 @@ class StudyAnalysis:
         return data_frame(columns_of(self.settings), [record_of(row, self.settings) for row in self.rows])
 
     def __repr__(self) -> str:
-        runs = "1 run" if len(self.rows) == 1 else f"{len(self.rows)} runs"
+        head = f"<StudyAnalysis of {self.folder}: {counted(len(self.rows), 'run')}"
         shown = [f"  {row.name}: {_said(row)}" for row in self.rows[:MOST_SHOWN]]
         if len(self.rows) > MOST_SHOWN:
             shown.append(f"  and {len(self.rows) - MOST_SHOWN} more")
-        return "\n".join([f"<StudyAnalysis of {self.folder}: {runs}", *shown, f"{self.advice}>"])
+        return "\n".join([head, *shown, f"{self.advice}>"])
 
 
 def _said(row: Row) -> str:
@@ -89,8 +89,7 @@ def analyze_study(
     check_pattern(names)
     root = Path(folder)
     with one_look():
-        alone = is_one_file(root) or holds_checkpoints(root, names)
-        found = Found([root]) if alone else find_runs(root, names)
+        found = runs_at(root, names)
     if not found.runs:
         raise PtyconvError(f"{root}: {no_checkpoint(found, root, names)}")
     analyses = dict[str, RunAnalysis]()
@@ -125,8 +124,8 @@ def check_sort(sort: str) -> None:
 
 def columns_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the columns of a study's table, with a column for each of the settings that differ."""
-    names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
-    return [*FIELDS, *(f"{series.key}_per_iteration" for series in all_series()), *names, "problem"]
+    changes = [f"{series.key}_per_iteration" for series in all_series()]
+    return [*FIELDS, *changes, *names_of(settings), "problem"]
 
 
 def record_of(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[Any]:
@@ -135,11 +134,10 @@ def record_of(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[Any]:
     "moved_percent": the object's change per doubling, in % of its contrast; changes per iteration are in the units of
     `quantities.all_series`.
     """
-    names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
     known = [row.name, str(row.place), row.checkpoints, row.niter, _known(row.loss), row.state, row.since, row.keep]
     changes = [_known(row.changes.get(series.key, math.nan)) for series in all_series()]
     of_run = settings.get(row.name, {})
-    return [*known, _known(row.moved), *changes, *(of_run.get(name) for name in names), row.problem]
+    return [*known, _known(row.moved), *changes, *map(of_run.get, names_of(settings)), row.problem]
 
 
 def _known(value: float) -> float | None:

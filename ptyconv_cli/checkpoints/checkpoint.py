@@ -13,6 +13,7 @@ from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
+from ptyconv_cli.results.text import shortened
 
 MOST_TEXT = 60
 """Characters of a text out of a file that is shown."""
@@ -111,8 +112,13 @@ class Checkpoint(ABC):
         return []
 
     def loss_of(self) -> dict[str, str]:
-        """Return what the loss is of, by name, as far as the file tells: see `EngineHistories`."""
-        return {"engine": self.format.split(" ")[0]}
+        """Return what the loss is of, by name, as far as the file tells: see `EngineHistories`. Long texts are cut."""
+        found = {"engine": self.format.split(" ")[0], **self.facts_on_loss()}
+        return {name: shortened(value, MOST_TEXT) for name, value in found.items() if value}
+
+    def facts_on_loss(self) -> dict[str, str]:
+        """Return what else than the engine the loss is of, as the file says it; "" of what it does not say."""
+        return {}
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint; empty where it recorded nothing."""

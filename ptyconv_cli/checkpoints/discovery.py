@@ -8,7 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from ptyconv_cli.checkpoints.opening import known_by_content, name_files, number_in_name, open_checkpoint, recognised
-from ptyconv_cli.checkpoints.readers import Known, by_content, counts_as_file, digits, looks_alike, names, usual_number
+from ptyconv_cli.checkpoints.readers import (
+    Known,
+    by_content,
+    counts_as_file,
+    digits,
+    is_one_file,
+    looks_alike,
+    names,
+    usual_number,
+)
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.results.text import few
 
@@ -150,6 +159,14 @@ class Found:
     runs: list[Path] = field(default_factory=list)
     collated: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+
+def runs_at(path: Path, names_like: str | None = None, entering: Callable[[Path], None] = lambda folder: None) -> Found:
+    """Return the runs at or below a path, which may be a file; parameters and errors as of `find_runs`."""
+    if is_one_file(path):
+        return Found([path])
+    entering(path)
+    return Found([path]) if holds_checkpoints(path, names_like) else find_runs(path, names_like, entering)
 
 
 def find_runs(

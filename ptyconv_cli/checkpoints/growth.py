@@ -8,6 +8,7 @@ import numpy as np
 from ptyconv_cli.checkpoints.headers import Header
 from ptyconv_cli.quantities import of_object, quantity_of
 from ptyconv_cli.results.run_analysis import MODES, SIZE, SLICES
+from ptyconv_cli.results.text import counted
 
 ROUNDING = 1e-6
 """Px by which scan positions that moved as one may differ."""
@@ -80,13 +81,9 @@ def _of_object(before: Sequence[int], after: Sequence[int]) -> list[str]:
     if before[2:] != after[2:]:
         said.append("the object grew from {} × {} to {} × {} px".format(*before[2:], *after[2:]))
     if before[1] != after[1]:
-        said.append(f"the object has {_count(after[1], 'slice')}, not {before[1]}")
+        said.append(f"the object has {counted(after[1], 'slice')}, not {before[1]}")
     return said
 
 
 def _of_probe(before: Sequence[int], after: Sequence[int]) -> str:
-    return f"the probe has {_count(after[0], 'mode')}, not {before[0]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"the probe has {counted(after[0], 'mode')}, not {before[0]}"

@@ -17,6 +17,7 @@ from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.quantities import tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
+from ptyconv_cli.results.text import counted
 
 if TYPE_CHECKING:
     from ptyconv_cli.checkpoints.checkpoint import Checkpoint
@@ -276,7 +277,9 @@ def check_that_enough_are_left(
     if len(headers) < 2:
         multiples = f" at multiples of {every} iterations" if every else ""
         unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
-        raise TooFew(f"{run_dir}: holds {_count(len(headers))}{multiples}{unread}; a change needs at least two")
+        raise TooFew(
+            f"{run_dir}: holds {counted(len(headers), 'checkpoint')}{multiples}{unread}; a change needs at least two"
+        )
 
 
 def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
@@ -338,7 +341,3 @@ def lacking_tensor(header: Header, name: str) -> CheckpointError:
     why = f", because {header.lacking[name]}" if name in header.lacking else ""
     has = ", ".join(header.shapes)
     return CheckpointError(f"{header.path}: has no tensor {name}{why}; it has {has} (choose with -t)")
-
-
-def _count(checkpoints: int) -> str:
-    return f"{checkpoints} checkpoint{'' if checkpoints == 1 else 's'}"

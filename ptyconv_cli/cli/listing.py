@@ -21,7 +21,16 @@ from ptyconv_cli.cli.console import left_out, say, say_wrapped, that_fit
 from ptyconv_cli.cli.options import NAMES, PATH
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 from ptyconv_cli.quantities import of_object, tensor_keys
-from ptyconv_cli.results.text import detail_unit, shortened, text_width, told_apart, unbroken, with_place_kept, wrapped
+from ptyconv_cli.results.text import (
+    counted,
+    detail_unit,
+    shortened,
+    text_width,
+    told_apart,
+    unbroken,
+    with_place_kept,
+    wrapped,
+)
 
 NAME_WIDTH, SHORTEST_NAME = 25, 23
 
@@ -143,7 +152,7 @@ def _first_readable(sources: list[Source], problems: list[str]) -> list[Header]:
 
 def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     """Return the runs as lines for a terminal."""
-    heading = f"{unbroken(str(root))}: {unbroken(_count(len(listed), 'run'))}{_collated(found)}"
+    heading = f"{unbroken(str(root))}: {unbroken(counted(len(listed), 'run'))}{_collated(found)}"
     lines = wrapped(heading, text_width(), "  ")
     size, unit = min((_unit_of(run) for run in listed), default=(1.0, ""))
     shown = that_fit(COLUMNS, text_width() - SHORTEST_NAME, GIVEN_UP)
@@ -196,7 +205,7 @@ def _in_six_letters(number: float) -> str:
 def _collated(found: Found) -> str:
     if not found.collated:
         return ""
-    return f", {_count(len(found.collated), 'collated file')} (the ends of different trials)"
+    return f", {counted(len(found.collated), 'collated file')} (the ends of different trials)"
 
 
 def _headers(sources: list[Source], problems: list[str]) -> list[Header]:
@@ -234,10 +243,6 @@ def _listed(name: str, checkpoints: int, headers: list[Header], problems: list[s
 
 def _short(path: Path, error: CheckpointError) -> str:
     return str(error).replace(f"{path}: ", f"{path.name}: ")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @click.command("ls")

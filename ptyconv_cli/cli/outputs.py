@@ -14,9 +14,10 @@ import click
 from ptyconv_cli import __version__
 from ptyconv_cli.analysis.cache import Cache
 from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME, TABLE_NAME, changes_csv, changes_json, report_json
-from ptyconv_cli.checkpoints.discovery import Found, find_runs, holds_checkpoints, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import Found, no_checkpoint
+from ptyconv_cli.checkpoints.discovery import runs_at as found_at
 from ptyconv_cli.checkpoints.opening import one_look
-from ptyconv_cli.checkpoints.readers import counts_as_file, is_one_file
+from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import (
     progress_bar,
     resumed_text,
@@ -43,16 +44,13 @@ def runs_at(path: Path, names: str | None, output: Path | None = None, fresh: bo
     they are the runs' own folders; nothing of theirs is used if `fresh`. Raises PtyconvError where there is no such
     path.
     """
-    if is_one_file(path):
-        return Found([path])
 
     def recall(folder: Path) -> None:
         for place in {output, output / folder.relative_to(path)} if output else {folder}:
             Cache(place, fresh).recall()
 
     with one_look():
-        recall(path)
-        return Found([path]) if holds_checkpoints(path, names) else find_runs(path, names, recall)
+        return found_at(path, names, recall)
 
 
 def only_run(path: Path, names: str | None, output: Path | None = None) -> Path:

@@ -50,17 +50,18 @@ def map_runs(
     """
     with marked(place.absolute()) as marker:
         expected = Expected(versions(), marker, relative_to(runs))
-        with _processes(min(count, len(runs)), partial(work_on, function, expected)) as processes:
-            try:
+        try:
+            with _processes(min(count, len(runs)), partial(work_on, function, expected)) as processes:
                 yield from _results(processes, runs, expected)
-            finally:
-                for process in processes:
-                    process.end()
-                forget(expected, runs)
+        finally:
+            forget(expected, runs)
 
 
 class _Process:
-    """A process that does one run after the other; started anew where it died. `busy`: the number of its run."""
+    """A process that does one run after the other; started anew where it died.
+
+    `busy`: the number of its run; `answers` is ready where there is an answer, or the process has died.
+    """
 
     def __init__(self, task: bytes) -> None:
         self._task = task
@@ -70,7 +71,7 @@ class _Process:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # without what this process has loaded, and its threads
         tasks, self._tasks = context.Pipe(duplex=False)  # one way each, for both ways it would be a socket
-        self._answers, answers = context.Pipe(duplex=False)
+        self.answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(self._task, tasks, answers), daemon=True)
         try:
             with _no_ctrl_c_for_children():
@@ -79,11 +80,6 @@ class _Process:
             raise PtyconvError(f"--workers: a process cannot be started ({error})") from error
         for end in (tasks, answers):  # which are its own now
             end.close()
-
-    @property
-    def answers(self) -> Connection:
-        """Is ready where there is an answer, or the process has died."""
-        return self._answers
 
     def begin(self, number: int, run: Any) -> None:
         """Have it do a run."""
@@ -95,7 +91,7 @@ class _Process:
         """Return whether the run was done, and its result, or what was raised; raise EOFError where it has died."""
         self.busy = None
         try:
-            found: tuple[bool, Any] = pickle.loads(self._answers.recv_bytes())  # of a process of our own
+            found: tuple[bool, Any] = pickle.loads(self.answers.recv_bytes())  # of a process of our own
         except OSError as error:
             raise EOFError from error
         return found
@@ -112,7 +108,7 @@ class _Process:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-        for end in (self._tasks, self._answers):
+        for end in (self._tasks, self.answers):
             end.close()
 
 

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
+from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, names_of, on_collated, settings_of
 from ptyconv_cli.analysis.ranking import advice_on, sorted_rows, why_not_by_loss
 from ptyconv_cli.analysis.study import columns_of, record_of
 from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
@@ -61,7 +61,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     doubling. Where the rows are sorted by a series, its last change per iteration has a column, too.
     """
     by_series = next((series for series in all_series() if series.key == sort), None)
-    names = _names_of(settings)[:MOST_SETTINGS]
+    names = names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     widths |= {"at": 6, "loss": 9, **({by_series.key: 11} if by_series else {}), "moved": 8, "keep": 7}
     shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort, "keep"])
@@ -84,8 +84,9 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
         lines.append((f"{name:<{name_width}}{texts}  {row.state or '-'}", row.state))
     lines += [(line, "") for line in left_out(len(widths) - len(shown), TABLE_NAME)]
     lines += [(line, "") for line in wrapped(LEGEND, text_width())]
-    if sort == "loss" and why_not_by_loss(rows):
-        lines += [(line, "") for line in wrapped(f"Not sorted by loss: {why_not_by_loss(rows)}.", text_width())]
+    why_not = why_not_by_loss(rows) if sort == "loss" else ""
+    if why_not:
+        lines += [(line, "") for line in wrapped(f"Not sorted by loss: {why_not}.", text_width())]
     if by_series and sort in shown:
         said_of = f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}"
         lines += [(line, "") for line in wrapped(said_of, text_width())]
@@ -97,17 +98,13 @@ def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
 
     They come last: on a phone, where the table is cut, what was measured is in sight.
     """
-    return ["run", "verdict", *MEASURED, *_names_of(settings)]
+    return ["run", "verdict", *MEASURED, *names_of(settings)]
 
 
 def cells(row: Row, settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the columns of a run that could be analyzed, after its name and its verdict."""
     given = settings.get(row.name, {})
-    return [*_measured(row), *(given.get(name, "-") for name in _names_of(settings))]
-
-
-def _names_of(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for of_one in settings.values() for name in of_one))
+    return [*_measured(row), *(given.get(name, "-") for name in names_of(settings))]
 
 
 def _measured(row: Row) -> tuple[str, str, str, str]:

@@ -55,11 +55,14 @@ def fit(one: Image, other: Image, near: Shift = (0.0, 0.0)) -> Fit | None:
     if min(*one.shape, *other.shape) < FEWEST:
         return None
     found = _best_place(one, other, near)
-    return found and found._replace(beyond_chance=is_beyond_chance(found.common, one, other))
+    if found is None:
+        return None
+    common, rival = found
+    return Fit(common, is_beyond_chance(common, one, other), rival)
 
 
-def _best_place(one: Image, other: Image, near: Shift) -> Fit | None:
-    """Return how two pictures fit where they fit best, before it is known whether that is chance."""
+def _best_place(one: Image, other: Image, near: Shift) -> tuple[Overlap, Shift | None] | None:
+    """Return what two pictures have in common where they fit best, and the shift of a rival: see `fit`."""
     places = [_likelihood(one, other, place) for place in dict.fromkeys([near, *_places(one, other)])]
     best = max(places, key=lambda place: place.pixels * place.a_pixel)
     least = best.pixels * (best.a_pixel - best.doubt)
@@ -70,7 +73,7 @@ def _best_place(one: Image, other: Image, near: Shift) -> Fit | None:
         return None
     as_good = [place for place in places if place.a_pixel > 0 and place.a_pixel >= chosen.a_pixel - place.doubt]
     elsewhere = [place.shift for place in as_good if math.dist(place.shift, common.shift) > ELSEWHERE]
-    return Fit(common, False, elsewhere[0] if elsewhere else None)
+    return common, elsewhere[0] if elsewhere else None
 
 
 class _Likelihood(NamedTuple):
@@ -157,7 +160,7 @@ def better_orientation(one: Image, other: Image) -> tuple[str, float] | None:
         for sign, factor in (("", 1.0), ("with the opposite sign", -1.0)):
             fitted = _best_place(one, factor * turn(other), (0.0, 0.0))
             if fitted:
-                found[" and ".join(filter(None, (turned, sign)))] = fitted.common
+                found[" and ".join(filter(None, (turned, sign)))], _ = fitted
     if "" not in found:
         return None
     likely = {how: likelihood(common) for how, common in found.items()}

@@ -197,9 +197,14 @@ def ring_correlation(one: NDArray[np.complex128], other: NDArray[np.complex128],
     return RingCorrelation(values, half.sums(np.ones(one.shape)))
 
 
+def ring_sums(values: NDArray[np.float64], width: int) -> Rings:
+    """Return the sums over the rings of a picture of such a `width`, of values by pixel of half its transform."""
+    return _half(len(values), width).sums(values)
+
+
 def ring_powers(transformed: NDArray[np.complex128], width: int) -> Rings:
     """Return the power in each ring of a picture of such a `width`, given by half its transform."""
-    return _half(len(transformed), width).sums(_square(transformed))
+    return ring_sums(_square(transformed), width)
 
 
 def _square(values: NDArray[np.complex128]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from ptyconv_cli.metrics.image import (
     moved_by,
     ring_correlation,
     ring_powers,
+    ring_sums,
     transform,
     window,
 )
@@ -66,11 +67,7 @@ def leaked(image: Image) -> Rings:
     # Both are even, so that half a transform of theirs, a sum of cosines, is real.
     whole = np.fft.irfft2(own, image.shape) * np.fft.irfft2(spread[:, : width // 2 + 1], image.shape)
     coming_in = np.fft.rfft2(whole).real * height * width * scale
-    return _ring_sums(coming_in, image) / ring_powers(transform(image), width)
-
-
-def _ring_sums(values: NDArray[np.float64], image: Image) -> Rings:
-    return ring_powers(np.sqrt(np.maximum(values, 0)).astype(complex), image.shape[1])
+    return ring_sums(np.maximum(coming_in, 0), width) / ring_powers(transform(image), width)
 
 
 def _under_hann(image: Image) -> NDArray[np.complex128]:

@@ -82,6 +82,11 @@ def few(names: Iterable[str], most: int = MOST_NAMES) -> str:
     return ", ".join(shown[:most]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """Return how many there are, as in a sentence: "1 run", "3 runs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def listed(parts: Sequence[str]) -> str:
     """Return parts, at least one, as in a sentence: "a, b and c"."""
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]

@@ -19,8 +19,9 @@ import psutil
 import pytest
 import runs
 from dask_processes import PATIENCE, Watched, scheduler, wait_until, worker
-from outputs import rows_of
+from outputs import contents, results_in, rows_of
 from processes import started
+from study import write_study
 from toy import write_run
 
 from ptyconv_cli.cli.cluster import OPEN, map_runs
@@ -59,19 +60,10 @@ def impatient(monkeypatch):
 
 @pytest.fixture
 def study(tmp_path):
-    """Runs below a folder: two that are whole, one with a damaged file, one too short, and one folder with two runs."""
-    root = tmp_path / "study"
-    for name, niters in {"a": [2, 4, 6], "b": [2, 4, 6, 8], "damaged": [2, 4, 6], "short": [2]}.items():
-        (root / name).mkdir(parents=True)
-        write_run(root / name, niters)
-    (root / "damaged" / "model_iter0004.hdf5").write_bytes(b"no checkpoint")
-    shutil.copytree(runs.DATA / "resume" / "mixed_in_one_folder", root / "mix")
+    """Runs below a folder, and one in the place where the results of another one would go."""
+    root = write_study(tmp_path / "study")
     shutil.copytree(runs.DATA / "resume" / "first", root / "mix" / "run1")
     return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
@@ -311,11 +303,6 @@ def test_results_are_whole_whenever_workers_are_killed(ptyconv, alone, tmp_path,
             assert results_in(root) == written
         assert process.communicate(timeout=PATIENCE) == (expected.stdout, warned(address, expected.stderr))
     assert results_in(root) == written
-
-
-def results_in(root: Path) -> dict[str, bytes]:
-    """The results of all runs, without what is hidden."""
-    return {name: content for name, content in contents(root).items() if "/." not in f"/{name}" and "hdf5" not in name}
 
 
 @pytest.mark.long

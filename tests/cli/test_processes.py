@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -14,8 +14,9 @@ import psutil
 import pytest
 import runs
 from dask_processes import PATIENCE, Watched, wait_until
+from outputs import contents, results_in
 from processes import started
-from toy import write_run
+from study import write_study
 
 from ptyconv_cli import PtyconvError
 from ptyconv_cli.cli import processes
@@ -26,14 +27,7 @@ QUICK = ("--no-plot", "--device", "cpu")
 
 @pytest.fixture
 def study(tmp_path):
-    """Runs below a folder: two that are whole, one with a damaged file, one too short, and one folder with two runs."""
-    root = tmp_path / "study"
-    for name, niters in {"a": [2, 4, 6], "b": [2, 4, 6, 8], "damaged": [2, 4, 6], "short": [2]}.items():
-        (root / name).mkdir(parents=True)
-        write_run(root / name, niters)
-    (root / "damaged" / "model_iter0004.hdf5").write_bytes(b"no checkpoint")
-    shutil.copytree(runs.DATA / "resume" / "mixed_in_one_folder", root / "mix")
-    return root
+    return write_study(tmp_path / "study")
 
 
 @pytest.fixture
@@ -44,10 +38,6 @@ def watched(tmp_path):
     return found
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def analyzing(study: Path, *options: object, watched: Watched | None = None):
     """Start an analysis by two processes, in a group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "ptyconv_cli", "analyze", study, *QUICK, "--workers", "2", *options]
@@ -55,6 +45,17 @@ def analyzing(study: Path, *options: object, watched: Watched | None = None):
     environment = {**(watched.environment() if watched else os.environ)}
     environment["PYTHONPATH"] = os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])])
     return started(command, stderr=subprocess.PIPE, start_new_session=True, env=environment)
+
+
+@contextmanager
+def held(study: Path, watched: Watched, *names: str):
+    """Start an analysis, and yield its process once those runs have begun, which wait."""
+    for name in names:
+        watched.hold(name)
+    with analyzing(study, watched=watched) as process:
+        for name in names:
+            watched.wait_for(name)
+        yield process
 
 
 @pytest.mark.parametrize("command", ["module", "script"])
@@ -93,11 +94,7 @@ def sockets_of(process: psutil.Process) -> list[str]:
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_there_is_no_socket_that_another_user_could_open(study, watched):
-    for name in ("a", "b"):
-        watched.hold(name)
-    with analyzing(study, watched=watched) as process:
-        for name in ("a", "b"):
-            watched.wait_for(name)
+    with held(study, watched, "a", "b") as process:
         assert len(psutil.Process(process.pid).children(recursive=True)) >= 2
         assert sockets_of(psutil.Process(process.pid)) == []
         for name in ("a", "b"):
@@ -151,17 +148,9 @@ def test_results_are_whole_whenever_processes_are_killed(ptyconv, tmp_path, watc
     assert results_in(root) == written
 
 
-def results_in(root: Path) -> dict[str, bytes]:
-    return {name: content for name, content in contents(root).items() if "/." not in f"/{name}" and "hdf5" not in name}
-
-
 @pytest.mark.long
 def test_ctrl_c_leaves_nothing_behind(study, watched):
-    for name in ("b", "damaged"):
-        watched.hold(name)
-    with analyzing(study, watched=watched) as process:
-        for name in ("b", "damaged"):
-            watched.wait_for(name)
+    with held(study, watched, "b", "damaged") as process:
         children = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
@@ -176,9 +165,7 @@ def test_ctrl_c_leaves_nothing_behind(study, watched):
 
 @pytest.mark.long
 def test_where_the_first_process_is_killed_the_others_end(study, watched):
-    watched.hold("b")
-    with analyzing(study, watched=watched) as process:
-        watched.wait_for("b")
+    with held(study, watched, "b") as process:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         watched.let_go("b")

@@ -29,3 +29,12 @@ def strict_json(path):
         raise AssertionError(f"{constant} is no JSON")
 
     return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def results_in(root: Path) -> dict[str, bytes]:
+    """The results of all runs, without what is hidden."""
+    return {name: content for name, content in contents(root).items() if "/." not in f"/{name}" and "hdf5" not in name}

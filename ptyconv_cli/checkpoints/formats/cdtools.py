@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import MOST_TEXT, Checkpoint
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.cdtools_text import Told, told_by
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, POSITIONS, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
@@ -30,7 +30,6 @@ from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities.quantity import within_rounding
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.text import shortened
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
@@ -159,10 +158,9 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         held = {key for key in PARAMETERS if key != POSITIONS or self._moved()} if known else set()
         return EngineHistories(loss=self.loss(), learning_rates={key: rates[key] for key in rates if key in held})
 
-    def loss_of(self) -> dict[str, str]:
-        """Return the engine and its loss function."""
-        function = shortened(self._tree.text("loss_function"), MOST_TEXT)
-        return super().loss_of() | ({"loss function": function} if function else {})
+    def facts_on_loss(self) -> dict[str, str]:
+        """Return the name of the loss function."""
+        return {"loss function": self._tree.text("loss_function")}
 
     @cached_property
     def _told(self) -> Told:

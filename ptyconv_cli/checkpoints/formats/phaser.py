@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import MOST_TEXT, Checkpoint
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.transmission import TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import MOST_NUMBERS, WHOLE, Expected, Tree, TreeCheckpoint, open_tree, opened
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
-from ptyconv_cli.results.text import shortened
 
 OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"))
@@ -148,10 +147,9 @@ class PhaserCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     def _loss(self) -> Curve:
         return self._curve_of(self._layout.loss_iters, self._layout.loss)
 
-    def loss_of(self) -> dict[str, str]:
-        """Return the engine, and the terms of its loss, each of which has a history of its own."""
-        terms = sorted(set(self._tree.children("progress")) - NO_TERMS)
-        return super().loss_of() | ({"loss function": shortened(" + ".join(terms), MOST_TEXT)} if terms else {})
+    def facts_on_loss(self) -> dict[str, str]:
+        """Return the terms of the loss, each of which has a history of its own."""
+        return {"loss function": " + ".join(sorted(set(self._tree.children("progress")) - NO_TERMS))}
 
     def histories(self) -> EngineHistories:
         """Return what the engine recorded up to this checkpoint."""

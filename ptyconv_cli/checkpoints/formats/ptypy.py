@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import MOST_TEXT, Checkpoint
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
     WHOLE,
@@ -26,7 +26,6 @@ from ptyconv_cli.checkpoints.formats.tree import (
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
-from ptyconv_cli.results.text import shortened
 
 FOLDERS = ("dumps", "recons")
 """Each holds a folder for every run."""
@@ -163,10 +162,10 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         """Return where the scan's origin is in the object, [y, x] in px, for positions may be refined, or not known."""
         return self._read(f"{self._object}/_center", PAIR)
 
-    def loss_of(self) -> dict[str, str]:
-        """Return the engine, and which of its engines' errors it is: they measure different things."""
+    def facts_on_loss(self) -> dict[str, str]:
+        """Return which of its engines' errors it is: they measure different things."""
         engine = self._shown(lambda: _last_engine(self._tree), "").partition("_")[0]
-        return super().loss_of() | ({"loss function": f"error of {shortened(engine, MOST_TEXT)}"} if engine else {})
+        return {"loss function": engine and f"error of {engine}"}
 
     def _loss(self) -> Curve:
         """Return an error of each iteration that the file has one of: of photons, or else the Fourier error."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptyconv_cli.checkpoints.checkpoint import MOST_TEXT, Checkpoint, Origin
+from ptyconv_cli.checkpoints.checkpoint import Checkpoint, Origin
 from ptyconv_cli.checkpoints.formats.tree import (
     ITERATIONS,
     MOST_NUMBERS,
@@ -30,7 +30,6 @@ from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
-from ptyconv_cli.results.text import shortened
 
 TILTS = Expected("fiu", "real", ("N", "2"))
 CORNERS = Expected("iu", "integer", ("N", "2"))
@@ -240,8 +239,8 @@ class PtyradCheckpoint(TreeCheckpoint):
             planned=self._shown(lambda: self._iteration(self._layout.planned), None),
         )
 
-    def loss_of(self) -> dict[str, str]:
-        """Return the engine, the terms of its loss, the name of the data file, and the patterns' mean intensity."""
+    def facts_on_loss(self) -> dict[str, str]:
+        """Return the terms of the loss, the name of the data file, and the patterns' mean intensity."""
         intensity = self._shown(lambda: self._number(self._layout.intensity), None)
         no_terms: list[str] = []
         found = {
@@ -249,8 +248,7 @@ class PtyradCheckpoint(TreeCheckpoint):
             "data file": PurePosixPath(self._tree.text(self._layout.data_file)[-MOST_PATH:].replace("\\", "/")).name,
             "pattern intensity": f"{intensity:.6g}" if intensity and math.isfinite(intensity) else "",
         }
-        known = {name: shortened(value, MOST_TEXT) for name, value in found.items() if value not in ("", "__NONE__")}
-        return super().loss_of() | known
+        return {name: "" if value == "__NONE__" else value for name, value in found.items()}
 
     def _terms(self) -> list[str]:
         """Return the terms of the loss that count, with their settings."""
