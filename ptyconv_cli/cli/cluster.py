@@ -228,8 +228,9 @@ def _results(
             else:
                 submit(number)
             continue
-        except TimeoutError:
-            future.add_done_callback(done.put)  # its worker died, and with that the result
+        except TimeoutError:  # its worker died, and with that the result, which is worked out again
+            waiting()
+            future.add_done_callback(done.put)  # at once where it is lost, so without that look nothing would be said
             continue
         yield numbers.pop(future), result
         hand_out(1)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from random import Random
 
@@ -24,6 +24,7 @@ from processes import started
 from study import write_study
 from toy import write_run
 
+from ptyconv_cli.cli import cluster as cluster_module
 from ptyconv_cli.cli.cluster import OPEN, map_runs
 from ptyconv_cli.cli.console import warnings_text
 from ptyconv_cli.cli.worker import NotDone
@@ -420,6 +421,32 @@ def test_workers_are_waited_for(ptyconv, alone, study):
         watched.let_go("b")
         with worker(address, watched):
             assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+
+
+@pytest.mark.long
+def test_where_a_result_is_lost_with_its_worker_it_is_said_that_one_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(killing.__file__).parent))
+    jobs = [killing.Job(tmp_path / name, tmp_path / name) for name in ("a", "b")]
+    for job in jobs:
+        job.place.mkdir()
+    watched = Watched(tmp_path / "watched")
+    with scheduler(tmp_path) as (address, _), worker(address, watched) as first, ExitStack() as second:
+        get = cluster_module._result
+
+        def lose(client, future):
+            first.kill()
+            wait_until(lambda: future.status == "lost", "the loss of a result")
+            monkeypatch.setattr(cluster_module, "_result", get)
+            return get(client, future)
+
+        def start_another(text, **options):
+            if "waiting for a worker" in text:
+                second.enter_context(worker(address, watched))
+
+        monkeypatch.setattr(cluster_module, "_result", lose)
+        monkeypatch.setattr(cluster_module, "say", start_another)
+        found = dict(map_runs(killing.work, jobs, address, tmp_path / "study"))
+    assert found == {0: "a", 1: "b"}
 
 
 OTHER_VERSION = """
