@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
@@ -38,9 +38,9 @@ from ptyconv_cli.verdict.segments import Counting
 def packed_content(folders: Collection[Path]) -> bytes:
     """Return what was recognised of the files in some folders, where they still are what they were."""
     files = [
-        [str(path), now, found.known and [found.known.package, found.known.engine], dict(found.snapshots)]
+        [str(path), fingerprint, found.known and [found.known.package, found.known.engine], dict(found.snapshots)]
         for path, (fingerprint, found) in looked_into(folders).items()
-        if (now := stamp(path)) and now[:-1] == fingerprint
+        if stamp(path) == fingerprint
     ]
     patterns = [
         [pattern, [[str(path), stamp(path)] for path in candidates]]
@@ -57,7 +57,7 @@ def recall_content(content: bytes) -> dict[Path, Fingerprint]:
     readers = {(known.package, known.engine): known for known in by_content()}
     kept, known = {}, looked_into({Path(name).parent for name, *_ in described["files"]})
     for name, as_it_was, reader, snapshots in described["files"]:
-        path, fingerprint = Path(name), tuple(as_it_was[:-1])
+        path, fingerprint = Path(name), Fingerprint(*as_it_was)
         if path in known and known[path][0] == fingerprint:
             kept[path] = fingerprint
         elif _is_as_it_was(name, as_it_was):
@@ -84,6 +84,9 @@ FEW = 64
 
 K = TypeVar("K")
 
+Contents = Callable[[Sequence[Header]], Iterable[dict[str, int] | None]]
+"""Returns what is in checkpoints, as in `steps.Step.contents`; None of one that cannot be read."""
+
 Comparers = Mapping[str, Comparer]
 
 OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|phase\.npz")
@@ -91,9 +94,14 @@ OWN_NAME = re.compile(r"part\d+-(steps\.jsonl|phase\.npz|\w+\.f32)|\d{6,}\.npz|p
 
 
 class _Line(NamedTuple):
-    """What is kept of a step: all but its checkpoint's header, and the `checksums` of its sketched values."""
+    """What is kept of a step: all but its checkpoint's header, and the `checksums` of its sketched values.
+
+    `as_read`: what tells its file as it was when it was read, and the `contents` of that, as of `steps.Step`.
+    """
 
     key: str
+    as_read: list[int]
+    contents: dict[str, int]
     since: int | None
     changes: dict[str, Change]
     compared: dict[str, Compared]
@@ -105,7 +113,7 @@ class _Line(NamedTuple):
 
     def at(self, header: Header) -> Step:
         known = self.since, self.changes, self.compared, self.not_finite, self.contrasts, self.totals, self.frame
-        return Step(header, *known)
+        return Step(header, *known, self.contents)
 
 
 class Cache:
@@ -137,14 +145,16 @@ class Cache:
         """Say whether an earlier analysis may have left anything that is to be used."""
         return bool(self._lines) or (not self._fresh and self._folder.is_dir())
 
-    def known(self, part: int, keys: Sequence[str], headers: Sequence[Header]) -> CachedSteps:
+    def known(self, part: int, keys: Sequence[str], headers: Sequence[Header], contents: Contents) -> CachedSteps:
         """Return the steps that are known of the checkpoints of a part, from the first one on as far as they are.
 
-        `keys` of the checkpoints, as of `keys_of`.
+        `keys` of the checkpoints, as of `keys_of`; `contents`: what reads those anew whose files may be others now,
+        though their sizes and times are what they were.
         """
         lines = self._read(part)
         count = next((k for k, (line, key) in enumerate(zip(lines, keys, strict=False)) if line.key != key), None)
         lines = lines[: min(len(lines), len(keys)) if count is None else count]
+        lines = self._as_they_were(part, lines, headers, contents)
         if not lines:
             return CachedSteps()
         named = dict.fromkeys(name for line in lines for name in line.checksums)
@@ -159,6 +169,18 @@ class Cache:
         steps = [line.at(header) for line, header in zip(lines, headers, strict=False)]
         return CachedSteps(steps, *self._phases(part, lines[-1].key), rows)
 
+    def _as_they_were(
+        self, part: int, lines: list[_Line], headers: Sequence[Header], contents: Contents
+    ) -> list[_Line]:
+        """Return the lines up to the first of a checkpoint that holds something else by now."""
+        unsure = [k for k, line in enumerate(lines) if line.as_read != _as_read(headers[k])]
+        for k, found in zip(unsure, contents([headers[k] for k in unsure]) if unsure else (), strict=True):
+            if found != lines[k].contents:
+                return lines[:k]
+            lines[k] = self._lines[part][k] = lines[k]._replace(as_read=_as_read(headers[k]))
+            self._whole[part] = False  # so that they are written anew
+        return lines
+
     def write(self, part: int, known: int, keys: Sequence[str], steps: Sequence[Step], comparers: Comparers) -> None:
         """Write the steps of a part behind the `known` ones; raise PtyconvError where they cannot be written.
 
@@ -172,6 +194,8 @@ class Cache:
         new = [
             _Line(
                 keys[k],
+                _as_read(steps[k].header),
+                steps[k].contents,
                 steps[k].since,
                 steps[k].changes,
                 steps[k].compared,
@@ -326,13 +350,18 @@ def keys_of(headers: Sequence[Header], by: Sequence[Any], counting: Mapping[str,
     """Return the keys of checkpoints: `by` what else the results depend on, `counting` by tensor."""
     found, so_far = [], repr(by)
     for header in headers:
-        size, modified = header.fingerprint[-2:]
+        file = header.fingerprint
         # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
-        of_file = [header.real_path, header.niter, size, modified, header.loss_digest]
+        of_file = [header.real_path, header.niter, file.size, file.modified, header.loss_digest]
         counts = {name: of_one.up_to(header.niter) for name, of_one in counting.items()}
         so_far = sha256(repr([so_far, of_file, counts]).encode()).hexdigest()
         found.append(so_far)
     return found
+
+
+def _as_read(header: Header) -> list[int]:
+    """Return what tells a checkpoint's file from one that was copied over it, with the size and time of that one."""
+    return [header.fingerprint.inode, header.fingerprint.changed]
 
 
 def _packed(lines: Sequence[_Line]) -> bytes:

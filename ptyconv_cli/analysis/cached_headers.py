@@ -22,7 +22,7 @@ from ptyconv_cli.results.history import Curve, EngineHistories
 
 ARRAYS = ("crop_pos", "scan", "loss")
 
-TUPLES = ("fingerprint", "probe_shape", "object_tilt", "object_corner", "wanted", "away")
+TUPLES = ("probe_shape", "object_tilt", "object_corner", "wanted", "away")
 
 DIGESTS = ("loss_digest",)
 
@@ -47,15 +47,14 @@ def packed_headers(headers: Iterable[Header]) -> bytes:
     """Return headers of files that are what they were when they were read, as `unpacked_headers` takes them."""
     arrays, found, stamp_of = _Arrays(), [], cache(stamp)  # a file may hold many snapshots
     for header in sorted(headers, key=lambda header: -len(header.loss)):
-        now = stamp_of(header.path)
-        if now is None or now[:-1] != header.fingerprint:
+        if stamp_of(header.path) != header.fingerprint:
             continue
         content = {field.name: getattr(header, field.name) for field in fields(header)}
         content |= {name: arrays.add(content[name]) for name in ARRAYS}
         content |= {name: content[name].hex() for name in DIGESTS}
         content["kinds"] = {name: kind.str for name, kind in header.kinds.items()}
         content["source"] = [str(header.path), header.source.name, header.source.niter]
-        found.append(content | {"changed": now[-1]})
+        found.append(content)
     return json.dumps({"versions": versions(), "headers": found}).encode() + b"\n" + arrays.content
 
 
@@ -67,21 +66,19 @@ def unpacked_headers(content: bytes) -> dict[Source, Header]:
         return {}
     now = cache(_now)
     as_they_were = (
-        one
-        for one in described["headers"]
-        if now(one["source"][0]) == ((*one["fingerprint"], one["changed"]), one["real_path"])
+        one for one in described["headers"] if now(one["source"][0]) == (tuple(one["fingerprint"]), one["real_path"])
     )
     headers = (_header(one, arrays) for one in as_they_were)
     return {header.source: header for header in headers}
 
 
 def _now(name: str) -> tuple[Fingerprint | None, str]:
-    """Return a file's stamp, and where links lead."""
+    """Return a file's fingerprint, and where links lead."""
     return stamp(Path(name)), os.path.realpath(name)
 
 
 def _header(described: dict[str, Any], arrays: bytes) -> Header:
-    values = {name: value for name, value in described.items() if name != "changed"}
+    values = described | {"fingerprint": Fingerprint(*described["fingerprint"])}
     values |= {name: value and tuple(value) for name, value in values.items() if name in TUPLES}
     values |= {name: _array(arrays, *values[name]) for name in ARRAYS}
     values["shapes"] = {name: tuple(shape) for name, shape in values["shapes"].items()}

@@ -1,6 +1,7 @@
 """Compares each checkpoint of a run with the one before, and reads ahead. See docs/performance.md."""
 
 import math
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ import numpy as np
 from ptyconv_cli.analysis.registration import FileSource, registration_of
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Comparer, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
-from ptyconv_cli.checkpoints.opening import fingerprint, open_checkpoint
+from ptyconv_cli.checkpoints.opening import Source, fingerprint, open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
@@ -55,6 +56,7 @@ class Prefetch:
         self._tensors, self._beside, self._region = tensors, beside, region
         self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
+        self._contents: dict[Source, dict[str, int]] = {}
 
     def __enter__(self) -> "Prefetch":
         for _ in range(self._turns):
@@ -72,7 +74,19 @@ class Prefetch:
         """Hand back arrays that are no longer needed (or none), to be filled with the next checkpoint to read."""
         header = next(self._headers, None)
         if header is not None:
-            self._upcoming.append(self._reader.submit(self._read, header, arrays))
+            self._upcoming.append(self._reader.submit(self._read_and_sum, header, arrays))
+
+    def contents(self, header: Header) -> dict[str, int]:
+        """Return, by tensor, the checksums (CRC-32) of what was read of a checkpoint, which are asked for once."""
+        return self._contents.pop(header.source)
+
+    def _read_and_sum(self, header: Header, into: Arrays) -> Arrays:
+        arrays = self._read(header, into)
+        self._contents[header.source] = {
+            name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            for name, array in arrays.items()
+        }
+        return arrays
 
     def _read(self, header: Header, into: Arrays) -> Arrays:
         self._check(header)
@@ -92,8 +106,24 @@ class Prefetch:
         return arrays
 
     def _check(self, header: Header) -> None:
-        if fingerprint(header.path) != header.fingerprint:
+        if not fingerprint(header.path).may_have_its_content(header.fingerprint):
             raise CheckpointError(f"{header.path}: was rewritten during the analysis")
+
+
+def contents_of(
+    tensors: tuple[str, ...], region: Region, beside: tuple[str, ...], headers: Sequence[Header]
+) -> Iterator[dict[str, int] | None]:
+    """Read checkpoints and yield what is in them, as in `steps.Step.contents`; None of one that cannot be read."""
+    with Prefetch(headers, tensors, region, turns=1, beside=beside) as reading:
+        for header in headers:
+            try:
+                arrays = reading.next()
+            except CheckpointError:
+                arrays = {}
+                yield None
+            else:
+                yield reading.contents(header)
+            reading.reuse(arrays)
 
 
 Progress = Callable[[int, int], None]
@@ -105,6 +135,7 @@ class _Ready(NamedTuple):
     header: Header
     snapshot: Snapshot
     memory: Arrays
+    contents: dict[str, int]
 
 
 class _GettingReady:
@@ -142,6 +173,7 @@ class _GettingReady:
             begins = self._goes_on and header is self._headers[0]
             try:
                 memory = self._reading.next()
+                contents = self._reading.contents(header)
                 snapshot = self._snapshot(header, memory, begins)
             except CheckpointError as error:
                 if begins:
@@ -153,7 +185,7 @@ class _GettingReady:
                 self._reading.reuse({})
                 continue
             wait_for(self._device)  # the threads that compare do not
-            yield _Ready(header, snapshot, memory)
+            yield _Ready(header, snapshot, memory, contents)
 
     def _snapshot(self, header: Header, memory: Arrays, begins: bool) -> Snapshot:
         """Make a snapshot of what was read; raise CheckpointError where what else it takes cannot be read."""
@@ -266,7 +298,8 @@ def _first_step(first: _Ready, comparers: Mapping[str, Comparer], region: Region
     }
     not_finite = {name: True for name, tensor in values.items() if not all_finite(tensor)}
     measured = contrasts_of(first.header, first.snapshot, region) if comparers else {}
-    return Step(first.header, None, {}, compared, not_finite, measured, totals(values), _frame_of(first.snapshot))
+    frame = _frame_of(first.snapshot)
+    return Step(first.header, None, {}, compared, not_finite, measured, totals(values), frame, first.contents)
 
 
 def _frame_of(snapshot: Snapshot) -> Frame | None:
@@ -298,8 +331,8 @@ def _step(
     not_finite = {name: not all_finite(tensor) for name, tensor in suspicious.items()}
     compared = {name: result_of(future) for name, future in comparing.items()}
     measured = result_of(measuring) if measuring else {}
-    frame = _frame_of(current.snapshot)
-    return Step(current.header, previous.header.niter, changes, compared, not_finite, measured, now, frame)
+    known = not_finite, measured, now, _frame_of(current.snapshot), current.contents
+    return Step(current.header, previous.header.niter, changes, compared, *known)
 
 
 def contrasts_of(header: Header, snapshot: Snapshot, region: Region) -> dict[str, float]:

@@ -108,7 +108,7 @@ def _status(path: Path) -> Fingerprint:
         return status(path)
     except CheckpointError:  # it has no content yet
         found = path.stat()
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 SURE = 3

@@ -353,8 +353,10 @@ def _check_that_any_are_compared(
 
 
 def _info(run_dir: Path, header: Header) -> CheckpointInfo:
-    size, modified = header.fingerprint[-2:]
-    return CheckpointInfo(_name(run_dir, header.path), header.niter, header.shapes, size, modified, header.before)
+    file = header.fingerprint
+    return CheckpointInfo(
+        _name(run_dir, header.path), header.niter, header.shapes, file.size, file.modified, header.before
+    )
 
 
 def _name(run_dir: Path, file: Path) -> str:

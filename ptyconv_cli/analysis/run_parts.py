@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def walk_parts(
     on, found, comparers, notice = likely_device(device), [], [], ""
     by = depends_on(settings, on)
     knowns = [
-        _known(cache, number, part, [*by, tuple(region)], counting, settings)
+        _known(cache, number, part, region, by, counting, settings)
         for number, (part, region) in enumerate(zip(parts, regions, strict=True))
     ]
     for part, region, known in zip(parts, regions, knowns, strict=True):
@@ -173,6 +173,7 @@ def _known(
     cache: Cache | None,
     number: int,
     part: list[Header],
+    region: Region,
     by: Sequence[Any],
     counting: Mapping[str, Counting],
     settings: MonitorSettings,
@@ -180,7 +181,15 @@ def _known(
     """Return what the cache knows of a part; nothing where a phase that wraps is to be continued, and is not known."""
     if cache is None or not cache.exists():
         return CachedSteps()
-    known = cache.known(number, keys_of(part, by, counting), part)
+
+    def contents(headers: Sequence[Header]) -> Iterator[dict[str, int] | None]:
+        from ptyconv_cli.analysis.compare import contents_of  # as in `_walk_part`
+        from ptyconv_cli.analysis.registration import read_beside
+
+        beside = read_beside(part, settings.tensors) if settings.aligned else ()
+        return contents_of(settings.tensors, region, beside, headers)
+
+    known = cache.known(number, keys_of(part, [*by, tuple(region)], counting), part, contents)
     wraps = part[0].phase_wraps and wrapping(settings.tensors) and len(known.steps) < len(part)
     return CachedSteps() if wraps and known.phase is None else known
 

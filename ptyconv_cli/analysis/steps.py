@@ -147,7 +147,7 @@ class Step:
     `contrasts`: see `quantities.snapshots.contrasts`, empty where nothing is aligned. `not_finite`: the tensors that
     hold NaN or infinity, and those that do not, but changed by more than numbers can say: True and False.
     `totals`: by tensor, of what is an intensity, all of it. `frame`: where its object and probe were; None where
-    nothing is aligned.
+    nothing is aligned. `contents`: by tensor, the checksum (CRC-32) of what was read.
     """
 
     header: Header
@@ -158,6 +158,7 @@ class Step:
     contrasts: dict[str, float] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     frame: Frame | None = None
+    contents: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

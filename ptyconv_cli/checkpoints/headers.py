@@ -209,8 +209,7 @@ def _seen(
     header = seen.get(source)
     if header is None or any(header.lacks(name) and name not in header.wanted for name in tensors):
         return None
-    now = stamp_of(source.path)
-    return header if now and now[:-1] == header.fingerprint else None
+    return header if stamp_of(source.path) == header.fingerprint else None
 
 
 class _Sharing:
@@ -290,7 +289,7 @@ def read_histories(headers: list[Header]) -> tuple[EngineHistories, list[str]]:
     engine, remarks = EngineHistories(), []
     for header in reversed(headers):
         try:
-            if fingerprint(header.path) == header.fingerprint:
+            if fingerprint(header.path).may_have_its_content(header.fingerprint):
                 with open_checkpoint(header.path, header.source.name) as checkpoint:
                     engine = checkpoint.histories().plain()
                     engine = replace(engine, settings=checkpoint.settings, loss_of=checkpoint.loss_of())

@@ -13,8 +13,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from ptyconv_cli.checkpoints.readers import Known, by_content, counts_as_file, digits, known_readers, usual_number
 from ptyconv_cli.errors import CheckpointError, PtyconvError
 
-Fingerprint = tuple[int, ...]
-"""Numbers that change when a file is written or replaced: device, inode, bytes, and time of the last change in ns."""
+
+class Fingerprint(NamedTuple):
+    """Numbers that change when a file is written or replaced.
+
+    Its device and inode, its `size` in bytes, and in ns when its content was `modified`, and when its status `changed`:
+    that tells a file that another one was copied over, though it has the size and time of that one.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    def may_have_its_content(self, other: "Fingerprint") -> bool:
+        """Say whether a file of the `other` fingerprint may hold the same: it was linked or given away meanwhile."""
+        return self[:-1] == other[:-1]
+
 
 TICK = 0.02
 """Seconds in which a file may be written twice with one time of modification: file systems count in steps."""
@@ -22,7 +38,7 @@ TICK = 0.02
 TRIES = 10
 
 _ASKED: ContextVar[dict[Path, Fingerprint] | None] = ContextVar("asked", default=None)
-"""What files were found to be in the present look, with the times at which their status changed."""
+"""What files were found to be in the present look."""
 
 
 @contextmanager
@@ -51,16 +67,13 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def status(path: Path) -> Fingerprint:
     """Return the fingerprint of a file, which is not opened; raise CheckpointError where it is none, or empty."""
-    return _asked(path)[:-1]
+    return _asked(path)
 
 
 def stamp(path: Path) -> Fingerprint | None:
-    """Return the fingerprint of a file, and when its status changed last in ns; None where it has no fingerprint.
-
-    That time tells a file that another one was copied over, though it has the size and time of that one.
-    """
+    """Return what `status` does; None where that fails."""
     try:
-        return _asked(path)
+        return status(path)
     except CheckpointError:
         return None
 
@@ -68,11 +81,12 @@ def stamp(path: Path) -> Fingerprint | None:
 def settled(path: Path) -> Fingerprint:
     """Return a file's status once a later writing would show in it; soon also of one that is written all the time."""
     for _ in range(TRIES):
-        found = _stamp(path)[:-1]
-        age = time.time() - found[-1] / 1e9
-        if not 0 <= age < TICK:
+        found = _stamp(path)
+        now = time.time()
+        ages = [age for when in (found.modified, found.changed) if 0 <= (age := now - when / 1e9) < TICK]
+        if not ages:
             break
-        time.sleep(TICK - age)
+        time.sleep(TICK - min(ages))
     return found
 
 
@@ -101,7 +115,7 @@ def _stamp(path: Path) -> Fingerprint:
     if problem:
         raise CheckpointError(f"{path}: {problem}")
     size, modified = sum(one.st_size for one in inside), max(one.st_mtime_ns for one in inside)
-    return found.st_dev, found.st_ino, size, modified, max(one.st_ctime_ns for one in inside)
+    return Fingerprint(found.st_dev, found.st_ino, size, modified, max(one.st_ctime_ns for one in inside))
 
 
 def _reason_of(path: Path, error: OSError) -> str:

@@ -176,6 +176,58 @@ def test_the_time_alone_tells(grown, computed):
     assert computed["read"][0] == 40
 
 
+def rewritten(path: Path, write) -> None:
+    """Write a file anew that keeps its size, and the time at which it was modified."""
+    status = path.stat()
+    write(path)
+    assert path.stat().st_size == status.st_size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def in_place(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["optimizable_tensors/objp"][...] += np.float32(0.01)
+
+
+def another_file(path: Path) -> None:
+    in_place(Path(shutil.copy2(path, path.with_suffix(".copy"))))
+    path.with_suffix(".copy").replace(path)
+
+
+@pytest.mark.parametrize("write", [in_place, another_file])
+@pytest.mark.parametrize("at", [50, 120])
+def test_other_content_of_the_same_size_and_time(grown, computed, write, at):
+    """As rsync -t leaves it, or a backup that was restored."""
+    analyzed(grown)
+    rewritten(grown / f"model_iter{at:04d}.hdf5", write)
+    computed.update(read=[], changes=0)
+    found = results(grown, grown.parent / "out")
+    assert computed["read"] == [at, *range(at - 10, 130, 10)]
+    assert found == results(grown, grown.parent / "fresh")
+
+
+def test_the_same_content_in_another_file(grown, computed):
+    """As where all was linked into a backup, or copied there and back: what was read is compared, and kept."""
+    before = results(grown, grown.parent / "out")
+    os.link(grown / "model_iter0030.hdf5", grown.parent / "backup")
+    rewritten(grown / "model_iter0070.hdf5", lambda path: path.write_bytes(path.read_bytes()))
+    rewritten(grown / "model_iter0120.hdf5", lambda path: shutil.copy2(path, path.with_suffix(".copy")).replace(path))
+    computed.update(read=[], changes=0)
+    assert results(grown, grown.parent / "out") == before
+    assert computed == {"read": [30, 70, 120], "changes": 0}
+    computed.update(read=[])
+    assert results(grown, grown.parent / "out") == before
+    assert computed["read"] == [], "it is known of them now"
+
+
+def test_what_cannot_be_read_again_is_not_taken_for_what_it_was(grown):
+    analyzed(grown)
+    rewritten(grown / "model_iter0050.hdf5", lambda path: path.write_bytes(b"x" * path.stat().st_size))
+    analysis = analyzed(grown)
+    assert [one.niter for one in analysis.left_out] == [50]
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+
+
 @pytest.mark.parametrize("at", long_after(1, [10, 60]))
 def test_a_file_less(grown, at):
     (grown / f"model_iter{at:04d}.hdf5").unlink()
@@ -386,12 +438,12 @@ def test_each_thing_that_tells_checkpoints_apart(grown):
         by = [*run_parts.depends_on(settings or MonitorSettings(), "cpu"), region]
         return keys_of([header], by, {"objp": Counting(**counting)})[0]
 
-    *same, size, modified = header.fingerprint
+    file = header.fingerprint
     others = {
         key(replace(header, real_path=str(grown / "other" / header.path.name))),
         key(replace(header, niter=11)),
-        key(replace(header, fingerprint=(*same, size + 1, modified))),
-        key(replace(header, fingerprint=(*same, size, modified + 1))),
+        key(replace(header, fingerprint=file._replace(size=file.size + 1))),
+        key(replace(header, fingerprint=file._replace(modified=file.modified + 1))),
         key(replace(header, loss_digest=b"other")),
         key(settings=MonitorSettings(tensors=("objp",))),
         key(settings=MonitorSettings(percentile_range=(10, 90))),

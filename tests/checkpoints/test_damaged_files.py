@@ -319,7 +319,7 @@ def test_a_file_that_is_being_written_is_looked_at_a_little_later(tmp_path, monk
 
     monkeypatch.setattr(time, "time", lambda: path.stat().st_mtime + 0.005 * (not slept) + len(slept))
     monkeypatch.setattr(time, "sleep", write_the_rest)
-    assert fingerprint(path)[-1] == 10**9
+    assert fingerprint(path).modified == 10**9
     assert slept == [pytest.approx(TICK - 0.005, abs=1e-6)]
 
 
