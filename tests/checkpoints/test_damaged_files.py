@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -18,7 +19,6 @@ from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
-from ptyconv_cli.checkpoints.formats import hdf5
 from ptyconv_cli.checkpoints.opening import TICK, fingerprint
 from ptyconv_cli.errors import SeveralRuns
 
@@ -244,25 +244,43 @@ def test_damage_that_shows_only_when_the_numbers_are_read(tmp_path, bad):
         analyze_run(tmp_path, device="cpu")
 
 
-def test_a_file_system_without_locks(sample, whole, monkeypatch):
-    opened, open_file = [], h5py.File
+LOCKING_FAILS = """
+#include <errno.h>
+#include <stdlib.h>
+int flock(int file, int how) { (void)file; (void)how; errno = atoi(getenv("PTYCONV_TEST_ERRNO")); return -1; }
+"""
 
-    def file(path, mode, **options):
-        opened.append(options)
-        if not options:
-            raise OSError(524, "Unable to lock file")
-        return open_file(path, mode, **options)
 
-    monkeypatch.setattr(hdf5.h5py, "File", file)
-    monkeypatch.setattr(
-        hdf5, "isinstance", lambda item, kind: builtin(item, open_file if kind is file else kind), raising=False
-    )
-    builtin = isinstance
-    analysis = analyze_run(sample, device="cpu")
-    assert analysis.convergence_iters == whole
-    assert {"locking": "best-effort"} in opened
-    assert [warning[:48] for warning in analysis.warnings] == ["This folder's file system has no locks, so files"]
-    assert errno.ENOLCK in hdf5.NO_LOCKS
+@pytest.fixture(scope="module")
+def locking_fails(tmp_path_factory):
+    """A library that makes each attempt to lock a file fail, as the file systems do that have no locks."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if sys.platform != "linux" or not compiler:
+        pytest.skip("needs Linux and a compiler of C")
+    source = tmp_path_factory.mktemp("shim") / "shim.c"
+    source.write_text(LOCKING_FAILS)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", source.with_suffix(".so"), source], check=True)
+    return source.with_suffix(".so")
+
+
+NO_LOCKS = {
+    "NFS": errno.ENOLCK,
+    "read-only": errno.EROFS,
+    "Lustre": errno.ENOSYS,
+    "others": errno.ENOTSUP,
+    "Linux": 524,
+}
+
+
+@pytest.mark.parametrize("name", long_but(NO_LOCKS, "NFS", "read-only"))
+def test_a_file_system_without_locks(sample, whole, locking_fails, tmp_path, name):
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", sample, "--no-plot", "--device", "cpu", "-o", tmp_path]
+    variables = {**os.environ, "LD_PRELOAD": str(locking_fails), "PTYCONV_TEST_ERRNO": str(NO_LOCKS[name])}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=variables)
+    assert done.returncode == 0
+    found = json.loads((tmp_path / "convergence_iters.json").read_text())
+    assert found == json.loads(json.dumps(whole))
+    assert "file system has no locks, so files were read without them" in " ".join(done.stderr.split())
 
 
 REWRITE = """

@@ -85,7 +85,7 @@ def _import_hdf5plugin() -> bool:
     return True
 
 
-NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, 524)
+NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EROFS, 524)
 """Errors of a file system without locks; 524 is Linux's ENOTSUPP, for which Python has no name."""
 
 MOST_LINKS = 16
@@ -127,7 +127,7 @@ class Hdf5Tree:
                 "This folder's file system has no locks, so files were read without them: a file that is being written "
                 "may appear damaged."
             )
-            return h5py.File(self.path, "r", locking="best-effort")
+            return h5py.File(self.path, "r", locking=False)  # "best-effort" goes on after ENOSYS alone
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
