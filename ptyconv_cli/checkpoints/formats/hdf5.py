@@ -88,6 +88,9 @@ def _import_hdf5plugin() -> bool:
 NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EROFS, 524)
 """Errors of a file system without locks; 524 is Linux's ENOTSUPP, for which Python has no name."""
 
+OPEN_WITHOUT = "locking flag values don't match"
+"""What HDF5 says of a file that is open without locks already, in this process."""
+
 MOST_LINKS = 16
 """Links inside a file that are followed to reach one object; they may form a circle."""
 
@@ -121,7 +124,7 @@ class Hdf5Tree:
         except BlockingIOError as error:
             raise CheckpointError(f"{self.path}: is locked by another process, which is writing it") from error
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in NO_LOCKS and OPEN_WITHOUT not in str(error):
                 raise
             self.remarks.append(
                 "This folder's file system has no locks, so files were read without them: a file that is being written "
