@@ -280,7 +280,8 @@ def test_a_file_system_without_locks(sample, whole, locking_fails, tmp_path, nam
     assert done.returncode == 0
     found = json.loads((tmp_path / "convergence_iters.json").read_text())
     assert found == json.loads(json.dumps(whole))
-    assert "file system has no locks, so files were read without them" in " ".join(done.stderr.split())
+    if name != "unknown":  # after which HDF5 goes on by itself, and says nothing
+        assert "file system has no locks, so files were read without them" in " ".join(done.stderr.split())
 
 
 REWRITE = """
