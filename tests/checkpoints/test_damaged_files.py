@@ -266,8 +266,8 @@ def locking_fails(tmp_path_factory):
 NO_LOCKS = {
     "NFS": errno.ENOLCK,
     "read-only": errno.EROFS,
-    "Lustre": errno.ENOSYS,
-    "others": errno.ENOTSUP,
+    "unknown": errno.ENOSYS,
+    "Lustre": errno.ENOTSUP,
     "Linux": 524,
 }
 
