@@ -9,7 +9,16 @@ from ptyconv_cli.analysis.report import CHANGES_NAME, FORMAT, REPORT_NAME
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import QUANTITIES, all_series
 from ptyconv_cli.results.files import or_nan, read_json
-from ptyconv_cli.results.history import Curve, Distances, EngineHistories, Point, Trajectory, Triangle, points_since
+from ptyconv_cli.results.history import (
+    Curve,
+    Distances,
+    EngineHistories,
+    Point,
+    Trajectory,
+    Triangle,
+    is_iteration,
+    points_since,
+)
 from ptyconv_cli.results.run_analysis import (
     AtIteration,
     Doubling,
@@ -181,6 +190,6 @@ def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> P
 
 
 def _whole(niter: Any) -> int:
-    if not isinstance(niter, int):
-        raise ValueError(f"{niter!r} is no iteration")
-    return niter
+    if not is_iteration(niter):
+        raise ValueError("what should be an iteration is no whole number from 0 to 2^53")
+    return int(niter)

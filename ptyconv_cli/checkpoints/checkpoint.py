@@ -13,10 +13,7 @@ from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
-from ptyconv_cli.results.text import shortened
-
-MOST_TEXT = 60
-"""Characters of a text out of a file that is shown."""
+from ptyconv_cli.results.text import MOST_SHOWN, shortened
 
 
 class Origin(NamedTuple):
@@ -114,7 +111,7 @@ class Checkpoint(ABC):
     def loss_of(self) -> dict[str, str]:
         """Return what the loss is of, by name, as far as the file tells: see `EngineHistories`. Long texts are cut."""
         found = {"engine": self.format.split(" ")[0], **self.facts_on_loss()}
-        return {name: shortened(value, MOST_TEXT) for name, value in found.items() if value}
+        return {name: shortened(value, MOST_SHOWN) for name, value in found.items() if value}
 
     def facts_on_loss(self) -> dict[str, str]:
         """Return what else than the engine the loss is of, as the file says it; "" of what it does not say."""

@@ -17,7 +17,7 @@ from ptyconv_cli.errors import CheckpointError, TooFew
 from ptyconv_cli.quantities import tensor_keys, tensors
 from ptyconv_cli.results.history import Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import LeftOut
-from ptyconv_cli.results.text import counted
+from ptyconv_cli.results.text import MOST_SHOWN, counted, shortened
 
 if TYPE_CHECKING:
     from ptyconv_cli.checkpoints.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def read_header(source: Source, tensors: Iterable[str]) -> Header:
         header = Header(
             source=source,
             fingerprint=before,
-            format=checkpoint.format,
+            format=shortened(checkpoint.format, MOST_SHOWN, at_end=True),
             niter=int(checkpoint.niter),
             dx=_pixel_size(checkpoint),
             crop_pos=_corners(checkpoint),

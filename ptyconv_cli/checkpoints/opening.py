@@ -8,10 +8,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptyconv_cli.checkpoints.readers import Known, by_content, counts_as_file, digits, known_readers, usual_number
 from ptyconv_cli.errors import CheckpointError, PtyconvError
+from ptyconv_cli.results.history import is_iteration
+from ptyconv_cli.results.text import shortened
 
 
 class Fingerprint(NamedTuple):
@@ -249,7 +251,18 @@ def open_checkpoint(path: Path, snapshot: str | None = None) -> "Iterator[Checkp
     else:
         known, opened = _by_content(path, snapshot)
     with _explained(known, path), opened as checkpoint:
+        checked_niter(checkpoint.niter, path)
+        if not 0 <= checkpoint.began <= checkpoint.niter:
+            raise CheckpointError(f"{path}: its engine began after iteration {checkpoint.began:.6g}, which is none")
         yield checkpoint
+
+
+def checked_niter(value: Any, path: Path) -> int:
+    """Return the iteration that a file gives; raise CheckpointError where it can be none."""
+    if not is_iteration(value):
+        said = shortened(f"{value}" if not isinstance(value, int) or abs(value) < 10**100 else "10…", 20)
+        raise CheckpointError(f"{path}: its iteration is {said}; expected a whole number from 0 to 2^53")
+    return int(value)
 
 
 def _by_content(path: Path, snapshot: str | None) -> "tuple[Known, Checkpoint]":
@@ -277,7 +290,8 @@ def _look_into(path: Path) -> Recognised:
     for known in sorted(readers, key=lambda known: known != _LAST.get(place)):
         try:
             with _explained(known, path):
-                snapshots = {str(name): int(niter) for name, niter in known.reader.snapshots(path).items()}
+                found = known.reader.snapshots(path)
+                snapshots = {str(name): checked_niter(niter, path) for name, niter in found.items()}
         except CheckpointError as error:
             problems.append(_reason(path, error))
             continue

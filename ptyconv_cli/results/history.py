@@ -1,11 +1,21 @@
 """Curves over the iterations: changes, what the engine recorded, and distances between checkpoints. Plain numbers."""
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any
 
 from ptyconv_cli.results.engine_settings import EngineSettings
 
 Curve = list[tuple[int, float]]
 """Pairs of (niter, value), in order of iteration."""
+
+LAST_ITERATION = 1 << 53
+"""The largest number up to which all whole ones are told apart in float64."""
+
+
+def is_iteration(value: Any) -> bool:
+    """Say whether a value, of any kind, is a whole number from 0 to `LAST_ITERATION`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= LAST_ITERATION
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from os.path import commonprefix
 
+MOST_SHOWN = 60
+"""Characters of a text out of a checkpoint that is shown."""
+
 MOST_NAMES = 3
 """Files or folders that are named one by one."""
 

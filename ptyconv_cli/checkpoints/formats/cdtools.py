@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.cdtools_text import Told, told_by
+from ptyconv_cli.checkpoints.formats.cdtools_text import MOST_TEXT, Told, told_by
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, POSITIONS, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
     VALUES,
@@ -165,7 +165,7 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     @cached_property
     def _told(self) -> Told:
         with suppress(CheckpointError):
-            return told_by(self._tree.text("training_history"))
+            return told_by(self._tree.text("training_history", MOST_TEXT + 1))
         return Told()
 
     def _moved(self) -> bool:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ import h5py
 import numpy as np
 from h5py import h5d, h5t, h5z
 
+from ptyconv_cli.checkpoints.formats.limits import (
+    MOST_TEXT,
+    check_names,
+    most_bytes,
+    most_bytes_in_parts,
+    most_bytes_of_chunk,
+    most_chunks,
+    most_names,
+)
 from ptyconv_cli.errors import CheckpointError
 
 NAMES = {
@@ -32,9 +42,6 @@ LIMITS = {
     **{32015: 33000.0, 32008: 33000.0},  # four bytes for a block of 128 KiB; bitshuffle may have that inside
 }
 """The largest compression ratios that are possible; others, such as blosc, say "all zeros" of a whole chunk."""
-
-UNCHECKED = 1 << 32
-"""Bytes that a dataset may claim without having them in the file: chunks never written, or compressed to nothing."""
 
 
 def lacking_filter(dataset: h5py.Dataset) -> str:
@@ -64,10 +71,16 @@ def claims_too_much(dataset: h5py.Dataset, file_size: int) -> bool:
         return True
     if dataset.id.get_create_plist().get_layout() != h5d.CHUNKED:
         return bool(claimed > stored)
+    if claimed > most_bytes_in_parts(file_size):
+        return True
     written = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * of_number
     ratio = math.prod(LIMITS.get(number, math.inf) for number in _filters(dataset))
-    unchecked = max(claimed - written, 0) + (written if ratio == math.inf else 0)
-    return bool(unchecked > max(UNCHECKED, 1000 * stored) or (written and written > stored * ratio))
+    return bool(written and written > stored * ratio)
+
+
+def _chunks(dataset: h5py.Dataset) -> int:
+    """Return in how many chunks a dataset is divided, written or not."""
+    return math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))
 
 
 def _filters(dataset: h5py.Dataset) -> Iterable[int]:
@@ -90,6 +103,9 @@ NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EROFS, 524)
 
 OPEN_WITHOUT = "locking flag values don't match"
 """What HDF5 says of a file that is open without locks already, in this process."""
+
+TEXTS_AT_ONCE = 16
+"""Texts of a list that are read at a time."""
 
 MOST_LINKS = 16
 """Links inside a file that are followed to reach one object; they may form a circle."""
@@ -116,7 +132,7 @@ class Hdf5Tree:
         self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
         with self.explained("the file"):
             self._file = self._open()
-            self._size = path.stat().st_size
+            self.size = path.stat().st_size
 
     def _open(self) -> h5py.File:
         try:
@@ -142,8 +158,12 @@ class Hdf5Tree:
         """Return the names directly inside a group, none where there is no such group."""
         with self.explained(name):
             group = self._item(name)
+            if not isinstance(group, h5py.Group):
+                return []
             # A damaged name, which is no text, is bytes.
-            return [one for one in group if isinstance(one, str)] if isinstance(group, h5py.Group) else []
+            names = list(islice((one for one in group if isinstance(one, str)), most_names(self.size) + 1))
+            check_names(names, self.size, f"{self.path}: group {name or '/'}")
+            return names
 
     def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
         """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
@@ -158,25 +178,35 @@ class Hdf5Tree:
                 return self._attribute(name)
             if not isinstance(item, h5py.Dataset) or item.shape is None or not _is_numbers(item.dtype):
                 return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
-            problem = _problem(item, self._size)
-            if problem:
-                raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
+            self._check(item, name)
             return item
 
-    def text(self, name: str) -> str:
-        """Return a string, "" where there is none of this name."""
+    def _check(self, dataset: h5py.Dataset, name: str, whole: bool = False) -> None:
+        """Raise CheckpointError where a dataset must not be read, or not as a `whole`."""
+        problem = _problem(dataset, self.size)
+        if not problem and whole and dataset.size * dataset.id.get_type().get_size() > most_bytes(self.size):
+            problem = f"its shape {tuple(dataset.shape)} is larger than what there can be of it in the file"
+        if problem:
+            raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
+
+    def text(self, name: str, most: int = MOST_TEXT) -> str:
+        """Return a string of at most so many characters, "" where there is none of this name."""
         with self.explained(name):
             item = self._item(name)
             if item is None:
                 parent, _, attribute = name.rpartition("/")
                 group = self._item(parent)
-                found = group.attrs.get(attribute) if group is not None else None
-                return found if isinstance(found, str) else ""
-            is_text = isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype)
-            return str(item.asstr(errors="replace")[()]) if is_text else ""
+                if group is None or attribute not in group.attrs or group.attrs.get_id(attribute).shape != ():
+                    return ""
+                found = group.attrs[attribute]
+                return found[:most] if isinstance(found, str) else ""
+            if not isinstance(item, h5py.Dataset) or item.shape != () or not h5py.check_string_dtype(item.dtype):
+                return ""
+            self._check(item, name, whole=True)
+            return str(item.asstr(errors="replace")[()])[:most]
 
     def texts(self, name: str) -> list[str]:
-        """Return the strings in a list, none where there is none of this name."""
+        """Return the strings in a list, none where there is none of this name; each is cut."""
         with self.explained(name):
             item = self._item(name)
             if (
@@ -185,15 +215,23 @@ class Hdf5Tree:
                 or not h5py.check_string_dtype(item.dtype)
             ):
                 return []
-            problem = _problem(item, self._size)
-            if problem:
-                raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
-            return [str(text) for text in item.asstr(errors="replace")[()]]
+            self._check(item, name, whole=True)
+            found: list[str] = []
+            # All may be one long text, which is there once.
+            for begin in range(0, len(item), TEXTS_AT_ONCE):
+                texts = item.asstr(errors="replace")[begin : begin + TEXTS_AT_ONCE]
+                if max(map(len, texts)) > MOST_TEXT:
+                    raise CheckpointError(f"{self.path}: dataset {name}: a text in a list is too long for a name")
+                found += map(str, texts)
+            return found
 
     def read(self, name: str) -> np.ndarray:
-        """Read an array that `find` finds."""
+        """Read an array that `find` finds, as a whole; raise CheckpointError where there cannot be that much of it."""
         with self.explained(name):
-            return np.asarray(self.find(name)[()])  # type: ignore[index]
+            found = self.find(name)
+            if isinstance(found, h5py.Dataset):
+                self._check(found, name, whole=True)
+            return np.asarray(found[()])  # type: ignore[index]
 
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
         """Fill a contiguous array with the part of a dataset that `index` selects, straight from the file."""
@@ -224,7 +262,7 @@ class Hdf5Tree:
                 raise CheckpointError(f"{self.path}: {name} is a link to another file, which is not followed")
             if isinstance(link, h5py.SoftLink):
                 links += 1
-                if links > MOST_LINKS:
+                if links > MOST_LINKS or len(link.path) > MOST_TEXT:
                     raise CheckpointError(f"{self.path}: {name} is a link in a circle")
                 item = self._file if link.path.startswith("/") else item
                 parts = _parts(link.path) + parts
@@ -267,6 +305,10 @@ def _problem(dataset: h5py.Dataset, file_size: int) -> str:
         return "its numbers are in other files, which are not read"
     if not _is_plain(dataset.id.get_type()):
         return "its numbers have an unusual format; the file may be damaged"
+    if dataset.chunks:
+        claimed, of_chunk = (dataset.id.get_type().get_size() * n for n in (dataset.size, math.prod(dataset.chunks)))
+        if of_chunk > most_bytes_of_chunk(claimed) or _chunks(dataset) > most_chunks(claimed):
+            return f"its chunks {tuple(dataset.chunks)} don't suit its shape {tuple(dataset.shape)}; it may be damaged"
     if claims_too_much(dataset, file_size):
         claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
         return (

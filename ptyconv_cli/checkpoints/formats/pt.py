@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 
+from ptyconv_cli.checkpoints.formats.limits import MOST_TEXT, check_names, most_bytes
+from ptyconv_cli.checkpoints.formats.torch_pickle import check_pickle
 from ptyconv_cli.errors import CheckpointError
 
 PLAIN = "?bhilqBHILQefdFD"
@@ -45,6 +47,7 @@ class PtTree:
         self.path = path
         self.remarks: list[str] = []
         with self.explained("the file"):
+            self.size = path.stat().st_size
             _check_archive(path)
             with LOADING, torch.serialization.safe_globals(ALLOWED), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # meant for whoever writes such files
@@ -59,7 +62,9 @@ class PtTree:
     def children(self, name: str) -> list[str]:
         """Return the names directly inside a dict, none where there is no such dict."""
         group = self._get(name)
-        return [str(key) for key in group] if isinstance(group, dict) else []
+        names = [key for key in group if isinstance(key, str)] if isinstance(group, dict) else []
+        check_names(names, self.size, f"{self.path}: {name or 'the file'}")
+        return names
 
     def find(self, name: str) -> np.ndarray | None:
         """Return an array, with nothing of a tensor read yet; None where there is none of this name."""
@@ -69,20 +74,22 @@ class PtTree:
         with self.explained(name):
             if isinstance(item, torch.Tensor) and item.numel() * item.element_size() > item.untyped_storage().nbytes():
                 raise CheckpointError(f"{self.path}: {name}: its shape {tuple(item.shape)} exceeds what the file holds")
-            if isinstance(item, list | tuple) and not _is_table(item):
+            if isinstance(item, np.ndarray) and item.nbytes > self.size:
+                raise CheckpointError(f"{self.path}: {name}: its shape {item.shape} exceeds what the file holds")
+            if isinstance(item, list | tuple) and not _is_table(item, self.size):
                 raise CheckpointError(f"{self.path}: {name}: expected numbers, or rows of them")
-            array = item.detach().resolve_conj().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
+            array = _of_tensor(item) if isinstance(item, torch.Tensor) else np.asarray(item)
             return array if array.dtype.kind in "biufc" else None
 
-    def text(self, name: str) -> str:
-        """Return a string, "" where there is none of this name."""
+    def text(self, name: str, most: int = MOST_TEXT) -> str:
+        """Return a string of at most so many characters, "" where there is none of this name."""
         item = self._get(name)
-        return item if isinstance(item, str) else ""
+        return item[:most] if isinstance(item, str) else ""
 
     def texts(self, name: str) -> list[str]:
-        """Return the strings in a list, none where there is none of this name."""
+        """Return the strings in a list, none where there is none of this name; each is cut."""
         item = self._get(name)
-        return [text for text in item if isinstance(text, str)] if isinstance(item, list) else []
+        return [text[:MOST_TEXT] for text in item if isinstance(text, str)] if isinstance(item, list) else []
 
     def read(self, name: str) -> np.ndarray:
         """Read an array that `find` finds."""
@@ -126,13 +133,24 @@ def _check_archive(path: Path) -> None:
                 raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them (it is compressed)")
             for entry in entries:
                 if entry.filename.endswith(".pkl"):
-                    archive.read(entry)
+                    check_pickle(archive.read(entry), path.stat().st_size)
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them, or is incomplete ({error})") from error
 
 
-def _is_table(rows: list[Any] | tuple[Any, ...]) -> bool:
+SHORT = {torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+"""Kinds of numbers that numpy lacks, with those that hold each of theirs."""
+
+
+def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    return tensor.to(SHORT.get(tensor.dtype, tensor.dtype)).resolve_conj().resolve_neg().numpy()
+
+
+def _is_table(rows: list[Any] | tuple[Any, ...], file_size: int) -> bool:
     """Say whether a list holds numbers or short rows of them; deeper lists could refer to themselves without end."""
+    if len(rows) > most_bytes(file_size) // 64:  # of a row that is there once, and referred to
+        return False
 
     def is_number(item: Any) -> bool:
         return isinstance(item, (float, np.number, np.bool_)) or (isinstance(item, int) and abs(item) < 2**63)

@@ -28,7 +28,7 @@ from ptyconv_cli.checkpoints.readers import usual_number
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities import quantity_of, tensor_keys
 from ptyconv_cli.results.engine_settings import EngineSettings
-from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.history import LAST_ITERATION, Curve, EngineHistories
 from ptyconv_cli.results.run_analysis import Region
 
 TILTS = Expected("fiu", "real", ("N", "2"))
@@ -321,7 +321,7 @@ class PtyradCheckpoint(TreeCheckpoint):
 
     def _iteration(self, name: str) -> int | None:
         value = self._number(name)
-        if value is not None and not value.is_integer():
+        if value is not None and not (value.is_integer() and abs(value) <= LAST_ITERATION):
             raise CheckpointError(f"{self.path}: dataset {name}: expected an iteration, found {value}")
         return None if value is None else int(value)
 

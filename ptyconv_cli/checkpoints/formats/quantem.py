@@ -3,6 +3,7 @@
 Pixel size and state are inside modules of PyTorch, which are read without running them; see `torch_pickle`.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ptyconv_cli.checkpoints.formats.zarr_tree import ZarrTree
 from ptyconv_cli.checkpoints.opening import Fingerprint, status
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.engine_settings import EngineSettings
-from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.history import Curve, EngineHistories, is_iteration
 from ptyconv_cli.results.text import few
 
 OBJECT = Expected("cf", "complex or real", ("slice", "y", "x"), in_parts=True)
@@ -80,12 +81,15 @@ def _is_of_quantem(tree: ZarrTree) -> bool:
 
 def _iterations(tree: ZarrTree) -> Mapping[str, int]:
     """Return the iterations done of the snapshots, by their names; those of the archive where it has none."""
-    found = {}
-    for name in sorted((name for name in tree.children("_snapshots") if name.isdecimal()), key=int):
-        niter = tree.attributes(f"_snapshots/{name}").get("iteration")
-        if not isinstance(niter, int):
-            raise CheckpointError(f"{tree.path}: _snapshots/{name} has no attribute iteration, a whole number")
-        found[name] = niter
+    found = dict[str, int]()
+    names = [name for name in tree.children("_snapshots") if re.fullmatch(r"[0-9]{1,9}", name)]
+    for name in sorted(names, key=int):
+        niter: Any = tree.attributes(f"_snapshots/{name}").get("iteration")
+        if not is_iteration(niter):
+            raise CheckpointError(
+                f"{tree.path}: _snapshots/{name} has no attribute iteration, a whole number from 0 to 2^53"
+            )
+        found[name] = int(niter)
     if found:
         return found
     shape = tree.shape(LOSSES)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ptyconv_cli.checkpoints.formats.limits import MOST_TEXT, most_steps
+
 STORAGES = {
     **{"HalfStorage": "f2", "FloatStorage": "f4", "DoubleStorage": "f8"},
     **{"ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16"},
@@ -82,7 +84,7 @@ class Saved:
         (pickled,) = (entry.filename for entry in entries if entry.filename.endswith("/data.pkl"))
         self._folder = pickled.removesuffix("data.pkl")
         self._big_endian = self._text("byteorder") == "big"
-        machine = _Machine()
+        machine = _Machine(most_steps(len(content)))
         self.root = machine.run(self._archive.read(pickled))
         self.names = machine.names
 
@@ -97,6 +99,8 @@ class Saved:
         if isinstance(value, StandIn):
             return _of_numpy(value)
         if isinstance(value, list | tuple) and len(value) < 1000:
+            if any(type(one) in (list, tuple) for one in value):  # which may refer to itself
+                raise ValueError("expected numbers, found lists of lists")
             return np.array([float(self.numbers(one)) for one in value])
         if isinstance(value, int | float):
             return np.array(float(value))
@@ -186,15 +190,23 @@ MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 class _Machine:
     """Follows a pickle. Steps that it does not know, and all that make no sense, raise an error."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._names: dict[str, None] = {}
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
 
+    @property
+    def names(self) -> list[str]:
+        """All that loading it would have looked up."""
+        return list(self._names)
+
     def run(self, pickled: bytes) -> Any:
         """Return what a pickle makes."""
-        for step, given, _ in pickletools.genops(pickled):
+        for number, (step, given, _) in enumerate(pickletools.genops(pickled)):
+            if number > self._most:
+                raise ValueError("a pickle has more steps than the numbers in the file need")
             name = step.name
             if name == "STOP":
                 return self._stack.pop()
@@ -293,8 +305,9 @@ class _Machine:
     # --- what a pickle would look up, call and fill -------------------------------------------------------------------
 
     def _name(self, name: str) -> None:
-        if name not in self.names:
-            self.names.append(name)
+        if len(name) > MOST_TEXT:
+            raise ValueError("a pickle names something in more letters than any name has")
+        self._names[name] = None
         self._stack.append(StandIn(name))
 
     def _global(self, given: str) -> None:
@@ -357,4 +370,19 @@ def _instead_of_calling(called: Any, arguments: Any) -> Any:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
+    """Return a dict; raise ValueError for keys that are nested: to hash them may take for ever."""
+    if not all(map(_is_plain_key, items[::2])):
+        raise ValueError("a dict has keys that are lists of lists")
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _is_plain_key(key: Any, depth: int = 0) -> bool:
+    """Say whether a key is at most what a `Tensor` is, as that of an optimizer's state, which has a shape."""
+    if not isinstance(key, tuple):
+        return True
+    return depth < 2 and len(key) < 100 and all(_is_plain_key(one, depth + 1) for one in key)
+
+
+def check_pickle(pickled: bytes, file_size: int) -> None:
+    """Raise ValueError where a pickle in a file, which PyTorch is to load, would take for ever."""
+    _Machine(most_steps(file_size)).run(pickled)

@@ -9,20 +9,22 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
+from ptyconv_cli.checkpoints.formats.limits import most_bytes
 from ptyconv_cli.errors import CheckpointError
-from ptyconv_cli.results.history import Curve
+from ptyconv_cli.results.history import LAST_ITERATION, Curve
 
 
 class Tree(Protocol):
     """A file as a tree of named arrays: `formats.hdf5.Hdf5Tree` and `formats.pt.PtTree` say what the methods do."""
 
     path: Path
+    size: int
     remarks: list[str]
 
     def close(self) -> None: ...  # noqa: D102
     def children(self, name: str) -> list[str]: ...  # noqa: D102
     def find(self, name: str) -> Any: ...  # noqa: D102
-    def text(self, name: str) -> str: ...  # noqa: D102
+    def text(self, name: str, most: int = ...) -> str: ...  # noqa: D102
     def texts(self, name: str) -> list[str]: ...  # noqa: D102
     def read(self, name: str) -> np.ndarray: ...  # noqa: D102
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None: ...  # noqa: D102
@@ -128,8 +130,10 @@ class TreeCheckpoint(Checkpoint):
             raise CheckpointError(f"{self.path}: has no dataset {name} (expected {expected})")
         fits = array.ndim == len(expected.axes) and array.dtype.kind in expected.kinds and array.size
         sizes = zip(expected.axes, array.shape, strict=False)
-        if not expected.in_parts and array.size > MOST_NUMBERS:
-            raise CheckpointError(f"{self.path}: dataset {name}: {tuple(array.shape)} is larger than any run needs")
+        too_large = array.size > MOST_NUMBERS or array.size * array.dtype.itemsize > most_bytes(self._tree.size)
+        if not expected.in_parts and too_large:
+            what = f"dataset {name}: {tuple(array.shape)} is larger than any run needs"
+            raise CheckpointError(f"{self.path}: {what}, or than what there can be of it in the file")
         if not fits or any(axis.isdecimal() and int(axis) != size for axis, size in sizes):
             found = f"{array.dtype} {tuple(array.shape)}"
             raise CheckpointError(f"{self.path}: dataset {name}: expected {expected}, found {found}")
@@ -171,7 +175,7 @@ class TreeCheckpoint(Checkpoint):
 
     def _pairs(self, name: str, niters: np.ndarray, values: np.ndarray) -> Curve:
         niters = niters.astype(np.float64)  # whose differences are right, as those of unsigned numbers are not
-        whole = np.isfinite(niters).all() and (niters == np.floor(niters)).all()
+        whole = (abs(niters) <= LAST_ITERATION).all() and (niters == np.floor(niters)).all()
         counts = last_pass(niters)
         # A pass that was recorded again leaves no gap; where one would be left, numbers are damaged.
         damaged = not whole or (not counts.all() and len(set(np.diff(niters[counts]))) > 1)

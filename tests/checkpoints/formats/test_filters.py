@@ -105,7 +105,7 @@ def test_chunks_that_were_never_written_are_the_fill_value(tmp_path, how, writte
     with h5py.File(tmp_path / "file.h5", "w") as file:
         values = file.create_dataset("values", (1, 8, 600, 600), "f4", chunks=(1, 1, 100, 100), fillvalue=1, **how)
         values[:, :written, :100, :100] = 3
-    found = Hdf5Tree(tmp_path / "file.h5").read("values")
+    found = Hdf5Tree(tmp_path / "file.h5").find("values")[()]
     assert found[0, 0, 0, 0] == (3 if written else 1)
     assert found.mean() == pytest.approx(1 + 2 * written / (8 * 36))
 
@@ -114,7 +114,7 @@ def test_chunks_that_were_never_written_are_the_fill_value(tmp_path, how, writte
 def test_what_compresses_best_is_still_believed(tmp_path, called):
     with h5py.File(tmp_path / "file.h5", "w") as file:
         file.create_dataset("values", data=np.zeros((4, 1000, 1000), "f4"), chunks=(4, 1000, 1000), **LOSSLESS[called])
-    assert not Hdf5Tree(tmp_path / "file.h5").read("values").any()
+    assert not Hdf5Tree(tmp_path / "file.h5").find("values")[()].any()
 
 
 def test_what_no_filter_can_compress_so_far_is_damage(tmp_path):

@@ -1,0 +1,292 @@
+"""Files of at most 2 MB that claim to hold far more, each made of a real one: by what each does."""
+
+import json
+import pickle
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+from runs import DATA, SAMPLE, SAMPLE_PT
+
+ENGINES = DATA / "engines"
+PTYRAD = SAMPLE / "model_iter0010.hdf5"
+PTYCHODUS = ENGINES / "ptychodus" / "product.000008.h5"
+PTYPY = next((ENGINES / "ptypy").glob("autosave/recons/*/*.ptyr"))
+PY4DSTEM = ENGINES / "py4DSTEM" / "single_complex" / "ptycho.h5"
+QUANTEM = ENGINES / "quantem" / "snapshots_complex" / "ptycho.zip"
+PT = min(SAMPLE_PT.glob("*.pt"))
+
+Spoil = Callable[[Path], None]
+
+
+def zeros_packed(count: int) -> bytes:
+    """So many bytes of zero as zlib packs them."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(count >> 20)) + packer.flush()
+
+
+def one_large_chunk(name: str, kind: str, *rest: int) -> Spoil:
+    """A dataset of 40 rows in a chunk of 600 MB."""
+
+    def spoil(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            rows = (600 << 20) // (np.dtype(kind).itemsize * int(np.prod(rest)))
+            made = file.create_dataset(
+                name, (40, *rest), kind, chunks=(rows, *rest), maxshape=(None, *rest), compression="gzip"
+            )
+            made.id.write_direct_chunk((0,) * made.ndim, zeros_packed(rows * made.dtype.itemsize * int(np.prod(rest))))
+
+    return spoil
+
+
+def many_zeros(name: str, kind: str, *rest: int) -> Spoil:
+    """A dataset of 1.2 GB of zeros, in chunks that are packed."""
+
+    def spoil(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            if name in file:
+                del file[name]
+            rows = (1 << 20) // (np.dtype(kind).itemsize * int(np.prod(rest)))
+            made = file.create_dataset(name, (1200 * rows, *rest), kind, chunks=(rows, *rest), compression="gzip")
+            packed = zeros_packed(1 << 20)
+            for number in range(1200):
+                made.id.write_direct_chunk((number * rows, *[0] * len(rest)), packed)
+
+    return spoil
+
+
+def chunks_that_are_not_there(name: str, kind: str, *rest: int) -> Spoil:
+    """A dataset of a billion chunks, of which none was written."""
+
+    def spoil(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            file.create_dataset(name, (10**9, *rest), kind, chunks=(1, *rest))
+
+    return spoil
+
+
+def many_links(group: str, to: str, name: str = "{:06d}") -> Spoil:
+    """A group with 13,000 links to one object."""
+
+    def spoil(path: Path) -> None:
+        with h5py.File(path, "r+", libver="latest") as file:
+            target, group_there = file[to], file.require_group(group)
+            for number in range(13_000):
+                group_there[name.format(number)] = target
+
+    return spoil
+
+
+def long_text(name: str, length: int) -> Spoil:
+    def spoil(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            if name in file:
+                del file[name]
+            file[name] = "x" * length
+
+    return spoil
+
+
+def one_text_in_a_list(path: Path) -> None:
+    """Labels of 30,000 snapshots, all of which are one long text."""
+    with h5py.File(path, "r+") as file:
+        (root,) = (f"{name}/{name.removesuffix('_root')}" for name in file if name.endswith("_root"))
+        stack = file[f"{root}/_object_iterations_emd/data"]
+        name = f"{root}/_object_iterations_emd/dim{stack.ndim - 1}"
+        del file[name]
+        made = file.create_dataset(name, (30_000,), h5py.string_dtype())
+        made[0] = "iteration_" + "1" * 800_000
+        start = made.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[start : start + 16 * 30_000] = content[start : start + 16] * 30_000
+    path.write_bytes(content)
+
+
+def long_way(path: Path) -> None:
+    """A link over 200,000 groups, all of which are one."""
+    with h5py.File(path, "r+") as file:
+        del file["niter"]
+        file["a"] = file["/"]
+        file["niter"] = h5py.SoftLink("/" + "a/" * 30_000 + "loss_iters")
+
+
+def long_name(path: Path) -> None:
+    with h5py.File(path, "r+", libver="latest") as file:
+        file["convergence_iters/" + "x" * 30_000] = file["loss_iters"][()]
+
+
+# --- zip files --------------------------------------------------------------------------------------------------------
+
+
+def in_zip(change: Callable[[dict[str, bytes]], None], how: int = zipfile.ZIP_STORED) -> Spoil:
+    """A zip file of whose entries some were changed."""
+
+    def spoil(path: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        change(entries)
+        with zipfile.ZipFile(path, "w", how) as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+
+    return spoil
+
+
+def described(entries: dict[str, bytes], name: str, **change: object) -> None:
+    found = json.loads(entries[f"{name}/zarr.json"])
+    entries[f"{name}/zarr.json"] = json.dumps(found | change).encode()
+
+
+def chunks_of(*shape: int) -> dict[str, object]:
+    return {"name": "regular", "configuration": {"chunk_shape": list(shape)}}
+
+
+def long_description(entries: dict[str, bytes]) -> None:
+    found = json.loads(entries["zarr.json"])
+    found["attributes"]["long"] = [[]] * 330_000
+    entries["zarr.json"] = json.dumps(found).encode()
+
+
+def empty_lists(entries: dict[str, bytes]) -> None:
+    found = json.loads(entries["zarr.json"])
+    found["attributes"]["long"] = [[]] * 5_000_000
+    entries["zarr.json"] = json.dumps(found).encode()
+
+
+def module_of_zeros(entries: dict[str, bytes]) -> None:
+    """As it was packed by blosc, which has a few bytes for each of 1,000 chunks of a megabyte."""
+    from numcodecs import Blosc
+
+    packed = Blosc(cname="zstd").encode(bytes(1 << 20))
+    codecs = [{"name": "bytes"}, {"name": "blosc", "configuration": {"cname": "zstd", "typesize": 1, "clevel": 4}}]
+    codecs[1]["configuration"] |= {"shuffle": "noshuffle", "blocksize": 0}
+    described(entries, "_obj_model/module", shape=[1000 << 20], chunk_grid=chunks_of(1 << 20), codecs=codecs)
+    for number in range(1000):
+        entries[f"_obj_model/module/c/{number}"] = packed
+
+
+def one_large_chunk_in_zip(codec: str) -> Callable[[dict[str, bytes]], None]:
+    """Losses in a chunk that has 600 MB when it is unpacked."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        from numcodecs import Blosc, GZip, Zstd
+
+        packer = {"blosc": Blosc(cname="zstd"), "gzip": GZip(9), "zstd": Zstd(9)}[codec]
+        given = {"blosc": {"cname": "zstd", "typesize": 8, "clevel": 4, "shuffle": "noshuffle", "blocksize": 0}}
+        given |= {"gzip": {"level": 9}, "zstd": {"level": 9, "checksum": False}}
+        codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
+        codecs.append({"name": codec, "configuration": given[codec]})
+        described(entries, "_iter_losses/values", codecs=codecs)
+        (content,) = (name for name in entries if name.startswith("_iter_losses/values/c/"))
+        entries[content] = packer.encode(bytes(600 << 20))
+
+    return change
+
+
+def large_chunk_shape(entries: dict[str, bytes]) -> None:
+    described(entries, "_iter_losses/values", chunk_grid=chunks_of(1 << 27))
+
+
+def no_chunks(entries: dict[str, bytes]) -> None:
+    described(entries, "_iter_losses/values", shape=[10**9], chunk_grid=chunks_of(1))
+
+
+def many_snapshots(entries: dict[str, bytes]) -> None:
+    """Which hold nothing but their iteration."""
+    content = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"iteration": 7}}).encode()
+    entries |= {f"_snapshots/{number}/zarr.json": content for number in range(100, 7_000)}
+
+
+# --- pickles ----------------------------------------------------------------------------------------------------------
+
+
+def in_pt(pickled: bytes) -> Spoil:
+    """A file of PyTorch whose pickle is another one."""
+
+    def spoil(path: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, pickled if name.endswith("/data.pkl") else content)
+
+    return spoil
+
+
+def many_names() -> bytes:
+    names = b"".join(b"cmodule\nname%d\n0" % number for number in range(90_000))
+    return pickle.PROTO + b"\x02" + names + b"}."
+
+
+def nested_key() -> bytes:
+    """A tuple of a tuple, twice, of a tuple, twice …: 40 of them are hashed as 2^40."""
+    return pickle.PROTO + b"\x02}" + b")" + b"q\x00h\x00\x86" * 40 + b"K\x01s."
+
+
+def array_of_any_size() -> bytes:
+    """An array whose memory is asked for before its content is given."""
+    kind = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x89\x88\x87R"
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + b"J" + struct.pack("<i", 1 << 29) + b"\x85"
+    return pickle.PROTO + b"\x02}X\x05\x00\x00\x00niter" + array + kind + b"\x87Rs."
+
+
+def one_row_many_times() -> bytes:
+    """A list of 900,000 rows, all of which are one."""
+    row = b"(" + b"K\x01" * 8 + b"tq\x00"
+    crops = b"X\x08\x00\x00\x00crop_pos](" + row + b"h\x00" * 900_000 + b"es"
+    return pickle.PROTO + b"\x02}X\x10\x00\x00\x00model_attributes}" + crops + b"sX\x05\x00\x00\x00niterK\x05s."
+
+
+CLAIMS: dict[str, tuple[Path, Spoil]] = {
+    "PtyRAD, a large chunk of positions": (PTYRAD, one_large_chunk("model_attributes/crop_pos", "i8", 2)),
+    "PtyRAD, a large chunk of losses": (PTYRAD, one_large_chunk("loss_iters", "f8", 2)),
+    "PtyRAD, zeros for positions": (PTYRAD, many_zeros("model_attributes/crop_pos", "i8", 2)),
+    "PtyRAD, zeros for losses": (PTYRAD, many_zeros("loss_iters", "f8", 2)),
+    "PtyRAD, zeros for tilts": (PTYRAD, many_zeros("optimizable_tensors/obj_tilts", "f8", 2)),
+    "PtyRAD, chunks that are not there": (PTYRAD, chunks_that_are_not_there("model_attributes/crop_pos", "i8", 2)),
+    "PtyRAD, many records": (PTYRAD, many_links("convergence_iters", "loss_iters")),
+    "PtyRAD, a long version": (PTYRAD, long_text("ptyrad_version", 1_500_000)),
+    "PtyRAD, a long way": (PTYRAD, long_way),
+    "PtyRAD, a long name": (PTYRAD, long_name),
+    "ptychodus, zeros for distances": (PTYCHODUS, many_zeros("object_layer_spacing_m", "f8")),
+    "ptychodus, a large chunk of losses": (PTYCHODUS, one_large_chunk("loss_values", "f8")),
+    "ptychodus, chunks that are not there": (PTYCHODUS, chunks_that_are_not_there("probe_position_x_m", "f8")),
+    "ptypy, many iterations": (
+        PTYPY,
+        many_links("content/runtime/iter_info", "content/runtime/iter_info/00000", "9{:06d}"),
+    ),
+    "ptypy, many objects": (PTYPY, many_links("content/obj", "content/obj/Sscan00G00")),
+    "py4DSTEM, many groups": (PY4DSTEM, many_links("/", "ptychographic_reconstruction_root", "{:06d}_root")),
+    "py4DSTEM, one text in a list": (PY4DSTEM, one_text_in_a_list),
+    "quantem, a long description": (QUANTEM, in_zip(long_description)),
+    "quantem, a description of empty lists": (QUANTEM, in_zip(empty_lists, zipfile.ZIP_DEFLATED)),
+    "quantem, a module of zeros": (QUANTEM, in_zip(module_of_zeros)),
+    "quantem, a large chunk by blosc": (QUANTEM, in_zip(one_large_chunk_in_zip("blosc"))),
+    "quantem, a large chunk by gzip": (QUANTEM, in_zip(one_large_chunk_in_zip("gzip"))),
+    "quantem, a large chunk by zstd": (QUANTEM, in_zip(one_large_chunk_in_zip("zstd"))),
+    "quantem, a large shape of chunks": (QUANTEM, in_zip(large_chunk_shape)),
+    "quantem, chunks that are not there": (QUANTEM, in_zip(no_chunks)),
+    "quantem, many snapshots": (QUANTEM, in_zip(many_snapshots)),
+    ".pt, many names": (PT, in_pt(many_names())),
+    ".pt, a nested key": (PT, in_pt(nested_key())),
+    ".pt, an array of any size": (PT, in_pt(array_of_any_size())),
+    ".pt, one row many times": (PT, in_pt(one_row_many_times())),
+}
+"""By name, the real file, and what is done to a copy of it."""
+
+
+def make(name: str, folder: Path) -> Path:
+    """Make a file that claims too much."""
+    real, spoil = CLAIMS[name]
+    path = folder / real.name
+    shutil.copy(real, path)
+    spoil(path)
+    assert path.stat().st_size <= 2_100_000, f"{name}: {path.stat().st_size} bytes"
+    return path
