@@ -17,7 +17,7 @@ from ptyconv_cli.metrics.registration import InFrame
 from ptyconv_cli.metrics.snapshot import Model, Snapshot
 from ptyconv_cli.metrics.translation import mirrored
 from ptyconv_cli.quantities import of_object, quantity_of
-from ptyconv_cli.quantities.live import ModelSource
+from ptyconv_cli.quantities.live import ModelSource, geometry_of
 from ptyconv_cli.quantities.registration import PROBE, Registration
 from ptyconv_cli.quantities.settings import MonitorSettings, check_tolerances
 from ptyconv_cli.quantities.snapshots import compared, framed, framed_beside, taken, with_less
@@ -64,15 +64,15 @@ class ConvergenceMonitor:
     @torch.no_grad()
     def __init__(self, params: Mapping[str, Any], model: Model) -> None:
         settings = MonitorSettings.from_params(params)
+        geometry = geometry_of(model)
         if "tensors" not in params:
             settings = replace(
                 settings, tensors=tuple(one for one in settings.tensors if quantity_of(one).is_in(model))
             )
         self.settings = settings
-        height, width = model.get_complex_probe_view().shape[-2:]
-        self.region = scanned_region(model.crop_pos.cpu().numpy(), (height, width))
+        self.region = scanned_region(geometry.corners, geometry.probe_shape)
         values = {name: self._taken(model, name) for name in self.settings.tensors}
-        self.last, self._registration = Snapshot(values, float(model.dx)), Registration(None)
+        self.last, self._registration = Snapshot(values, geometry.dx), Registration(None)
         if self.settings.aligned:
             source = self._source(model)
             self._registration = Registration(source.lit())
@@ -101,7 +101,8 @@ class ConvergenceMonitor:
         with _noted(problems, "the record"):
             self._record(model, niter, found)
         if problems:
-            _warn(niter, problems)
+            causes = "; ".join(f"{what}: {cause}" for what, cause in problems.items())
+            _warn(f"ptyconv's monitor at iteration {niter}: {causes}. Recorded as NaN; the next step tries again.", 4)
 
     def _record(self, model: LiveModel, niter: int, found: Mapping[str, Change]) -> None:
         for key, change in found.items():
@@ -190,13 +191,19 @@ class ConvergenceMonitor:
         `learning_rates`: by tensor, pairs of (niter, rate), by which a change that falls only with its learning
         rate is known; `tolerances`: by tensor, as {"phase": "2%", "positions": "0.05px"}: see
         `quantities.settings.check_tolerances`; `loss`: pairs of (niter, loss), by default the `loss_iters` of
-        the model of the last `step`, if it has any; what is no such pairs counts as not known. Raises
-        ValueError for learning rates or tolerances of another form, and unless the monitor was made with `aligned`.
+        the model of the last `step`, if it has any; what is no such pairs counts as not known. Where something else
+        goes wrong, that is what the verdict says, as "insufficient". Raises ValueError for learning rates or tolerances
+        of another form, and unless the monitor was made with `aligned`.
         """
         if self._evidence is None:
             raise ValueError("a verdict goes by the aligned changes: make the monitor with {'aligned': True}")
         known = _as_curve(self._loss if loss is None else loss)
-        return self._evidence.verdict(_rates(learning_rates or {}), check_tolerances(tolerances or {}), known)
+        rates, allowed, problems = _rates(learning_rates or {}), check_tolerances(tolerances or {}), dict[str, str]()
+        with _noted(problems, "the verdict"):
+            return self._evidence.verdict(rates, allowed, known)
+        reason = f"no verdict could be worked out: {problems['the verdict']}"
+        _warn(f"ptyconv's monitor: {reason}.", 3)
+        return RunVerdict("insufficient", "", f"insufficient: {reason}", "", None, {})
 
     def _beside(self, model: Model) -> Snapshot | None:
         """Return phase or amplitude where only the other is tracked: the object's contrast is that of both."""
@@ -244,11 +251,10 @@ def _rates(given: Any) -> dict[str, Curve]:
         raise ValueError(f"learning_rates: expected pairs of (niter, rate) by tensor, like {form}") from error
 
 
-def _warn(niter: int, problems: Mapping[str, str]) -> None:
-    causes = "; ".join(f"{what}: {cause}" for what, cause in problems.items())
-    text = f"ptyconv's monitor at iteration {niter}: {causes}. Recorded as NaN; the next step tries again."
+def _warn(text: str, level: int) -> None:
+    """Warn of what the engine's loop, so many calls up, is to know of."""
     try:
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        warnings.warn(text, RuntimeWarning, stacklevel=level)
     except RuntimeWarning:  # where warnings are errors
         print(text, file=sys.stderr)
 

@@ -20,6 +20,7 @@ from ptyconv_cli.metrics import percentiles, percentiles_gpu, planes_gpu, snapsh
 from ptyconv_cli.quantities import registration, snapshots
 from ptyconv_cli.results import history
 from ptyconv_cli.verdict import live
+from ptyconv_cli.verdict.rules import STATES
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 KEYS = [series.key for series in SERIES]
@@ -195,6 +196,111 @@ def test_a_scan_outside_the_object_is_refused():
     model.crop_pos = model.crop_pos + 1000
     with pytest.raises(ValueError, match=r"the scanned region \(y 1002:1015, x 1004:1020 px\) holds no voxel"):
         ConvergenceMonitor({}, model)
+
+
+def with_tensor(name, change):
+    def spoil(model):
+        model.optimizable_tensors[name] = change(model.optimizable_tensors[name].detach())
+
+    return spoil
+
+
+NO_MODELS = {
+    "dx is None": (lambda model: setattr(model, "dx", None), "dx, the size of a pixel in Å, .* found None"),
+    "dx is NaN": (lambda model: setattr(model, "dx", torch.tensor(math.nan)), "a number above 0; found tensor"),
+    "dx is -1": (lambda model: setattr(model, "dx", -1), "a number above 0; found -1"),
+    "dx is several": (lambda model: setattr(model, "dx", torch.ones(2)), "a number above 0; found tensor"),
+    "crop_pos is 1-D": (
+        lambda model: setattr(model, "crop_pos", model.crop_pos[:, 0]),
+        r"\(N, 2\); found int32 \(30,\)",
+    ),
+    "crop_pos is lacking": (lambda model: delattr(model, "crop_pos"), r"corners \[y, x\] of the probe windows"),
+    "crop_pos is NaN": (lambda model: setattr(model, "crop_pos", model.crop_pos * math.nan), "finite numbers"),
+    "crop_pos is meta": (lambda model: setattr(model, "crop_pos", model.crop_pos.to("meta")), "holds no numbers"),
+    "no tensors": (lambda model: setattr(model, "optimizable_tensors", None), "must be a dict of tensors"),
+    "no probe": (lambda model: setattr(model, "get_complex_probe_view", lambda: None), r"must return \(pmode, y, x\)"),
+    "2-D": (with_tensor("obja", lambda tensor: tensor[0, 0]), r"obja: expected \(omode, slice, y, x\), found"),
+    "empty": (with_tensor("obja", lambda tensor: tensor[..., :0]), r"obja: expected \(omode, slice, y, x\), found"),
+    "meta": (with_tensor("objp", lambda tensor: tensor.to("meta")), "objp: has no numbers"),
+    "bool": (with_tensor("objp", lambda tensor: tensor > 0), "objp: expected real numbers, found bool"),
+    "None": (with_tensor("probe_pos_shifts", lambda tensor: None), "probe_pos_shifts: expected a tensor, found a None"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_what_is_lacking_of_a_model_is_said(name):
+    model = ToyModel()
+    spoil, said = NO_MODELS[name]
+    spoil(model)
+    with pytest.raises(ValueError, match=said):
+        ConvergenceMonitor({"aligned": True}, model)
+
+
+def test_a_model_that_is_wrapped_is_to_be_unwrapped():
+    with pytest.raises(ValueError, match=r"wrapped, as by DistributedDataParallel: pass model\.module"):
+        ConvergenceMonitor({}, torch.nn.DataParallel(torch.nn.Linear(2, 2)))
+    with pytest.raises(ValueError, match=r"a Linear is no model that can be watched: it needs optimizable_tensors"):
+        ConvergenceMonitor({}, torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "taken", [torch.Tensor.double, torch.Tensor.numpy, torch.Tensor.tolist, lambda crop: crop + 0.4]
+)
+def test_positions_of_any_real_numbers_are_taken(taken):
+    monitors = []
+    for change in (taken, lambda crop: crop):
+        model = ToyModel()
+        model.crop_pos = change(model.crop_pos)
+        monitors.append(ConvergenceMonitor({"aligned": True}, model))
+        model.update()
+        monitors[-1].step(model, 1)
+        monitors[-1].record = dict(model.convergence_iters)
+    assert monitors[0].region == monitors[1].region
+    assert monitors[0].record == monitors[1].record
+
+
+SPOILT = {
+    "2-D": lambda tensor: tensor.reshape(tensor.shape[0], -1)[:, :1],
+    "empty": lambda tensor: tensor[..., :0],
+    "meta": lambda tensor: tensor.to("meta"),
+    "bool": lambda tensor: tensor > 0,
+    "None": lambda tensor: None,
+}
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("name", ["objp", "obja", "probe_pos_shifts"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_tensor_that_is_something_else_for_a_step_is_nan_then(spoilt, name, aligned):
+    """And neither that step, nor a verdict after any of them, ends the loop."""
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": aligned}, model)
+    for niter in range(1, 9):
+        model.update()
+        tensors = dict(model.optimizable_tensors)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            if niter == 4:
+                model.optimizable_tensors[name] = SPOILT[spoilt](tensors[name].detach())
+            monitor.step(model, niter)
+            assert bool(warned) == (niter == 4)
+            if aligned:
+                assert monitor.verdict().state in STATES
+        model.optimizable_tensors.update(tensors)
+    of_tensor = [series.key for series in SERIES if series.tensor == name]
+    for key in of_tensor:
+        assert [niter for niter, value in model.convergence_iters[key] if math.isnan(value)] == [4]
+
+
+def test_a_verdict_that_cannot_be_worked_out_says_why(monkeypatch):
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    monkeypatch.setattr(live, "conclude", lambda evidence: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="no verdict could be worked out: division by zero") as warned:
+        verdict = monitor.verdict()
+    assert warned[0].filename == __file__
+    assert (verdict.state, verdict.keep) == ("insufficient", None)
+    assert verdict.sentence == "insufficient: no verdict could be worked out: division by zero"
 
 
 def test_nothing_is_disturbed():

@@ -1,5 +1,9 @@
 """What there is of a live model to say where its object is: see `quantities.registration.Source`."""
 
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,8 +12,68 @@ from ptyconv_cli.metrics.light import lit
 from ptyconv_cli.metrics.snapshot import Model, intensity, there
 from ptyconv_cli.metrics.translation import Beyond
 from ptyconv_cli.quantities import of_object, quantity_of
-from ptyconv_cli.quantities.registration import POSITIONS
+from ptyconv_cli.quantities.registration import POSITIONS, PROBE
 from ptyconv_cli.results.run_analysis import Region
+
+FARTHEST = 1 << 31
+"""Pixels beyond which no object lies."""
+
+HAS = "optimizable_tensors, crop_pos, dx and get_complex_probe_view()"
+"""What a model has."""
+
+
+class Geometry(NamedTuple):
+    """Of a model: the `corners` [y, x] of its probe windows (N, 2) in px, the shape (y, x) of the probe, `dx` in Å."""
+
+    corners: NDArray[np.int64]
+    probe_shape: tuple[int, int]
+    dx: float
+
+
+def geometry_of(model: Any) -> Geometry:
+    """Return what a model says of its scan; raise ValueError, which says what is lacking, for what is no such model."""
+    if not hasattr(model, "optimizable_tensors"):
+        if hasattr(model, "module"):
+            raise ValueError("the model is wrapped, as by DistributedDataParallel: pass model.module")
+        raise ValueError(f"a {type(model).__name__} is no model that can be watched: it needs {HAS}; see docs/live.md")
+    if not isinstance(model.optimizable_tensors, Mapping):
+        raise ValueError("the model's optimizable_tensors must be a dict of tensors")
+    return Geometry(corners_of(model), _probe_shape(model), _dx(model))
+
+
+def corners_of(model: Any) -> NDArray[np.int64]:
+    """Return the corners [y, x] of the probe windows of a model, of a tensor or array of any real numbers."""
+    given: Any = getattr(model, "crop_pos", None)
+    try:
+        found = on_host(there(given, "cpu")) if hasattr(given, "detach") else np.asarray(given)
+    except Exception as error:  # whatever numpy or torch say of what has no numbers
+        raise ValueError(f"the model's crop_pos holds no numbers ({error})") from error
+    fits = found.ndim == 2 and found.shape[1] == 2 and len(found) and found.dtype.kind in "iuf"
+    if not fits or not np.isfinite(found).all() or abs(found).max() > FARTHEST:
+        raise ValueError(
+            "the model's crop_pos must be the corners [y, x] of the probe windows in px, finite numbers (N, 2); "
+            f"found {found.dtype} {found.shape}"
+        )
+    return np.floor(found.astype(np.float64) + 0.5).astype(np.int64)
+
+
+def _probe_shape(model: Any) -> tuple[int, int]:
+    try:
+        height, width = quantity_of(PROBE).of_model(model).shape[-2:]
+    except Exception as error:  # of the model's own code
+        raise ValueError(f"the model's get_complex_probe_view() must return (pmode, y, x): {error}") from error
+    return int(height), int(width)
+
+
+def _dx(model: Any) -> float:
+    given = getattr(model, "dx", None)
+    try:
+        dx = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        dx = math.nan
+    if not 0 < dx < math.inf:
+        raise ValueError(f"the model's dx, the size of a pixel in Å, must be a number above 0; found {given!r}")
+    return dx
 
 
 class ModelSource:
@@ -60,4 +124,4 @@ class ModelSource:
         if not shapes:
             return None
         seen = on_host(intensity(there(self._model.get_complex_probe_view(), "cpu"))).astype(float)
-        return lit(self._model.crop_pos.cpu().numpy(), seen, self._region.within(shapes[0]))
+        return lit(corners_of(self._model), seen, self._region.within(shapes[0]))

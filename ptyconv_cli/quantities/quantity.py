@@ -136,9 +136,16 @@ class Quantity:
 
     def problem(self, tensor: Any) -> str:
         """Say what is wrong with a tensor of a live model, which nothing has checked, "" for nothing."""
+        if not hasattr(tensor, "detach"):
+            return f"expected a tensor, found a {type(tensor).__name__}"
+        if tensor.is_meta:
+            return "has no numbers (it is on the device meta)"
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if kind == "bool" or tensor.is_complex() != self.is_complex:
+            return f"expected {'complex' if self.is_complex else 'real'} numbers, found {kind}"
         shape = tuple(tensor.shape)
-        fits = len(shape) == len(self.axes) and 0 not in shape and tensor.is_complex() == self.is_complex
-        return "" if fits or not self.is_optional else f"expected ({', '.join(self.axes)}), found {shape}"
+        fits = len(shape) == len(self.axes) and 0 not in shape and (self.axes[-1] != "2" or shape[-1] == 2)
+        return "" if fits else f"expected ({', '.join(self.axes)}), found {shape}"
 
     def copied(self, array: "Array") -> "Array":
         """Return what is compared of a live tensor, in memory of its own."""

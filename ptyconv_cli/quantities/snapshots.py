@@ -42,9 +42,10 @@ def take_tensor(model: Model, name: str, region: Region, device: str | None = No
     lacks the tensor, the region holds no voxel, or too many for a GPU.
     """
     quantity = quantity_of(name)
-    tensor = quantity.of_model(model).detach()
-    if problem := quantity.problem(tensor):
+    held = quantity.of_model(model)
+    if problem := quantity.problem(held):
         raise ValueError(f"{name}: {problem}")
+    tensor = held.detach()
     if quantity.is_object:
         voxels = math.prod(region.shape_in(tensor.shape))  # raises the ValueError
         if voxels > snapshot.MOST_VOXELS and "cpu" not in (device, tensor.device.type):
