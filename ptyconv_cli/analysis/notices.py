@@ -195,6 +195,9 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
     return said
 
 
+FADED = 1e-2
+"""Of the largest intensity of a probe: below it that is said."""
+
 NONE_LEFT = 1e-9
 """Of the largest intensity of a probe: below it there is none, and a change of it is 0 / 0."""
 
@@ -204,7 +207,14 @@ def notices_on_vanished(niters: Sequence[int], totals: Sequence[Mapping[str, flo
     found = []
     for name in totals[-1]:
         of_one = {niter: of_all.get(name, math.nan) for niter, of_all in zip(niters, totals, strict=True)}
-        gone = faint(of_one, NONE_LEFT)
+        gone, faded = faint(of_one, NONE_LEFT), faint(of_one, FADED)
+        if faded and not gone and faded[-1] == niters[-1]:
+            most = max(of_one, key=lambda niter: of_one[niter] if niter < niters[-1] else -math.inf)
+            share = rounded(100 * of_one[niters[-1]] / of_one[most])
+            found.append(
+                f"The {quantity_of(name).label} fades: at iteration {niters[-1]} its intensity is {share} % of what it "
+                f"was at iteration {most}. Its changes are relative to its intensity, and don't show that."
+            )
         if gone:
             found.append(
                 f"The {quantity_of(name).label} has vanished: it holds no intensity {_at(gone, niters)}. A change "

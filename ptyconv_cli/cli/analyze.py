@@ -20,6 +20,7 @@ from ptyconv_cli.cli.options import (
     where_to,
     with_earlier,
 )
+from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import all_series
 from ptyconv_cli.results.text import listed
 from ptyconv_cli.verdict.conclusion import exit_code, not_converged
@@ -192,6 +193,8 @@ def check(
 
     given, earlier = with_earlier(paths, chain)
     run_dir = only_run(given, reading["names"], output)
+    if output and not output.is_dir():
+        raise PtyconvError(f"{output}: is no folder; -o names the one with the results of an earlier analyze")
     cache = Cache(output or place_of(run_dir))  # which is only read, for `keep` is not called
     analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
     assert analysis.verdict

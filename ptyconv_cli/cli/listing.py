@@ -155,14 +155,17 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     heading = f"{unbroken(str(root))}: {unbroken(counted(len(listed), 'run'))}{_collated(found)}"
     lines = wrapped(heading, text_width(), "  ")
     size, unit = min((_unit_of(run) for run in listed), default=(1.0, ""))
-    shown = that_fit(COLUMNS, text_width() - SHORTEST_NAME, GIVEN_UP)
+    cells = [_cells(run, size) for run in listed]
+    widths = {key: max([width, *(len(one[key]) + 1 for one in cells)]) for key, width in COLUMNS.items()}
+    shown = that_fit(widths, text_width() - SHORTEST_NAME, GIVEN_UP)
     longest = max((len(run.name) for run in listed), default=0)
     name_width = min(max(NAME_WIDTH, longest + 1), text_width() - sum(shown.values()))
     if listed:
         heads = {"format": "format", "saved": "saved", "iterations": "iterations", "object": "object (px)"}
         lines.append(_line("run", {**heads, "dx": f"dx ({unit})"}, name_width, shown))
-    for name, run in zip(told_apart([run.name for run in listed], name_width - 1), listed, strict=True):
-        lines.append(_line(name, _cells(run, size), name_width, shown))
+    names = told_apart([run.name for run in listed], name_width - 1)
+    for name, run, of_run in zip(names, listed, cells, strict=True):
+        lines.append(_line(name, of_run, name_width, shown))
         notes = [f"resumed from {short_name(run.resumed_from)}"] if run.resumed_from else []
         notes += run.problems[:MOST_PROBLEMS]
         notes += [f"and {len(run.problems) - MOST_PROBLEMS} more"] if len(run.problems) > MOST_PROBLEMS else []

@@ -261,7 +261,7 @@ class Detail(NamedTuple):
 
 def analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail) -> None:
     """Analyze the run in `run_dir` into a folder and print what was found; `options` as of `outputs.analyze_into`."""
-    check_writable(folder)
+    check_writable(folder, REPORT_NAME)
     with progress_bar("checkpoints", hidden=detail.quiet) as progress:
         analysis, outputs = analyze_into(folder, run_dir, progress=progress, **options)
     say_all(analysis, run_dir, outputs, detail)

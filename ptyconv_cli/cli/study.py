@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, names_of, on_collated, settings_of
 from ptyconv_cli.analysis.ranking import advice_on, sorted_rows, why_not_by_loss
+from ptyconv_cli.analysis.report import REPORT_NAME
 from ptyconv_cli.analysis.study import columns_of, record_of
 from ptyconv_cli.analysis.study_rows import Row, Unit, rows_of, shared_warnings, units_of
 from ptyconv_cli.checkpoints.discovery import Found
@@ -153,7 +154,7 @@ def analyze_study(
     `several`: that the one folder found holds several runs, which is raised where none of them can be analyzed;
     `where`: the cluster that they are analyzed on, None for this process.
     """
-    check_writable(output or root)
+    check_writable(output or root, TABLE_NAME)
     units = units_of(root, found.runs, output)
     rows = [row for of_one in analyze_units(units, options, where, output or root, quiet) for row in of_one]
     if several and all(row.problem for row in rows):
@@ -211,7 +212,7 @@ def analyze_unit(unit: Unit, options: dict[str, Any], kept: dict[str, RunAnalysi
     """Analyze a run of a study into its place; return its rows. Parameters as of `analyze_units`."""
 
     def analyze(one: Unit) -> RunAnalysis:
-        check_writable(one.place)
+        check_writable(one.place, REPORT_NAME)
         analysis = analysis_of(one, options)
         if kept is not None:
             kept[one.name] = analysis

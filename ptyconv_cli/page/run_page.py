@@ -1,6 +1,7 @@
 """A run, or a study, on a page: what it shows, in the words and numbers of the analysis."""
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from ptyconv_cli.page.images import data_uri, in_page
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import few, length, printable, rounded, with_units_kept
 from ptyconv_cli.verdict.sentences import keep_line, since_and_sentence
@@ -274,13 +276,21 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
         ("Shapes", ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in tensors)),
         ("Scanned region", region_words(analysis)),
         ("Pixel size", length(analysis.dx, 4)),
-        ("Loss", f"{loss[-1][1]:.4g}" if loss else ""),
+        ("Loss", _loss_words(loss)),
         ("Settings", _settings(analysis)),
         *(("", _capital(words)) for words in boundaries_words(analysis)),
         ("Resumed from", analysis.parent_name),
         ("Check", record_words(analysis)),
     ]
     return [(name or "Boundary", value) for name, value in found if value]
+
+
+def _loss_words(loss: Curve) -> str:
+    """Say what the last loss is, and, where it is no number, what the last one was that is; "" where there is none."""
+    if not loss or math.isfinite(loss[-1][1]):
+        return f"{loss[-1][1]:.4g}" if loss else ""
+    before = [f", {value:.4g} at iteration {niter}" for niter, value in loss if math.isfinite(value)]
+    return f"not a number at iteration {loss[-1][0]}{before[-1] if before else ''}"
 
 
 def _span(files: Sequence[str]) -> str:

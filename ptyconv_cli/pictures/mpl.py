@@ -1,5 +1,6 @@
 """The only door to matplotlib: loaded whatever MPLBACKEND says, without pyplot, and drawn with its own defaults."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +11,16 @@ from typing import ParamSpec, TypeVar
 if "matplotlib" not in sys.modules:
     # A picture that becomes a file needs no backend, so that a wrong one should not stop it.
     chosen = os.environ.pop("MPLBACKEND", None)
+    # Of a home that cannot be written to it says at length, once, that its fonts are looked up anew.
+    speaks = logging.getLogger("matplotlib")
+    level = speaks.level
+    speaks.setLevel(level or logging.ERROR)
     try:
         import matplotlib
+
+        matplotlib.get_configdir(), matplotlib.get_cachedir()
     finally:
+        speaks.setLevel(level)
         if chosen is not None:
             os.environ["MPLBACKEND"] = chosen
     if chosen:

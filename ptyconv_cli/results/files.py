@@ -11,8 +11,13 @@ from typing import Any, TypeVar
 from ptyconv_cli.errors import PtyconvError
 
 
-def check_writable(folder: Path) -> None:
-    """Raise PtyconvError, before any work, where `folder` (which need not exist yet) cannot be written to."""
+def check_writable(folder: Path, made_before: str = "") -> None:
+    """Raise PtyconvError, before any work, where `folder` (which need not exist yet) cannot be written to.
+
+    Unless a file of the name `made_before` is in it: what was made before may need no change.
+    """
+    if made_before and (folder / made_before).is_file():
+        return
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise PtyconvError(f"{folder}: cannot write there; choose another folder with -o")
@@ -21,7 +26,8 @@ def check_writable(folder: Path) -> None:
 def write_whole(outputs: dict[Path, bytes]) -> None:
     """Write files through temporary ones beside them: a failure or a kill leaves the old file, never half a new one.
 
-    Makes missing folders. Raises PtyconvError where a file cannot be written.
+    Makes missing folders. Raises PtyconvError where a file cannot be written, unless all hold their content already, as
+    those do that were made before in a folder where now nothing can be written.
     """
     temporary: dict[Path, Path] = {}
     try:
@@ -34,6 +40,8 @@ def write_whole(outputs: dict[Path, bytes]) -> None:
             temporary[path].replace(path)
             del temporary[path]
     except OSError as error:
+        if all(_holds(path, content) for path, content in outputs.items()):
+            return
         reason = error.strerror or error
         raise PtyconvError(f"{path}: cannot be written ({reason}); choose another place with -o") from error
     finally:
