@@ -37,6 +37,10 @@ TRANSLATIONS = Expected("f", "real", ("N", "3"))
 BASIS = Expected("f", "real", ("3", "2"))
 PAIR = Expected("f", "real", ("2",))
 FLAG = Expected("b", "yes-or-no", ())
+BACKGROUND = Expected("f", "real", ("y", "x"))
+HAS_MODES, HAVE_SLICES = "FancyPtycho", "Multislice"
+"""The model whose object may have several modes, and what the names of those begin with that have slices."""
+
 NAMES = ("obj", "probe", "obj_basis", "translations", "state_dict", "loss_history")
 """What every file has."""
 
@@ -103,6 +107,13 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         self.dx = self.pixel_size(ANGSTROM * height, ANGSTROM * width)
         if abs(self._basis.T @ self._basis)[0, 1] > (1 - 1e-6) * height * width:
             raise CheckpointError(f"{self.path}: dataset obj_basis: the steps of a pixel lie in one line")
+        model = tree.text("model_class")
+        self.modes_first = model == HAS_MODES  # of whose object there may be several, of the others slices
+        if self._object().ndim == 3 and not (self.modes_first or model.startswith(HAVE_SLICES)):
+            called = f"a model {model[:60]!r}" if model else "a model that is not named"
+            raise CheckpointError(
+                f"{self.path}: is of {called}, and has an object of several planes: what they are is not known"
+            )
 
     @property
     def settings(self) -> EngineSettings:  # type: ignore[override]
@@ -118,21 +129,46 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         )
 
     def object_data(self) -> Any:
-        """Return the transmission, (slice, y, x) or (y, x); where T is stored, it is exp(iT)."""
+        """Return the transmission, (mode or slice, y, x) or (y, x); where T is stored, it is exp(iT)."""
+        stored = self._object()
+        if not self._is_so("exponentiate_obj"):
+            return stored
+        return Exponential(stored, self._is_so("phase_only"))
+
+    def _object(self) -> Any:
         found = self._tree.find("obj")
         axes = OBJECT.axes[1:] if found is not None and found.ndim == 2 else OBJECT.axes
-        stored = self._find("obj", OBJECT._replace(axes=axes))
-        flag = "state_dict/exponentiate_obj"
-        is_exponent = self._tree.find(flag) is not None and bool(self._read(flag, FLAG))
-        return Exponential(stored) if is_exponent else stored
+        return self._find("obj", OBJECT._replace(axes=axes))
+
+    def _is_so(self, flag: str) -> bool:
+        """Say whether an option of the model is on."""
+        name = f"state_dict/{flag}"
+        return self._tree.find(name) is not None and bool(self._read(name, FLAG))
 
     def probe_data(self) -> Any:
-        """Return the probe (mode, y, x)."""
-        return self._find("probe", PROBE)
+        """Return the probe (mode, y, x) as it lights the object, whose pixels may be smaller than its own."""
+        stored = self._find("probe", PROBE)
+        shape, in_fourier_space = tuple(stored.shape[-2:]), self._is_so("fourier_probe")
+        if self._tree.find("background") is not None:
+            oversampling = 1 if self._tree.find("oversampling") is None else int(self._read("oversampling", WHOLE))
+            height, width = (oversampling * size for size in self._find("background", BACKGROUND).shape)
+            if height < shape[0] or width < shape[1]:
+                raise CheckpointError(
+                    f"{self.path}: dataset probe: {shape} is larger than a pattern, {(height, width)}"
+                )
+            shape = height, width
+        is_as_it_is = shape == tuple(stored.shape[-2:]) and not in_fourier_space
+        return stored if is_as_it_is else OfFourierSpace(stored, shape, in_fourier_space)
 
     def crop_pos(self) -> np.ndarray:
         """Return the corners nearest to the current positions."""
-        return self.corners(self.shifts() - self._read("state_dict/min_translation", PAIR))
+        found = self.corners(self.shifts() - self._read("state_dict/min_translation", PAIR))
+        if (np.ptp(found, 0) > self.room() + 0.1 * np.array(self.probe_shape()) + 1).any():
+            raise CheckpointError(
+                f"{self.path}: the scan is larger than the object: its model has options that are not read here, "
+                "as one that gives the object larger pixels"
+            )
+        return found
 
     def scan(self) -> np.ndarray:
         """Return the positions (N, 3) that were given, in m; where they are not known, their number."""
@@ -184,13 +220,37 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         return list(enumerate(self._read("loss_history", VALUES).tolist(), 1))
 
 
-class Exponential:
-    """A transmission exp(iT), of which T is stored; nothing is read before it is indexed."""
+class OfFourierSpace:
+    """A probe (mode, y, x) with the pixels of the object: there may be fewer in it, as of one cut in Fourier space.
 
-    def __init__(self, stored: Any) -> None:
-        self._stored = stored
+    `in_fourier_space`: whether that is what is stored, its middle in the middle. Nothing is read before it is indexed.
+    """
+
+    def __init__(self, stored: Any, shape: tuple[int, int], in_fourier_space: bool) -> None:
+        self._stored, self._is_there = stored, in_fourier_space
+        self.shape, self.dtype = (stored.shape[0], *shape), stored.dtype
+
+    def __getitem__(self, index: EllipsisType) -> np.ndarray:
+        """Read all of it."""
+        axes, wave = (-2, -1), np.asarray(self._stored[index], np.complex128)
+        if not self._is_there:
+            wave = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wave, axes), norm="ortho"), axes)
+        lacking = [size - there for size, there in zip(self.shape[1:], wave.shape[1:], strict=True)]
+        wave = np.pad(wave, [(0, 0), *((count // 2, count - count // 2) for count in lacking)])
+        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave, axes), norm="ortho"), axes)
+
+
+class Exponential:
+    """A transmission exp(iT), of which T is stored; nothing is read before it is indexed.
+
+    `phase_only`: whether T counts as real.
+    """
+
+    def __init__(self, stored: Any, phase_only: bool = False) -> None:
+        self._stored, self._phase_only = stored, phase_only
         self.shape, self.dtype = tuple(stored.shape), stored.dtype
 
     def __getitem__(self, index: tuple[Any, ...] | EllipsisType) -> np.ndarray:
         """Read what an index selects."""
-        return np.asarray(np.exp(1j * np.asarray(self._stored[index], np.complex128)))
+        stored = np.asarray(self._stored[index], np.complex128)
+        return np.asarray(np.exp(1j * (stored.real if self._phase_only else stored)))

@@ -145,11 +145,94 @@ def test_the_last_state_may_be_saved_again(series):
     assert analysis.warnings == []
 
 
-def test_objects_of_several_slices(series):
+def several_planes(series, model):
     change(series, "obj", lambda array: np.stack([array, array**2, np.conj(array)]))
-    analysis = analyze_run(series, device="cpu")
+    change(series, "model_class", lambda _: model)
+    return analyze_run(series, device="cpu")
+
+
+def test_objects_of_several_slices(series):
+    analysis = several_planes(series, "MultislicePtycho")
     assert analysis.checkpoints[0].shapes["objp"] == (1, 3, 74, 75)
     engines.check(analysis, in_order(series), DX)
+
+
+def test_objects_of_several_modes(series):
+    """As `n_obj_modes` makes them."""
+    analysis = several_planes(series, "FancyPtycho")
+    assert analysis.checkpoints[0].shapes["objp"] == (3, 1, 74, 75)
+    expected = [
+        one._replace(**{key: getattr(one, key).swapaxes(0, 1) for key in ("phase", "amplitude")})
+        for one in in_order(series)
+    ]
+    engines.check(analysis, expected, DX)
+
+
+@pytest.mark.parametrize("model", ["NewPtycho", ""])
+def test_several_planes_of_another_model_are_refused(series, model):
+    with pytest.raises(PtyconvError, match="has an object of several planes: what they are is not known"):
+        several_planes(series, model)
+
+
+def in_fourier_space(probe):
+    return np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, (-2, -1)), norm="ortho"), (-2, -1)).astype(np.complex64)
+
+
+def test_a_probe_that_is_stored_in_fourier_space(series):
+    """The same probe, and so the same numbers; but for rounding, which is some of a change as small as these."""
+    expected = analyze_run(series, device="cpu").points
+    change(series, "probe", in_fourier_space)
+    change(series, "state_dict/fourier_probe", lambda _: True)
+    for key, points in analyze_run(series, device="cpu").points.items():
+        np.testing.assert_allclose([one.value for one in points], [one.value for one in expected[key]], rtol=1e-4)
+
+
+@pytest.mark.parametrize("also_stored_there", [False, True])
+def test_a_probe_that_is_cut_in_fourier_space(series, also_stored_there):
+    """The object's region, and the probe's intensity, are those of the probe with zeros around its spectrum."""
+    cut, size = 7, 48
+    whole = in_order(series)
+
+    def smaller(probe):
+        spectrum = in_fourier_space(probe)[:, cut:-cut, cut:-cut]
+        if also_stored_there:
+            return spectrum
+        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum, (-2, -1)), norm="ortho"), (-2, -1)).astype("c8")
+
+    def limited(probe):  # by a sum over all frequencies that are left
+        frequencies = np.arange(size) - size // 2
+        kept = (frequencies >= cut - size // 2) & (frequencies < size - cut - size // 2)
+        waves = np.exp(2j * np.pi * np.outer(frequencies, frequencies) / size) / np.sqrt(size)
+        project = (waves * kept) @ waves.conj().T
+        return project @ probe @ project.T
+
+    expected = [one._replace(probe=limited(one.probe.astype(complex))) for one in whole]
+    change(series, "probe", smaller)
+    change(series, "state_dict/fourier_probe", lambda _: also_stored_there)
+    analysis = analyze_run(series, device="cpu")
+    assert tuple(analysis.region) == tuple(runs.analysis_of(SERIES).region)
+    found = engines.series(expected, DX)["probe"]
+    np.testing.assert_allclose(
+        [one.value for one in analysis.points["probe"]], [value for _, value in found], rtol=1e-4
+    )
+
+
+def test_an_object_that_is_smaller_than_the_scan_is_refused(series):
+    change(series, "obj", lambda array: array[10:-10, 10:-10])
+    with pytest.raises(PtyconvError, match="the scan is larger than the object: its model has options"):
+        analyze_run(series, device="cpu")
+
+
+def test_of_phases_alone_the_exponent_is_real(series):
+    change(series, "obj", lambda array: np.angle(array) + 0.3j)
+    for flag in ("exponentiate_obj", "phase_only"):
+        change(series, f"state_dict/{flag}", lambda _: True)
+    expected = runs.analysis_of(SERIES).points
+    for key, points in analyze_run(series, device="cpu").points.items():
+        if key.startswith("obja"):
+            assert max(point.value for point in points) < 1e-12
+        else:
+            np.testing.assert_allclose([one.value for one in points], [one.value for one in expected[key]], rtol=1e-4)
 
 
 def test_of_an_exponentiated_object_the_exponent_is_stored(series):
