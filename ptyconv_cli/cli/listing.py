@@ -37,6 +37,9 @@ NAME_WIDTH, SHORTEST_NAME = 25, 23
 COLUMNS = {"format": 16, "saved": 5, "iterations": 12, "object": 16, "dx": 6}
 """The widths of what is said of a run."""
 
+BETWEEN = {"saved": 1, "iterations": 1, "object": 3}
+"""Blanks that the longest text in a column has beside it."""
+
 GIVEN_UP = ("dx", "object", "format")
 """Columns that a narrow terminal has no room for, in this order."""
 
@@ -156,7 +159,9 @@ def listing(found: Found, root: Path, listed: list[Listed]) -> list[str]:
     lines = wrapped(heading, text_width(), "  ")
     size, unit = min((_unit_of(run) for run in listed), default=(1.0, ""))
     cells = [_cells(run, size) for run in listed]
-    widths = {key: max([width, *(len(one[key]) + 1 for one in cells)]) for key, width in COLUMNS.items()}
+    widths = dict(COLUMNS)
+    for key, between in BETWEEN.items():
+        widths[key] = max([COLUMNS[key], *(len(one[key]) + between for one in cells)])
     shown = that_fit(widths, text_width() - SHORTEST_NAME, GIVEN_UP)
     longest = max((len(run.name) for run in listed), default=0)
     name_width = min(max(NAME_WIDTH, longest + 1), text_width() - sum(shown.values()))

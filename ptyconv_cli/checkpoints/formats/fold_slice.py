@@ -18,8 +18,8 @@ from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve
 
-OBJECT = Expected("Vcf", "complex", ("slice", "x", "y"), in_parts=True)
-PROBE = Expected("Vcf", "complex", ("variable", "mode", "x", "y"), in_parts=True)
+OBJECT = Expected("cf", "complex", ("slice", "x", "y"), in_parts=True)
+PROBE = Expected("cf", "complex", ("variable", "mode", "x", "y"), in_parts=True)
 POSITIONS = Expected("f", "real", ("2", "N"))
 WEIGHTS = Expected("fiu", "real", ("OPR mode", "N"))
 SIZES = Expected("f", "real", ("2", "1"))

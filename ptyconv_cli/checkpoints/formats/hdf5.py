@@ -116,6 +116,31 @@ FLOATS = (
 )
 
 
+PAIRS = (("real", "imag"), ("r", "i"))
+"""What the two parts of a complex number are called by MATLAB, and by h5py; numpy lacks those of twice 16 bits."""
+
+
+class Pairs:
+    """A dataset of pairs of real numbers, as complex ones; nothing is read before it is indexed."""
+
+    def __init__(self, stored: h5py.Dataset) -> None:
+        self.stored = stored
+        real, imaginary = stored.dtype.names
+        self._parts = real, imaginary
+        self.shape, self.ndim, self.size = tuple(stored.shape), stored.ndim, stored.size
+        self.dtype = np.result_type(np.complex64, stored.dtype[real], stored.dtype[imaginary])
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Read what an index selects."""
+        part = np.asarray(self.stored[index])
+        found = np.empty(part.shape, self.dtype)
+        found.real, found.imag = (part[name] for name in self._parts)
+        return found
+
+
 class Hdf5Tree:
     """Read-only view of an HDF5 file; names are paths like `optimizable_tensors/obja`.
 
@@ -129,7 +154,7 @@ class Hdf5Tree:
         self.remarks: list[str] = []
         # Look-ups are remembered: a checkpoint is asked for the same names again and again.
         self._groups: dict[tuple[str, ...], Any] = {}
-        self._found: dict[str, h5py.Dataset | np.ndarray | None] = {}
+        self._found: dict[str, h5py.Dataset | Pairs | np.ndarray | None] = {}
         with self.explained("the file"):
             self._file = self._open()
             self.size = path.stat().st_size
@@ -165,13 +190,13 @@ class Hdf5Tree:
             check_names(names, self.size, f"{self.path}: group {name or '/'}")
             return names
 
-    def find(self, name: str) -> h5py.Dataset | np.ndarray | None:
+    def find(self, name: str) -> h5py.Dataset | Pairs | np.ndarray | None:
         """Return an array unread, with its shape, dtype, ndim and size; None where there is none of this name."""
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
 
-    def _find(self, name: str) -> h5py.Dataset | np.ndarray | None:
+    def _find(self, name: str) -> h5py.Dataset | Pairs | np.ndarray | None:
         with self.explained(name):
             item = self._item(name)
             if item is None:
@@ -179,7 +204,7 @@ class Hdf5Tree:
             if not isinstance(item, h5py.Dataset) or item.shape is None or not _is_numbers(item.dtype):
                 return None  # a group, an empty dataspace, a string such as the `__NONE__` that PtyRAD writes for None
             self._check(item, name)
-            return item
+            return item if item.dtype.names is None else Pairs(item)
 
     def _check(self, dataset: h5py.Dataset, name: str, whole: bool = False) -> None:
         """Raise CheckpointError where a dataset must not be read, or not as a `whole`."""
@@ -229,8 +254,9 @@ class Hdf5Tree:
         """Read an array that `find` finds, as a whole; raise CheckpointError where there cannot be that much of it."""
         with self.explained(name):
             found = self.find(name)
-            if isinstance(found, h5py.Dataset):
-                self._check(found, name, whole=True)
+            stored = found.stored if isinstance(found, Pairs) else found
+            if isinstance(stored, h5py.Dataset):
+                self._check(stored, name, whole=True)
             return np.asarray(found[()])  # type: ignore[index]
 
     def read_into(self, name: str, target: np.ndarray, index: Any) -> None:
@@ -295,8 +321,8 @@ def _parts(name: str) -> list[str]:
 
 
 def _is_numbers(dtype: np.dtype[Any]) -> bool:
-    """Say whether a dataset holds numbers, or pairs of them, as MATLAB writes complex ones."""
-    return dtype.kind in "biufc" or dtype.names == ("real", "imag")
+    """Say whether a dataset holds numbers, or pairs of real ones."""
+    return dtype.kind in "biufc" or (dtype.names in PAIRS and all(dtype[name].kind in "fiu" for name in dtype.names))
 
 
 def _problem(dataset: h5py.Dataset, file_size: int) -> str:

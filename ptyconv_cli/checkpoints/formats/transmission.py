@@ -30,23 +30,19 @@ REAL_OBJECT = {AMPLITUDE: "the object is a phase alone, and has no amplitude"}
 class View:
     """A part of a stack of arrays, or an array with its last two axes swapped; nothing is read before it is indexed.
 
-    `place`: the indices of the first axes; `swapped`: whether the stack has (…, x, y), as MATLAB's files have it, which
-    hold complex numbers as pairs `real` and `imag`.
+    `place`: the indices of the first axes; `swapped`: whether the stack has (…, x, y), as MATLAB's files have it.
     """
 
     def __init__(self, stack: Any, place: Sequence[int] = (), swapped: bool = False) -> None:
         self._stack, self._place, self._swapped = stack, tuple(place), swapped
         shape = tuple(stack.shape)[len(self._place) :]
         self.shape = (*shape[:-2], *shape[:-3:-1]) if swapped else shape
-        self._in_pairs = stack.dtype.names is not None
-        self.dtype = np.dtype(np.complex128) if self._in_pairs else stack.dtype
+        self.dtype = stack.dtype
 
     def __getitem__(self, index: tuple[Any, ...] | EllipsisType) -> np.ndarray:
         """Read what an index selects, which is `...`, or `...` and slices of the last two axes."""
         slices = () if index is ... else index[1:]
         part = np.asarray(self._stack[(*self._place, ..., *(slices[::-1] if self._swapped else slices))])
-        if self._in_pairs:
-            part = part["real"] + 1j * part["imag"]
         return np.swapaxes(part, -1, -2) if self._swapped else part
 
 

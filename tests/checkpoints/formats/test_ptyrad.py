@@ -73,3 +73,23 @@ def test_lengths_of_another_unit_are_refused(tmp_path):
     folder = v2_with(tmp_path / "v2", "model_meta/length_unit", "m")
     with pytest.raises(PtyconvError, match=r"model_meta/length_unit\) are in 'm', not in Å"):
         analyze_run(folder, device="cpu")
+
+
+@pytest.mark.parametrize("names", [("r", "i"), ("real", "imag")])
+def test_complex_numbers_of_twice_16_bits(tmp_path, names):
+    """For which numpy has no type: h5py shows them as pairs."""
+    for folder in ("as pairs", "rounded"):
+        write_run(tmp_path / folder, [2, 4, 6])
+    kind = np.dtype([(name, "<f2") for name in names])
+    for path in (tmp_path / "as pairs").iterdir():
+        with h5py.File(path, "r+") as file, h5py.File(tmp_path / "rounded" / path.name, "r+") as rounded:
+            probe = file["optimizable_tensors/probe"][()]
+            pairs = np.empty(probe.shape, kind)
+            pairs[names[0]], pairs[names[1]] = probe.real, probe.imag
+            for of_one, values in ((file, pairs), (rounded, pairs[names[0]] + np.complex64(1j) * pairs[names[1]])):
+                del of_one["optimizable_tensors/probe"]
+                of_one["optimizable_tensors/probe"] = values
+    found, expected = (analyze_run(tmp_path / folder, device="cpu") for folder in ("as pairs", "rounded"))
+    assert found.left_out == []
+    assert found.convergence_iters == expected.convergence_iters
+    assert found.aligned_points == expected.aligned_points
