@@ -6,13 +6,13 @@ each engine. The iteration goes on from engine to engine.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, TransmissionCheckpoint
+from ptyconv_cli.checkpoints.formats.transmission import POSITIONS as POSITIONS_KEY
 from ptyconv_cli.checkpoints.formats.tree import (
     WHOLE,
     Expected,
@@ -125,7 +125,6 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     format = "ptypy"
     repeats = True
     modes_first = True
-    lacking = MappingProxyType({"probe_pos_shifts": "ptypy records scan positions only at the end of an engine"})
 
     def __init__(self, tree: Tree) -> None:
         super().__init__(tree)
@@ -137,7 +136,10 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         self._probe = f"content/probe/{self._largest('probe', 'probes', self._storage)}/data"
         height, width = self._read(f"{self._object}/_psize", PAIR).tolist()
         self.dx = self.pixel_size(ANGSTROM * height, ANGSTROM * width)
+        self._pixel = np.array([height, width])
         self.knows_positions = tree.find(f"content/positions/{self._storage}") is not None
+        if not self.knows_positions:
+            self.lacking = {POSITIONS_KEY: "ptypy records scan positions only at the end of an engine, unless told to"}
 
     def object_data(self) -> Any:
         """Return the transmission (omode, y, x)."""
@@ -157,6 +159,11 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         origin, pixel = (self._read(f"{self._object}/{name}", PAIR) for name in ("_origin", "_psize"))
         middles = (self._read(f"content/positions/{self._storage}", POSITIONS) - origin) / pixel
         return self.corners(middles - np.array(self.probe_shape()) // 2)
+
+    def shifts(self) -> np.ndarray | None:
+        """Return the positions (N, 2) in px, y first, from where they have 0; None where none were recorded."""
+        name = f"content/positions/{self._storage}"
+        return self._read(name, POSITIONS) / self._pixel if self.knows_positions else None
 
     def scan(self) -> np.ndarray:
         """Return where the scan's origin is in the object, [y, x] in px, for positions may be refined, or not known."""

@@ -65,7 +65,7 @@ def test_all_values_are_those_of_the_formulas():
         photons = [float(one["error"][1]) for one in file["content/runtime/iter_info"].values()]
     assert analysis.engine.loss == list(enumerate(photons, 1))
     assert analysis.warnings == [
-        "probe_pos_shifts is not analyzed: ptypy records scan positions only at the end of an engine."
+        "probe_pos_shifts is not analyzed: ptypy records scan positions only at the end of an engine, unless told to."
     ]
     with pytest.raises(PtyconvError, match="no tensor probe_pos_shifts, because ptypy records"):
         analyze_run(SERIES, tensors=["probe_pos_shifts"], device="cpu")
@@ -208,6 +208,26 @@ def test_positions_at_the_end_of_an_engine_give_the_region(two_engines, place):
     assert [niter for niter, _ in analysis.engine.loss] == list(range(1, 31))
     assert analysis.engine.loss[4] == (5, 1 / 5)
     assert analysis.engine.loss[-1] == (30, 2 / 30)
+
+
+def test_positions_in_every_dump_are_a_series(tmp_path):
+    """As `record_positions` has them written, of an engine that refines them."""
+    moving = {niter: MIDDLES + 0.3 * np.sin(np.arange(40).reshape(20, 2)) / (1 + niter) for niter in range(0, 31, 5)}
+    for niter, middles in moving.items():
+        write(tmp_path / "dumps" / "gold" / f"gold_DM_{niter:04d}.ptyr", niter, niter, positions=middles)
+    analysis = analyze_run(tmp_path, device="cpu")
+    expected = [one._replace(positions=moving[one.niter]) for one in gold(moving[0])]
+    engines.check(analysis, expected, 125.0)
+    assert "probe_pos_shifts" in analysis.points
+    assert not [warning for warning in analysis.warnings if "probe_pos_shifts" in warning]
+
+
+def test_positions_that_are_the_same_in_every_dump_are_none(tmp_path):
+    for niter in range(0, 31, 5):
+        write(tmp_path / "dumps" / "gold" / f"gold_DM_{niter:04d}.ptyr", niter, niter, positions=MIDDLES)
+    analysis = analyze_run(tmp_path, device="cpu")
+    engines.check(analysis, gold(MIDDLES), 125.0)
+    assert "the scan positions are the same in all checkpoints" in " ".join(analysis.warnings)
 
 
 def test_without_positions_the_region_is_what_the_padding_leaves(two_engines):
