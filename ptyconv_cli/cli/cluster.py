@@ -22,10 +22,12 @@ from distributed.scheduler import KilledWorker
 from ptyconv_cli.cli.console import say, warnings_text
 from ptyconv_cli.cli.worker import (
     MOST_STARTS,
+    NO_ANSWER,
     AnyRun,
     Expected,
     NotDone,
     Result,
+    Silence,
     begun,
     complaint,
     died,
@@ -157,6 +159,34 @@ def _has_workers(client: Client) -> bool:
         raise PtyconvError(_gone(client)) from error
 
 
+class _Silences:
+    """Says of workers that the scheduler has not heard of for long."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._next = client, time.monotonic()
+        self._seen: dict[str, tuple[float, Silence]] = {}
+
+    def look(self) -> None:
+        """Ask the scheduler, once in a while."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LOOK
+        try:
+            workers = self._client.scheduler_info()["workers"]
+        except Exception:  # of the connection, of many kinds, which is spoken of where a result is asked for
+            return
+        self._seen = {address: self._heard(address, one["last_seen"]) for address, one in workers.items()}
+        for address, (_, silence) in self._seen.items():
+            if silence.is_long():
+                say(f"\nthe worker at {address} {NO_ANSWER}", err=True)
+
+    def _heard(self, address: str, last: float) -> tuple[float, Silence]:
+        before, silence = self._seen.get(address, (last, Silence()))
+        if last != before:
+            silence.broken()
+        return last, silence
+
+
 def _gone(client: Client) -> str:
     return (
         f"{client.scheduler.address}: the scheduler has gone away. What was done is kept: the same command goes on "
@@ -212,7 +242,9 @@ def _results(
             submit(number)
 
     hand_out(HANDED_OUT)
+    silences = _Silences(client)
     while numbers:
+        silences.look()
         try:
             future = done.get(timeout=LOOK)
             result = _result(client, future)

@@ -4,6 +4,8 @@ import multiprocessing
 import pickle
 import signal
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,12 +15,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from ptyconv_cli.cli.console import say
 from ptyconv_cli.cli.worker import (
     MOST_STARTS,
+    NO_ANSWER,
     AnyRun,
     Expected,
     NotDone,
     Result,
+    Silence,
     begun,
     died,
     forget,
@@ -31,6 +36,12 @@ from ptyconv_cli.errors import PtyconvError
 
 MOST_LOST = 20
 """How many processes may die, one after the other, of which none had begun with its run."""
+
+OFTEN = 1.0
+"""Seconds between two times that a process says that it is there."""
+
+HERE = b""
+"""What it says."""
 
 LAST_MOMENTS = 5.0
 """Seconds that a process has to end when it is told to."""
@@ -66,6 +77,7 @@ class _Process:
     def __init__(self, task: bytes) -> None:
         self._task = task
         self.busy: int | None = None
+        self.silence = Silence()
         self._start()
 
     def _start(self) -> None:
@@ -84,15 +96,24 @@ class _Process:
     def begin(self, number: int, run: Any) -> None:
         """Have it do a run."""
         self.busy = number
+        self.silence.broken()
         with suppress(OSError):  # it has died, which its answer tells
             self._tasks.send_bytes(pickle.dumps(run))
 
-    def answer(self) -> tuple[bool, Any]:
-        """Return whether the run was done, and its result, or what was raised; raise EOFError where it has died."""
-        self.busy = None
+    def answer(self) -> tuple[bool, Any] | None:
+        """Return whether the run was done, and its result, or what was raised; raise EOFError where it has died.
+
+        None where it only says that it is there.
+        """
+        self.silence.broken()
         try:
-            found: tuple[bool, Any] = pickle.loads(self.answers.recv_bytes())  # of a process of our own
-        except OSError as error:
+            content = self.answers.recv_bytes()
+            if content == HERE:
+                return None
+            self.busy = None
+            found: tuple[bool, Any] = pickle.loads(content)  # of a process of our own
+        except (OSError, EOFError) as error:
+            self.busy = None
             raise EOFError from error
         return found
 
@@ -115,7 +136,8 @@ class _Process:
 def _serve(task: bytes, tasks: Connection, answers: Connection) -> None:
     """Do the runs that come, until none can come any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever hands out the runs ends this
-    work = pickle.loads(task)
+    work, one_at_a_time = pickle.loads(task), threading.Lock()
+    threading.Thread(target=_say_it_is_here, args=(answers, one_at_a_time), daemon=True).start()
     while True:
         try:
             run = pickle.loads(tasks.recv_bytes())
@@ -125,8 +147,17 @@ def _serve(task: bytes, tasks: Connection, answers: Connection) -> None:
             answer = True, work(run)
         except Exception as error:
             answer = False, error
-        with suppress(OSError):
+        with suppress(OSError), one_at_a_time:
             answers.send_bytes(pickle.dumps(answer))
+
+
+def _say_it_is_here(answers: Connection, one_at_a_time: threading.Lock) -> None:
+    """Tell the other process every second that this one is there: it cannot where it waits for a file for ever."""
+    with suppress(OSError):  # the other process has gone
+        while True:
+            time.sleep(OFTEN)
+            with one_at_a_time:
+                answers.send_bytes(HERE)
 
 
 @contextmanager
@@ -167,11 +198,11 @@ def _results(
                 number = coming.popleft()
                 process.begin(number, runs[number])
         busy = {process.answers: process for process in processes if process.busy is not None}
-        for ready in wait(list(busy)):
+        for ready in wait(list(busy), OFTEN):
             process = busy[ready]  # type: ignore[index]
             number = process.busy or 0
             try:
-                done, result = process.answer()
+                answer = process.answer()
             except EOFError:
                 process.again()
                 starts = begun(expected, runs[number])
@@ -184,6 +215,12 @@ def _results(
                 else:
                     coming.appendleft(number)
                 continue
+            if answer is None:
+                continue
+            done, result = answer
             if not done and not isinstance(result, NotDone):
                 raise result
             yield number, result
+        for process in processes:
+            if process.busy is not None and process.silence.is_long():
+                say(f"\n{runs[process.busy].folder}: its process {NO_ANSWER}", err=True)

@@ -107,6 +107,31 @@ def relative_to(runs: Sequence[Run]) -> Path | None:
     return None if absolute else Path.cwd()
 
 
+LONG = 10.0
+"""Seconds of silence after which that is said."""
+
+NO_ANSWER = f"has not answered for {LONG:.0f} s: its file system may be stuck. It is waited for; Ctrl-C ends that"
+"""What is said of a worker."""
+
+
+class Silence:
+    """Since when nothing has been heard of a worker."""
+
+    def __init__(self) -> None:
+        self.broken()
+
+    def broken(self) -> None:
+        """Something has been heard."""
+        self._since, self._said = time.monotonic(), False
+
+    def is_long(self) -> bool:
+        """Say whether it is time to speak of the silence, once."""
+        if self._said or time.monotonic() - self._since < LONG:
+            return False
+        self._said = True
+        return True
+
+
 class Unfit(PtyconvError):
     """A worker cannot do the work; the message names it, and says why."""
 

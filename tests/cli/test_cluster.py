@@ -4,6 +4,7 @@ What they give must be what one process gives, to the last byte.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ from toy import write_run
 from ptyconv_cli.cli import cluster as cluster_module
 from ptyconv_cli.cli.cluster import OPEN, map_runs
 from ptyconv_cli.cli.console import warnings_text
-from ptyconv_cli.cli.worker import NotDone
+from ptyconv_cli.cli.worker import NO_ANSWER, NotDone
 
 QUICK = ("--no-plot", "--device", "cpu")
 
@@ -307,6 +308,23 @@ def test_results_are_whole_whenever_workers_are_killed(ptyconv, alone, tmp_path,
 
 
 @pytest.mark.long
+def test_a_worker_that_hangs_is_said_and_waited_for(ptyconv, alone, study):
+    expected = ptyconv("analyze", study, *QUICK)
+    address, _, watched = alone
+    watched.hold("b")
+    with worker(address, watched), worker(address, watched), analyzing(study, "--fresh", "--dask", address) as process:
+        stuck = watched.wait_for("b")
+        os.kill(stuck, signal.SIGSTOP)
+        first = warned(address, "\n").splitlines(keepends=True)
+        assert [process.stderr.readline() for _ in first] == first
+        said = process.stderr.readline()
+        os.kill(stuck, signal.SIGCONT)
+        watched.let_go("b")
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+    assert re.fullmatch(rf"the worker at tcp://127\.0\.0\.1:\d+ {re.escape(NO_ANSWER)}\n", said)
+
+
+@pytest.mark.long
 def test_a_run_is_done_again_twice_at_most(ptyconv, alone, study):
     address, _, watched = alone
     inputs = contents(study)
@@ -386,7 +404,9 @@ def test_a_worker_that_was_only_thought_lost_does_not_write_with_another(ptyconv
         assert watched.begun("b") == [first]
         os.kill(first, signal.SIGCONT)
         watched.let_go("b")
-        assert process.communicate(timeout=PATIENCE) == (expected.stdout, warned(address, expected.stderr))
+        out, err = process.communicate(timeout=PATIENCE)
+    err = re.sub(rf"\nthe worker at \S+ {re.escape(NO_ANSWER)}\n", "", err)  # which it says or not, as it comes
+    assert (out, err) == (expected.stdout, warned(address, expected.stderr))
     assert contents(study) == written
 
 

@@ -21,6 +21,7 @@ from study import write_study
 from ptyconv_cli import PtyconvError
 from ptyconv_cli.cli import processes
 from ptyconv_cli.cli.processes import map_runs
+from ptyconv_cli.cli.worker import NO_ANSWER
 
 QUICK = ("--no-plot", "--device", "cpu")
 
@@ -112,6 +113,22 @@ def test_a_run_whose_process_is_killed_is_done_again(ptyconv, study, watched):
         watched.let_go("b")
         assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
     assert len(watched.begun("b")) == 2
+
+
+@pytest.mark.long
+def test_a_process_that_hangs_is_said_and_waited_for(ptyconv, study, watched):
+    """As one does that reads from a file system which has gone away."""
+    expected = ptyconv("analyze", study, *QUICK)
+    watched.hold("b")
+    with analyzing(study, "--fresh", watched=watched) as process:
+        stuck = watched.wait_for("b")
+        os.kill(stuck, signal.SIGSTOP)
+        said = [process.stderr.readline() for _ in range(2)]
+        os.kill(stuck, signal.SIGCONT)
+        watched.let_go("b")
+        assert process.communicate(timeout=PATIENCE) == (expected.stdout, expected.stderr)
+    assert said == ["\n", f"{study / 'b'}: its process {NO_ANSWER}\n"]
+    assert "has not answered for 10 s" in said[1]
 
 
 @pytest.mark.long
