@@ -28,6 +28,7 @@ from ptyconv_cli.results.run_analysis import (
     RunBoundary,
     RunVerdict,
 )
+from ptyconv_cli.results.text import shortened
 
 MOST_ITERATIONS, FARTHEST = 10**9, 1e60
 """Larger numbers come from no run, and cannot be drawn."""
@@ -191,5 +192,6 @@ def _point(niter: Any, since: Any, value: float | None, voxels: int | None) -> P
 
 def _whole(niter: Any) -> int:
     if not is_iteration(niter):
-        raise ValueError("what should be an iteration is no whole number from 0 to 2^53")
+        said = repr(niter) if not isinstance(niter, int) or abs(niter) < 10**20 else "a number of many digits"
+        raise ValueError(f"{shortened(said, 20)} is no iteration, a whole number from 0 to 2^53")
     return int(niter)

@@ -384,6 +384,20 @@ def test_a_small_file_that_holds_too_many_positions(sample):
     assert left_out.reason == f"{reason}, or than what there can be of it in the file"
 
 
+@pytest.mark.parametrize("niter", [-5, 2**53 + 1, -(2**63), np.uint64(2**64 - 1)])
+def test_an_iteration_that_is_none_is_refused_by_name(ptyconv, sample, niter):
+    edit(sample / MIDDLE, "niter", put(niter))
+    (left_out,) = analyze_run(sample, device="cpu").left_out
+    assert left_out.reason == f"its iteration is {niter}; expected a whole number from 0 to 2^53"
+    result = ptyconv("ls", sample)
+    assert (result.exit_code, left_out.reason in " ".join(result.stdout.split())) == (0, True)
+
+
+def test_the_largest_iteration_is_one(sample):
+    edit(sample / NEWEST, "niter", put(2**53))
+    assert analyze_run(sample, device="cpu").checkpoints[-1].niter == 2**53
+
+
 def test_what_is_not_asked_for_does_not_matter(sample, whole):
     edit(sample / MIDDLE, "optimizable_tensors/obja", put(np.zeros((7, 8), "i4")))
     analysis = analyze_run(sample, device="cpu", tensors=["objp"])

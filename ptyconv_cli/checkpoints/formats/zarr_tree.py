@@ -131,7 +131,7 @@ class ZarrTree:
         with self.explained(name):
             import zarr
 
-            array = zarr.open_array(store=store, path=name, mode="r", zarr_format=3)
+            array = zarr.open_array(store=store, path=self._outer + name, mode="r", zarr_format=3)
             if np.dtype(array.dtype).kind not in "biufc":
                 return None
             sizes = described["chunk_grid"]["configuration"]["chunk_shape"]
@@ -220,15 +220,14 @@ class ZarrTree:
         """Return zarr's view of the archive; raise CheckpointError where zarr is not installed."""
         if self._store is None:
             try:
-                from zarr.storage import LocalStore, StorePath, ZipStore
+                from zarr.storage import LocalStore, ZipStore
             except ImportError as error:
                 raise CheckpointError(
                     f"{self.path}: is a zarr archive, which is read with the package zarr, version 3: "
                     "pip install 'ptyconv[quantem]'"
                 ) from error
             with self.explained("the archive"):
-                store = ZipStore(self.path, mode="r") if self._zip else LocalStore(self.path, read_only=True)
-                self._store = StorePath(store, self._outer.rstrip("/")) if self._outer else store
+                self._store = ZipStore(self.path, mode="r") if self._zip else LocalStore(self.path, read_only=True)
         return self._store
 
 

@@ -103,6 +103,51 @@ def test_a_zip_file_that_was_compressed_reads(tmp_path):
     assert analyze_run(tmp_path, device="cpu").points == runs.analysis_of(SERIES).points
 
 
+@pytest.mark.parametrize("also", [[], ["__MACOSX/ptycho/._zarr.json"]])
+def test_an_archive_that_was_zipped_with_its_outer_folder_reads(tmp_path, also):
+    """As the zip tools of desktops make it of a folder."""
+
+    def move(entries):
+        for name in list(entries):
+            entries[f"ptycho/{name}"] = entries.pop(name)
+        entries |= dict.fromkeys(["ptycho/", *also], b"")
+
+    repacked(SERIES / "ptycho.zip", tmp_path / "ptycho.zip", move, zipfile.ZIP_DEFLATED)
+    assert analyze_run(tmp_path, device="cpu").points == runs.analysis_of(SERIES).points
+
+
+@pytest.mark.parametrize("link", ["_snapshots/3/obj/c/0/0/0", "_snapshots/3/obj", "zarr.json", "_obj_model"])
+def test_a_link_in_a_folder_is_not_followed(tmp_path, link):
+    """It may lead to what is none of the run's, as another user's file, and a page would show that."""
+    with zipfile.ZipFile(SERIES / "ptycho.zip") as archive:
+        archive.extractall(tmp_path / "run" / "ptycho")
+    there = tmp_path / "run" / "ptycho" / link
+    there.rename(tmp_path / "elsewhere")
+    there.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PtyconvError, match=f"{link}: is a link in an archive, which is not followed"):
+        analyze_run(tmp_path / "run" / "ptycho", device="cpu")
+
+
+def test_the_archive_itself_may_be_a_link(tmp_path):
+    with zipfile.ZipFile(SERIES / "ptycho.zip") as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "ptycho").symlink_to(tmp_path / "elsewhere")
+    assert analyze_run(tmp_path / "run" / "ptycho", device="cpu").points == runs.analysis_of(SERIES).points
+
+
+@pytest.mark.parametrize("niter", ["-5", "true", "2.5", "1" + "0" * 400, str(2**53 + 1), '"7"', "null"])
+def test_iterations_are_whole_numbers(tmp_path, niter):
+    def change(entries):
+        described = json.loads(entries["_snapshots/3/zarr.json"])
+        described["attributes"]["iteration"] = "here"
+        entries["_snapshots/3/zarr.json"] = json.dumps(described).replace('"here"', niter).encode()
+
+    repacked(SERIES / "ptycho.zip", tmp_path / "ptycho.zip", change)
+    with pytest.raises(PtyconvError, match=r"_snapshots/3 has no attribute iteration, a whole number from 0 to 2\^53"):
+        analyze_run(tmp_path / "ptycho.zip", device="cpu")
+
+
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("suffix", [".zip", ""])
 @pytest.mark.parametrize(
