@@ -348,11 +348,12 @@ def _are_many(known: Mapping[K, Fingerprint], kept: Mapping[K, Fingerprint]) -> 
 
 def keys_of(headers: Sequence[Header], by: Sequence[Any], counting: Mapping[str, Counting]) -> list[str]:
     """Return the keys of checkpoints: `by` what else the results depend on, `counting` by tensor."""
-    found, so_far = [], repr(by)
+    # Where the first one's scan was says which voxels count.
+    found, so_far = [], repr([by, *(zlib.crc32(one.crop_pos.tobytes()) for one in headers[:1])])
     for header in headers:
         file = header.fingerprint
         # Size and time are those of many files where an archive was unpacked: folder and loss tell runs apart.
-        of_file = [header.real_path, header.niter, file.size, file.modified, header.loss_digest]
+        of_file = [header.real_path, header.niter, file.size, file.modified, header.loss_digest, header.dx]
         counts = {name: of_one.up_to(header.niter) for name, of_one in counting.items()}
         so_far = sha256(repr([so_far, of_file, counts]).encode()).hexdigest()
         found.append(so_far)

@@ -16,7 +16,7 @@ from ptyconv_cli.results.history import Point
         3,
         [
             ({"niters": []}, "at least two iterations"),
-            ({"niters": [10**400, 10**401]}, "a number of many digits is no iteration"),
+            ({"niters": [10**400, 10**401]}, "digits is no iteration, a whole number from 0 to 2^53"),
             ({"niters": [False, True, 2]}, "False is no iteration, a whole number from 0 to 2^53"),
             ({"niters": [-5, 1, 2]}, "-5 is no iteration, a whole number from 0 to 2^53"),
             ({"niters": [20, 10, 30]}, "the iterations don't rise"),

@@ -87,7 +87,7 @@ def _iterations(tree: Tree) -> int:
     """Return the number of iterations done, which is in the name, or else that of the errors that were computed."""
     number = last_number(tree.path)
     errors = tree.find("outputs/fourier_error_out")
-    if number or errors is None or not errors.size:
+    if number or errors is None or not errors.size or errors.dtype.kind not in ERRORS.kinds:
         return number
     return int(np.flatnonzero(np.isfinite(tree.read("outputs/fourier_error_out").ravel())).max(initial=-1)) + 1
 

@@ -15,6 +15,7 @@ import numpy as np
 from h5py import h5d, h5t, h5z
 
 from ptyconv_cli.checkpoints.formats.limits import (
+    MIB,
     MOST_TEXT,
     check_names,
     most_bytes,
@@ -107,8 +108,8 @@ OPEN_WITHOUT = "locking flag values don't match"
 TEXTS_AT_ONCE = 16
 """Texts of a list that are read at a time."""
 
-MOST_LINKS = 16
-"""Links inside a file that are followed to reach one object; they may form a circle."""
+MOST_LINKS, MOST_STEPS = 16, 256
+"""Links inside a file that are followed to reach one object, which may form a circle, and groups on the way."""
 
 FLOATS = (
     *(h5t.IEEE_F16LE, h5t.IEEE_F32LE, h5t.IEEE_F64LE),
@@ -241,6 +242,10 @@ class Hdf5Tree:
             ):
                 return []
             self._check(item, name, whole=True)
+            # Each time some are read, their chunk may be unpacked.
+            of_chunk = math.prod(item.chunks or (0,)) * item.id.get_type().get_size()
+            if len(item) > most_names(self.size) or of_chunk > max(MIB, 2 * item.size * item.id.get_type().get_size()):
+                raise CheckpointError(f"{self.path}: dataset {name}: has more texts than there is room for")
             found: list[str] = []
             # All may be one long text, which is there once.
             for begin in range(0, len(item), TEXTS_AT_ONCE):
@@ -270,7 +275,7 @@ class Hdf5Tree:
 
     def _item(self, name: str) -> Any:
         """Return a group or dataset of this very file, None where there is none; raise KeyError where it is damaged."""
-        parts, links = _parts(name), 0
+        parts, links, steps = _parts(name), 0, 0
         item: Any = self._file
         group = tuple(parts[:-1])
         if group in self._groups:
@@ -278,7 +283,9 @@ class Hdf5Tree:
         while parts:
             if len(parts) == 1 and not links:
                 self._groups[group] = item
-            part = parts.pop(0)
+            part, steps = parts.pop(0), steps + 1
+            if steps > MOST_STEPS:
+                raise CheckpointError(f"{self.path}: {name} is a link that leads over too many groups")
             link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
             if link is None:
                 if links:
@@ -333,7 +340,7 @@ def _problem(dataset: h5py.Dataset, file_size: int) -> str:
         return "its numbers have an unusual format; the file may be damaged"
     if dataset.chunks:
         claimed, of_chunk = (dataset.id.get_type().get_size() * n for n in (dataset.size, math.prod(dataset.chunks)))
-        if of_chunk > most_bytes_of_chunk(claimed) or _chunks(dataset) > most_chunks(claimed):
+        if of_chunk > most_bytes_of_chunk(claimed) or _chunks(dataset) > most_chunks(claimed, file_size):
             return f"its chunks {tuple(dataset.chunks)} don't suit its shape {tuple(dataset.shape)}; it may be damaged"
     if claims_too_much(dataset, file_size):
         claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()

@@ -28,12 +28,15 @@ def most_bytes_in_parts(file_size: int) -> int:
 
 def most_bytes_of_chunk(bytes_of_array: int) -> int:
     """Return how many bytes a chunk may have, which is unpacked as a whole: it may be larger than a small array."""
-    return max(16 * MIB, 2 * bytes_of_array)
+    return max(4 * MIB, 2 * bytes_of_array)
 
 
-def most_chunks(bytes_of_array: int) -> int:
-    """Return how many chunks an array may have: each takes some time to be found."""
-    return 1000 + bytes_of_array // 256
+def most_chunks(bytes_of_array: int, file_size: int) -> int:
+    """Return how many chunks an array may have: each takes some time to be found, and some room in an index.
+
+    A history to which h5py appended one number after the other may have a chunk for each.
+    """
+    return 1000 + max(bytes_of_array // 256, file_size // 48)
 
 
 def most_names(file_size: int) -> int:

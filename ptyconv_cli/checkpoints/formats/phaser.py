@@ -19,7 +19,7 @@ from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
 
 OBJECT = Expected("c", "complex", ("z", "y", "x"), in_parts=True)
-PROBE = Expected("c", "complex", ("mode", "y", "x"))
+PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
 PAIR = Expected("f", "real", ("2",))
 THICKNESSES = Expected("f", "real", ("z",))
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import threading
 import warnings
 import zipfile
@@ -17,6 +18,7 @@ from numpy._core import multiarray
 from ptyconv_cli.checkpoints.formats.limits import MOST_TEXT, check_names, most_bytes
 from ptyconv_cli.checkpoints.formats.torch_pickle import check_pickle
 from ptyconv_cli.errors import CheckpointError
+from ptyconv_cli.results.text import MOST_SHOWN, shortened
 
 PLAIN = "?bhilqBHILQefdFD"
 """numpy's letters for bool, integers, floats from 16 to 64 bits, and complex numbers: scalars and arrays load."""
@@ -131,12 +133,18 @@ def _check_archive(path: Path) -> None:
             plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
             if not plain or sum(entry.file_size for entry in entries) > path.stat().st_size:
                 raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them (it is compressed)")
+            names = {entry.filename.lower() for entry in entries}  # PyTorch finds them whatever their case
+            if len(names) < len(entries) or archive.start_dir != _start_of_table(path):
+                raise zipfile.BadZipFile("its table can be read in two ways")
             for entry in entries:
-                if entry.filename.endswith(".pkl"):
+                if entry.filename.lower().endswith(".pkl"):
                     check_pickle(archive.read(entry), path.stat().st_size)
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them, or is incomplete ({error})") from error
 
+
+END_OF_ZIP = 56 + 20 + 22
+"""Bytes of what is at the end of a zip file: the two parts for large ones, which PyTorch always writes, and the end."""
 
 SHORT = {torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 """Kinds of numbers that numpy lacks, with those that hold each of theirs."""
@@ -145,6 +153,22 @@ SHORT = {torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach()
     return tensor.to(SHORT.get(tensor.dtype, tensor.dtype)).resolve_conj().resolve_neg().numpy()
+
+
+def _start_of_table(path: Path) -> int:
+    """Return where the table of a zip file begins, as its end says; -1 where that is not how PyTorch writes it.
+
+    APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16. Python's zipfile takes the table right before the end, wherever that says.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(END_OF_ZIP, path.stat().st_size), 2)
+        end = file.read()
+    if len(end) < END_OF_ZIP or end[76:80] != b"PK\5\6":
+        return -1
+    (start,) = struct.unpack_from("<I", end, 76 + 16)
+    if start < 0xFFFFFFFF:
+        return int(start)
+    return int(struct.unpack_from("<Q", end, 48)[0]) if end[:4] == b"PK\6\6" else -1
 
 
 def _is_table(rows: list[Any] | tuple[Any, ...], file_size: int) -> bool:
@@ -167,5 +191,5 @@ def _refused(error: pickle.UnpicklingError) -> str:
     if kind:
         return f"values of the type {kind[1]!r}, which is none of numpy's plain types of numbers"
     refused = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"<class '(\S+)'>", str(error))
-    named = f" ({refused[1]!r})" if refused else ""
+    named = f" ({shortened(refused[1], MOST_SHOWN)!r})" if refused else ""
     return f"something other than tensors and numbers{named}, which could run code"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint, Origin
+from ptyconv_cli.checkpoints.formats.limits import MIB, most_bytes
 from ptyconv_cli.checkpoints.formats.tree import (
     ITERATIONS,
     MOST_NUMBERS,
@@ -36,8 +37,8 @@ CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))
 FLAG = Expected("b", "yes-or-no", ())
 
-MOST_PATH = 4096
-"""Characters of a path that are looked at."""
+MOST_PATH, MOST_PROVENANCE = 4096, 4 * MIB
+"""Characters of a path, and of a description of where an object comes from, that are looked at."""
 
 
 class Layout(NamedTuple):
@@ -159,7 +160,7 @@ def _expected(name: str) -> Expected:
     """Return what a dataset of a tensor must be."""
     quantity = quantity_of(name)
     kind = ("c", "complex") if quantity.is_complex else ("f", "real")
-    return Expected(*kind, quantity.axes, in_parts=quantity.is_object)
+    return Expected(*kind, quantity.axes, in_parts="y" in quantity.axes)
 
 
 class PtyradCheckpoint(TreeCheckpoint):
@@ -295,7 +296,7 @@ class PtyradCheckpoint(TreeCheckpoint):
 
     def _live_record(self) -> dict[str, Curve]:
         group = f"{self._layout.histories}convergence_iters"
-        curves = {key: self._curve(f"{group}/{key}") for key in self._tree.children(group)}
+        curves = {key: self._curve(f"{group}/{key}") for key in self._names_of_curves(group)}
         return {key: curve for key, curve in curves.items() if curve}
 
     def _rates(self) -> dict[str, Curve]:
@@ -358,12 +359,23 @@ class PtyradCheckpoint(TreeCheckpoint):
     def _curves_beside_niter(self, group: str, wanted: tuple[str, ...] | None = None) -> dict[str, Curve]:
         """Read curves from a group that holds the iterations once, as `niter`: all of them, or the wanted ones."""
         group = f"{self._layout.histories}{group}"
-        names = self._tree.children(group) if wanted is None else wanted
+        names = self._names_of_curves(group) if wanted is None else wanted
         held = [name for name in names if name != "niter" and self._tree.find(f"{group}/{name}") is not None]
         if not held:
             return {}
         niters = self._read(f"{group}/niter", ITERATIONS)
         return {name: self._pairs(f"{group}/{name}", niters, self._read(f"{group}/{name}", VALUES)) for name in held}
+
+    def _names_of_curves(self, group: str) -> list[str]:
+        """Return the names in a group; raise CheckpointError where the curves are more than there is room for.
+
+        All may be one curve, to which there are many links.
+        """
+        names = self._tree.children(group)
+        found = [self._tree.find(f"{group}/{name}") for name in names]
+        if sum(array.size * array.dtype.itemsize for array in found if array is not None) > most_bytes(self._tree.size):
+            raise CheckpointError(f"{self.path}: group {group}: its curves are larger than what there can be of them")
+        return names
 
     def _provenance(self) -> Origin:
         """Read the chain of files that the object came through; this file is the last of them.
@@ -373,7 +385,7 @@ class PtyradCheckpoint(TreeCheckpoint):
         try:
             runs = [
                 (str(entry["uid"]), str(entry["run_name"]))
-                for entry in json.loads(self._tree.text("provenance_json") or "{}").get("obj", [])
+                for entry in json.loads(self._tree.text("provenance_json", MOST_PROVENANCE) or "{}").get("obj", [])
                 if usual_number(Path(str(entry.get("run_name")))) is not None
             ]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -79,6 +79,13 @@ def _is_of_quantem(tree: ZarrTree) -> bool:
     return module.startswith("quantem.") and {"_obj_model", "_probe_model"} <= set(tree.children(""))
 
 
+@lru_cache(maxsize=64)
+def _known_iterations(path: Path, fingerprint: Fingerprint) -> Mapping[str, int]:
+    """Return what `_iterations` does, once as long as an archive is the same: each of many snapshots asks for it."""
+    with closing(ZarrTree(path)) as tree:
+        return _iterations(tree)
+
+
 def _iterations(tree: ZarrTree) -> Mapping[str, int]:
     """Return the iterations done of the snapshots, by their names; those of the archive where it has none."""
     found = dict[str, int]()
@@ -148,7 +155,7 @@ class Module:
             raise CheckpointError(f"{tree.path}: has no dataset {name} (expected bytes)")
         tree.check_chunks(name)
         with tree.explained(name):
-            self._saved = Saved(tree.read(name).tobytes())
+            self._saved = Saved(tree.read(name).tobytes(), tree.size)
         self.root = self._saved.root
         unfamiliar = self._saved.unfamiliar()
         self.remarks = [
@@ -201,7 +208,7 @@ class QuantemCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     def __init__(self, tree: ZarrTree, snapshot: str) -> None:
         super().__init__(tree)
         self._zarr, self._snapshot = tree, snapshot
-        self.niter = _iterations(tree)[snapshot]
+        self.niter = _known_iterations(self.path, status(self.path))[snapshot]
         self.settings = LITE if str(_written_by(tree).get("class_name")).startswith("PtychoLite") else FULL
         if not snapshot and tree.shape(LOSSES):
             self._values(LOSSES)  # whose number is that of the iterations: it must be right

@@ -71,20 +71,23 @@ class Tensor(NamedTuple):
 class Saved:
     """The content of a file of torch.save.
 
-    `root`: what was saved, with `Tensor` and `StandIn` in it; `names`: all that loading it would have looked up.
+    `root`: what was saved, with `Tensor` and `StandIn` in it; `names`: all that loading it would have looked up. It is
+    a file, or in one, of `file_size` bytes.
 
     Raises ValueError, or whatever a damaged file makes zipfile or pickletools raise.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, file_size: int | None = None) -> None:
         self._archive = zipfile.ZipFile(io.BytesIO(content))
         entries = self._archive.infolist()
-        if sum(entry.file_size for entry in entries) > len(content):
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > len(content):
             raise ValueError("an archive of PyTorch is not compressed, but this one is")
         (pickled,) = (entry.filename for entry in entries if entry.filename.endswith("/data.pkl"))
         self._folder = pickled.removesuffix("data.pkl")
         self._big_endian = self._text("byteorder") == "big"
-        machine = _Machine(most_steps(len(content)))
+        self._contents: dict[str, bytes] = {}
+        machine = _Machine(most_steps(min(len(content), file_size or len(content))))
         self.root = machine.run(self._archive.read(pickled))
         self.names = machine.names
 
@@ -109,7 +112,10 @@ class Saved:
     def _read(self, tensor: Tensor) -> np.ndarray:
         if tensor.storage.kind not in STORAGES:
             raise ValueError(f"tensors of {tensor.storage.kind} are not read")
-        content = self._archive.read(f"{self._folder}data/{tensor.storage.key}")
+        key = tensor.storage.key
+        if key not in self._contents:  # a list may name the same numbers again and again
+            self._contents = {key: self._archive.read(f"{self._folder}data/{key}")}
+        content = self._contents[key]
         stored = np.frombuffer(content, np.dtype((">" if self._big_endian else "<") + STORAGES[tensor.storage.kind]))
         shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
         if len(shape) != len(strides) or min((*shape, *strides, offset)) < 0:
@@ -151,9 +157,10 @@ def _of_numpy(value: StandIn) -> np.ndarray:
 
 def _dtype(value: Any) -> np.dtype[Any]:
     """Return a type of plain numbers; its byte order is in the state of its stand-in."""
-    if isinstance(value, StandIn) and value.name == "numpy.dtype" and value.arguments:
+    of_dtype = isinstance(value, StandIn) and value.name == "numpy.dtype" and value.arguments
+    if of_dtype and isinstance(value.arguments[0], str):
         order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
-        text = f"{order}{value.arguments[0]}"
+        text = f"{order}{value.arguments[0]}" if isinstance(order, str) else ""
         if PLAIN.fullmatch(text):
             return np.dtype(text)
     raise ValueError(f"expected a type of plain numbers, found {describe(value)}")
@@ -162,7 +169,8 @@ def _dtype(value: Any) -> np.dtype[Any]:
 def _bytes(value: Any) -> bytes:
     """Return bytes, which older pickles hold as text."""
     if isinstance(value, StandIn) and value.name == "_codecs.encode" and value.arguments:
-        value = str(value.arguments[0]).encode("latin1")
+        text = value.arguments[0]
+        value = text.encode("latin1") if isinstance(text, str) else text
     if not isinstance(value, bytes):
         raise ValueError(f"expected bytes, found {describe(value)}")
     return value
@@ -183,6 +191,9 @@ MADE: Mapping[str, Callable[[], Any]] = {
 }
 """The steps that push something new. A set becomes a list."""
 
+CONTAINERS = ("set", "frozenset", "Counter", "OrderedDict", "defaultdict", "bytearray")
+"""What PyTorch may call; torch.save has it make empty ones, which are filled by steps of their own."""
+
 MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 """What becomes a dict."""
 
@@ -190,8 +201,8 @@ MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 class _Machine:
     """Follows a pickle. Steps that it does not know, and all that make no sense, raise an error."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, called: Callable[[str, Any], None] = lambda name, arguments: None) -> None:
+        self._most, self._called = most, called
         self._names: dict[str, None] = {}
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks below each mark
@@ -264,7 +275,11 @@ class _Machine:
     def _appends(self, _: Any) -> None:
         self._add(self._since_mark())
 
-    _additems = _appends
+    def _additems(self, _: Any) -> None:
+        items = self._since_mark()
+        if not all(map(_is_plain_key, items)):
+            raise ValueError("a set has items that are lists of lists")
+        self._add(items)
 
     def _add(self, items: list[Any]) -> None:
         if isinstance(self._stack[-1], list):
@@ -315,10 +330,14 @@ class _Machine:
 
     def _stack_global(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise ValueError("a pickle names something by what is no name")
         self._name(f"{module}.{name}")
 
     def _reduce(self, _: Any) -> None:
         arguments, called = self._stack.pop(), self._stack.pop()
+        if isinstance(called, StandIn):
+            self._called(called.name, arguments)
         self._stack.append(_instead_of_calling(called, arguments))
 
     _newobj = _reduce
@@ -385,4 +404,11 @@ def _is_plain_key(key: Any, depth: int = 0) -> bool:
 
 def check_pickle(pickled: bytes, file_size: int) -> None:
     """Raise ValueError where a pickle in a file, which PyTorch is to load, would take for ever."""
-    _Machine(most_steps(file_size)).run(pickled)
+    _Machine(most_steps(file_size), _check_call).run(pickled)
+
+
+def _check_call(name: str, arguments: Any) -> None:
+    """Raise ValueError for a call, which PyTorch would make, of what takes as long, or as much, as it is told to."""
+    is_container = name.rpartition(".")[2] in CONTAINERS
+    if is_container and not all(isinstance(one, list | tuple) and not one for one in arguments):
+        raise ValueError(f"a pickle calls {name} with something that torch.save never writes")

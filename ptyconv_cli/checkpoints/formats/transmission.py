@@ -17,6 +17,9 @@ from ptyconv_cli.results.run_analysis import Region
 SQUARE = 1e-6
 """Largest relative difference of its sides for which a pixel counts as square."""
 
+MOST_MODES = 1000
+"""Position-dependent modes of a probe."""
+
 ANGSTROM = 1e10
 """In a metre."""
 
@@ -118,6 +121,8 @@ class TransmissionCheckpoint(Checkpoint):
         which is a remark, the first of them.
         """
         first, count = View(modes, [0]), modes.shape[0]
+        if count > MOST_MODES:
+            raise CheckpointError(f"{self.path}: probe: {count} position-dependent modes are more than any run has")
         if count == 1:
             return first
         with suppress(CheckpointError):

@@ -163,7 +163,10 @@ class TreeCheckpoint(Checkpoint):
     def _mean_distance(self, name: str, angstrom: float) -> float | None:
         if self._tree.find(name) is None:
             return None
-        distances = self._tree.read(name).astype(np.float64)
+        distances = self._tree.read(name)
+        if distances.dtype.kind not in REAL.kinds:
+            raise CheckpointError(f"{self.path}: dataset {name}: expected real numbers, found {distances.dtype}")
+        distances = distances.astype(np.float64)
         distances = distances[np.isfinite(distances)]
         return angstrom * float(distances.mean()) if distances.size else None
 
