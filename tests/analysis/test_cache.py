@@ -220,6 +220,20 @@ def test_the_same_content_in_another_file(grown, computed):
     assert computed["read"] == [], "it is known of them now"
 
 
+@pytest.mark.parametrize("name", ["model_attributes/dx", "model_attributes/crop_pos"])
+def test_another_pixel_size_or_scan_of_the_same_size_and_time(grown, name):
+    """It is in no tensor, but in their changes: of all files, for one with another would be of another run."""
+
+    def change(path):
+        with h5py.File(path, "r+") as file:
+            file[name][...] = 2 * file[name][()] if name.endswith("dx") else np.roll(file[name][()], 1, 0)
+
+    analyzed(grown)
+    for path in checkpoints(grown):
+        rewritten(path, change)
+    assert results(grown, grown.parent / "out") == results(grown, grown.parent / "fresh")
+
+
 def test_what_cannot_be_read_again_is_not_taken_for_what_it_was(grown):
     analyzed(grown)
     rewritten(grown / "model_iter0050.hdf5", lambda path: path.write_bytes(b"x" * path.stat().st_size))

@@ -1,12 +1,18 @@
 """Memory and time are bounded by what a file holds: of files of 2 MB that claim to hold far more."""
 
+import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
 import claims
+import h5py
+import numpy as np
 import pytest
 import runs
 from rarely import long_but
@@ -14,8 +20,9 @@ from rarely import long_but
 from ptyconv_cli import analyze_run
 from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.formats.limits import MOST_TEXT
-from ptyconv_cli.checkpoints.formats.zarr_files import _in_frame_of_zstd
+from ptyconv_cli.checkpoints.formats.zarr_files import _in_frame_of_zstd, check_unpacked
 from ptyconv_cli.checkpoints.formats.zarr_tree import ZarrTree
+from ptyconv_cli.checkpoints.opening import open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 
 MEMORY = 300 << 20
@@ -34,7 +41,8 @@ QUICK = (
     "quantem, a long description",
     "quantem, a module of zeros",
     "quantem, a large chunk by zstd",
-    ".pt, a nested key",
+    "quantem, an entry that lies",
+    ".pt, two tables",
 )
 """Those that are tried each time."""
 
@@ -106,11 +114,64 @@ def test_a_frame_of_zstd_that_does_not_say_it(content):
 
 
 @pytest.mark.parametrize("codec", ["blosc", "zstd", "gzip"])
-def test_what_is_wrong_with_a_chunk_is_said(tmp_path, codec):
+def test_what_is_wrong_with_a_chunk_is_said(codec):
+    numcodecs = pytest.importorskip("numcodecs")
+    packer = {"blosc": numcodecs.Blosc(cname="zstd"), "zstd": numcodecs.Zstd(), "gzip": numcodecs.GZip()}[codec]
+    check_unpacked(packer.encode(bytes(888)), ["bytes", codec], 888)
+    with pytest.raises(ValueError, match="a chunk of 888 bytes claims to have "):
+        check_unpacked(packer.encode(bytes(5000)), ["bytes", codec], 888)
+    with pytest.raises(ValueError, match="a chunk of 888 bytes has 50000 in the file"):
+        check_unpacked(bytes(50_000), ["bytes", codec], 888)
+    if codec != "blosc":
+        with pytest.raises(ValueError, match="there is more behind a chunk"):
+            check_unpacked(packer.encode(bytes(888)) + packer.encode(bytes(888)), ["bytes", codec], 888)
+        check_unpacked(packer.encode(bytes(888)) + b"sums", ["bytes", codec, "crc32c"], 888)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_an_archive_is_not_waited_for(tmp_path):
     pytest.importorskip("zarr")
-    tree = ZarrTree(claims.make(f"quantem, a large chunk by {codec}", tmp_path))
-    with closing(tree), pytest.raises(CheckpointError, match=r"a chunk of \d+ bytes claims to have (\d+)"):
-        tree.read("_iter_losses/values")
+    with zipfile.ZipFile(claims.QUANTEM) as archive:
+        archive.extractall(tmp_path / "run")
+    (tmp_path / "run" / "_iter_losses" / "values" / "c" / "0").unlink()
+    os.mkfifo(tmp_path / "run" / "_iter_losses" / "values" / "c" / "0")
+    with pytest.raises(CheckpointError, match="c/0: is not a regular file"):
+        ZarrTree(tmp_path / "run")
+
+
+@pytest.mark.parametrize("count", [2000, 100_000])
+def test_a_history_that_was_appended_to_is_read(tmp_path, count):
+    """To which h5py gives a chunk for every value."""
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        made = file.create_dataset("values", (1,), "f8", maxshape=(None,))
+        made.resize((count,))
+        made[...] = np.arange(count)
+    with closing(Hdf5Tree(tmp_path / "file.h5")) as tree:
+        assert tree.read("values").tolist() == list(range(count))
+
+
+def test_a_large_probe_is_read(tmp_path):
+    path = shutil.copy(claims.PTYRAD, tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["optimizable_tensors/probe"]
+        file["optimizable_tensors/probe"] = np.zeros((5, 2048, 2048), "c8")
+    with open_checkpoint(Path(path)) as checkpoint:
+        assert checkpoint.shape_of("probe") == (5, 2048, 2048)
+
+
+def test_many_snapshots_are_looked_through_once(tmp_path, monkeypatch):
+    """And not for each of them again."""
+    pytest.importorskip("zarr")
+    from quantem_archives import write
+
+    drawn = np.random.default_rng(0).normal(size=(2, 40, 2, 16, 17))
+    objects, probes = np.exp(1j * drawn[0]), drawn[1, ..., :8, :8] + 1j
+    path = write(tmp_path / "run.zip", objects, probes, niters=list(range(1, 41)))
+    parsed, loads = [], json.loads
+    counting = lambda *text, **how: [parsed.append(1), loads(*text, **how)][1]  # noqa: E731
+    monkeypatch.setattr("ptyconv_cli.checkpoints.formats.zarr_tree.json.loads", counting)
+    analyze_run(path, device="cpu")
+    assert len(parsed) < 40 * 40
 
 
 def test_a_text_is_cut(tmp_path):

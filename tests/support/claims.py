@@ -122,6 +122,57 @@ def long_name(path: Path) -> None:
         file["convergence_iters/" + "x" * 30_000] = file["loss_iters"][()]
 
 
+def one_curve_many_times(path: Path) -> None:
+    """A record of 3,900 names for one curve."""
+    with h5py.File(path, "r+", libver="latest") as file:
+        del file["convergence_iters"]
+        pairs = np.stack([np.arange(1, 400_001), np.ones(400_000)], 1)
+        file.create_dataset("convergence_iters/x0", data=pairs, compression="gzip", compression_opts=9)
+        for number in range(1, 3900):
+            file[f"convergence_iters/x{number}"] = file["convergence_iters/x0"]
+
+
+def labels_in_one_chunk(path: Path) -> None:
+    """700,000 texts of nothing, which are packed as one."""
+    with h5py.File(path, "r+") as file:
+        (root,) = (f"{name}/{name.removesuffix('_root')}" for name in file if name.endswith("_root"))
+        stack = file[f"{root}/_object_iterations_emd/data"]
+        name = f"{root}/_object_iterations_emd/dim{stack.ndim - 1}"
+        del file[name]
+        kind = h5py.string_dtype()
+        made = file.create_dataset(name, (700_000,), kind, chunks=(700_000,), compression="gzip")
+        made.id.write_direct_chunk((0,), zlib.compress(bytes(16 * 700_000), 9))
+        file["filled"] = np.random.default_rng(0).integers(0, 256, 1_200_000, np.uint8)
+
+
+def many_probes(path: Path) -> None:
+    """A probe of eight million position-dependent modes."""
+    with h5py.File(path, "r+") as file:
+        for name, shape, kind in (("probe", (8_000_000, 1, 1, 1), "c8"), ("opr_weights", (1, 8_000_000), "i1")):
+            if name in file:
+                del file[name]
+            file.create_dataset(name, data=np.zeros(shape, kind), compression="gzip", compression_opts=9)
+        file["filled"] = np.random.default_rng(0).integers(0, 256, 1_200_000, np.uint8)
+
+
+def links_in_a_row(path: Path) -> None:
+    """Fourteen links, one after the other, each over two thousand groups, all of which are one."""
+    with h5py.File(path, "r+") as file:
+        file["a"] = file["/"]
+        for group in ("optimizable_tensors", "model_attributes"):
+            file.move(group, f"there_{group}")
+            for number in range(14):
+                to = f"{group}_{number + 1}" if number < 13 else f"there_{group}"
+                file[f"{group}_{number}" if number else group] = h5py.SoftLink("/" + "a/" * 2030 + to)
+
+
+def complex_distances(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        if "object_layer_spacing_m" in file:
+            del file["object_layer_spacing_m"]
+        file["object_layer_spacing_m"] = np.zeros(3, [("real", "f8"), ("imag", "f8")])
+
+
 # --- zip files --------------------------------------------------------------------------------------------------------
 
 
@@ -204,20 +255,89 @@ def many_snapshots(entries: dict[str, bytes]) -> None:
     entries |= {f"_snapshots/{number}/zarr.json": content for number in range(100, 7_000)}
 
 
+def entry_that_lies(path: Path) -> None:
+    """A description of which the table says its true size and checksum, and behind which are 600 MB of blanks."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            if name != "zarr.json":
+                archive.writestr(name, content)
+                continue
+            packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+            packed = packer.compress(content)
+            packed += b"".join(packer.compress(b" " * (1 << 20)) for _ in range(600)) + packer.flush()
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type, entry.CRC = zipfile.ZIP_DEFLATED, zlib.crc32(content)
+            entry.file_size, entry.compress_size, entry.header_offset = len(content), len(packed), archive.fp.tell()
+            archive.fp.write(entry.FileHeader(False) + packed)
+            archive.filelist.append(entry)
+            archive.NameToInfo[name] = entry
+            archive.start_dir, archive._didModify = archive.fp.tell(), True
+
+
+def more_behind(codec: str) -> Callable[[dict[str, bytes]], None]:
+    """Losses, and behind them, in the same chunk, another 600 MB as the codec allows."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        from numcodecs import GZip, Zstd
+
+        one_large_chunk_in_zip(codec)(entries)
+        (content,) = (name for name in entries if name.startswith("_iter_losses/values/c/"))
+        (size,) = json.loads(entries["_iter_losses/values/zarr.json"])["shape"]
+        packer = {"gzip": GZip(9), "zstd": Zstd(9)}[codec]
+        entries[content] = packer.encode(np.linspace(1, 0.1, size)) + entries[content]
+
+    return change
+
+
+def no_codecs(entries: dict[str, bytes]) -> None:
+    described(entries, "_iter_losses/values", codecs=5)
+
+
+def other_codecs(entries: dict[str, bytes]) -> None:
+    described(entries, "_iter_losses/values", codecs=[{"name": "x" * 1_000_000}])
+
+
 # --- pickles ----------------------------------------------------------------------------------------------------------
 
 
-def in_pt(pickled: bytes) -> Spoil:
-    """A file of PyTorch whose pickle is another one."""
+def in_pt(pickled: bytes, called: str = "data.pkl") -> Spoil:
+    """A file of PyTorch whose pickle is another one, and is `called` so."""
 
     def spoil(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = {name: archive.read(name) for name in archive.namelist()}
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in entries.items():
-                archive.writestr(name, pickled if name.endswith("/data.pkl") else content)
+                is_pickle = name.endswith("/data.pkl")
+                archive.writestr(
+                    name.replace("data.pkl", called) if is_pickle else name, pickled if is_pickle else content
+                )
 
     return spoil
+
+
+def two_tables(path: Path) -> None:
+    """A zip file in which Python finds one table, and PyTorch another one, with another pickle."""
+    names = ("data.pkl", "version", "byteorder")
+    parts = []
+    for pickled in (nested_key(), pickle.PROTO + b"\x02}X\x05\x00\x00\x00niterK\x05s."):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in zip(names, (pickled, b"3\n", b"little"), strict=True):
+                archive.writestr(f"archive/{name}", content)
+            start = archive.start_dir
+        whole = path.read_bytes()
+        parts.append((whole[:start], bytearray(whole[start:-22])))
+    (first, of_first), (second, of_second) = parts
+    place = 0
+    while place < len(of_second):  # as zipfile has them: from where it takes the file to begin
+        lengths = struct.unpack_from("<HHH", of_second, place + 28)
+        (offset,) = struct.unpack_from("<I", of_second, place + 42)
+        struct.pack_into("<I", of_second, place + 42, (offset - len(second)) % (1 << 32))
+        place += 46 + sum(lengths)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 3, 3, len(of_second), len(first), 0)
+    path.write_bytes(first + bytes(of_first) + second + bytes(of_second) + end)
 
 
 def many_names() -> bytes:
@@ -225,9 +345,30 @@ def many_names() -> bytes:
     return pickle.PROTO + b"\x02" + names + b"}."
 
 
+NEST = b")" + b"q\x00h\x00\x86" * 40
+"""A tuple of a tuple, twice, of a tuple, twice …: 40 of them are hashed, or written, as 2^40."""
+
+
 def nested_key() -> bytes:
-    """A tuple of a tuple, twice, of a tuple, twice …: 40 of them are hashed as 2^40."""
-    return pickle.PROTO + b"\x02}" + b")" + b"q\x00h\x00\x86" * 40 + b"K\x01s."
+    return pickle.PROTO + b"\x02}" + NEST + b"K\x01s."
+
+
+def calls(name: bytes, argument: bytes) -> bytes:
+    return pickle.PROTO + b"\x02}X\x01\x00\x00\x00ac" + name + b"\n" + argument + b"\x85Rs."
+
+
+def nested_name() -> bytes:
+    return pickle.PROTO + b"\x02}" + NEST + b"X\x01\x00\x00\x00a\x93."
+
+
+def one_list_many_times() -> bytes:
+    """A record of 3,000 names for one list of pairs."""
+    pair = b"K\x01G" + struct.pack(">d", 1) + b"\x86"
+    first = b"X\x04\x00\x00\x00first](" + pair * 60_000 + b"eq\x00"
+    record = b"".join(b"X\x04\x00\x00\x00%04dh\x00" % number for number in range(3000))
+    niter = b"X\x05\x00\x00\x00niterK\x05s"
+    called = b"X\x11\x00\x00\x00convergence_iters"
+    return pickle.PROTO + b"\x02}" + niter + called + b"}(" + first.replace(b"first]", b"1st_]") + record + b"us."
 
 
 def array_of_any_size() -> bytes:
@@ -274,6 +415,24 @@ CLAIMS: dict[str, tuple[Path, Spoil]] = {
     "quantem, a large shape of chunks": (QUANTEM, in_zip(large_chunk_shape)),
     "quantem, chunks that are not there": (QUANTEM, in_zip(no_chunks)),
     "quantem, many snapshots": (QUANTEM, in_zip(many_snapshots)),
+    "PtyRAD, one curve many times": (PTYRAD, one_curve_many_times),
+    "PtyRAD, links in a row": (PTYRAD, links_in_a_row),
+    "ptychodus, many probes": (PTYCHODUS, many_probes),
+    "ptychodus, complex distances": (PTYCHODUS, complex_distances),
+    "py4DSTEM, labels in one chunk": (PY4DSTEM, labels_in_one_chunk),
+    "quantem, an entry that lies": (QUANTEM, entry_that_lies),
+    "quantem, more behind by gzip": (QUANTEM, in_zip(more_behind("gzip"))),
+    "quantem, more behind by zstd": (QUANTEM, in_zip(more_behind("zstd"))),
+    "quantem, no codecs": (QUANTEM, in_zip(no_codecs)),
+    "quantem, other codecs": (QUANTEM, in_zip(other_codecs)),
+    ".pt, in other letters": (PT, in_pt(nested_key(), "data.PKL")),
+    ".pt, two tables": (PT, two_tables),
+    ".pt, a set": (PT, in_pt(calls(b"builtins\nset", b"]" + NEST + b"a"))),
+    ".pt, a counter": (PT, in_pt(calls(b"collections\nCounter", b"]" + NEST + b"a"))),
+    ".pt, a dict": (PT, in_pt(calls(b"collections\nOrderedDict", b"]" + NEST + b"K\x01\x86a"))),
+    ".pt, bytes": (PT, in_pt(calls(b"builtins\nbytearray", b"J" + struct.pack("<i", 2 * 10**9)))),
+    ".pt, a nested name": (PT, in_pt(nested_name())),
+    ".pt, one list many times": (PT, in_pt(one_list_many_times())),
     ".pt, many names": (PT, in_pt(many_names())),
     ".pt, a nested key": (PT, in_pt(nested_key())),
     ".pt, an array of any size": (PT, in_pt(array_of_any_size())),

@@ -36,7 +36,7 @@ def most_chunks(bytes_of_array: int, file_size: int) -> int:
 
     A history to which h5py appended one number after the other may have a chunk for each.
     """
-    return 1000 + max(bytes_of_array // 256, file_size // 48)
+    return 1000 + max(bytes_of_array // 256, file_size // 32)
 
 
 def most_names(file_size: int) -> int:
