@@ -2,7 +2,7 @@
 
     python tests/support/fuzz.py [--count N] [--seed N]
 
-Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing that takes a core 10 s.
+Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing that takes a core 20 s, or 3 GB.
 And no number is wrong: between whole files it is that of the whole run, but for rounding; and so it is at the damaged
 file where the damage lies outside the tensors. HDF5 as PtyRAD writes it has no checksums: damage to the description of
 where a tensor lies may go unnoticed, and is counted.
@@ -37,13 +37,13 @@ from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
 from ptyconv_cli.cli.main import main as ptyconv
 
-LIMIT = 10
+LIMIT = 20
 """Seconds of a core that an analysis may take."""
 
 PATIENCE = 300
 """Seconds after which one that waits for ever is ended."""
 
-MEMORY = 8 << 30
+MEMORY = 3 << 30
 """Bytes that it may ask for."""
 
 PY4DSTEM = "ptychographic_reconstruction_root/ptychographic_reconstruction"
