@@ -112,6 +112,17 @@ def test_a_probe_that_fades_to_nothing_is_said(tmp_path):
     assert (analysis.verdict.state, analysis.verdict.since) == ("broken", 80), "1e-4 of it"
 
 
+def test_a_probe_that_fades_is_said(tmp_path):
+    """2^-8 of its intensity; its changes are relative to what is left."""
+    run_dir = spoiled(tmp_path, PROBE, lambda values, niter: values * 2 ** (-(niter - 60) / 15), since=60)
+    analysis = analyze_run(run_dir, device="cpu")
+    warning, _ = analysis.warnings
+    assert warning == (
+        "The probe fades: at iteration 120 its intensity is 0.391 % of what it was at iteration 20. Its changes are "
+        "relative to its intensity, and don't show that."
+    )
+
+
 def test_a_probe_that_was_never_there_is_said(tmp_path):
     analysis = analyze_run(spoiled(tmp_path, PROBE, lambda values, _: 0 * values, since=0), device="cpu")
     assert "holds no intensity from iteration 10 on" in analysis.warnings[0]

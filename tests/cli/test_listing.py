@@ -111,3 +111,20 @@ def test_ls_of_a_folder_with_a_copy(ptyconv, tmp_path):
         "  model_iter0006.hdf5: is a copy of model_iter0002.hdf5 (the same iteration 2 of",
         "    the same run)",
     ]
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_long_iterations_have_room(ptyconv, tmp_path, columns, monkeypatch):
+    """As of fifty files, to 30,000."""
+    monkeypatch.setenv("COLUMNS", columns)
+    write_run(tmp_path / "run", [2])
+    first = tmp_path / "run" / "model_iter0002.hdf5"
+    for place in range(1, 51):
+        path = shutil.copy(first, tmp_path / "run" / f"model_iter{600 * place:04d}.hdf5")
+        with h5py.File(path, "r+") as file:
+            file["niter"][...] = 600 * place
+    first.unlink()
+    (row,) = (
+        line for line in ptyconv("ls", tmp_path).stdout.splitlines() if line.startswith("run") and "30000" in line
+    )
+    assert " 50 600 to 30000" in row

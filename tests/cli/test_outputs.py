@@ -1,6 +1,10 @@
 """What is written, where, and what is left where that fails."""
 
+import errno
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -48,6 +52,58 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(ptyconv, t
     result = ptyconv("analyze", runs.SAMPLE, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1
     assert "cannot write there; choose another folder with -o" in result.stderr
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Nothing can be written any more."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def begin():
+        monkeypatch.setattr("os.access", lambda path, mode: mode == os.R_OK)
+        monkeypatch.setattr("tempfile.mkstemp", refuse)
+        monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+
+    return begin
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_nothing_is_new_nothing_need_be_written(ptyconv, tmp_path, blank_pictures, read_only, several):
+    (tmp_path / "runs").mkdir()
+    for name in ("a", "b")[: 1 + several]:
+        write_run(tmp_path / "runs" / name, [2, 4, 6])
+    run_dir = tmp_path / "runs" / ("" if several else "a")
+    ptyconv("analyze", run_dir)
+    expected = ptyconv("analyze", run_dir)
+    read_only()
+    result = ptyconv("analyze", run_dir)
+    assert (result.exit_code, result.stdout, result.stderr) == (expected.exit_code, expected.stdout, expected.stderr)
+    assert ptyconv("analyze", run_dir, "-o", tmp_path / "elsewhere").exit_code == 1
+
+
+def test_what_is_new_cannot_be_written(ptyconv, tmp_path, blank_pictures, read_only):
+    write_run(tmp_path / "all", [2, 4, 6])
+    (tmp_path / "run").mkdir()
+    for niter in (2, 4):
+        shutil.copy2(tmp_path / "all" / f"model_iter{niter:04d}.hdf5", tmp_path / "run")
+    ptyconv("analyze", tmp_path / "run")
+    shutil.copy2(tmp_path / "all" / "model_iter0006.hdf5", tmp_path / "run")
+    read_only()
+    result = ptyconv("analyze", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "cannot be written (Read-only file system); choose another place with -o" in " ".join(result.stderr.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such home")
+def test_of_a_home_that_cannot_be_written_to_nothing_is_said(tmp_path):
+    command = [sys.executable, "-m", "ptyconv_cli", "analyze", "-q", str(runs.SAMPLE), "-o", str(tmp_path)]
+    home = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), "/dev/null/home")
+    variables = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables | home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "convergence.png").exists()
 
 
 def test_a_failed_write_leaves_the_old_results(ptyconv, tmp_path, monkeypatch):

@@ -278,6 +278,22 @@ def test_a_broken_run_has_a_page(ptyconv, tmp_path):
     assert "Object phase at iteration 60" in said
 
 
+@pytest.mark.parametrize("since", [110, 0])
+def test_a_loss_that_is_no_number_is_said(ptyconv, tmp_path, since):
+    before = dict(runs.analysis_of(runs.SAMPLE).engine.loss)
+    said = "not a number at iteration 120" + (f", {before[since]:.4g} at iteration {since}" if since else "")
+    run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
+    for path in run_dir.glob("*.hdf5"):
+        with h5py.File(path, "r+") as file:
+            loss = file["loss_iters"][()]
+            loss[loss[:, 0] > since, 1] = np.nan
+            file["loss_iters"][...] = loss
+    assert ptyconv("report", run_dir, "-t", "probe", "--device", "cpu").exit_code == 0
+    page = str(Text(run_dir / "report.html"))
+    assert said in page
+    assert "Loss nan" not in page
+
+
 @pytest.mark.long
 def test_all_of_it_nan(ptyconv, tmp_path):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")

@@ -2,7 +2,8 @@
 
     python tests/support/fuzz.py [--count N] [--seed N]
 
-Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing that takes a core 20 s, or 3 GB.
+Whatever the damage, the outcome is numbers or one clean error: no traceback, no crash, nothing that takes a core 20 s,
+or 3 GB.
 And no number is wrong: between whole files it is that of the whole run, but for rounding; and so it is at the damaged
 file where the damage lies outside the tensors. HDF5 as PtyRAD writes it has no checksums: damage to the description of
 where a tensor lies may go unnoticed, and is counted.
