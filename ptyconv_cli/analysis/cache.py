@@ -189,7 +189,8 @@ class Cache:
         self._check_folder()
         self._parts = max(self._parts, part + 1)
         lines = self._lines.get(part, [])
-        if known == len(steps) == len(lines) and self._whole.get(part):
+        nothing_new = known == len(steps) == len(lines)
+        if nothing_new and self._whole.get(part):
             return
         new = [
             _Line(
@@ -220,8 +221,12 @@ class Cache:
                     file.write(_packed(new))
             else:
                 write_whole({path: _packed([*lines[:known], *new])})
-        except OSError as error:
+        except (OSError, PtyconvError) as error:
             self._whole[part] = False
+            if nothing_new:  # but which files were compared, so that they are again the next time
+                return
+            if isinstance(error, PtyconvError):
+                raise
             raise PtyconvError(f"{error.filename or self._folder}: cannot be written ({error.strerror})") from error
         self._lines[part], self._whole[part] = [*lines[:known], *new], True
 

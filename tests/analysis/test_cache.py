@@ -220,6 +220,15 @@ def test_the_same_content_in_another_file(grown, computed):
     assert computed["read"] == [], "it is known of them now"
 
 
+def test_where_the_cache_cannot_be_written_the_same_content_is_no_matter(grown, monkeypatch):
+    before = results(grown, grown.parent / "out")
+    os.link(grown / "model_iter0030.hdf5", grown.parent / "backup")
+    monkeypatch.setattr("tempfile.mkstemp", lambda *_, **__: exec('raise OSError(30, "Read-only file system")'))
+    analysis, _ = analyze_into(grown.parent / "out", grown, pictures=False, device="cpu")
+    assert [warning for warning in analysis.warnings if "cannot be written" in warning] == []
+    assert results(grown, grown.parent / "out") == before
+
+
 @pytest.mark.parametrize("name", ["model_attributes/dx", "model_attributes/crop_pos"])
 def test_another_pixel_size_or_scan_of_the_same_size_and_time(grown, name):
     """It is in no tensor, but in their changes: of all files, for one with another would be of another run."""
