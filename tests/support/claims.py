@@ -1,5 +1,6 @@
 """Files of at most 2 MB that claim to hold far more, each made of a real one: by what each does."""
 
+import io
 import json
 import pickle
 import shutil
@@ -299,6 +300,18 @@ def other_codecs(entries: dict[str, bytes]) -> None:
     described(entries, "_iter_losses/values", codecs=[{"name": "x" * 1_000_000}])
 
 
+def module_with_many_names(entries: dict[str, bytes]) -> None:
+    """Whose pickle names 60,000 things."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("archive/data.pkl", many_names(60_000))
+        archive.writestr("archive/byteorder", "little")
+    (chunk,) = (name for name in entries if name.startswith("_obj_model/module/c/"))
+    entries[chunk] = content.getvalue()
+    size = len(entries[chunk])
+    described(entries, "_obj_model/module", shape=[size], chunk_grid=chunks_of(size), codecs=[{"name": "bytes"}])
+
+
 # --- pickles ----------------------------------------------------------------------------------------------------------
 
 
@@ -340,8 +353,8 @@ def two_tables(path: Path) -> None:
     path.write_bytes(first + bytes(of_first) + second + bytes(of_second) + end)
 
 
-def many_names() -> bytes:
-    names = b"".join(b"cmodule\nname%d\n0" % number for number in range(90_000))
+def many_names(count: int) -> bytes:
+    names = b"".join(b"cmodule\nname%d\n0" % number for number in range(count))
     return pickle.PROTO + b"\x02" + names + b"}."
 
 
@@ -423,6 +436,7 @@ CLAIMS: dict[str, tuple[Path, Spoil]] = {
     "quantem, an entry that lies": (QUANTEM, entry_that_lies),
     "quantem, more behind by gzip": (QUANTEM, in_zip(more_behind("gzip"))),
     "quantem, more behind by zstd": (QUANTEM, in_zip(more_behind("zstd"))),
+    "quantem, a module with many names": (QUANTEM, in_zip(module_with_many_names)),
     "quantem, no codecs": (QUANTEM, in_zip(no_codecs)),
     "quantem, other codecs": (QUANTEM, in_zip(other_codecs)),
     ".pt, in other letters": (PT, in_pt(nested_key(), "data.PKL")),
@@ -433,7 +447,7 @@ CLAIMS: dict[str, tuple[Path, Spoil]] = {
     ".pt, bytes": (PT, in_pt(calls(b"builtins\nbytearray", b"J" + struct.pack("<i", 2 * 10**9)))),
     ".pt, a nested name": (PT, in_pt(nested_name())),
     ".pt, one list many times": (PT, in_pt(one_list_many_times())),
-    ".pt, many names": (PT, in_pt(many_names())),
+    ".pt, many names": (PT, in_pt(many_names(90_000))),
     ".pt, a nested key": (PT, in_pt(nested_key())),
     ".pt, an array of any size": (PT, in_pt(array_of_any_size())),
     ".pt, one row many times": (PT, in_pt(one_row_many_times())),
