@@ -239,7 +239,7 @@ def _as_curve(pairs: Any) -> Curve:
     """Return pairs of (niter, loss) as plain numbers, in order; none where they are something else."""
     try:
         return sorted((int(niter), float(value)) for niter, value in pairs)
-    except (TypeError, ValueError, OverflowError):  # an engine may call something else by that name
+    except Exception:  # an engine may call something else by that name, or have it where it cannot be read
         return []
 
 

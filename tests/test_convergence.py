@@ -236,6 +236,22 @@ def test_what_is_lacking_of_a_model_is_said(name):
         ConvergenceMonitor({"aligned": True}, model)
 
 
+def test_tensors_may_be_in_a_dict_of_parameters():
+    model = ToyModel()
+    model.optimizable_tensors = torch.nn.ParameterDict(model.optimizable_tensors)
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    monitor.step(model, 1)
+    assert monitor.verdict().state in STATES
+
+
+def test_a_loss_that_cannot_be_read_is_not_known():
+    model = ToyModel()
+    monitor = ConvergenceMonitor({"aligned": True}, model)
+    model.loss_iters = [(1, torch.empty((), device="meta"))]
+    monitor.step(model, 1)
+    assert monitor.verdict().loss_lowest_at is None
+
+
 def test_a_model_that_is_wrapped_is_to_be_unwrapped():
     with pytest.raises(ValueError, match=r"wrapped, as by DistributedDataParallel: pass model\.module"):
         ConvergenceMonitor({}, torch.nn.DataParallel(torch.nn.Linear(2, 2)))

@@ -198,6 +198,9 @@ def notices_on_boundaries(boundaries: list[RunBoundary]) -> list[str]:
 FADED = 1e-2
 """Of the largest intensity of a probe: below it that is said."""
 
+LEAST_SHARE = 0.01
+"""In percent, of what is said of it."""
+
 NONE_LEFT = 1e-9
 """Of the largest intensity of a probe: below it there is none, and a change of it is 0 / 0."""
 
@@ -209,10 +212,12 @@ def notices_on_vanished(niters: Sequence[int], totals: Sequence[Mapping[str, flo
         of_one = {niter: of_all.get(name, math.nan) for niter, of_all in zip(niters, totals, strict=True)}
         gone, faded = faint(of_one, NONE_LEFT), faint(of_one, FADED)
         if faded and not gone and faded[-1] == niters[-1]:
-            most = max(of_one, key=lambda niter: of_one[niter] if niter < niters[-1] else -math.inf)
-            share = rounded(100 * of_one[niters[-1]] / of_one[most])
+            known = {niter: intensity for niter, intensity in of_one.items() if math.isfinite(intensity)}
+            most = max(known, key=lambda niter: known[niter])
+            share = 100 * known[niters[-1]] / known[most]
+            words = rounded(share) if share >= LEAST_SHARE else f"less than {LEAST_SHARE}"
             found.append(
-                f"The {quantity_of(name).label} fades: at iteration {niters[-1]} its intensity is {share} % of what it "
+                f"The {quantity_of(name).label} fades: at iteration {niters[-1]} its intensity is {words} % of what it "
                 f"was at iteration {most}. Its changes are relative to its intensity, and don't show that."
             )
         if gone:

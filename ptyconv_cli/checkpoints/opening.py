@@ -253,7 +253,8 @@ def open_checkpoint(path: Path, snapshot: str | None = None) -> "Iterator[Checkp
     with _explained(known, path), opened as checkpoint:
         checked_niter(checkpoint.niter, path)
         if not 0 <= checkpoint.began <= checkpoint.niter:
-            raise CheckpointError(f"{path}: its engine began after iteration {checkpoint.began:.6g}, which is none")
+            at = f"iteration {checkpoint.niter}, but its engine began after iteration {checkpoint.began:.6g}"
+            raise CheckpointError(f"{path}: is of {at}")
         yield checkpoint
 
 

@@ -172,19 +172,28 @@ class _Silences:
             return
         self._next = time.monotonic() + LOOK
         try:
-            workers = self._client.scheduler_info()["workers"]
+            seen = {address: float(one["last_seen"]) for address, one in _workers(self._client).items()}
         except Exception:  # of the connection, of many kinds, which is spoken of where a result is asked for
             return
-        self._seen = {address: self._heard(address, one["last_seen"]) for address, one in workers.items()}
+        self._seen = {address: self._heard(address, last) for address, last in seen.items()}
         for address, (_, silence) in self._seen.items():
             if silence.is_long():
                 say(f"\nthe worker at {address} {NO_ANSWER}", err=True)
 
     def _heard(self, address: str, last: float) -> tuple[float, Silence]:
-        before, silence = self._seen.get(address, (last, Silence()))
+        before, silence = self._seen.get(address, (0.0, Silence()))
         if last != before:
             silence.broken()
         return last, silence
+
+
+def _workers(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler knows of all its workers."""
+    try:
+        found = client.scheduler_info(n_workers=-1)  # some versions show five if they are not told
+    except TypeError:
+        found = client.scheduler_info()
+    return dict(found["workers"])
 
 
 def _gone(client: Client) -> str:

@@ -77,10 +77,10 @@ class _Process:
     def __init__(self, task: bytes) -> None:
         self._task = task
         self.busy: int | None = None
-        self.silence = Silence()
         self._start()
 
     def _start(self) -> None:
+        self.silence = Silence()
         context = multiprocessing.get_context("spawn")  # without what this process has loaded, and its threads
         tasks, self._tasks = context.Pipe(duplex=False)  # one way each, for both ways it would be a socket
         self.answers, answers = context.Pipe(duplex=False)
@@ -96,7 +96,6 @@ class _Process:
     def begin(self, number: int, run: Any) -> None:
         """Have it do a run."""
         self.busy = number
-        self.silence.broken()
         with suppress(OSError):  # it has died, which its answer tells
             self._tasks.send_bytes(pickle.dumps(run))
 

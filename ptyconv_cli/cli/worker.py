@@ -107,29 +107,33 @@ def relative_to(runs: Sequence[Run]) -> Path | None:
     return None if absolute else Path.cwd()
 
 
-LONG = 10.0
-"""Seconds of silence after which that is said."""
+LONG, BEGIN = 10, 60
+"""Seconds of silence after which that is said: of a worker that has been heard, and of one that begins, which loads."""
 
-NO_ANSWER = f"has not answered for {LONG:.0f} s: its file system may be stuck. It is waited for; Ctrl-C ends that"
+NO_ANSWER = f"has not answered for {LONG} s: its file system may be stuck. It is waited for; Ctrl-C ends that"
 """What is said of a worker."""
 
 
 class Silence:
-    """Since when nothing has been heard of a worker."""
+    """For how long nothing has been heard of a worker, in seconds in which somebody listened.
+
+    Time in which whoever listens was stopped, or busy, does not count.
+    """
 
     def __init__(self) -> None:
-        self.broken()
+        self._seconds, self._heard, self._last = 0, False, time.monotonic()
 
     def broken(self) -> None:
         """Something has been heard."""
-        self._since, self._said = time.monotonic(), False
+        self._seconds, self._heard = 0, True
 
     def is_long(self) -> bool:
-        """Say whether it is time to speak of the silence, once."""
-        if self._said or time.monotonic() - self._since < LONG:
+        """Say whether it is time to speak of the silence, once; to be asked all the time."""
+        if time.monotonic() - self._last < 1:
             return False
-        self._said = True
-        return True
+        self._last = time.monotonic()
+        self._seconds += 1
+        return self._seconds == (LONG if self._heard else BEGIN)
 
 
 class Unfit(PtyconvError):

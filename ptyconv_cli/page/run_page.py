@@ -287,10 +287,14 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
 
 def _loss_words(loss: Curve) -> str:
     """Say what the last loss is, and, where it is no number, what the last one was that is; "" where there is none."""
-    if not loss or math.isfinite(loss[-1][1]):
-        return f"{loss[-1][1]:.4g}" if loss else ""
+    if not loss:
+        return ""
+    last, value = loss[-1]
+    if math.isfinite(value):
+        return f"{value:.4g}"
     before = [f", {value:.4g} at iteration {niter}" for niter, value in loss if math.isfinite(value)]
-    return f"not a number at iteration {loss[-1][0]}{before[-1] if before else ''}"
+    what = "not a number" if math.isnan(value) else "infinite"
+    return f"{what} at iteration {last}{before[-1] if before else ''}"
 
 
 def _span(files: Sequence[str]) -> str:

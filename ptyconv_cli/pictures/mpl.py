@@ -18,7 +18,8 @@ if "matplotlib" not in sys.modules:
     try:
         import matplotlib
 
-        matplotlib.get_configdir(), matplotlib.get_cachedir()
+        matplotlib.get_configdir()  # asked now, while it is quiet
+        matplotlib.get_cachedir()
     finally:
         speaks.setLevel(level)
         if chosen is not None:

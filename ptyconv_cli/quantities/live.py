@@ -1,7 +1,6 @@
 """What there is of a live model to say where its object is: see `quantities.registration.Source`."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +35,7 @@ def geometry_of(model: Any) -> Geometry:
         if hasattr(model, "module"):
             raise ValueError("the model is wrapped, as by DistributedDataParallel: pass model.module")
         raise ValueError(f"a {type(model).__name__} is no model that can be watched: it needs {HAS}; see docs/live.md")
-    if not isinstance(model.optimizable_tensors, Mapping):
+    if not all(hasattr(model.optimizable_tensors, name) for name in ("keys", "get", "__getitem__")):
         raise ValueError("the model's optimizable_tensors must be a dict of tensors")
     return Geometry(corners_of(model), _probe_shape(model), _dx(model))
 

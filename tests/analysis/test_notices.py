@@ -13,6 +13,7 @@ from rarely import long_after
 from toy import ToyModel, write_hdf5, write_run
 
 from ptyconv_cli import analyze_run
+from ptyconv_cli.analysis.notices import notices_on_vanished
 from ptyconv_cli.analysis.report import changes_json
 
 
@@ -121,6 +122,18 @@ def test_a_probe_that_fades_is_said(tmp_path):
         "The probe fades: at iteration 120 its intensity is 0.391 % of what it was at iteration 20. Its changes are "
         "relative to its intensity, and don't show that."
     )
+
+
+def test_what_is_no_number_is_nothing_to_fade_from():
+    said = [notices_on_vanished([2, 4, 6], [{"probe": value} for value in of_all]) for of_all in FADING]
+    assert [text.split("intensity is ")[1].split(" Its")[0] for (text,) in said] == [
+        "0.5 % of what it was at iteration 4.",
+        "0.5 % of what it was at iteration 4.",
+        "less than 0.01 % of what it was at iteration 4.",
+    ]
+
+
+FADING = [(math.nan, 1, 0.005), (math.inf, 1, 0.005), (0.5, 1, 2e-9)]
 
 
 def test_a_probe_that_was_never_there_is_said(tmp_path):

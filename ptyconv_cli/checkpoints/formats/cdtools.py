@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ptyconv_cli.checkpoints.checkpoint import Checkpoint
-from ptyconv_cli.checkpoints.formats.cdtools_text import MOST_TEXT, Told, told_by
+from ptyconv_cli.checkpoints.formats.cdtools_text import MOST_HISTORY, Told, told_by
 from ptyconv_cli.checkpoints.formats.transmission import ANGSTROM, POSITIONS, TransmissionCheckpoint
 from ptyconv_cli.checkpoints.formats.tree import (
     VALUES,
@@ -38,8 +38,11 @@ BASIS = Expected("f", "real", ("3", "2"))
 PAIR = Expected("f", "real", ("2",))
 FLAG = Expected("b", "yes-or-no", ())
 BACKGROUND = Expected("f", "real", ("y", "x"))
-HAS_MODES, HAVE_SLICES = "FancyPtycho", "Multislice"
-"""The model whose object may have several modes, and what the names of those begin with that have slices."""
+HAS_MODES = "FancyPtycho"
+"""The model whose object may have several modes."""
+
+HAVE_SLICES = "Multislice"
+"""What the names of models begin with whose object has slices."""
 
 NAMES = ("obj", "probe", "obj_basis", "translations", "state_dict", "loss_history")
 """What every file has."""
@@ -201,7 +204,7 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
     @cached_property
     def _told(self) -> Told:
         with suppress(CheckpointError):
-            return told_by(self._tree.text("training_history", MOST_TEXT + 1))
+            return told_by(self._tree.text("training_history", MOST_HISTORY + 1))
         return Told()
 
     def _moved(self) -> bool:

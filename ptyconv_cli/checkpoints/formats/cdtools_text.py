@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MOST_TEXT = 1 << 26
+MOST_HISTORY = 1 << 26
 """Characters of the longest history, which has some 60 an epoch."""
 
 PLAN = re.compile(
@@ -54,7 +54,7 @@ def told_by(text: str) -> Told:
     rates: list[float] = []
     factors: list[dict[str, float]] = []
     try:
-        for plan, scaled, epoch in _epochs(text[:MOST_TEXT]):
+        for plan, scaled, epoch in _epochs(text[:MOST_HISTORY]):
             method = plan.method
             if plan.scheduled or epoch != len(rates) + 1:
                 return Told(method=method)
@@ -62,7 +62,7 @@ def told_by(text: str) -> Told:
             factors.append(scaled)
     except ValueError:
         return Told(method=method)
-    return Told(rates, factors, method) if len(text) <= MOST_TEXT else Told(method=method)
+    return Told(rates, factors, method) if len(text) <= MOST_HISTORY else Told(method=method)
 
 
 def _epochs(text: str) -> Iterator[tuple[Plan, dict[str, float], int]]:

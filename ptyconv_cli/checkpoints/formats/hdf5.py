@@ -72,8 +72,6 @@ def claims_too_much(dataset: h5py.Dataset, file_size: int) -> bool:
         return True
     if dataset.id.get_create_plist().get_layout() != h5d.CHUNKED:
         return bool(claimed > stored)
-    if claimed > most_bytes_in_parts(file_size):
-        return True
     written = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * of_number
     ratio = math.prod(LIMITS.get(number, math.inf) for number in _filters(dataset))
     return bool(written and written > stored * ratio)
@@ -342,11 +340,12 @@ def _problem(dataset: h5py.Dataset, file_size: int) -> str:
         claimed, of_chunk = (dataset.id.get_type().get_size() * n for n in (dataset.size, math.prod(dataset.chunks)))
         if of_chunk > most_bytes_of_chunk(claimed) or _chunks(dataset) > most_chunks(claimed, file_size):
             return f"its chunks {tuple(dataset.chunks)} don't suit its shape {tuple(dataset.shape)}; it may be damaged"
+    claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
+    said = f"its shape {tuple(dataset.shape)} needs {claimed} bytes, but the file holds {min(stored, file_size)} of it"
+    if dataset.chunks and claimed > most_bytes_in_parts(file_size):
+        return f"{said}, and no object is compressed so far"
     if claims_too_much(dataset, file_size):
-        claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
-        return (
-            f"its shape {tuple(dataset.shape)} needs {claimed} bytes, but the file holds {min(stored, file_size)} of it"
-        )
+        return said
     return lacking_filter(dataset)
 
 

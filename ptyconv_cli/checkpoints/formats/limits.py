@@ -23,7 +23,7 @@ def most_bytes(file_size: int) -> int:
 
 def most_bytes_in_parts(file_size: int) -> int:
     """Return how many bytes a dataset may have that is read in parts, as the object, which may be uniform at first."""
-    return 64 * MIB + 50 * file_size
+    return 128 * MIB + 50 * file_size
 
 
 def most_bytes_of_chunk(bytes_of_array: int) -> int:

@@ -138,7 +138,10 @@ def _check_archive(path: Path) -> None:
                 raise zipfile.BadZipFile("its table can be read in two ways")
             for entry in entries:
                 if entry.filename.lower().endswith(".pkl"):
-                    check_pickle(archive.read(entry), path.stat().st_size)
+                    try:
+                        check_pickle(archive.read(entry), path.stat().st_size)
+                    except ValueError as error:
+                        raise CheckpointError(f"{path}: its pickle is not read here ({error})") from error
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path}: is not a .pt file as PtyRAD writes them, or is incomplete ({error})") from error
 

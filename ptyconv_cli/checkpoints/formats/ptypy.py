@@ -45,6 +45,8 @@ ENGINES = "content/pars/engines"
 """Has a group for each engine of the run, under the name that the user gave it."""
 
 
+NOT_RECORDED = "ptypy records scan positions only at the end of an engine, unless record_positions is on"
+
 _ALPHA_AND_BETA = "{0}alpha and {0}beta"
 
 RATES = {
@@ -139,7 +141,7 @@ class PtypyCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         self._pixel = np.array([height, width])
         self.knows_positions = tree.find(f"content/positions/{self._storage}") is not None
         if not self.knows_positions:
-            self.lacking = {POSITIONS_KEY: "ptypy records scan positions only at the end of an engine, unless told to"}
+            self.lacking = {POSITIONS_KEY: NOT_RECORDED}
 
     def object_data(self) -> Any:
         """Return the transmission (omode, y, x)."""

@@ -37,8 +37,8 @@ CORNERS = Expected("iu", "integer", ("N", "2"))
 CURVE = Expected("fiu", "real", ("n", "2"))
 FLAG = Expected("b", "yes-or-no", ())
 
-MOST_PATH, MOST_PROVENANCE = 4096, 4 * MIB
-"""Characters of a path, and of a description of where an object comes from, that are looked at."""
+MOST_PROVENANCE = 4 * MIB
+"""Characters of a description of where an object comes from that are looked at."""
 
 
 class Layout(NamedTuple):
@@ -246,7 +246,7 @@ class PtyradCheckpoint(TreeCheckpoint):
         no_terms: list[str] = []
         found = {
             "loss function": " + ".join(self._shown(self._terms, no_terms)),
-            "data file": PurePosixPath(self._tree.text(self._layout.data_file)[-MOST_PATH:].replace("\\", "/")).name,
+            "data file": PurePosixPath(self._tree.text(self._layout.data_file).replace("\\", "/")).name,
             "pattern intensity": f"{intensity:.6g}" if intensity and math.isfinite(intensity) else "",
         }
         return {name: "" if value == "__NONE__" else value for name, value in found.items()}

@@ -191,8 +191,9 @@ MADE: Mapping[str, Callable[[], Any]] = {
 }
 """The steps that push something new. A set becomes a list."""
 
-CONTAINERS = ("set", "frozenset", "Counter", "OrderedDict", "defaultdict", "bytearray")
-"""What PyTorch may call; torch.save has it make empty ones, which are filled by steps of their own."""
+DICTS = ("OrderedDict", "defaultdict")
+CONTAINERS = ("set", "frozenset", "Counter", "bytearray", *DICTS)
+"""What PyTorch calls with what a pickle gives."""
 
 MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 """What becomes a dict."""
@@ -278,7 +279,7 @@ class _Machine:
     def _additems(self, _: Any) -> None:
         items = self._since_mark()
         if not all(map(_is_plain_key, items)):
-            raise ValueError("a set has items that are lists of lists")
+            raise ValueError("a set has items that are tuples of tuples")
         self._add(items)
 
     def _add(self, items: list[Any]) -> None:
@@ -391,7 +392,7 @@ def _instead_of_calling(called: Any, arguments: Any) -> Any:
 def _pairs(items: list[Any]) -> dict[Any, Any]:
     """Return a dict; raise ValueError for keys that are nested: to hash them may take for ever."""
     if not all(map(_is_plain_key, items[::2])):
-        raise ValueError("a dict has keys that are lists of lists")
+        raise ValueError("a dict has keys that are tuples of tuples")
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
@@ -409,6 +410,15 @@ def check_pickle(pickled: bytes, file_size: int) -> None:
 
 def _check_call(name: str, arguments: Any) -> None:
     """Raise ValueError for a call, which PyTorch would make, of what takes as long, or as much, as it is told to."""
-    is_container = name.rpartition(".")[2] in CONTAINERS
-    if is_container and not all(isinstance(one, list | tuple) and not one for one in arguments):
-        raise ValueError(f"a pickle calls {name} with something that torch.save never writes")
+    called = name.rpartition(".")[2]
+    if called in CONTAINERS and not all(_is_plain_content(one, called in DICTS) for one in arguments):
+        raise ValueError(f"it calls {name} with what may take for ever")
+
+
+def _is_plain_content(content: Any, in_pairs: bool) -> bool:
+    """Say whether what a container is to be filled with is no larger than in the file; a number is how large it is."""
+    if not isinstance(content, list | tuple):
+        return isinstance(content, dict | bytes | str | StandIn)  # of which the last one holds bytes
+    if in_pairs:
+        return all(isinstance(one, list | tuple) and len(one) == 2 and _is_plain_key(one[0]) for one in content)
+    return all(map(_is_plain_key, content))

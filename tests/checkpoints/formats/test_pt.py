@@ -1,5 +1,6 @@
 """`.pt` files come by mail: nothing in them is run."""
 
+import collections
 import io
 import os
 import pickle
@@ -175,6 +176,15 @@ def test_what_numpy_cannot_hold_is_named(tmp_path, values):
     said = r"file\.pt: (PyTorch cannot read group/values|group/values: expected numbers)"
     with pytest.raises(CheckpointError, match=said):
         tree.find("group/values")
+
+
+CONTAINERS = [{1, 2, 3}, {"a"}, collections.Counter("aab"), bytearray(b"abc"), collections.OrderedDict(a=1), set()]
+
+
+@pytest.mark.parametrize("of", CONTAINERS, ids=repr)
+def test_containers_that_torch_save_writes_are_no_matter(tmp_path, of):
+    torch.save({"values": torch.ones(2), "of": of}, tmp_path / "file.pt")
+    assert PtTree(tmp_path / "file.pt").read("values").tolist() == [1, 1]
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")

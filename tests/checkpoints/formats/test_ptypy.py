@@ -65,7 +65,8 @@ def test_all_values_are_those_of_the_formulas():
         photons = [float(one["error"][1]) for one in file["content/runtime/iter_info"].values()]
     assert analysis.engine.loss == list(enumerate(photons, 1))
     assert analysis.warnings == [
-        "probe_pos_shifts is not analyzed: ptypy records scan positions only at the end of an engine, unless told to."
+        "probe_pos_shifts is not analyzed: ptypy records scan positions only at the end of an engine, unless "
+        "record_positions is on."
     ]
     with pytest.raises(PtyconvError, match="no tensor probe_pos_shifts, because ptypy records"):
         analyze_run(SERIES, tensors=["probe_pos_shifts"], device="cpu")
