@@ -57,7 +57,8 @@ TENSORS = (
     "components/positions/tensors/shifts",
     *("object", "probe", "probe_position_x_m", "probe_position_y_m", "positions_px", "outputs/probe_positions"),
     *("content/obj/Sscan00G00/data", "content/probe/Sscan00G00/data"),
-    *("obj", "translations", "obj_basis", "state_dict/exponentiate_obj"),
+    *("obj", "translations", "obj_basis", "oversampling"),
+    *(f"state_dict/{flag}" for flag in ("exponentiate_obj", "phase_only", "fourier_probe")),
     *(f"{PY4DSTEM}/_{name}_emd/data" for name in ("object_iterations", "probe_iterations", "object", "probe")),
     f"{PY4DSTEM}/metadatabundle/preprocess_metadata/positions_px",
 )
