@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import h5py
 import numpy as np
@@ -19,8 +20,9 @@ from toy import write_run
 
 from ptyconv_cli import PtyconvError, analyze_run
 from ptyconv_cli.checkpoints import headers as checkpoint_headers
+from ptyconv_cli.checkpoints.formats.hdf5 import Hdf5Tree
 from ptyconv_cli.checkpoints.opening import TICK, fingerprint
-from ptyconv_cli.errors import SeveralRuns
+from ptyconv_cli.errors import CheckpointError, SeveralRuns
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -382,6 +384,33 @@ def test_a_small_file_that_holds_too_many_positions(sample):
     (left_out,) = analyze_run(sample, device="cpu").left_out
     reason = "dataset model_attributes/crop_pos: (10000000, 2) is larger than any run needs"
     assert left_out.reason == f"{reason}, or than what there can be of it in the file"
+
+
+@pytest.mark.parametrize("how", ["dataset", "list", "packed list", "attribute", "behind a user block"])
+@pytest.mark.parametrize("zeros", [16, 24, 40])
+def test_texts_in_a_damaged_heap_are_not_read_for_ever(tmp_path, how, zeros):
+    """HDF5 would: the size of what is left of the heap is 0 there."""
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w", userblock_size=512 if "user" in how else 0) as file:
+        if how == "attribute":
+            file.attrs["text"] = "PtyRAD"
+        elif "list" in how:
+            packed = {"chunks": (2,), "compression": "gzip"} if "packed" in how else {}
+            file.create_dataset("text", data=["PtyRAD", "phaser"], dtype=h5py.string_dtype(), **packed)
+        else:
+            file["text"] = "PtyRAD"
+
+    def read():
+        with closing(Hdf5Tree(path)) as tree:
+            return tree.texts("text") if "list" in how else tree.text("text")
+
+    assert read() == (["PtyRAD", "phaser"] if "list" in how else "PtyRAD")
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 16 + zeros] = bytes(zeros)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="a heap of texts is damaged"):
+        read()
 
 
 @pytest.mark.parametrize("niter", [-5, 2**53 + 1, -(2**63), np.uint64(2**64 - 1)])

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5t, h5z
 
+from ptyconv_cli.checkpoints.formats.hdf5_heap import check_all_heaps, check_heaps_of
 from ptyconv_cli.checkpoints.formats.limits import (
     MIB,
     MOST_TEXT,
@@ -213,6 +214,17 @@ class Hdf5Tree:
         if problem:
             raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
 
+    def _check_heaps(self, texts: h5py.Dataset) -> None:
+        """Raise ValueError where HDF5 would read texts for ever."""
+        if h5py.check_string_dtype(texts.dtype).length is not None:  # they are in the dataset itself
+            return
+        place = None if texts.chunks else texts.id.get_offset()
+        usual = self._file.id.get_create_plist().get_sizes() == (8, 8)  # bytes of a place, and of a size
+        if place is None or not usual:
+            check_all_heaps(self.path)
+        else:
+            check_heaps_of(self.path, place, texts.size, self._file.userblock_size)
+
     def text(self, name: str, most: int = MOST_TEXT) -> str:
         """Return a string of at most so many characters, "" where there is none of this name."""
         with self.explained(name):
@@ -222,11 +234,14 @@ class Hdf5Tree:
                 group = self._item(parent)
                 if group is None or attribute not in group.attrs or group.attrs.get_id(attribute).shape != ():
                     return ""
+                if group.attrs.get_id(attribute).get_type().get_class() == h5t.STRING:
+                    check_all_heaps(self.path)
                 found = group.attrs[attribute]
                 return found[:most] if isinstance(found, str) else ""
             if not isinstance(item, h5py.Dataset) or item.shape != () or not h5py.check_string_dtype(item.dtype):
                 return ""
             self._check(item, name, whole=True)
+            self._check_heaps(item)
             return str(item.asstr(errors="replace")[()])[:most]
 
     def texts(self, name: str) -> list[str]:
@@ -244,6 +259,7 @@ class Hdf5Tree:
             of_chunk = math.prod(item.chunks or (0,)) * item.id.get_type().get_size()
             if len(item) > most_names(self.size) or of_chunk > max(MIB, 2 * item.size * item.id.get_type().get_size()):
                 raise CheckpointError(f"{self.path}: dataset {name}: has more texts than there is room for")
+            self._check_heaps(item)
             found: list[str] = []
             # All may be one long text, which is there once.
             for begin in range(0, len(item), TEXTS_AT_ONCE):
