@@ -277,8 +277,10 @@ NO_LOCKS = {
 @pytest.mark.parametrize("name", long_but(NO_LOCKS, "NFS", "read-only"))
 def test_a_file_system_without_locks(sample, whole, locking_fails, tmp_path, name):
     command = [sys.executable, "-m", "ptyconv_cli", "analyze", sample, "--no-plot", "--device", "cpu", "-o", tmp_path]
-    variables = {**os.environ, "LD_PRELOAD": str(locking_fails), "PTYCONV_TEST_ERRNO": str(NO_LOCKS[name])}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=variables)
+    variables = {**os.environ, "LD_PRELOAD": f"./{locking_fails.name}", "PTYCONV_TEST_ERRNO": str(NO_LOCKS[name])}
+    # From its folder, for a path with a blank in it would be two.
+    there = locking_fails.parent
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=variables, cwd=there)
     assert done.returncode == 0
     found = json.loads((tmp_path / "convergence_iters.json").read_text())
     assert found == json.loads(json.dumps(whole))

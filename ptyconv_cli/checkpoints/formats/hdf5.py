@@ -2,9 +2,11 @@
 
 import errno
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -173,8 +175,17 @@ class Hdf5Tree:
             )
             return h5py.File(self.path, "r", locking=False)  # "best-effort" goes on after ENOSYS alone
 
+    @cached_property
+    def _descriptor(self) -> int:
+        """Of the same file, where the system allows: to open it again takes long on a network mount."""
+        if hasattr(os, "pread"):
+            return int(self._file.id.get_vfd_handle())
+        return os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
+        if "_descriptor" in vars(self) and not hasattr(os, "pread"):
+            os.close(self._descriptor)
         self._groups.clear()
         self._found.clear()
         self._file.close()
@@ -221,9 +232,9 @@ class Hdf5Tree:
         place = None if texts.chunks else texts.id.get_offset()
         usual = self._file.id.get_create_plist().get_sizes() == (8, 8)  # bytes of a place, and of a size
         if place is None or not usual:
-            check_all_heaps(self.path)
+            check_all_heaps(self._descriptor)
         else:
-            check_heaps_of(self.path, place, texts.size, self._file.userblock_size)
+            check_heaps_of(self._descriptor, place, texts.size, self._file.userblock_size)
 
     def text(self, name: str, most: int = MOST_TEXT) -> str:
         """Return a string of at most so many characters, "" where there is none of this name."""
@@ -235,7 +246,7 @@ class Hdf5Tree:
                 if group is None or attribute not in group.attrs or group.attrs.get_id(attribute).shape != ():
                     return ""
                 if group.attrs.get_id(attribute).get_type().get_class() == h5t.STRING:
-                    check_all_heaps(self.path)
+                    check_all_heaps(self._descriptor)
                 found = group.attrs[attribute]
                 return found[:most] if isinstance(found, str) else ""
             if not isinstance(item, h5py.Dataset) or item.shape != () or not h5py.check_string_dtype(item.dtype):

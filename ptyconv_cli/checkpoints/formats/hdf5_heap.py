@@ -4,10 +4,9 @@ HDF5 File Format Specification 3.0, III.E.
 """
 
 import mmap
+import os
 import struct
 from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
 
 HEAD = b"GCOL\x01"
 """What a heap begins with: its name, and its version."""
@@ -22,22 +21,20 @@ NOWHERE = (0, 2**64 - 1)
 """Where the heap of an empty text is."""
 
 
-def check_heaps_of(path: Path, place: int, count: int, base: int) -> None:
+def check_heaps_of(file: int, place: int, count: int, base: int) -> None:
     """Check the heaps of `count` texts, whose references are at a `place` of a file; raise ValueError where one is bad.
 
-    `base`: where HDF5's part of the file begins, from where heaps are counted.
+    `file`: its descriptor; `base`: where HDF5's part of the file begins, from where heaps are counted.
     """
-    with path.open("rb") as file:
-        file.seek(place)
-        references = file.read(count * REFERENCE.size)
-        heaps = {heap for _, heap, _ in REFERENCE.iter_unpack(references[: len(references) // 16 * 16])}
-        for heap in heaps - set(NOWHERE):
-            _check(_content(file, base + heap))
+    references = _read(file, place, count * REFERENCE.size)
+    heaps = {heap for _, heap, _ in REFERENCE.iter_unpack(references[: len(references) // 16 * 16])}
+    for heap in heaps - set(NOWHERE):
+        _check(_content(file, base + heap))
 
 
-def check_all_heaps(path: Path) -> None:
+def check_all_heaps(file: int) -> None:
     """Check all heaps in a file, for references that cannot be found; raise ValueError where one is bad."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_of_it:
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as all_of_it:
         heap = all_of_it.find(HEAD)
         while heap >= 0:
             with suppress(_NoHeap):  # the same letters may be anywhere
@@ -45,18 +42,25 @@ def check_all_heaps(path: Path) -> None:
             heap = all_of_it.find(HEAD, heap + 1)
 
 
+def _read(file: int, place: int, count: int) -> bytes:
+    """Read at a place; where the system allows, without moving to it, for HDF5 reads the same file."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, place)
+    os.lseek(file, place, os.SEEK_SET)
+    return os.read(file, count)
+
+
 class _NoHeap(ValueError):
     """There is no heap."""
 
 
-def _content(file: BinaryIO, heap: int) -> bytes:
+def _content(file: int, heap: int) -> bytes:
     """Return what is in a heap."""
-    file.seek(heap)
-    head = file.read(16)
+    head = _read(file, heap, 16)
     if head[:5] != HEAD or len(head) < 16:
         raise _NoHeap("a heap of texts is not where it should be")
     (size,) = struct.unpack_from("<Q", head, 8)
-    content = file.read(min(max(size - 16, 0), 1 << 32))
+    content = _read(file, heap + 16, min(max(size - 16, 0), 1 << 30))
     if len(content) != size - 16:
         raise _NoHeap("a heap of texts is cut off")
     return content
