@@ -14,7 +14,7 @@ import numpy as np
 from ptyconv_cli.analysis.registration import FileSource, registration_of
 from ptyconv_cli.analysis.steps import CachedSteps, CacheIsStale, Compared, Comparer, Found, Step
 from ptyconv_cli.checkpoints.headers import Header, leave_out
-from ptyconv_cli.checkpoints.opening import Source, fingerprint, open_checkpoint
+from ptyconv_cli.checkpoints.opening import fingerprint, open_checkpoint
 from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.metrics.arrays import Array, all_finite, device_of, namespace, on_host
 from ptyconv_cli.metrics.device import give_back, to_device, too_much_for, wait_for
@@ -56,7 +56,6 @@ class Prefetch:
         self._tensors, self._beside, self._region = tensors, beside, region
         self._reader = Workers(1, "reader")  # HDF5 reads for one thread at a time anyway
         self._upcoming: deque[Future[Arrays]] = deque()
-        self._contents: dict[Source, dict[str, int]] = {}
 
     def __enter__(self) -> "Prefetch":
         for _ in range(self._turns):
@@ -74,19 +73,7 @@ class Prefetch:
         """Hand back arrays that are no longer needed (or none), to be filled with the next checkpoint to read."""
         header = next(self._headers, None)
         if header is not None:
-            self._upcoming.append(self._reader.submit(self._read_and_sum, header, arrays))
-
-    def contents(self, header: Header) -> dict[str, int]:
-        """Return, by tensor, the checksums (CRC-32) of what was read of a checkpoint, which are asked for once."""
-        return self._contents.pop(header.source)
-
-    def _read_and_sum(self, header: Header, into: Arrays) -> Arrays:
-        arrays = self._read(header, into)
-        self._contents[header.source] = {
-            name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            for name, array in arrays.items()
-        }
-        return arrays
+            self._upcoming.append(self._reader.submit(self._read, header, arrays))
 
     def _read(self, header: Header, into: Arrays) -> Arrays:
         self._check(header)
@@ -110,19 +97,26 @@ class Prefetch:
             raise CheckpointError(f"{header.path}: was rewritten during the analysis")
 
 
+def _sums_of(arrays: Arrays) -> dict[str, int]:
+    """Return the checksums (CRC-32) of arrays, by tensor."""
+    return {
+        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data) for name, array in arrays.items()
+    }
+
+
 def contents_of(
     tensors: tuple[str, ...], region: Region, beside: tuple[str, ...], headers: Sequence[Header]
 ) -> Iterator[dict[str, int] | None]:
     """Read checkpoints and yield what is in them, as in `steps.Step.contents`; None of one that cannot be read."""
     with Prefetch(headers, tensors, region, turns=1, beside=beside) as reading:
-        for header in headers:
+        for _ in headers:
             try:
                 arrays = reading.next()
             except CheckpointError:
                 arrays = {}
                 yield None
             else:
-                yield reading.contents(header)
+                yield _sums_of(arrays)
             reading.reuse(arrays)
 
 
@@ -173,7 +167,7 @@ class _GettingReady:
             begins = self._goes_on and header is self._headers[0]
             try:
                 memory = self._reading.next()
-                contents = self._reading.contents(header)
+                contents = _sums_of(memory)  # before that is worked on
                 snapshot = self._snapshot(header, memory, begins)
             except CheckpointError as error:
                 if begins:

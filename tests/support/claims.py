@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from damage import repacked
 from runs import DATA, SAMPLE, SAMPLE_PT
 
 ENGINES = DATA / "engines"
@@ -95,13 +96,19 @@ def long_text(name: str, length: int) -> Spoil:
     return spoil
 
 
+def without_labels(file: h5py.File) -> str:
+    """Take the labels of its snapshots from a file of py4DSTEM; return their name."""
+    (root,) = (f"{name}/{name.removesuffix('_root')}" for name in file if name.endswith("_root"))
+    stack = file[f"{root}/_object_iterations_emd/data"]
+    name = f"{root}/_object_iterations_emd/dim{stack.ndim - 1}"
+    del file[name]
+    return name
+
+
 def one_text_in_a_list(path: Path) -> None:
     """Labels of 30,000 snapshots, all of which are one long text."""
     with h5py.File(path, "r+") as file:
-        (root,) = (f"{name}/{name.removesuffix('_root')}" for name in file if name.endswith("_root"))
-        stack = file[f"{root}/_object_iterations_emd/data"]
-        name = f"{root}/_object_iterations_emd/dim{stack.ndim - 1}"
-        del file[name]
+        name = without_labels(file)
         made = file.create_dataset(name, (30_000,), h5py.string_dtype())
         made[0] = "iteration_" + "1" * 800_000
         start = made.id.get_offset()
@@ -136,10 +143,7 @@ def one_curve_many_times(path: Path) -> None:
 def labels_in_one_chunk(path: Path) -> None:
     """700,000 texts of nothing, which are packed as one."""
     with h5py.File(path, "r+") as file:
-        (root,) = (f"{name}/{name.removesuffix('_root')}" for name in file if name.endswith("_root"))
-        stack = file[f"{root}/_object_iterations_emd/data"]
-        name = f"{root}/_object_iterations_emd/dim{stack.ndim - 1}"
-        del file[name]
+        name = without_labels(file)
         kind = h5py.string_dtype()
         made = file.create_dataset(name, (700_000,), kind, chunks=(700_000,), compression="gzip")
         made.id.write_direct_chunk((0,), zlib.compress(bytes(16 * 700_000), 9))
@@ -180,15 +184,7 @@ def complex_distances(path: Path) -> None:
 def in_zip(change: Callable[[dict[str, bytes]], None], how: int = zipfile.ZIP_STORED) -> Spoil:
     """A zip file of whose entries some were changed."""
 
-    def spoil(path: Path) -> None:
-        with zipfile.ZipFile(path) as archive:
-            entries = {name: archive.read(name) for name in archive.namelist()}
-        change(entries)
-        with zipfile.ZipFile(path, "w", how) as archive:
-            for name, content in entries.items():
-                archive.writestr(name, content)
-
-    return spoil
+    return lambda path: repacked(path, path, change, how)
 
 
 def described(entries: dict[str, bytes], name: str, **change: object) -> None:

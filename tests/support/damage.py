@@ -1,5 +1,6 @@
 """Checkpoints of the sample run that are changed by a test."""
 
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -25,3 +26,14 @@ def spoil(path, name, values):
             del file[name]
         if values is not None:
             file[name] = values
+
+
+def repacked(source, target, change=lambda entries: None, compression=zipfile.ZIP_STORED):
+    """Write an archive again, with its entries by name as a function changes them."""
+    with zipfile.ZipFile(source) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return target

@@ -30,6 +30,7 @@ from ptyconv_cli.errors import CheckpointError
 from ptyconv_cli.quantities.quantity import within_rounding
 from ptyconv_cli.results.engine_settings import EngineSettings
 from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.text import MOST_SHOWN, shortened
 
 OBJECT = Expected("c", "complex", ("slice", "y", "x"), in_parts=True)
 PROBE = Expected("c", "complex", ("mode", "y", "x"), in_parts=True)
@@ -113,7 +114,7 @@ class CdtoolsCheckpoint(TreeCheckpoint, TransmissionCheckpoint):
         model = tree.text("model_class")
         self.modes_first = model == HAS_MODES  # of whose object there may be several, of the others slices
         if self._object().ndim == 3 and not (self.modes_first or model.startswith(HAVE_SLICES)):
-            called = f"a model {model[:60]!r}" if model else "a model that is not named"
+            called = f"a model {shortened(model, MOST_SHOWN)!r}" if model else "a model that is not named"
             raise CheckpointError(
                 f"{self.path}: is of {called}, and has an object of several planes: what they are is not known"
             )

@@ -69,15 +69,24 @@ def claims_too_much(dataset: h5py.Dataset, file_size: int) -> bool:
 
     A chunk that was never written takes no room: it is the fill value.
     """
-    stored, of_number = dataset.id.get_storage_size(), dataset.id.get_type().get_size()
-    claimed = dataset.size * of_number
+    stored, claimed = dataset.id.get_storage_size(), _bytes_of(dataset)
     if stored > file_size:
         return True
     if dataset.id.get_create_plist().get_layout() != h5d.CHUNKED:
         return bool(claimed > stored)
-    written = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * of_number
+    written = dataset.id.get_num_chunks() * _bytes_of_chunk(dataset)
     ratio = math.prod(LIMITS.get(number, math.inf) for number in _filters(dataset))
     return bool(written and written > stored * ratio)
+
+
+def _bytes_of(dataset: h5py.Dataset) -> int:
+    """Return how many bytes all of a dataset has, whether they are in the file or not."""
+    return int(dataset.size * dataset.id.get_type().get_size())
+
+
+def _bytes_of_chunk(dataset: h5py.Dataset) -> int:
+    """Return how many bytes a chunk has when it is unpacked, 0 where there are none."""
+    return int(math.prod(dataset.chunks) * dataset.id.get_type().get_size()) if dataset.chunks else 0
 
 
 def _chunks(dataset: h5py.Dataset) -> int:
@@ -220,7 +229,7 @@ class Hdf5Tree:
     def _check(self, dataset: h5py.Dataset, name: str, whole: bool = False) -> None:
         """Raise CheckpointError where a dataset must not be read, or not as a `whole`."""
         problem = _problem(dataset, self.size)
-        if not problem and whole and dataset.size * dataset.id.get_type().get_size() > most_bytes(self.size):
+        if not problem and whole and _bytes_of(dataset) > most_bytes(self.size):
             problem = f"its shape {tuple(dataset.shape)} is larger than what there can be of it in the file"
         if problem:
             raise CheckpointError(f"{self.path}: dataset {name}: {problem}")
@@ -267,8 +276,7 @@ class Hdf5Tree:
                 return []
             self._check(item, name, whole=True)
             # Each time some are read, their chunk may be unpacked.
-            of_chunk = math.prod(item.chunks or (0,)) * item.id.get_type().get_size()
-            if len(item) > most_names(self.size) or of_chunk > max(MIB, 2 * item.size * item.id.get_type().get_size()):
+            if len(item) > most_names(self.size) or _bytes_of_chunk(item) > max(MIB, 2 * _bytes_of(item)):
                 raise CheckpointError(f"{self.path}: dataset {name}: has more texts than there is room for")
             self._check_heaps(item)
             found: list[str] = []
@@ -363,11 +371,11 @@ def _problem(dataset: h5py.Dataset, file_size: int) -> str:
         return "its numbers are in other files, which are not read"
     if not _is_plain(dataset.id.get_type()):
         return "its numbers have an unusual format; the file may be damaged"
+    claimed, stored = _bytes_of(dataset), dataset.id.get_storage_size()
     if dataset.chunks:
-        claimed, of_chunk = (dataset.id.get_type().get_size() * n for n in (dataset.size, math.prod(dataset.chunks)))
-        if of_chunk > most_bytes_of_chunk(claimed) or _chunks(dataset) > most_chunks(claimed, file_size):
+        too_large = _bytes_of_chunk(dataset) > most_bytes_of_chunk(claimed)
+        if too_large or _chunks(dataset) > most_chunks(claimed, file_size):
             return f"its chunks {tuple(dataset.chunks)} don't suit its shape {tuple(dataset.shape)}; it may be damaged"
-    claimed, stored = dataset.size * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
     said = f"its shape {tuple(dataset.shape)} needs {claimed} bytes, but the file holds {min(stored, file_size)} of it"
     if dataset.chunks and claimed > most_bytes_in_parts(file_size):
         return f"{said}, and no object is compressed so far"

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import runs
 from blank import blank_pictures
+from damage import repacked
 from outputs import runs_listed
 from rarely import long_after
 
@@ -308,17 +309,6 @@ def test_zarr_is_loaded_only_for_such_files(tmp_path, place):
 
 
 # --- nothing of a file is run -----------------------------------------------------------------------------------------
-
-
-def repacked(source, target, change=lambda entries: None, compression=zipfile.ZIP_STORED):
-    """Write an archive again, with its entries by name as a function changes them."""
-    with zipfile.ZipFile(source) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    change(entries)
-    with zipfile.ZipFile(target, "w", compression) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return target
 
 
 def put(entries, name, content):
