@@ -16,7 +16,7 @@ from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.discovery import Found
 from ptyconv_cli.cli.console import progress_bar, say_verdict, say_wrapped
 from ptyconv_cli.cli.options import Where
-from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, analyze_into, explained
+from ptyconv_cli.cli.outputs import analyze_into, explained
 from ptyconv_cli.cli.study import (
     LEGEND,
     analysis_of,
@@ -27,13 +27,17 @@ from ptyconv_cli.cli.study import (
     reason,
 )
 from ptyconv_cli.errors import PtyconvError, SeveralRuns
+from ptyconv_cli.page.drawings import (
+    Panel,
+    Section,
+    changes_section,
+    loss_panel,
+    maps_section,
+    trajectory_section,
+)
 from ptyconv_cli.page.run_page import (
-    DASHBOARD,
-    MAPS,
-    TRAJECTORY,
     RowOnPage,
     RunOnPage,
-    all_drawn,
     run_on_page,
     run_page,
     sentence,
@@ -57,6 +61,9 @@ OF_TEXT = 12_000
 
 FEWEST = 8
 """Checkpoints that a viewer shows at least, of a run that has so many."""
+
+OF_DRAWINGS = 0.5
+"""Share of a run's bytes that drawings may take: of a run by itself they take a tenth."""
 
 WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
 """Bytes from which on a run has its pictures, and its viewer."""
@@ -105,11 +112,11 @@ def shown_of(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
     problems: list[str] = []
-    pictures = all_drawn(_drawn(analysis, folder) | _maps(run_dir, asked, options, problems), most, name)
-    left = most - OF_TEXT - sum(len(picture.uri) for picture in pictures)
+    loss, sections = _drawn(analysis, run_dir, asked, options, OF_DRAWINGS * most, place, problems)
+    left = most - OF_TEXT - sum(one.size for one in sections)
     checkpoints = checkpoints_in(left, tensors_of(analysis.points))
     frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
-    shown = run_on_page(analysis, name, frames.last.format if frames else "", pictures, place)
+    shown = run_on_page(analysis, name, frames.last.format if frames else "", sections, loss, place)
     if most < WITH_VIEWER or checkpoints < min(FEWEST, len(analysis.checkpoints)):
         shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
     elif frames:
@@ -152,26 +159,39 @@ def _not_shown(error: PtyconvError) -> str:
     return f"The checkpoints cannot be shown: {error}."
 
 
-def _drawn(analysis: RunAnalysis, folder: Path) -> dict[str, bytes]:
-    """Return the pictures that the analysis has drawn; that one could not be drawn is among its warnings."""
-    there = {DASHBOARD: PICTURE_NAME, **({TRAJECTORY: TRAJECTORY_NAME} if analysis.trajectories else {})}
-    return {kind: (folder / name).read_bytes() for kind, name in there.items() if (folder / name).is_file()}
+def _drawn(
+    analysis: RunAnalysis,
+    run_dir: Path,
+    asked: Selection,
+    options: dict[str, Any],
+    most: float,
+    place: int,
+    problems: list[str],
+) -> tuple[Panel | None, list[Section]]:
+    """Draw the loss, and the sections of the page for which there is room; what cannot be drawn is among `problems`."""
 
+    def maps() -> Section:
+        settings = {name: options[name] for name in ("percentile_range", "chain", "device")}
+        return maps_section(maps_of_run(run_dir, asked, **settings), place)
 
-def _maps(run_dir: Path, asked: Selection, options: dict[str, Any], problems: list[str]) -> dict[str, bytes]:
-    """Draw the maps; where there are none, say so among the `problems`."""
-    from ptyconv_cli.pictures.maps import draw_maps
-
-    settings = {name: options[name] for name in ("percentile_range", "chain", "device")}
-    try:
-        found = maps_of_run(run_dir, asked, **settings)
-        with explained(Path("maps")):
-            return {MAPS: draw_maps(found, "png")}
-    except PtyconvError as error:
-        if asked.strict:
-            raise
-        problems.append(f"There are no maps: {error}.")
-        return {}
+    draw: dict[str, Callable[[], Section]] = {"changes": partial(changes_section, analysis.results, place)}
+    if analysis.trajectories:
+        draw["distances"] = partial(trajectory_section, analysis.results, place)
+    sections = []
+    for what, section in {**draw, "maps": maps}.items():
+        try:
+            with explained(Path(what)):
+                drawn = section()
+        except PtyconvError as error:
+            if asked.strict:
+                raise
+            problems.append(f"There are no {what}: {error}.")
+            continue
+        if drawn.size <= most:
+            sections.append(drawn)
+            most -= drawn.size
+    with explained(Path("loss")):
+        return loss_panel(analysis.results, place), sections
 
 
 def _no_room(what: str, run_dir: Path) -> str:
@@ -233,7 +253,7 @@ def report_study(
     made_of = partial(study_page, title, heads(settings), table, LEGEND, sentence(advice))
     content = made_of(shown, notices)
     if len(content) > LARGEST:
-        content = made_of([replace(one, viewer=None, pictures=[], table=None, facts=[]) for one in shown], notices)
+        content = made_of([one.bare for one in shown], notices)
     return Made(content, [*found.problems, *shared_warnings(rows)], [row.problem for row in rows if row.problem])
 
 

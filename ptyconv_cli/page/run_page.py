@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from ptyconv_cli import __version__
 from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
-from ptyconv_cli.page.images import data_uri, in_page
+from ptyconv_cli.page.drawings import Panel, Section
+from ptyconv_cli.page.images import data_uri
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
@@ -92,45 +91,8 @@ def _hash(text: str) -> str:
     return b64encode(sha256(text.encode()).digest()).decode()
 
 
-DASHBOARD, TRAJECTORY, MAPS = "dashboard", "trajectory", "maps"
-
-ABOUT = {
-    DASHBOARD: (
-        "Changes between checkpoints",
-        "The loss, the change from each checkpoint to the next, and the learning rates, over the iterations.",
-        "Bold lines are aligned changes, faint ones raw.",
-    ),
-    TRAJECTORY: (
-        "Change per doubling, and distances between checkpoints",
-        "The change per doubling of the iterations with its tolerance and forecast, the distance of each checkpoint to "
-        "the last, and the distances between any two.",
-        "Flat towards the end: the run jitters about a point. Falling up to the end: it is still on its way.",
-    ),
-    MAPS: (
-        "Where it still changes",
-        "Maps of the aligned change between the last two checkpoints, of object, probe and scan positions.",
-        "Bright at the edges of the scanned region: little overlap of the probes there.",
-    ),
-}
-"""By picture: its title, what it shows, and how to read it."""
-
-OF_PICTURES = 0.3
-"""Share of a run's characters for the pictures that were drawn, which a PNG of them seldom takes."""
-
-
 OF_MARKUP = 6_000
 """Bytes of a run's part of a page without its pictures, and without what files say."""
-
-
-class Drawn(NamedTuple):
-    """A drawn picture in the page: its address, size in px, and words."""
-
-    uri: str
-    width: int
-    height: int
-    title: str
-    alt: str
-    text: str
 
 
 class Table(NamedTuple):
@@ -167,8 +129,9 @@ class RunOnPage:
     advice: str
     table: Table | None
     warnings: list[str]
-    pictures: list[Drawn]
+    sections: list[Section]
     facts: list[tuple[str, str]]
+    loss: Panel | None = None
     viewer: ViewerOnPage | None = None
     viewer_text: str = ""
     no_viewer: str = ""
@@ -189,26 +152,39 @@ class RunOnPage:
         """About how many bytes of the page it takes."""
         viewer = len(self.viewer.json) + sum(len(still.uri) for still in self.viewer.stills) if self.viewer else 0
         words = sum(len(value) for _, value in self.facts) + sum(map(len, self.warnings)) + len(self.problem)
-        return OF_MARKUP + words + viewer + sum(len(picture.uri) for picture in self.pictures)
+        drawings = sum(one.size for one in self.sections) + (len(self.loss.svg) if self.loss else 0)
+        return OF_MARKUP + words + viewer + drawings
+
+    @property
+    def bare(self) -> "RunOnPage":
+        """The same with its answer alone."""
+        return replace(self, viewer=None, loss=None, sections=[], table=None, facts=[])
 
 
 def run_on_page(
-    analysis: RunAnalysis, name: str, engine: str = "", pictures: Sequence[Drawn] = (), place: int = 1
+    analysis: RunAnalysis,
+    name: str,
+    engine: str = "",
+    sections: Sequence[Section] = (),
+    loss: Panel | None = None,
+    place: int = 1,
 ) -> RunOnPage:
     """Return what a page shows of a run; `engine`: what wrote the files, "" where that is not known."""
-    verdict = analysis.verdict
+    verdict, loss_words = analysis.verdict, _loss_words(analysis.engine.loss)
+    about = [engine, checkpoints_words(analysis), region_words(analysis), loss_words and f"loss {loss_words}"]
     return RunOnPage(
         place=place,
         name=name,
-        about=" · ".join(filter(None, [engine, checkpoints_words(analysis), region_words(analysis)])),
+        about=" · ".join(filter(None, about)),
         verdict=verdict,
         sentence=with_units_kept(_capital(since_and_sentence(verdict))) if verdict else "",
         keep=sentence(keep_line(verdict)) if verdict and verdict.keep is not None else "",
         advice=sentence(verdict.advice) if verdict else "",
         table=_table(analysis),
         warnings=analysis.warnings,
-        pictures=list(pictures),
+        sections=list(sections),
         facts=_facts(analysis, engine),
+        loss=loss,
     )
 
 
@@ -223,23 +199,6 @@ def with_viewer(shown: RunOnPage, viewer: Viewer) -> RunOnPage:
 def run_page(shown: RunOnPage) -> bytes:
     """Return the page of one run."""
     return page("run.html", title=f"{shown.name}: {shown.state or 'convergence'}", shown=shown)
-
-
-def all_drawn(pictures: Mapping[str, bytes], most: float, name: str) -> list[Drawn]:
-    """Return pictures (PNG, by name) in the page, as far as there is room among so many characters for the run."""
-    each = OF_PICTURES * most / max(len(pictures), 1)
-    return [found for kind, content in pictures.items() if (found := drawn(kind, content, each, name))]
-
-
-def drawn(kind: str, content: bytes, most: float, name: str) -> Drawn | None:
-    """Return a picture in the page, in no more than about `most` characters, None where there is no room for it."""
-    stored = in_page(content, 0.75 * most)
-    if not stored:
-        return None
-    with Image.open(BytesIO(content)) as image:
-        width, height = image.size
-    title, alt, text = ABOUT[kind]
-    return Drawn(data_uri(stored), width, height, title, f"{name}: {alt}", text)
 
 
 def sentence(text: str) -> str:
@@ -370,13 +329,13 @@ def study_page(
     )
 
 
-MOST = 2e6
-"""Characters that the dashboard may take."""
-
-
 def html_of(analysis: RunAnalysis) -> str:
     """Return an analysis as HTML that is whole in itself."""
     name = analysis.results.name
-    dashboard = draw_dashboard(analysis.results, PlotOptions(), "png")
+    dashboard = data_uri(draw_dashboard(analysis.results, PlotOptions(), "png"))
     shown = run_on_page(analysis, name)
-    return part("notebook.html", shown=shown, picture=drawn(DASHBOARD, dashboard, MOST, name))
+    return part("notebook.html", shown=shown, picture=dashboard, alt=f"{name}: {DASHBOARD}")
+
+
+DASHBOARD = "The loss, the change from each checkpoint to the next, and the learning rates, over the iterations."
+"""What a notebook says of the picture to those who cannot see it."""

@@ -34,21 +34,20 @@ from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, note_on_intervals, notes, panels
 from ptyconv_cli.results.run_analysis import Results
 
-LEGEND_COLUMNS = 2
-
 MARKERS = "os^D"
 """Of the lines of a panel, in turn."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows and columns of panels, the inches of each panel's frame, and the scale of all fonts."""
+    """Rows and columns of panels, the inches of each panel's frame, the scale of all fonts, and columns of legends."""
 
     rows: int
     columns: int
     width: float
     height: float
     scale: float
+    legend: int = 2
 
 
 def layout_of(count: int) -> Layout:
@@ -88,14 +87,21 @@ def draw_dashboard(
     write_titles(figure, results.name, title_of(results, what), lines, layout.scale)
     grid = figure.subplots(layout.rows, layout.columns, squeeze=False)
     for axes, panel in zip(grid.flat, found, strict=False):
-        _draw_panel(axes, panel, results, axis, layout)
-        if not panel.empty:
-            mark_boundaries(axes, results, options.since, axis)
-            mark_since(axes, results, options.since, axis, 8 * layout.scale)
+        _draw_in(axes, panel, results, options, axis, layout)
     for axes in list(grid.flat)[len(found) :]:
         axes.remove()
     _place(figure, layout, margins)
     return picture(figure, file_format)
+
+
+def panel_alone(panel: Panel, results: Results, layout: Layout) -> Figure:
+    """Return a figure with one panel, of a run's iterations."""
+    axis, margins = across([results], "iteration"), _margins(layout, _legend_entries(panel)) | {"top": 0.12}
+    figure = Figure(figsize=(_width(layout, margins), _height(layout, margins)))
+    axes = figure.subplots()
+    _draw_in(axes, panel, results, PlotOptions(), axis, layout)
+    _place(figure, layout, margins)
+    return figure
 
 
 def _legend_entries(panel: Panel) -> int:
@@ -120,7 +126,7 @@ def _margins(layout: Layout, legends: int) -> dict[str, float]:
     matplotlib's own layout would measure every text, which takes longer than all the rest of the drawing.
     """
     scale = layout.scale
-    below = scale * (0.62 + 0.17 * min(math.ceil(legends / LEGEND_COLUMNS), 8))
+    below = scale * (0.62 + 0.17 * min(math.ceil(legends / layout.legend), 8))
     return {
         "left": scale * 0.95,
         "right": scale * 0.45,
@@ -152,6 +158,14 @@ def _place(figure: Figure, layout: Layout, margins: dict[str, float]) -> None:
         wspace=margins["between_columns"] / layout.width,
         hspace=margins["between_rows"] / layout.height,
     )
+
+
+def _draw_in(axes: Axes, panel: Panel, results: Results, options: PlotOptions, axis: Across, layout: Layout) -> None:
+    """Draw a panel, with where runs begin and the verdict holds, if there is anything to draw."""
+    _draw_panel(axes, panel, results, axis, layout)
+    if not panel.empty:
+        mark_boundaries(axes, results, options.since, axis)
+        mark_since(axes, results, options.since, axis, 8 * layout.scale)
 
 
 def _draw_panel(axes: Axes, panel: Panel, results: Results, axis: Across, layout: Layout) -> None:
@@ -213,7 +227,7 @@ def _draw_legend(axes: Axes, panel: Panel, layout: Layout) -> None:
     legend = axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.42 * scale / layout.height),
-        ncols=LEGEND_COLUMNS,
+        ncols=layout.legend,
         fontsize=8 * scale,
         frameon=False,
         columnspacing=1,

@@ -202,6 +202,9 @@ STYLES = (
 Okabe and Ito's colours, which colour-blind people can tell apart: https://jfly.uni-koeln.de/color/.
 """
 
+BRIGHT_INK, DARK_INK = "#fefefe", "#010101"
+"""What is written over an image: where a page is dark, it has other colours for black and white, but not for these."""
+
 FAINT = 0.35
 """Opacity of raw curves beside aligned ones."""
 

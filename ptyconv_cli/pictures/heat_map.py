@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptyconv_cli.pictures.drawing import (
+    BRIGHT_INK,
+    DARK_INK,
     set_iteration_ticks,
     set_linear,
     set_logarithmic_ticks,
@@ -109,13 +111,13 @@ def _draw_measured(
     scale.text(
         0.5,
         tolerance / 2,
-        "within tolerance",
+        "tolerated",
         transform=scale.get_yaxis_transform(),
         rotation=90,
         ha="center",
         va="center",
         fontsize=8,
-        color="white",
+        color=BRIGHT_INK,
     )
 
 
@@ -145,9 +147,9 @@ def _frame_last_doubling(axes: Axes, niters: Sequence[int], edges: Sequence[floa
     axes.plot(
         [begin, end, end, begin, begin],
         [begin, begin, end, end, begin],
-        color="white",
+        color=BRIGHT_INK,
         linewidth=1.5,
-        path_effects=[withStroke(linewidth=3, foreground="black")],
+        path_effects=[withStroke(linewidth=3, foreground=DARK_INK)],
         clip_on=False,
         zorder=3,  # over the axes' own frame
     )

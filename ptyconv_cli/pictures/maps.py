@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ptyconv_cli.analysis.maps import Maps, ObjectMap, shown_depths
-from ptyconv_cli.pictures.drawing import STYLES, ShortNumbers, picture, set_linear, write_instead, write_titles
+from ptyconv_cli.analysis.maps import Maps, ObjectMap, SmallMap, shown_depths
+from ptyconv_cli.pictures.drawing import (
+    BRIGHT_INK,
+    DARK_INK,
+    STYLES,
+    ShortNumbers,
+    picture,
+    set_linear,
+    write_instead,
+    write_titles,
+)
 from ptyconv_cli.pictures.mpl import (
     Axes,
     AxesImage,
@@ -62,15 +71,19 @@ def colour_bar(axes: Axes, shown: AxesImage | PathCollection, label: str) -> Non
     bar.ax.tick_params(labelsize=8)
 
 
-def scale_bar(axes: Axes, dx: float, unit: tuple[float, str], dark: bool = False) -> None:
+ON_DARK, ON_LIGHT, ON_PAPER = (BRIGHT_INK, DARK_INK), (DARK_INK, BRIGHT_INK), ("black", "white")
+"""Colours of a scale bar and of what is around it, by what it is drawn on."""
+
+
+def scale_bar(axes: Axes, dx: float, unit: tuple[float, str], colours: tuple[str, str] = ON_DARK) -> None:
     """Draw a bar of a round length, about a quarter of the picture, into its lower left corner.
 
-    `dx`: Å per unit of the axes; `unit`: that of the length, as of `length_unit`; `dark`: on a light picture.
+    `dx`: Å per unit of the axes; `unit`: that of the length, as of `length_unit`.
     """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     length = round_length(0.3 * (right - left) * dx)
     size, name = unit
-    colour, around = ("black", "white") if dark else ("white", "black")
+    colour, around = colours
     edge, wider = ([withStroke(linewidth=width, foreground=around)] for width in (3, 5))
     x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
     axes.plot([x, x + length / dx], [y, y], color=colour, linewidth=3, path_effects=wider, solid_capstyle="butt")
@@ -156,6 +169,19 @@ def _percent(share: float) -> str:
     return f"{float(f'{100 * share:.2g}'):g} %" if share >= 1e-6 else "< 0.0001 %"
 
 
+MOST_OUTLINED = 0.1
+"""Share of a map's pixels that the masks' outlines may run along, lest they hide what it shows."""
+
+
+def shows_masks(found: ObjectMap) -> bool:
+    """Say whether foreground and background can be outlined in a map without hiding it: not where they are small."""
+    along = 0.0
+    for mask in (found.foreground, found.background):
+        inside = mask >= 0.5
+        along += (inside[1:] != inside[:-1]).sum() + (inside[:, 1:] != inside[:, :-1]).sum()
+    return along <= MOST_OUTLINED * found.change.size
+
+
 def _draw_masks(axes: Axes, found: ObjectMap) -> None:
     """Outline foreground and background."""
     handles = []
@@ -163,7 +189,7 @@ def _draw_masks(axes: Axes, found: ObjectMap) -> None:
         (found.foreground, FOREGROUND, "-", "foreground"),
         (found.background, BACKGROUND, (0, (2, 2)), "background"),
     ]
-    for mask, colour, dashes, called in outlines:
+    for mask, colour, dashes, called in outlines if shows_masks(found) else ():
         if mask.min() < 0.5 <= mask.max() and min(mask.shape) > 1:
             axes.contour(mask, levels=[0.5], colors=[colour], linestyles=[dashes], linewidths=1.1)
             handles.append(Line2D([], [], color=colour, linestyle=dashes, label=called))
@@ -192,7 +218,7 @@ def draw_probe(axes: Axes, maps: Maps) -> None:
         (top, bottom), (left, right) = (_extent(np.nansum(maps.intensity, 1 - axis)) for axis in (0, 1))
         axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
     colour_bar(axes, image, "change (% of the peak)")
-    scale_bar(axes, maps.dx, unit_of_length(maps), dark=True)
+    scale_bar(axes, maps.dx, unit_of_length(maps), ON_LIGHT)
 
 
 def _extent(profile: np.ndarray) -> tuple[int, int]:
@@ -222,7 +248,7 @@ def draw_positions(axes: Axes, maps: Maps) -> None:
     axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
     axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")
     _draw_arrows(axes, maps, far)
-    scale_bar(axes, 1.0, unit_of_length(maps), dark=True)
+    scale_bar(axes, 1.0, unit_of_length(maps), ON_PAPER)
     colour_bar(axes, dots, f"displacement ({unit})")
 
 
@@ -300,7 +326,7 @@ SMALL_COLUMNS = 4
 @the_same_for_everyone
 def draw_maps(maps: Maps, file_format: str) -> bytes:
     """Return the picture in `file_format` (png, pdf or svg): the panels that `analysis.maps.Maps` has numbers for."""
-    panels = _panels(maps)
+    panels = map_panels(maps)
     first, second = panels[:IN_ROW], panels[IN_ROW:]
     rows = 2 if maps.small or second else 1
     width = COLUMN * max(len(first), 2)
@@ -323,7 +349,7 @@ def _caption(maps: Maps) -> str:
     return CAPTION + (NOT_LIT if any(one.any() and not one.all() for one in unknown) else "")
 
 
-def _panels(maps: Maps) -> list[Callable[[Axes, Maps], None]]:
+def map_panels(maps: Maps) -> list[Callable[[Axes, Maps], None]]:
     """Return what draws each of the panels that there are numbers for."""
     found: list[Callable[[Axes, Maps], None]] = []
     if maps.objects:
@@ -347,8 +373,8 @@ def _add(figure: Figure, left: float, top: float, side: float) -> Axes:
 
 def _draw_small(figure: Figure, maps: Maps, left: float) -> None:
     """Draw the small maps into the second row, from so many inches on."""
-    changed = [s.change[np.isfinite(s.change) & (s.change > 0)] for s in maps.small]
-    if not any(values.size for values in changed):
+    norm = small_norm(maps)
+    if norm is None:
         return
     width, height = figure.get_size_inches().tolist()
     right, bottom, top = width - 1.0, 0.25, ROW - 0.55
@@ -362,21 +388,41 @@ def _draw_small(figure: Figure, maps: Maps, left: float) -> None:
         wspace=0.06,
         hspace=0.22,
     )
-    title = f"{quantity_of(maps.small_of).change_title} over the run"
-    figure.text(left / width, (top + 0.3) / height, title, fontsize=11)
-    brightest = max(float(np.percentile(values, BRIGHTEST)) for values in changed if values.size)
-    darkest = min(brightest / 10, *(float(np.percentile(values, 1)) for values in changed if values.size))
-    norm = LogNorm(darkest, brightest)
+    figure.text(left / width, (top + 0.3) / height, title_of_small(maps), fontsize=11)
     image = None
     for place, small in enumerate(maps.small):
-        axes = figure.add_subplot(grid[place // SMALL_COLUMNS, place % SMALL_COLUMNS])
-        image = axes.imshow(np.maximum(small.change, darkest), cmap=COLOURS, norm=norm)
-        axes.patch.set(**UNKNOWN)
-        axes.set(xticks=[], yticks=[])
-        axes.set_title(f"{small.since} to {small.niter}", fontsize=9, pad=3)
+        image = draw_small(figure.add_subplot(grid[place // SMALL_COLUMNS, place % SMALL_COLUMNS]), small, norm)
     assert image
-    bar = figure.colorbar(
-        image, cax=figure.add_axes(((right + 0.12) / width, bottom / height, 0.15 / width, (top - bottom) / height))
-    )
-    bar.set_label(label_of(maps, "|change| per iteration", maps.small_of), fontsize=8)
+    of_bar = figure.add_axes(((right + 0.12) / width, bottom / height, 0.15 / width, (top - bottom) / height))
+    bar = figure.colorbar(image, cax=of_bar)
+    bar.set_label(label_of_small(maps), fontsize=8)
     bar.ax.tick_params(labelsize=8, which="both")
+
+
+def small_norm(maps: Maps) -> LogNorm | None:
+    """Return the colours' scale that the small maps share, None where nothing in them changed."""
+    changed = [s.change[np.isfinite(s.change) & (s.change > 0)] for s in maps.small]
+    changed = [values for values in changed if values.size]
+    if not changed:
+        return None
+    brightest = max(float(np.percentile(values, BRIGHTEST)) for values in changed)
+    return LogNorm(min(brightest / 10, *(float(np.percentile(values, 1)) for values in changed)), brightest)
+
+
+def draw_small(axes: Axes, small: SmallMap, norm: LogNorm) -> AxesImage:
+    """Draw the change over an interval of the run."""
+    image = axes.imshow(np.maximum(small.change, norm.vmin or 0.0), cmap=COLOURS, norm=norm)
+    axes.patch.set(**UNKNOWN)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(f"{small.since} to {small.niter}", fontsize=9, pad=3)
+    return image
+
+
+def title_of_small(maps: Maps) -> str:
+    """Return the title of the small maps."""
+    return f"{quantity_of(maps.small_of).change_title} over the run"
+
+
+def label_of_small(maps: Maps) -> str:
+    """Return what the small maps' colours mean."""
+    return label_of(maps, "|change| per iteration", maps.small_of)

@@ -32,6 +32,7 @@ import matplotlib
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, FuncNorm, ListedColormap, LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
@@ -58,8 +59,10 @@ __all__ = [
     "Normalize",
     "NullLocator",
     "PathCollection",
+    "ScalarMappable",
     "colormaps",
     "defaults",
+    "letters_as_text",
     "the_same_for_everyone",
     "to_hex",
     "withStroke",
@@ -77,6 +80,13 @@ def defaults() -> Iterator[None]:
     """Draw with matplotlib's own defaults, not with the user's matplotlibrc, and leave the caller's settings alone."""
     own = {key: value for key, value in matplotlib.rcParamsDefault.items() if key not in OF_WINDOWS}
     with matplotlib.rc_context(own):
+        yield
+
+
+@contextmanager
+def letters_as_text() -> Iterator[None]:
+    """Have SVG hold its words as text, in whatever font there is, and the same names each time."""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ptyconv"}):
         yield
 
 

@@ -129,12 +129,13 @@ class TrajectoryOptions:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of panels: its caption, and what draws the panel of a tensor.
+    """A row of panels: what they show in a few words, its caption, and what draws the panel of a tensor.
 
     `over_iterations`: the x axis alone is of iterations, and run boundaries are marked there. `least` checkpoints that
     it needs. `bare_caption`: of results without a verdict, where that is another one.
     """
 
+    what: str
     caption: str
     draw: Callable[[Axes, str, Results, TrajectoryOptions], None]
     over_iterations: bool = True
@@ -150,10 +151,8 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
     and refined. Units: those of `quantities.all_series`.
     """
     fixed = never_refined(results.points, results.dx)
-    known = [name for name in tensor_keys() if name in results.trajectories]
-    tensors = [name for name in known if name not in fixed] or known
-    checkpoints = max(len(results.trajectories[name].niters) for name in tensors)
-    rows = [row for row in ROWS if row.least <= checkpoints]
+    tensors = drawn_tensors(results)
+    rows = drawn_rows(results)
     still = [f"Not refined: {', '.join(map(name_of, fixed))}."] if fixed else []
     few = ["More rows need more checkpoints."] if len(rows) < len(ROWS) else []
     lines = [verdict_words(results), " ".join([SOLID, *still, *few])]
@@ -166,6 +165,19 @@ def draw_trajectory(results: Results, file_format: str, *, linear: bool = False,
             figure, row, above + place * (CAPTION + FRAME + LABELS), tensors, results, TrajectoryOptions(linear, since)
         )
     return picture(figure, file_format)
+
+
+def drawn_tensors(results: Results) -> list[str]:
+    """Return the tensors of which there are trajectories: those that were refined, or, if none was, all."""
+    fixed = never_refined(results.points, results.dx)
+    known = [name for name in tensor_keys() if name in results.trajectories]
+    return [name for name in known if name not in fixed] or known
+
+
+def drawn_rows(results: Results) -> list["Row"]:
+    """Return the rows that there are enough checkpoints for."""
+    checkpoints = max(len(results.trajectories[name].niters) for name in drawn_tensors(results))
+    return [row for row in ROWS if row.least <= checkpoints]
 
 
 def _draw_row(
@@ -182,12 +194,18 @@ def _draw_row(
         left = place * column + (column - BESIDE - wide) / 2 + LEFT
         bottom = height - top - CAPTION - FRAME
         axes = figure.add_axes((left / width, bottom / height, wide / width, FRAME / height))
-        _draw_panel(axes, row, tensor, results, options)
+        draw_panel(axes, row, tensor, results, options)
 
 
-def _draw_panel(axes: Axes, row: Row, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+def title_of_tensor(tensor: str) -> str:
+    """Return the title of a tensor's panels."""
     label = quantity_of(tensor).series[0].label.split(",")[0]
-    axes.set_title(f"{label[0].upper()}{label[1:]}", fontsize=11, y=1.0)  # where it is, lest its place be looked for
+    return f"{label[0].upper()}{label[1:]}"
+
+
+def draw_panel(axes: Axes, row: Row, tensor: str, results: Results, options: TrajectoryOptions) -> None:
+    """Draw the panel of a tensor in a row."""
+    axes.set_title(title_of_tensor(tensor), fontsize=11, y=1.0)  # where it is, lest its place be looked for
     trajectory = results.trajectories[tensor]
     axes.tick_params(labelsize=9)
     row.draw(axes, tensor, results, options)
@@ -243,12 +261,18 @@ def draw_matrix(axes: Axes, tensor: str, results: Results, options: TrajectoryOp
 
 
 ROWS = (
-    Row("What doubling the iterations changed. Bar: what as many again are expected to change.", draw_doublings),
     Row(
+        "change per doubling",
+        "What doubling the iterations changed. Bar: what as many again are expected to change.",
+        draw_doublings,
+    ),
+    Row(
+        "distance to the last checkpoint",
         "Distance of each checkpoint to the last, where every curve falls to 0. Flat before that: it jitters.",
         draw_to_last,
     ),
     Row(
+        "distance between any two checkpoints",
         "Aligned distance between any two checkpoints. A converged run is dark in the frame (last doubling).",
         draw_matrix,
         over_iterations=False,

@@ -246,7 +246,7 @@ def test_a_look_that_finds_nothing_new_opens_no_file(tmp_path, monkeypatch, anal
             follow(watch, lambda files: unplanned, Ends(idle=1e9), show, 5)
     finally:
         tracemalloc.stop()
-    assert shown[0][0].startswith("ptyrad-1.0: 12 checkpoints")
+    assert shown[0][0].startswith("sample: 12 checkpoints")
     assert len(watch.files) == 50
     assert files == [50, 50], "each was opened once, when it was new"
     assert questions[1] - questions[0] == 100 * 50 + 1

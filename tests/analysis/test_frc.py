@@ -504,7 +504,7 @@ def test_a_run_that_changed_completely_has_nothing_in_common(tmp_path):
 
 def test_halves_of_a_measured_scan_agree_more_and_more():
     """A single coarse ring, of 3.9 µm, that falls below the threshold decides nothing."""
-    found = frc(*(runs.DATA / "truth" / f"cdtools_p25_half{half}" for half in "AB"))
+    found = frc(*runs.HALVES)
     at = {point.niter: point for point in found.points}
     assert [round(at[niter].area, 2) for niter in (8, 40, 136)] == [0.70, 0.88, 0.92]
     assert all(point.resolution < 4500 for point in found.points)

@@ -22,7 +22,7 @@ PHASER = runs.DATA / "phaser"
     long_after(
         9,
         [
-            ("../../sample_data/ptyrad-1.0", 11, []),
+            ("../../sample_data/atoms", 9, []),
             ("../../sample_data/ptyrad-0.1.0b6-pt", 4, []),
             ("ptyrad-1.0/clipped", 11, []),
             ("ptyrad-1.0/constant_lr", 19, []),

@@ -62,7 +62,7 @@ def test_the_table_fits_and_says_it_all(analysis):
     look = Look(with_times(analysis, times, 100_000), True, 13, growing="model_iter0130.hdf5")
     lines = [line for line, _ in live_table(look, "run", times[-1] + 60)]
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "ptyrad-1.0: 12 checkpoints, iterations 10 to 120"
+    assert lines[0] == "sample: 12 checkpoints, iterations 10 to 120"
     assert lines[2].startswith("converging: from iteration 60 to 120 the object phase changed by 6 %")
     assert "change per doubling     10→20   20→30   30→60  60→120  tolerated   as much again" in lines
     assert "object phase     %         26      20      11       6          5   2 to 18" in lines

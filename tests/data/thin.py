@@ -5,8 +5,8 @@
 FOLDER may be a run or have runs below it; PtyRAD's files (both layouts) and phaser's are told apart by what is in
 them. Kept to the bit: the tensors inside the scanned region, probe, positions, histories, the few settings that say
 how the run was made. Object voxels outside the scanned region become NaN: they compress to nothing, and a
-reader that strays beyond the region cannot give a plausible number. Datasets are gzip-compressed; the engines'
-own are not (the ones in sample_data/ are as the engine wrote them).
+reader that strays beyond the region cannot give a plausible number. Large datasets are gzip-compressed; the engines'
+own are not (those in sample_data/atoms are as the engine wrote them).
 """
 
 import json
@@ -23,6 +23,7 @@ KEPT = (
     "model_attributes/crop_pos",
     "model_attributes/dx",
     "model_attributes/lr_params",
+    "model_attributes/probe_int_sum",
     "model_attributes/start_iter",
     "loss_iters",
     "iter_times",
@@ -31,6 +32,8 @@ KEPT = (
     "avg_tilt_iters",
     "convergence_iters",
     "params/init_params/obj_params",
+    "params/init_params/meas_params/path",
+    "params/loss_params",
     "params/recon_params/NITER",
     "params/recon_params/SAVE_ITERS",
     "params/recon_params/convergence_monitor",
@@ -58,6 +61,9 @@ TENSORS = (
     "components/probe/tensors",
     "components/positions/tensors",
 )
+
+SMALL = 2**16
+"""Bytes up to which a dataset is not compressed."""
 
 OF_OBJECT = ("obja", "objp", "amp", "phase", "data")
 
@@ -101,7 +107,7 @@ def put(new: h5py.File, name: str, tensor: h5py.Dataset, region: tuple) -> None:
     if name.rpartition("/")[2] in OF_OBJECT and name != "probe/data":
         values = np.full_like(values, np.nan)
         values[region] = tensor[region]
-    packing = {"compression": "gzip", "shuffle": True} if values.ndim else {}
+    packing = {"compression": "gzip", "shuffle": True} if values.nbytes > SMALL else {}
     new.create_dataset(name, data=values, **packing)
 
 

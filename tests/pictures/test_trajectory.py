@@ -121,7 +121,7 @@ def test_the_bar_of_the_heat_map_marks_the_tolerance(trajectory_panels):
         ticks = dict(zip(bar.get_yticks().tolist(), [label.get_text() for label in bar.get_yticklabels()], strict=True))
         assert (ticks[0], ticks[5]) == ("0", "5")
         (note,) = [text for text in bar.texts if text.get_text()]
-        assert (note.get_text(), note.get_position()[1]) == ("within tolerance", 2.5)
+        assert (note.get_text(), note.get_position()[1]) == ("tolerated", 2.5)
         check_that_tick_labels_are_apart(bar, along="y")
 
 

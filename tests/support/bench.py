@@ -43,7 +43,7 @@ from ptyconv_cli.quantities.snapshots import contrasts
 from ptyconv_cli.results.run_analysis import Region, scanned_region
 
 PROBE = 128
-SAMPLE = Path(__file__).parents[2] / "sample_data" / "ptyrad-1.0"
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "atoms"
 PARAMS = {
     "tensors": ["obja", "objp", "probe", "probe_pos_shifts"],
     "every_n_iters": None,

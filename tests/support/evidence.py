@@ -20,6 +20,7 @@ from pathlib import Path
 import long_runs
 import numpy as np
 from prefixes import Prefixes, prefixes_of
+from runs import HALVES
 
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Doublings, RunVerdict
@@ -131,11 +132,19 @@ class Case:
         return max(values.values()) - kept, values[niter] - kept
 
 
+def folders_in(folder: Path) -> dict[str, Path]:
+    """The runs in a folder by name, with those of `sample_data` that are among the project's own."""
+    found = {path.name: path for path in folder.iterdir() if path.is_dir()}
+    if folder == FOLDER:
+        found |= {f"cdtools_p25_half{path.name[-1]}": path for path in HALVES}
+    return dict(sorted(found.items()))
+
+
 def cases(folder: Path, scratch: Path) -> Iterator[Case]:
     """The runs in a folder, and the long runs of PtyRAD."""
     truth = json.loads((folder / "truth.json").read_text())
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield Case(path.name, prefixes_of(path), Truth.of(truth.get(path.name, {})))
+    for name, path in folders_in(folder).items():
+        yield Case(name, prefixes_of(path), Truth.of(truth.get(name, {})))
     for name in long_runs.NAMES:
         found = prefixes_of(long_runs.unpack(name, scratch / name))
         yield Case(f"long_runs/{name}", found, Truth.of(truth.get(f"long_runs/{name}", {})))

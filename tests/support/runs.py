@@ -8,9 +8,12 @@ import h5py
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "sample_data" / "ptyrad-1.0"
-SAMPLE_PT = ROOT / "sample_data" / "ptyrad-0.1.0b6-pt"
+SAMPLES = ROOT / "sample_data"
+SAMPLE_PT = SAMPLES / "ptyrad-0.1.0b6-pt"
 DATA = ROOT / "tests" / "data"
+SAMPLE = DATA / "ptyrad-1.0" / "sample"
+ATOMS = SAMPLES / "atoms"
+HALVES = SAMPLES / "siemens_star" / "half_A", SAMPLES / "siemens_star" / "half_B"
 
 WITH_LIVE_RECORD = {
     "sample": SAMPLE,

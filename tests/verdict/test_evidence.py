@@ -8,7 +8,7 @@ import pytest
 from prefixes import prefixes_of
 from rarely import long_but
 
-NAMES = sorted(path.name for path in evidence.FOLDER.iterdir() if path.is_dir())
+FOLDERS = evidence.folders_in(evidence.FOLDER)
 DIVERGED = ("phaser_lsqml_lo_pos", "ptypy_epie_lo", "ptyrad_times100")
 
 
@@ -77,15 +77,15 @@ def test_the_table_of_the_docs_is_this_one(found):
     assert shown == evidence.table(found).strip(), "make evidence"
 
 
-@pytest.mark.parametrize("name", long_but(NAMES, *DIVERGED))
+@pytest.mark.parametrize("name", long_but(FOLDERS, *DIVERGED))
 def test_a_run_that_diverged_is_called_so_in_time(name):
-    case = evidence.Case(name, prefixes_of(evidence.FOLDER / name), evidence.Truth({}, {}))
+    case = evidence.Case(name, prefixes_of(FOLDERS[name]), evidence.Truth({}, {}))
     assert (case.verdicts[case.last].state == "broken") == (name in DIVERGED)
     assert evidence.called_late(case) == []
 
 
 def test_atoms_have_converged_from_iteration_50_on_and_the_positions_still_move():
-    run = prefixes_of(evidence.FOLDER / "ptyrad_atoms")
+    run = prefixes_of(FOLDERS["ptyrad_atoms"])
     assert {run.verdict(niter).state for niter in run.niters if niter >= 50} == {"converged"}
     last = run.verdict(run.niters[-1])
     assert "Scan positions still move, by 0.10 px per doubling" in last.sentence
