@@ -11,11 +11,22 @@ The public names are loaded when first used, so that importing the package is qu
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptyconv_cli import results
 
+if TYPE_CHECKING:
+    from ptyconv_cli.analysis.frc import frc
+    from ptyconv_cli.analysis.methods import methods_text
+    from ptyconv_cli.analysis.run import analyze_run
+    from ptyconv_cli.analysis.study import analyze_study
+    from ptyconv_cli.convergence import ConvergenceMonitor, create_convergence_monitor
+    from ptyconv_cli.errors import PtyconvError
+
 __version__ = "0.1.0"
+
+DOCUMENTATION = "https://ptyconv.readthedocs.io"
+"""Where the docs are, as in the project's metadata: what pages and pictures link to."""
 
 _HOMES = {
     "ConvergenceMonitor": "ptyconv_cli.convergence",
@@ -23,6 +34,7 @@ _HOMES = {
     "analyze_run": "ptyconv_cli.analysis.run",
     "analyze_study": "ptyconv_cli.analysis.study",
     "frc": "ptyconv_cli.analysis.frc",
+    "methods_text": "ptyconv_cli.analysis.methods",
     "PtyconvError": "ptyconv_cli.errors",
 }
 
@@ -34,6 +46,7 @@ __all__ = [
     "analyze_study",
     "create_convergence_monitor",
     "frc",
+    "methods_text",
 ]
 
 

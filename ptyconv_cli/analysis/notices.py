@@ -5,7 +5,7 @@ What holds for many files is said once. See docs/files.md.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,10 +107,20 @@ def record_words(analysis: RunAnalysis) -> str:
         return ""
     found = [a for a in analysis.live_agreement.values() if a.max_relative_difference is not None]
     if not found:
-        return "Not compared with the engine's own record: its intervals or percentiles differ."
+        return f"Not compared with the engine's own record{_why_not_compared(analysis)}."
     largest = max(agreement.max_relative_difference or 0.0 for agreement in found)
     says = "Matches" if largest <= FAR else "Does not match"
     return f"{says} the engine's own record (largest relative difference {largest:.1e})."
+
+
+def _why_not_compared(analysis: RunAnalysis) -> str:
+    """Return in which way the engine's own record is of something else."""
+    recorded = {b - a for curve in analysis.engine.convergence.values() for (a, _), (b, _) in pairwise(curve)}
+    ours = {point.interval for points in analysis.points.values() for point in points if point.interval is not None}
+    if len(recorded) != 1 or not ours or recorded & ours:
+        return ": its intervals or percentiles differ"
+    apart = f"{min(ours)} to {max(ours)}" if len(ours) > 1 else f"{min(ours)}"
+    return f", which has a value every {recorded.pop()} iterations: these checkpoints are {apart} apart"
 
 
 def notices_on_files(used: Sequence[Header], unrecognised: Iterable[Sequence[Path]]) -> list[str]:

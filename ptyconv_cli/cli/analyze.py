@@ -13,7 +13,9 @@ from ptyconv_cli.cli.options import (
     CLUSTER,
     JUDGING,
     PATH,
+    QUIET,
     READING,
+    RESULTS,
     Where,
     all_of,
     everything,
@@ -78,8 +80,11 @@ POLL = 5.0
 )
 @all_of(CLUSTER)
 @click.option("--fresh", is_flag=True, help="Recompute everything; ignore cached results.")
+@click.option(
+    "--methods", is_flag=True, help="Print some sentences for a paper, too: how this was assessed, with its numbers."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the tables of changes and of the ambiguities removed, too.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@QUIET
 def analyze(
     paths: tuple[Path, ...],
     output: Path | None,
@@ -94,6 +99,7 @@ def analyze(
     address: str | None,
     workers: int | None,
     fresh: bool,
+    methods: bool,
     verbose: bool,
     quiet: bool,
     chain: str | None,
@@ -126,7 +132,10 @@ def analyze(
 
     run_dir, earlier = with_earlier(paths, chain)
     options = {"aligned": not no_aligned, "chain": earlier, "fresh": fresh, "pictures": not no_plot, **reading}
-    detail, where = Detail(quiet, verbose), where_to(address, workers)
+    detail, where = Detail(quiet, verbose, methods), where_to(address, workers)
+    if methods and (follow or no_aligned):
+        other = "--follow" if follow else "--no-aligned"
+        raise click.UsageError(f"--methods needs the verdict on a run that has ended: do not give {other}")
     if follow:
         if where:
             raise click.UsageError(f"{where} is for several runs, and --follow follows one")
@@ -153,6 +162,8 @@ def analyze(
     def of_several(several: SeveralRuns | None, where: Where | None) -> None:
         from ptyconv_cli.cli.study import analyze_study
 
+        if methods:
+            raise click.UsageError(f"{run_dir}: holds several runs, and --methods is on one")
         analyze_study(run_dir, found, output, options, sort, quiet, several, where)
 
     one_or_several(run_dir, found, earlier, where, of_one, of_several)
@@ -160,18 +171,18 @@ def analyze(
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
-@click.option(
-    "-o", "--output", type=PATH, help="Folder with the results of an earlier analyze.  [default: the run's own]"
-)
+@RESULTS
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @everything("Ask for probe, positions and the rest, too, not only for the object.")
 @all_of(READING)
 @all_of(JUDGING)
+@QUIET
 def check(
     paths: tuple[Path, ...],
-    output: Path | None,
+    results: Path | None,
     as_json: bool,
     everything: bool,
+    quiet: bool,
     chain: str | None,
     **reading: Any,
 ) -> None:
@@ -192,18 +203,20 @@ def check(
     from ptyconv_cli.cli.outputs import only_run, place_of
 
     given, earlier = with_earlier(paths, chain)
-    run_dir = only_run(given, reading["names"], output)
-    if output and not output.is_dir():
-        raise PtyconvError(f"{output}: is no folder; -o names the one with the results of an earlier analyze")
-    cache = Cache(output or place_of(run_dir))  # which is only read, for `keep` is not called
+    if quiet and as_json:
+        raise click.UsageError("give either --quiet or --json")
+    run_dir = only_run(given, reading["names"], results)
+    if results and not results.is_dir():
+        raise PtyconvError(f"{results}: is no folder; --results names the one with the results of an earlier analyze")
+    cache = Cache(results or place_of(run_dir))  # which is only read, for `keep` is not called
     analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
     assert analysis.verdict
     if analysis.warnings:
-        say(warnings_text(analysis.warnings) + ("" if as_json else "\n"), err=True)
+        say(warnings_text(analysis.warnings) + ("" if as_json or quiet else "\n"), err=True)
     if as_json:
         data = report.verdict_data(analysis.verdict) | {"doublings": report.doublings_data(analysis.verdict)}
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
-    else:
+    elif not quiet:
         say_verdict(analysis.verdict)
         if everything and exit_code(analysis.verdict) == 0 != exit_code(analysis.verdict, everything):
             say_wrapped(f"\nnot converged, as asked with --all: {listed(not_converged(analysis.verdict))}")

@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from ptyconv_cli.cli.console import left_out, progress_bar, say, warnings_text, wrote_text
-from ptyconv_cli.cli.options import CHECKPOINTS, PATH, all_of, checked, with_earlier
+from ptyconv_cli.cli.options import CHECKPOINTS, PATH, QUIET, all_of, checked, with_earlier
 from ptyconv_cli.cli.outputs import explained
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.quantities import of_object, quantity_of
@@ -61,7 +61,7 @@ LONGEST = 24
 )
 @all_of(CHECKPOINTS)
 @click.option("--no-plot", is_flag=True, help="Draw no picture.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@QUIET
 def frc(
     paths: tuple[Path, ...],
     output: Path | None,

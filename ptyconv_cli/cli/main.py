@@ -122,8 +122,25 @@ class _Commands(click.Group):
             formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in self.commands])
 
 
+def _say_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from ptyconv_cli.checkpoints.readers import formats
+
+    click.echo(f"ptyconv {__version__}")
+    click.echo("\n".join(wrapped(f"reads files of {', '.join(formats())}", text_width(), "  ")))
+    ctx.exit()
+
+
 @click.group(cls=_Commands, commands=_LoadedWhenAsked(HOMES), context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ptyconv")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version and the formats that it reads, and exit.",
+)
 def main() -> None:
     """Has a ptychographic reconstruction converged, and when?
 

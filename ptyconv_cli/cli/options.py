@@ -22,8 +22,38 @@ def everything(text: str) -> Callable[[Any], Any]:
     return click.option("--all", "everything", is_flag=True, help=text)
 
 
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+"""Of every command that says what it found."""
+
 PATH = click.Path(readable=False, path_type=Path)
 """Paths are checked later, with exit code 1 for what is wrong."""
+
+
+def output_file(suffixes: Sequence[str], default: str) -> Callable[[Any], Any]:
+    """Return the option -o of a command that writes one file; `default`: where it goes otherwise."""
+    said = f"Where to write: a folder, or a name that ends in {alternatives(suffixes)}.  [default: {default}]"
+    return click.option("-o", "--output", type=PATH, help=said)
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Return names as alternatives: ".png, .pdf or .svg"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def placed(output: Path | None, default: Path, suffixes: Sequence[str]) -> Path:
+    """Return the file that -o asks for: of a folder, which need not be there yet, the one with the default's name.
+
+    Raises BadParameter for a name with another suffix than there are.
+    """
+    if output is None:
+        return default
+    if output.is_dir() or not output.suffix:
+        return output / default.name
+    if output.suffix.lower() not in suffixes:
+        raise click.BadParameter(
+            f"{output}: the name must end in {alternatives(suffixes)}, or be that of a folder", param_hint="-o"
+        )
+    return output
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -160,6 +190,14 @@ JUDGING = (
 )
 """Options of every command that gives a verdict, by the names of `analyze_run`'s parameters."""
 
+
+RESULTS = click.option(
+    "--results",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the results of an earlier analyze.  [default: the run's own]",
+)
+"""Of commands that go on from there."""
 
 CLUSTER = (
     click.option(

@@ -24,6 +24,7 @@ from ptyconv_cli.cli.console import (
     say,
     say_errors,
     say_verdict,
+    say_wrapped,
     summary,
     tables,
     warnings_text,
@@ -253,10 +254,14 @@ def _check_no_folder(picture: Path) -> None:
 
 
 class Detail(NamedTuple):
-    """How much is printed: only warnings and errors if `quiet`; the tables of changes, too, if `verbose`."""
+    """How much is printed: only warnings and errors if `quiet`; the tables of changes, too, if `verbose`.
+
+    `methods`: sentences for a paper, also if quiet.
+    """
 
     quiet: bool
     verbose: bool
+    methods: bool = False
 
 
 def analyze_one(run_dir: Path, folder: Path, options: dict[str, Any], detail: Detail) -> None:
@@ -281,3 +286,9 @@ def say_all(analysis: RunAnalysis, run_dir: Path, outputs: Outputs, detail: Deta
     if not detail.quiet and analysis.verdict:
         say("")
         say_verdict(analysis.verdict)
+    if detail.methods:
+        from ptyconv_cli.analysis.methods import methods_text
+
+        if not detail.quiet:
+            say("")
+        say_wrapped(methods_text(analysis))

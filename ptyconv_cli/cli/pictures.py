@@ -11,7 +11,7 @@ from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints.chain import Selection
 from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say, warnings_text, wrote_text
-from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, with_earlier
+from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, output_file, placed, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.errors import PtyconvError
 from ptyconv_cli.pictures.across import check_times
@@ -21,7 +21,8 @@ from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
 from ptyconv_cli.results.text import few
 
-PICTURE_FORMATS = ("png", "pdf", "svg")
+SUFFIXES = (".png", ".pdf", ".svg")
+"""Of pictures."""
 
 COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
 
@@ -34,13 +35,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, metavar="[PATH]...")
-@click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    help="The picture: .png, .pdf or .svg.  [default: convergence.png or trajectory.png beside the results; "
-    "comparison.png here]",
-)
+@output_file(SUFFIXES, "convergence.png or trajectory.png beside the results; comparison.png here")
 @click.option(
     "--trajectory",
     is_flag=True,
@@ -113,10 +108,9 @@ def plot(
     if labels and len(labels) != len(paths):
         raise click.UsageError(f"--label is given {len(labels)} times for {len(paths)} PATHs: each needs one")
     folder = _folder(paths[0])
-    picture = output or (Path() if compares else folder) / (
-        COMPARISON_NAME if compares else TRAJECTORY_NAME if trajectory else PICTURE_NAME
-    )
-    file_format = picture_format(picture)
+    name = COMPARISON_NAME if compares else TRAJECTORY_NAME if trajectory else PICTURE_NAME
+    picture = placed(output, (Path() if compares else folder) / name, SUFFIXES)
+    file_format = format_of(picture)
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     with explained(picture):
         if compares:
@@ -143,20 +137,16 @@ def _frc_at(path: Path, asked: bool) -> Path | None:
 def _draw_frc(results: Path, output: Path | None) -> None:
     from ptyconv_cli.pictures.frc import draw_frc
 
-    picture = output or results.parent / FRC_PICTURE_NAME
-    file_format = picture_format(picture)
+    picture = placed(output, results.parent / FRC_PICTURE_NAME, SUFFIXES)
     with explained(picture):
-        drawn = draw_frc(read_frc(results), file_format)
+        drawn = draw_frc(read_frc(results), format_of(picture))
     write_whole({picture: drawn})
     say(wrote_text([picture]))
 
 
-def picture_format(picture: Path) -> str:
-    """Return the format that a picture's name asks for; raise BadParameter for others than there are."""
-    file_format = picture.suffix.lower().removeprefix(".")
-    if file_format not in PICTURE_FORMATS:
-        raise click.BadParameter(f"{picture}: the name must end in .png, .pdf or .svg", param_hint="-o")
-    return file_format
+def format_of(picture: Path) -> str:
+    """Return the format that a picture's name asks for."""
+    return picture.suffix.lower().removeprefix(".")
 
 
 def _results_at(path: Path) -> Path:
@@ -225,9 +215,7 @@ def _compared(
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
-@click.option(
-    "-o", "--output", type=PATH, help="The picture: .png, .pdf or .svg.  [default: maps.png in the run's folder]"
-)
+@output_file(SUFFIXES, "maps.png in the run's folder")
 @click.option("--at", type=int, metavar="ITER", help="Map the change up to this iteration.  [default: the last]")
 @click.option(
     "--from",
@@ -262,15 +250,14 @@ def maps(
 
     given, earlier = with_earlier(paths, chain)
     run_dir = only_run(given, names)
-    picture = output or place_of(run_dir) / MAPS_NAME
-    file_format = picture_format(picture)
+    picture = placed(output, place_of(run_dir) / MAPS_NAME, SUFFIXES)
     check_writable(picture.parent)
     asked = Selection(tensors, every, select, strict, names=names)
     found = maps_of_run(
         run_dir, asked, at=at, begin=begin, percentile_range=percentile_range, chain=earlier, device=device
     )
     with explained(picture):
-        drawn = draw_maps(found, file_format)
+        drawn = draw_maps(found, format_of(picture))
     write_whole({picture: drawn})
     say(wrote_text([picture]))
     if found.warnings:

@@ -10,25 +10,33 @@ from typing import Any
 import click
 
 from ptyconv_cli.cli.console import say, say_errors, say_wrapped, warnings_text
-from ptyconv_cli.cli.options import CLUSTER, JUDGING, PATH, READING, Where, all_of, where_to, with_earlier
+from ptyconv_cli.cli.options import (
+    CLUSTER,
+    JUDGING,
+    PATH,
+    QUIET,
+    READING,
+    RESULTS,
+    Where,
+    all_of,
+    output_file,
+    placed,
+    where_to,
+    with_earlier,
+)
 from ptyconv_cli.results.text import unbroken
 
-PAGE_NAME = "report.html"
+PAGE_NAME, PAGES = "report.html", (".html", ".htm")
 
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
-@click.option("-o", "--output", type=PATH, help="The page: .html.  [default: report.html in the run's folder]")
-@click.option(
-    "--results",
-    type=PATH,
-    metavar="FOLDER",
-    help="Folder with the results of analyze, which are made first where they are not there.  [default: the run's own]",
-)
+@output_file(PAGES, f"{PAGE_NAME} in the run's folder")
+@RESULTS
 @all_of(READING)
 @all_of(JUDGING)
 @all_of(CLUSTER)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@QUIET
 def report(
     paths: tuple[Path, ...],
     output: Path | None,
@@ -54,14 +62,12 @@ def report(
 
     run_dir, earlier = with_earlier(paths, chain)
     where = where_to(address, workers)
-    if output and output.suffix.lower() not in (".html", ".htm"):
-        raise click.BadParameter(f"{output}: the name must end in .html", param_hint="-o")
     found = runs_at(run_dir, reading["names"], results)
     if not found.runs:
         raise PtyconvError(f"{run_dir}: {no_checkpoint(found, run_dir, reading['names'])}")
     one = found.runs[0] if len(found.runs) == 1 else None
     place = place_of(one or run_dir)
-    page = output or place / PAGE_NAME
+    page = placed(output, place / PAGE_NAME, PAGES)
     if page.is_dir():
         raise PtyconvError(f"{page}: cannot be written (a folder has that name); choose another place with -o")
     check_writable(page.parent)

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from ptyconv_cli.quantities import QUANTITIES, quantity_of, tensor_keys
-from ptyconv_cli.quantities.quantity import ANGSTROM, PIXELS, Quantity
+from ptyconv_cli.quantities.quantity import ANGSTROM, CONTRAST, PIXELS, Quantity
 
 DEFAULT_PERCENTILES = (15.0, 85.0)
 
@@ -117,7 +117,7 @@ class Tolerance(NamedTuple):
 
 
 def check_tolerances(tolerances: Mapping[str, Any]) -> dict[str, Tolerance]:
-    """Return tolerances by quantity, of numbers in its unit or texts such as "2%", "0.05px", "0.02Å", "0.2mrad".
+    """Return tolerances by quantity, of numbers in its unit or texts with one, as "2%", "0.05px", "0.02Å", "0.2mrad".
 
     Raises ValueError, which says what is allowed, for others.
     """
@@ -137,6 +137,8 @@ def _tolerance(quantity: Quantity, given: Any) -> Tolerance:
     units = (quantity.unit, *((ANGSTROM, "A") if quantity.unit == PIXELS else ()))
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s]*)\s*", str(given))
     number = _positive(match[1]) if match else None
+    if match and number is not None and not match[2] and isinstance(given, str):
+        raise ValueError(f"the tolerance of {key} has no unit: {_readings(match[1], number, quantity)}")
     if match is None or number is None or match[2] not in ("", *units):
         allowed = " or ".join(dict.fromkeys(ANGSTROM if unit == "A" else unit for unit in units))
         example = f"{key}={quantity.tolerance:g}{quantity.unit}"
@@ -144,6 +146,15 @@ def _tolerance(quantity: Quantity, given: Any) -> Tolerance:
             f"the tolerance of {key} is {given!r}: expected a number above 0 in {allowed}, as in {example}"
         )
     return Tolerance(number, ANGSTROM if match[2] in (ANGSTROM, "A") else quantity.unit)
+
+
+def _readings(text: str, number: float, quantity: Quantity) -> str:
+    """Say how a number without a unit may be meant."""
+    if quantity.unit == PIXELS:
+        return f"is it {text}{PIXELS} or {text}{ANGSTROM}?"
+    if quantity.unit == CONTRAST and number < 1:
+        return f"is it {text}{CONTRAST}, or {100 * number:g}{CONTRAST}, which is {text} of it?"
+    return f"is it {text}{quantity.unit}?"
 
 
 def _positive(text: str) -> float | None:

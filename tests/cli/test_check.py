@@ -16,7 +16,7 @@ from ptyconv_cli.quantities import QUANTITIES
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
-WIDE = [f"--tol={name}=1000" for name in ("obja", "objp", "probe", "probe_pos_shifts")]
+WIDE = [*(f"--tol={name}=1000%" for name in ("obja", "objp", "probe")), "--tol=probe_pos_shifts=1000px"]
 
 
 LAST_TWO = ["--select", "*01[12]0*"]
@@ -45,7 +45,7 @@ def test_it_says_it_with_its_exit_code(ptyconv):
     assert ptyconv("check", runs.ALL["cosine_lr"]).exit_code == 3
 
 
-OBJECT = [f"--tol={name}=1000" for name in ("obja", "objp")]
+OBJECT = [f"--tol={name}=1000%" for name in ("obja", "objp")]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,27 @@ def test_other_tolerances_are_wrong_usage(ptyconv, given):
     result = ptyconv("check", runs.SAMPLE, "--tol", given)
     assert result.exit_code == 2
     assert "as in objp=5%" in result.stderr or "choose from objp" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "readings"),
+    [
+        ("phase=0.02", "is it 0.02%, or 2%, which is 0.02 of it?"),
+        ("phase=2", "is it 2%?"),
+        ("positions=0.05", "is it 0.05px or 0.05Å?"),
+        ("tilt=0.2", "is it 0.2mrad?"),
+    ],
+)
+def test_a_tolerance_without_a_unit_could_mean_two_things(ptyconv, given, readings):
+    result = ptyconv("check", runs.SAMPLE, "--tol", given)
+    assert result.exit_code == 2
+    assert readings in " ".join(result.stderr.split())
+
+
+def test_quiet_leaves_the_exit_code(ptyconv):
+    result = ptyconv("check", runs.SAMPLE, "-q")
+    assert (result.exit_code, result.output) == (3, "")
+    assert ptyconv("check", runs.SAMPLE, "-q", "--json").exit_code == 2
 
 
 def test_as_json(ptyconv):
