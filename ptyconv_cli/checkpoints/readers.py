@@ -89,7 +89,7 @@ class Known(NamedTuple):
 
     `module`: it itself, or its name. `files`: as `FILES` of a `NamedReader`; or, where there are none, `engine` and
     `suffixes` as of a `ContentReader`, and whether it `has_run_folders`. The `package` it comes from with its
-    `version`, "" for our own. `writers`: the versions of the engine that it was tried on.
+    `version`, "" for our own. `versions`: those of the engine that it was tried on.
     """
 
     module: Any
@@ -99,7 +99,7 @@ class Known(NamedTuple):
     has_run_folders: bool = False
     package: str = ""
     version: str = ""
-    writers: str = ""
+    versions: str = ""
 
     @property
     def reader(self) -> Any:
@@ -140,42 +140,34 @@ OWN = (
     Known(
         "ptyconv_cli.checkpoints.formats.ptyrad",
         ("model_iter*.hdf5", "model_iter*.h5", "model_iter*.pt"),
-        writers="PtyRAD 0.1.0b5 to 1.0, and v2",
+        engine="PtyRAD",
+        versions="0.1.0b5 to 1.0 and v2",
     ),
-    Known("ptyconv_cli.checkpoints.formats.phaser", ("iter*.h5",), writers="phaser 0.3"),
-    Known(
-        "ptyconv_cli.checkpoints.formats.ptychodus",
-        engine="ptychodus",
-        suffixes=(".h5", ".hdf5"),
-        writers="ptychodus 1.7",
-    ),
-    Known("ptyconv_cli.checkpoints.formats.pear", engine="PEAR", suffixes=(".h5", ".hdf5"), writers="PEAR"),
-    Known("ptyconv_cli.checkpoints.formats.fold_slice", engine="fold_slice", suffixes=(".mat",), writers="fold_slice"),
+    Known("ptyconv_cli.checkpoints.formats.phaser", ("iter*.h5",), engine="phaser", versions="0.3"),
+    Known("ptyconv_cli.checkpoints.formats.ptychodus", engine="ptychodus", suffixes=(".h5", ".hdf5"), versions="1.7"),
+    Known("ptyconv_cli.checkpoints.formats.pear", engine="PEAR", suffixes=(".h5", ".hdf5")),
+    Known("ptyconv_cli.checkpoints.formats.fold_slice", engine="fold_slice", suffixes=(".mat",)),
     Known(
         "ptyconv_cli.checkpoints.formats.ptypy",
         engine="ptypy",
         suffixes=(".ptyr", ".h5", ".hdf5"),
         has_run_folders=True,
-        writers="ptypy 0.9",
+        versions="0.9",
     ),
     Known(
         "ptyconv_cli.checkpoints.formats.cdtools",
         engine="cdtools",
         suffixes=(".h5", ".hdf5", ".pt"),
-        writers="cdtools 0.3",
+        versions="0.3",
     ),
+    Known("ptyconv_cli.checkpoints.formats.ptylab", engine="PtyLab", suffixes=(".hdf5", ".h5"), versions="0.2 and 0.3"),
     Known(
         "ptyconv_cli.checkpoints.formats.py4dstem",
         engine="py4DSTEM",
         suffixes=(".h5", ".hdf5", ".emd"),
-        writers="py4DSTEM 0.14",
+        versions="0.14",
     ),
-    Known(
-        "ptyconv_cli.checkpoints.formats.quantem",
-        engine="quantem",
-        suffixes=(".zip", "/zarr.json"),
-        writers="quantem 0.1",
-    ),
+    Known("ptyconv_cli.checkpoints.formats.quantem", engine="quantem", suffixes=(".zip", "/zarr.json"), versions="0.1"),
 )
 """Our own readers. Those of a kind are asked in this order."""
 
@@ -259,11 +251,15 @@ def names() -> str:
 
 
 def formats() -> list[str]:
-    """Return what writes the files that are read, with versions, and which packages bring their readers along."""
+    """Return what writes the files that are read, with its versions, or the package that brings the reader along."""
     return [
-        known.writers or f"{known.engine or ', '.join(known.files)} ({known.package} {known.version})"
+        " ".join(filter(None, [known.engine or ", ".join(known.files), known.versions, _brought_by(known)]))
         for known in known_readers()
     ]
+
+
+def _brought_by(known: Known) -> str:
+    return f"({known.package} {known.version})" if known.package else ""
 
 
 @cache

@@ -31,6 +31,7 @@ FOLDERS = {
     "fold_slice": runs.DATA / "engines" / "fold_slice" / "GPU_MS",
     "ptypy": runs.DATA / "engines" / "ptypy" / "autosave",
     "cdtools": runs.DATA / "engines" / "cdtools",
+    "ptylab": runs.DATA / "engines" / "ptylab",
     "py4DSTEM": runs.DATA / "engines" / "py4DSTEM" / "single_complex",
     "quantem": runs.DATA / "engines" / "quantem" / "snapshots_complex",
     **{f"walks/{path.name}": path for path in sorted((runs.DATA / "walks").iterdir())},

@@ -20,6 +20,7 @@ FILES = {
     "PtyRAD v2": runs.DATA / "ptyrad-v2" / "pixel" / "model_iter0004.hdf5",
     "phaser": runs.DATA / "phaser" / "gradient" / "iter004.h5",
     "cdtools": ENGINES / "cdtools" / "recon_0048.h5",
+    "PtyLab": ENGINES / "ptylab" / "recon_0080.hdf5",
     "ptychodus": ENGINES / "ptychodus" / "product.000080.h5",
     "PEAR": next(ENGINES.glob("pear/*/*/recon_Niter80.h5")),
     "fold_slice": ENGINES / "fold_slice" / "GPU_MS" / "Niter80.mat",
@@ -79,6 +80,14 @@ def test_texts_are_of_known_quantities_and_name_an_iteration(engine):
             {"probe_pos_shifts": "model.translation_offsets.requires_grad = False after epoch {niter}"},
             "model.save_to_h5 in the loop",
             "Adam_optimize(iterations=...)",
+        ),
+        (
+            "PtyLab",
+            "step size",
+            {"obja": "engine.betaObject", "objp": "engine.betaObject", "probe": "engine.betaProbe"},
+            {"probe_pos_shifts": "params.positionCorrectionSwitch = False after {niter} iterations"},
+            "reconstruction.saveResults in a loop",
+            "engine.numIterations",
         ),
         (
             "ptychodus",

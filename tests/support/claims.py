@@ -18,6 +18,7 @@ from runs import DATA, SAMPLE, SAMPLE_PT
 ENGINES = DATA / "engines"
 PTYRAD = SAMPLE / "model_iter0010.hdf5"
 PTYCHODUS = ENGINES / "ptychodus" / "product.000008.h5"
+PTYLAB = ENGINES / "ptylab" / "recon_0005.hdf5"
 PTYPY = next((ENGINES / "ptypy").glob("autosave/recons/*/*.ptyr"))
 PY4DSTEM = ENGINES / "py4DSTEM" / "single_complex" / "ptycho.h5"
 QUANTEM = ENGINES / "quantem" / "snapshots_complex" / "ptycho.zip"
@@ -408,6 +409,8 @@ CLAIMS: dict[str, tuple[Path, Spoil]] = {
     "ptychodus, zeros for distances": (PTYCHODUS, many_zeros("object_layer_spacing_m", "f8")),
     "ptychodus, a large chunk of losses": (PTYCHODUS, one_large_chunk("loss_values", "f8")),
     "ptychodus, chunks that are not there": (PTYCHODUS, chunks_that_are_not_there("probe_position_x_m", "f8")),
+    "PtyLab, a large chunk of errors": (PTYLAB, one_large_chunk("error", "f4")),
+    "PtyLab, zeros for positions": (PTYLAB, many_zeros("encoder_corrected", "f8", 2)),
     "ptypy, many iterations": (
         PTYPY,
         many_links("content/runtime/iter_info", "content/runtime/iter_info/00000", "9{:06d}"),

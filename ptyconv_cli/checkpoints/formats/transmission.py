@@ -33,12 +33,14 @@ REAL_OBJECT = {AMPLITUDE: "the object is a phase alone, and has no amplitude"}
 class View:
     """A part of a stack of arrays, or an array with its last two axes swapped; nothing is read before it is indexed.
 
-    `place`: the indices of the first axes; `swapped`: whether the stack has (…, x, y), as MATLAB's files have it.
+    `place`: the indices of the first axes, `slice(None)` for one that is kept; `swapped`: whether the stack has
+    (…, x, y), as MATLAB's files have it.
     """
 
-    def __init__(self, stack: Any, place: Sequence[int] = (), swapped: bool = False) -> None:
+    def __init__(self, stack: Any, place: Sequence[int | slice] = (), swapped: bool = False) -> None:
         self._stack, self._place, self._swapped = stack, tuple(place), swapped
-        shape = tuple(stack.shape)[len(self._place) :]
+        kept = [size for size, index in zip(stack.shape, self._place, strict=False) if isinstance(index, slice)]
+        shape = (*kept, *stack.shape[len(self._place) :])
         self.shape = (*shape[:-2], *shape[:-3:-1]) if swapped else shape
         self.dtype = stack.dtype
 
