@@ -83,7 +83,7 @@ def faults(source: str, module: str) -> list[str]:
     found = []
     for name in imported_by(source, module):
         package, _, rest = name.partition(".")
-        if name == "ptyconv_cli.__version__":  # which is set before anything is imported
+        if name in ("ptyconv_cli.__version__", "ptyconv_cli.DOCUMENTATION"):  # which are set before all else
             continue
         if package == "ptyconv_cli":
             below = rest.split(".")[0]

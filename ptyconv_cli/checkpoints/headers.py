@@ -276,8 +276,11 @@ def check_that_enough_are_left(
     if len(headers) < 2:
         multiples = f" at multiples of {every} iterations" if every else ""
         unread = f" that can be used ({left_out[0].file}: {left_out[0].reason})" if left_out else ""
+        recorded = any(len(header.loss) for header in headers)
+        hint = f". What the engine recorded itself can be drawn: ptyconv plot {run_dir}" if recorded else ""
         raise TooFew(
             f"{run_dir}: holds {counted(len(headers), 'checkpoint')}{multiples}{unread}; a change needs at least two"
+            f"{hint}"
         )
 
 

@@ -9,8 +9,9 @@ import click
 from ptyconv_cli.analysis.reading import read_results
 from ptyconv_cli.analysis.report import CHANGES_NAME, REPORT_NAME
 from ptyconv_cli.checkpoints.chain import Selection
+from ptyconv_cli.checkpoints.discovery import checkpoints_in
 from ptyconv_cli.checkpoints.readers import counts_as_file
-from ptyconv_cli.cli.console import say, warnings_text, wrote_text
+from ptyconv_cli.cli.console import say, say_wrapped, warnings_text, wrote_text
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, output_file, placed, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
 from ptyconv_cli.errors import PtyconvError
@@ -19,12 +20,13 @@ from ptyconv_cli.pictures.comparison_panels import comparison, labels_of, note_o
 from ptyconv_cli.pictures.panels import DOUBLING, PlotOptions, choices, chosen
 from ptyconv_cli.results.files import check_writable, write_whole
 from ptyconv_cli.results.frc import FRC_NAME, FRC_PICTURE_NAME, holds_frc, read_frc
+from ptyconv_cli.results.run_analysis import Results
 from ptyconv_cli.results.text import few
 
 SUFFIXES = (".png", ".pdf", ".svg")
 """Of pictures."""
 
-COMPARISON_NAME, MAPS_NAME = "comparison.png", "maps.png"
+COMPARISON_NAME, MAPS_NAME, RECORD_NAME = "comparison.png", "maps.png", "record.png"
 
 SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(choices())}, or the name of a tensor."
 
@@ -35,7 +37,7 @@ def _chosen(text: str | None) -> tuple[str, ...]:
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, metavar="[PATH]...")
-@output_file(SUFFIXES, "convergence.png or trajectory.png beside the results; comparison.png here")
+@output_file(SUFFIXES, "convergence.png or trajectory.png beside the results, or record.png; comparison.png here")
 @click.option(
     "--trajectory",
     is_flag=True,
@@ -87,7 +89,8 @@ def plot(
     """Redraw figures, or compare several runs in one.
 
     PATH is a folder with results of `ptyconv analyze` (by default the current one), or one of its JSON files. The
-    checkpoints are not read: analyze the run first. For a talk: ptyconv plot FOLDER --series objp --linear -o talk.pdf.
+    checkpoints are not read: analyze the run first. Of a run that was not, as of one that has a single checkpoint, what
+    its engine recorded itself is drawn. For a talk: ptyconv plot FOLDER --series objp --linear -o talk.pdf.
     Of several PATHs the change per doubling of the object is drawn, a line for each run; with --per-iteration the loss
     and all changes, divided by the iterations they took. PATH may also be a frc.json.
     """
@@ -108,7 +111,8 @@ def plot(
     if labels and len(labels) != len(paths):
         raise click.UsageError(f"--label is given {len(labels)} times for {len(paths)} PATHs: each needs one")
     folder = _folder(paths[0])
-    name = COMPARISON_NAME if compares else TRAJECTORY_NAME if trajectory else PICTURE_NAME
+    name = RECORD_NAME if _is_run(paths[0]) else TRAJECTORY_NAME if trajectory else PICTURE_NAME
+    name = COMPARISON_NAME if compares else name
     picture = placed(output, (Path() if compares else folder) / name, SUFFIXES)
     file_format = format_of(picture)
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
@@ -151,17 +155,39 @@ def format_of(picture: Path) -> str:
 
 def _results_at(path: Path) -> Path:
     """Return the results that a path means: of a run's file those beside it, of a folder without any the only ones
-    below it.
+    below it; or, where there are none, the path itself.
     """
     if (path.is_file() and path.suffix != ".json") or counts_as_file(path):
-        return path.parent
-    if not path.is_dir() or any((path / name).exists() for name in (REPORT_NAME, CHANGES_NAME)):
+        return path.parent if _has_results(path.parent) else path
+    if not path.is_dir() or _has_results(path):
         return path
     below = sorted(found.parent for found in path.rglob(REPORT_NAME))
     if len(below) > 1:
         folders = few(str(folder.relative_to(path)) for folder in below)
         raise PtyconvError(f"{path}: holds no {REPORT_NAME}; its subfolders do: {folders}")
     return below[0] if below else path
+
+
+def _has_results(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (REPORT_NAME, CHANGES_NAME))
+
+
+def _is_run(path: Path) -> bool:
+    """Say whether a path has checkpoints, and no results of an analysis: then there is what the engine recorded."""
+    if path.suffix == ".json" or _has_results(path) or not path.exists():
+        return False
+    return path.is_file() or counts_as_file(path) or bool(checkpoints_in(path))
+
+
+def _read(path: Path) -> Results:
+    """Return what there is to draw of a path: results, or else, of a run, what its engine recorded."""
+    if not _is_run(path):
+        return read_results(path)
+    from ptyconv_cli.analysis.recorded import recorded_results
+
+    found = recorded_results(path)
+    say_wrapped(f"{path}: not analyzed; drawn is what the engine recorded ({found.name.partition(',')[0]})")
+    return found
 
 
 def _folder(path: Path) -> Path:
@@ -184,7 +210,7 @@ def _dashboard(
 ) -> bytes:
     from ptyconv_cli.pictures.dashboard import draw_dashboard
 
-    results = read_results(path)
+    results = _read(path)
     if over == "time":
         check_times({path: results})
     if labels:
@@ -202,7 +228,7 @@ def _compared(
 ) -> bytes:
     from ptyconv_cli.pictures.comparison import draw_comparison
 
-    found = [read_results(path) for path in paths]
+    found = [_read(path) for path in paths]
     if over == "time":
         check_times(dict(zip(paths, found, strict=True)))
     names = labels or labels_of([_folder(path) for path in paths])

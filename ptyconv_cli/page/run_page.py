@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ptyconv_cli import __version__
+from ptyconv_cli import DOCUMENTATION, __version__
 from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.page.drawings import Panel, Section
 from ptyconv_cli.page.images import data_uri
@@ -60,6 +60,7 @@ def page(template: str, **content: Any) -> bytes:
         .render(
             content,
             version=__version__,
+            documentation=DOCUMENTATION,
             style=Markup(style.read_text(encoding="utf-8")),
             script=Markup(script.read_text(encoding="utf-8")),
             policy=_policy(style, script),

@@ -150,4 +150,4 @@ def _svg(figure: Figure) -> Alone:
                 axis.set_label_text(text.replace(" (", "\n("))
     figure.patch.set_visible(False)
     with letters_as_text():
-        return Alone(title, picture(figure, "svg"))
+        return Alone(title, picture(figure, "svg", signed=False))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ptyconv_cli import DOCUMENTATION, __version__
 from ptyconv_cli.pictures.across import Across
 from ptyconv_cli.pictures.mpl import Axes, Axis, Figure, Formatter, LogLocator, MaxNLocator, NullLocator
 from ptyconv_cli.results.history import Curve
@@ -332,8 +333,28 @@ def columns(curve: Curve) -> tuple[list[int], list[float]]:
     return [niter for niter, _ in curve], [value if math.isfinite(value) else math.nan for _, value in curve]
 
 
-def picture(figure: Figure, file_format: str) -> bytes:
-    """Return the figure as a file in a format: png, pdf or svg."""
+SIGNATURE = 6.5
+"""Size of the font, in points, of what made a picture."""
+
+
+def picture(figure: Figure, file_format: str, *, signed: bool = True) -> bytes:
+    """Return the figure as a file in a format: png, pdf or svg; `signed`: it says what made it, and where its docs are.
+
+    In pdf and svg the address is a link.
+    """
+    if signed:
+        width, height = figure.get_size_inches().tolist()
+        made_by = f"ptyconv {__version__} · {DOCUMENTATION.partition('://')[2]}"
+        figure.text(
+            1 - 0.06 / width,
+            0.04 / height,
+            made_by,
+            ha="right",
+            va="bottom",
+            fontsize=SIGNATURE,
+            color="0.5",
+            url=DOCUMENTATION,
+        )
     content = BytesIO()
     with warnings.catch_warnings():
         # A folder may be named in a script that the font lacks; the boxes in the title say it.

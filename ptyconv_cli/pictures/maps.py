@@ -313,10 +313,8 @@ FRAME = 2.9
 IN_ROW = 4
 """Panels in the first row at most; those that are left stand below it, beside the small maps."""
 
-CAPTION = (
-    "Dark: no change. Bright inside the foreground's outline: the object changes. "
-    "Bright at the edges: little probe overlap there."
-)
+CAPTION = "Dark: no change. Bright {where}: the object changes. Bright at the edges: little probe overlap there."
+OUTLINED, NOT_OUTLINED = "inside the foreground's outline", "where the object is"
 
 NOT_LIT = " Hatched: the scan did not reach there."
 
@@ -346,7 +344,8 @@ def _caption(maps: Maps) -> str:
     unknown = [np.isnan(found.image) for found in maps.objects.values()]
     if not unknown:
         return ""
-    return CAPTION + (NOT_LIT if any(one.any() and not one.all() for one in unknown) else "")
+    where = OUTLINED if any(map(shows_masks, maps.objects.values())) else NOT_OUTLINED
+    return CAPTION.format(where=where) + (NOT_LIT if any(one.any() and not one.all() for one in unknown) else "")
 
 
 def map_panels(maps: Maps) -> list[Callable[[Axes, Maps], None]]:

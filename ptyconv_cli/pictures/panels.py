@@ -338,7 +338,7 @@ def _live_label(of_live: set[int], of_points: set[int]) -> str:
     if of_live <= of_points:
         return "live record"
     low, high = min(of_live), max(of_live)
-    return f"live record, each over {low if low == high else f'{low} to {high}'} iteration{'s' if high > 1 else ''}"
+    return f"live record, in {low if low == high else f'{low} to {high}'} iteration{'s' if high > 1 else ''}"
 
 
 def _intervals(points: dict[str, list[Point]]) -> set[int]:

@@ -9,7 +9,11 @@ from outputs import rows_of
 def test_every_run_of_a_study_is_analyzed_past_one_that_fails(ptyconv, output_folder):
     result = ptyconv("analyze", output_folder, "--no-plot")
     assert result.exit_code == 1
-    assert result.stderr == f"\nError: {output_folder / 'single'}: holds 1 checkpoint; a change needs at least two\n"
+    single = output_folder / "single"
+    assert result.stderr == (
+        f"\nError: {single}: holds 1 checkpoint; a change needs at least two. What the engine recorded itself can be "
+        f"drawn: ptyconv plot {single}\n"
+    )
     for name in ("b", "deeper/down/a"):
         assert (output_folder / name / "convergence_report.json").exists()
     assert not (output_folder / "single" / "convergence_report.json").exists()
@@ -18,7 +22,7 @@ def test_every_run_of_a_study_is_analyzed_past_one_that_fails(ptyconv, output_fo
     assert lines[3].endswith("failed: holds 1 checkpoint; a change needs at least…")
     rows = rows_of(output_folder / "convergence_study.csv")
     assert [row["run"] for row in rows] == ["b", "deeper/down/a", "single"]
-    assert rows[2]["problem"].endswith("a change needs at least two")
+    assert "a change needs at least two" in rows[2]["problem"]
     # Again: the results that lie there now are no runs.
     assert ptyconv("analyze", output_folder, "--no-plot").stdout == result.stdout
 

@@ -194,10 +194,10 @@ def test_it_goes_on_from_there_and_keeps_nothing(ptyconv, sample, read):
 def test_results_in_another_folder(ptyconv, tmp_path, read):
     ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "--no-plot")
     read.clear()
-    assert ptyconv("check", runs.SAMPLE, "-o", tmp_path).exit_code == 3
+    assert ptyconv("check", runs.SAMPLE, "--results", tmp_path).exit_code == 3
     assert read == []
-    result = ptyconv("check", runs.SAMPLE, "-o", tmp_path / "absent")
-    said = "is no folder; -o names the one with the results of an earlier analyze"
+    result = ptyconv("check", runs.SAMPLE, "--results", tmp_path / "absent")
+    said = "is no folder; --results names the one with the results of an earlier analyze"
     assert (result.exit_code, said in " ".join(result.stderr.split())) == (1, True)
     assert read == []
     assert not (tmp_path / "absent").exists()

@@ -123,8 +123,9 @@ def test_usage_errors_are_wrapped_too(ptyconv, monkeypatch):
     monkeypatch.setattr("ptyconv_cli.cli.console._on_terminal", lambda stream: True)
     shown = [ptyconv(*arguments) for arguments in asked]
     assert [result.exit_code for result in whole + shown] == [2, 2, 2, 2]
-    assert f"Error: Invalid value for -o: {page}: the name must end in .html\n" in whole[0].stderr
-    assert f" {page}:\n  the name must end in .html\n" in shown[0].stderr
+    said = "the name must end in .html or .htm, or be that of a folder"
+    assert f"Error: Invalid value for -o: {page}: {said}\n" in whole[0].stderr
+    assert f" {page}:\n  the name must end in .html or .htm, or\n  be that of a folder\n" in shown[0].stderr
     assert too_wide(shown[1].stderr.partition("\n\n")[2], 40) == []
     assert [" ".join(result.stderr.split()) for result in shown] == [" ".join(one.stderr.split()) for one in whole]
 

@@ -21,7 +21,7 @@ from outputs import OUTPUTS, names
 from phantoms import wide_run
 from toy import write_run
 
-from ptyconv_cli import __version__
+from ptyconv_cli import DOCUMENTATION, __version__
 from ptyconv_cli.cli import reports
 from ptyconv_cli.cli.main import main
 
@@ -69,7 +69,7 @@ def test_the_page_is_beside_the_results_of_an_analysis(made):
     run_dir, result = made
     assert names(run_dir) == OUTPUTS | {"report.html"} | {path.name for path in runs.SAMPLE.iterdir()}
     assert result.stdout.startswith("converging: from iteration 60 to 120")
-    assert re.search(r"\nwrote\s+(?:[^\n]|\n )*sample/report.html\s+\(\d\.\d\s+MB\)\n$", result.stdout)
+    assert re.search(r"\nwrote\s+(?:[^\n]|\n )*sample/report.html\s+\(\d\.\d+\s+MB\)\n$", result.stdout)
     assert result.stderr == ""
 
 
@@ -103,8 +103,11 @@ def test_it_says_what_analyze_says(made, ptyconv, tmp_path):
 
 def test_all_that_it_shows_is_in_it(made):
     page = Text(made[0] / "report.html")
-    assert len(page.addresses) == 6
-    assert all(address.startswith("data:image/") for address in page.addresses)
+    inside = [address for address in page.addresses if address.startswith("#")]
+    links = [address for address in page.addresses if address == DOCUMENTATION]
+    images = [address for address in page.addresses if address.startswith("data:image/")]
+    assert (len(links), len(images)) == (2, 30)
+    assert len(inside) + len(links) + len(images) == len(page.addresses)
     text = (made[0] / "report.html").read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
     assert policy.startswith("default-src &#39;none&#39;; img-src data:; style-src &#39;sha256-")
@@ -160,14 +163,14 @@ def test_wrong_names(ptyconv, tmp_path):
     result = ptyconv("report", runs.SAMPLE, "-o", tmp_path / "page.pdf")
     assert result.exit_code == 2
     assert "the name must end in .html" in result.stderr
-    (tmp_path / "folder.html").mkdir()
-    result = ptyconv("report", runs.SAMPLE, "-o", tmp_path / "folder.html")
+    (tmp_path / "folder" / "report.html").mkdir(parents=True)
+    result = ptyconv("report", runs.SAMPLE, "-o", tmp_path / "folder")
     assert result.exit_code == 1
     assert "a folder has that name" in result.stderr
     assert (
         ptyconv("report", tmp_path / "gone").stderr == f"Error: {tmp_path / 'gone'}: there is no such file or folder\n"
     )
-    assert names(tmp_path) == {"folder.html"}
+    assert names(tmp_path) == {"folder"}
 
 
 @pytest.fixture(scope="module")

@@ -120,10 +120,10 @@ def renamed(folder):
 @pytest.mark.parametrize("name", long_after(1, ["renamed", "ptychodus", "pear", "fold_slice"]))
 def test_so_also_of_files_that_are_known_by_their_content(ptyconv, blank_pictures, tmp_path, name):
     run_dir = renamed(tmp_path / "renamed") if name == "renamed" else find_runs(ENGINES / name).runs[0]
-    arguments = run_dir, "-o", tmp_path / "out", "--device", "cpu"
-    assert ptyconv("analyze", *arguments).exit_code == 0
-    for command, code in {"analyze": 0, "check": 3}.items():
-        assert not (HEAVY | NEEDED_TO_COMPUTE) & modules_of(command, *arguments, code=code)
+    assert ptyconv("analyze", run_dir, "-o", tmp_path / "out", "--device", "cpu").exit_code == 0
+    for command, where, code in (("analyze", "-o", 0), ("check", "--results", 3)):
+        loaded = modules_of(command, run_dir, where, tmp_path / "out", "--device", "cpu", code=code)
+        assert not (HEAVY | NEEDED_TO_COMPUTE) & loaded
 
 
 @pytest.mark.parametrize("options", long_after(1, [[], ["-o", "out"]]))
@@ -166,7 +166,7 @@ def test_so_it_is_with_other_formats(ptyconv, run_dir, tmp_path):
 
 
 def test_a_check_of_an_analyzed_run_loads_no_more(drawn_sample):
-    loaded = modules_of("check", runs.SAMPLE, "-o", drawn_sample, "--device", "cpu", code=3)
+    loaded = modules_of("check", runs.SAMPLE, "--results", drawn_sample, "--device", "cpu", code=3)
     assert not HEAVY & loaded
     assert not NEEDED_TO_COMPUTE & loaded
 

@@ -49,7 +49,10 @@ def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):
     said = "\nDoes not match the engine's own record (largest relative difference 5.0e-01).\n"
     assert said in ptyconv("analyze", run_dir, "--no-plot").stdout
     result = ptyconv("analyze", run_dir, "--no-plot", "--every", 30)
-    assert "Not compared with the engine's own record: its intervals or percentiles differ.\n" in result.stdout
+    assert (
+        "Not compared with the engine's own record, which has a value every 10\n"
+        "  iterations: these checkpoints are 30 apart.\n" in result.stdout
+    )
 
 
 def test_two_checkpoints_have_one_change_and_no_ratio(ptyconv, tmp_path):

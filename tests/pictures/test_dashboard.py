@@ -91,8 +91,8 @@ def test_the_tensors_of_the_learning_rates_can_be_told_apart(figure):
     ("live", "label"),
     [
         ([(10, 1.0), (20, 1.0), (30, 1.0)], "live record"),
-        ([(n, 1.0) for n in range(1, 31)], "live record, each over 1 iteration"),
-        ([(4, 1.0), (12, 1.0)], "live record, each over 4 to 8 iterations"),
+        ([(n, 1.0) for n in range(1, 31)], "live record, in 1 iteration"),
+        ([(4, 1.0), (12, 1.0)], "live record, in 4 to 8 iterations"),
     ],
 )
 def test_a_live_record_over_other_intervals_says_so(figure, live, label):

@@ -329,13 +329,13 @@ def test_numbers_have_two_digits(number, text):
 
 @pytest.mark.parametrize(
     ("given", "value"),
-    [("2%", 2), ("2 %", 2), (2, 2), (0.5, 0.5), ("1e-1", 0.1)],
+    [("2%", 2), ("2 %", 2), (2, 2), (0.5, 0.5), ("1e-1%", 0.1)],
 )
 def test_tolerances_of_the_object(given, value):
     assert check_tolerances({"objp": given})["objp"].value(dx=0.5) == value
 
 
-@pytest.mark.parametrize(("given", "value"), [("0.05px", 0.05), ("0.05", 0.05), ("0.1Å", 0.2), ("0.1 A", 0.2), (1, 1)])
+@pytest.mark.parametrize(("given", "value"), [("0.05px", 0.05), (0.05, 0.05), ("0.1Å", 0.2), ("0.1 A", 0.2), (1, 1)])
 def test_tolerances_of_positions(given, value):
     assert check_tolerances({"probe_pos_shifts": given})["probe_pos_shifts"].value(dx=0.5) == pytest.approx(value)
 
