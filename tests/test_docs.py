@@ -7,6 +7,8 @@ from types import ModuleType
 
 import click
 import long_runs
+import nbformat
+import notebook
 import numpy as np
 import pytest
 import readme_pictures
@@ -70,7 +72,7 @@ def test_every_option_is_in_the_docs_and_has_help(name):
 def test_every_option_of_the_docs_exists():
     options = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", ALL))
-    of_others = {"--no-deps", "--parsable", "--gres", "--nthreads", "--nworkers", "--num-sync-epochs"}
+    of_others = {"--no-deps", "--parsable", "--gres", "--nthreads", "--nworkers", "--num-sync-epochs", "--index-filter"}
     of_others |= {"--protocol", "--no-dashboard", "--tls-ca-file", "--tls-cert", "--tls-key"}
     # pip, sbatch, dask, ptychodus
     assert named - of_others - {"--help", "--version"} <= options
@@ -116,7 +118,7 @@ def test_links_and_pictures_exist(page):
 
 def test_every_page_is_linked_from_the_readme():
     for page in TEXTS:
-        assert page == "README.md" or f"]({page})" in TEXTS["README.md"]
+        assert page in ("README.md", "docs/index.md") or f"]({page})" in TEXTS["README.md"]
 
 
 def test_pages_that_the_code_names_exist():
@@ -129,7 +131,7 @@ def test_pages_that_the_code_names_exist():
 def test_what_the_data_folders_say_they_hold_is_there(folder):
     page = runs.ROOT / folder / "README.md"
     for link in re.findall(r"\]\(([^)\s#]+)", page.read_text()):
-        assert (page.parent / link).exists(), link
+        assert "://" in link or (page.parent / link).exists(), link
     if folder == "tests/data":
         for name in long_runs.NAMES:
             assert f"`{name}`" in page.read_text()
@@ -158,21 +160,26 @@ def test_the_example_of_an_engine_that_stops_itself_runs():
     assert list(model.convergence_aligned_iters) == [series.key for series in SERIES]
 
 
-@pytest.mark.parametrize(
-    ("page", "example"),
-    [(page, example) for page in TEXTS for example in python_in(page) if "ptyrad.solver" in example],
-)
-def test_the_lines_for_ptyrads_loop_put_this_monitor_there(monkeypatch, capsys, page, example):
-    """With stand-ins for PtyRAD's modules: what the real ones do with it is told in docs/live.md."""
-    modules = {name: ModuleType(name) for name in ("ptyrad", "ptyrad.cli", "ptyrad.cli.entry", "ptyrad.solver")}
-    loops = modules["ptyrad.solver"].reconstruction, modules["ptyrad.solver"].hypertune = (
-        ModuleType("r"),
-        ModuleType("h"),
-    )
-    started = []
-    modules["ptyrad.cli.entry"].main = lambda: started.append(loops[0].create_convergence_monitor)
+@pytest.fixture
+def ptyrad(monkeypatch):
+    """Stand-ins for PtyRAD's modules, by name: what the real ones do with the scripts is told in the docs."""
+    names = ("ptyrad", "ptyrad.cli", "ptyrad.cli.entry", "ptyrad.solver")
+    modules = {name: ModuleType(name) for name in (*names, "ptyrad.solver.reconstruction", "ptyrad.solver.hypertune")}
+    for loop in ("reconstruction", "hypertune"):
+        setattr(modules["ptyrad.solver"], loop, modules[f"ptyrad.solver.{loop}"])
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("page", "example"),
+    [(page, one) for page in TEXTS for one in python_in(page) if "ptyrad.solver" in one and "ptyconv" in one],
+)
+def test_the_lines_for_ptyrads_loop_put_this_monitor_there(ptyrad, capsys, page, example):
+    loops = ptyrad["ptyrad.solver.reconstruction"], ptyrad["ptyrad.solver.hypertune"]
+    started = []
+    ptyrad["ptyrad.cli.entry"].main = lambda: started.append(loops[0].create_convergence_monitor)
     exec(example, {})
     assert started == ([] if page == "README.md" else [loops[0].create_convergence_monitor])
     model = ToyModel()
@@ -182,6 +189,48 @@ def test_the_lines_for_ptyrads_loop_put_this_monitor_there(monkeypatch, capsys, 
         model.update()
         monitor.step(model, 5)
     assert ("too early" in capsys.readouterr().out) == ("Watching" in example)
+
+
+def script_in_formats(beginning):
+    (script,) = (one for one in python_in("docs/formats.md") if one.startswith(f'"""python {beginning}'))
+    return script
+
+
+def test_the_script_that_saves_evenly_in_the_logarithm_does_so(ptyrad):
+    """The iteration is the sixth argument of PtyRAD's `save_results`, the third of its `plot_summary`."""
+    loop, saved, drawn = ptyrad["ptyrad.solver.reconstruction"], [], []
+    loop.save_results = lambda *given, **named: saved.append(given[5])
+    loop.plot_summary = lambda *given, **named: drawn.append(given[2])
+
+    def run():
+        for niter in range(1, 101):
+            loop.save_results("folder", "model", "params", "optimizer", "loss", niter, "indices")
+            loop.plot_summary("folder", "model", niter, show=False)
+
+    ptyrad["ptyrad.cli.entry"].main = run
+    exec(script_in_formats("logsaved.py"), {})
+    assert saved == drawn == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+
+
+def test_the_script_for_halves_takes_each_position_once(ptyrad, monkeypatch):
+    found = []
+    for half in "01":
+        monkeypatch.setattr(sys, "argv", ["half.py", half, "run", "params.yaml"])
+        ptyrad["ptyrad.cli.entry"].main = lambda: found.append(sys.argv[1:])
+        exec(script_in_formats("half.py"), {})
+        choose = ptyrad["ptyrad.solver.reconstruction"].select_scan_indices
+        found.append(choose(N_scan_slow=4, N_scan_fast=6, mode="full").tolist())
+    arguments, first, _, second = found
+    assert arguments == ["run", "params.yaml"]
+    assert sorted(first + second) == list(range(24))
+    assert first == [0, 2, 4, 7, 9, 11, 12, 14, 16, 19, 21, 23], "like a chessboard"
+
+
+def test_the_notebook_shows_what_it_says():
+    stored = nbformat.read(notebook.PATH, 4)
+    assert [cell.source for cell in stored.cells] == [cell.source for cell in notebook.made().cells]
+    assert str(runs.ROOT) not in notebook.PATH.read_text()
+    assert notebook.shown(notebook.run(notebook.made())) == notebook.shown(stored)
 
 
 @pytest.mark.long
@@ -195,19 +244,20 @@ def test_the_shown_pictures_are_what_is_drawn(tmp_path):
         (drawn_by, drawn), (shown_by, there) = (pixels(one) for one in (drawn_pictures[name], path))
         if drawn_by != shown_by:
             pytest.skip("another version of matplotlib draws otherwise")
-        assert path.stat().st_size < 260_000
+        assert path.stat().st_size < 380_000
         assert drawn.shape == there.shape
         assert np.abs(drawn - there).mean() < 0.1  # of 255
 
 
 def test_the_picture_of_the_page_is_in_the_readmes_first_screen():
     """It is not compared with what is drawn, for which another browser, or other fonts, would be enough."""
-    assert readme_pictures.PAGE.stat().st_size < 260_000
-    before, _ = TEXTS["README.md"].split(f"]({readme_pictures.PAGE.relative_to(runs.ROOT)})")
+    for page in readme_pictures.PAGES:
+        assert page.place.stat().st_size < 330_000
+        with Image.open(page.place) as picture:
+            assert 1000 < picture.width <= readme_pictures.WIDTH
+    before, _ = TEXTS["README.md"].split(f"]({readme_pictures.PAGE.place.relative_to(runs.ROOT)})")
     assert len(before.splitlines()) < 20
     assert before.count("![") == 1
-    with Image.open(readme_pictures.PAGE) as picture:
-        assert picture.size == (1060, readme_pictures.PAGE_HEIGHT)
 
 
 def pixels(path):
@@ -269,7 +319,9 @@ def test_every_module_is_on_the_page_on_development():
 
 def test_the_version_is_in_the_changelog(ptyconv):
     assert f"## {__version__}" in (runs.ROOT / "CHANGELOG.md").read_text()
-    assert ptyconv("--version").output == f"ptyconv, version {__version__}\n"
+    assert ptyconv("--version").output.splitlines()[0] == f"ptyconv {__version__}"
+    for page in ("CITATION.cff", "CHANGELOG.md"):
+        assert __version__ in (runs.ROOT / page).read_text()
 
 
 DIFFS = [

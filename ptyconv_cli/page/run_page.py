@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ptyconv_cli import DOCUMENTATION, __version__
+from ptyconv_cli.analysis.methods import methods_text
 from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
 from ptyconv_cli.page.drawings import Panel, Section
 from ptyconv_cli.page.images import data_uri
@@ -241,6 +242,7 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
         *(("", _capital(words)) for words in boundaries_words(analysis)),
         ("Resumed from", analysis.parent_name),
         ("Check", record_words(analysis)),
+        ("For a paper", methods_text(analysis) if analysis.verdict else ""),
     ]
     return [(name or "Boundary", value) for name, value in found if value]
 

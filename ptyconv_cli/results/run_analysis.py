@@ -192,7 +192,7 @@ class RunVerdict:
 class RemovedAmbiguities:
     """The ambiguities that were removed from a tensor's change, because the data cannot constrain them; whole.
 
-    `share`: the fraction of the change's norm that was removed, from 0 to 1: 1 - |aligned| / |raw|. `shift` (y, x) in
+    `share`: the fraction of the change's norm that was removed, from 0 to 1: 1 - ‖aligned‖ / ‖raw‖. `shift` (y, x) in
     Å, by which the tensor moved; None of weights. Phase: `offset` in rad (omode, slice) and `ramp` (y, x) in rad per Å.
     Object amplitude: `scale` (omode, slice), relative to the current checkpoint; probe intensity: [[scale]], relative
     to the previous one. `order`: which mode of the object is which of the first checkpoint, where that changed.

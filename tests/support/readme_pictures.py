@@ -3,13 +3,14 @@
 import tempfile
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import long_runs
 from browser import browser, missing
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from ptyrad_names import TENSORS
-from runs import ALL, DATA, ROOT, SAMPLE
+from runs import ALL, ATOMS, DATA, HALVES, ROOT, SAMPLE, SAMPLES
 
 from ptyconv_cli import analyze_run, frc
 from ptyconv_cli.analysis.maps import maps_of_run
@@ -32,15 +33,29 @@ NAMES = {"objp_bg": "background", "objp_fg": "foreground"}
 TOP = 0.385
 """How much of the height of a trajectory's picture its title and first row take."""
 
-OF_SAMPLE = ("raw_and_aligned.png", "convergence.png", "trajectory.png", "maps.png", "comparison.png")
-PAGE, PAGE_HEIGHT = ROOT / "sample_data" / "report.png", 1378
-"""The picture of the page, which is drawn by a browser, with the fonts that are there; its height in px."""
+OF_SAMPLE = ("convergence.png", "trajectory.png", "maps.png")
+OF_DOCS = ("raw_and_aligned.png", "comparison.png", "drifting.png", "frc.png", "frc_measured.png")
+SHOWN = [*(SAMPLES / name for name in OF_SAMPLE), *(ROOT / "docs" / name for name in OF_DOCS)]
 
-SHOWN = [
-    *(ROOT / "sample_data" / name for name in OF_SAMPLE),
-    ROOT / "docs" / "drifting.png",
-    ROOT / "docs" / "frc.png",
-]
+
+class PagePicture(NamedTuple):
+    """The picture of a part of a run's page, drawn by a browser, with the fonts that are there.
+
+    `part`: of an element, with what is around it, as many px as `MARGIN`; or from the top, so many px.
+    """
+
+    run: Path
+    place: Path
+    part: str | int
+
+
+PAGE = PagePicture(ATOMS, SAMPLES / "report.png", ".viewer .panes, .viewer .player")
+PAGES = (PAGE, PagePicture(HALVES[0], ROOT / "docs" / "page_measured.png", 1420))
+WIDTH, MARGIN = 1200, 12
+
+BOX = """const boxes = [...document.querySelectorAll(arguments[0])].map(one => one.getBoundingClientRect());
+return [Math.min(...boxes.map(one => one.left)), Math.min(...boxes.map(one => one.top)),
+        Math.max(...boxes.map(one => one.right)), Math.max(...boxes.map(one => one.bottom))]"""
 
 
 @the_same_for_everyone
@@ -65,19 +80,20 @@ def raw_and_aligned(analysis: RunAnalysis) -> bytes:
 
 def draw(folder: Path) -> None:
     """Draw all of `SHOWN` into a folder, by their names."""
-    analysis = analyze_run(SAMPLE, device="cpu")
-    maps = maps_of_run(SAMPLE, Selection(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
+    small_run, analysis = analyze_run(SAMPLE, device="cpu"), analyze_run(ATOMS, device="cpu")
+    maps = maps_of_run(ATOMS, Selection(TENSORS, None, None, True), percentile_range=DEFAULT_PERCENTILES, device="cpu")
     runs = {name: analyze_run(ALL[f"{name}_lr"], device="cpu").results for name in ("constant", "cosine")}
     drifting = analyze_run(DATA / "truth" / "ptyrad_dose1e4", device="cpu")
     pair = [long_runs.unpack(name, folder / name) for name in ("pair_A", "pair_B")]
     drawn = {
-        "raw_and_aligned.png": raw_and_aligned(analysis),
+        "raw_and_aligned.png": raw_and_aligned(small_run),
         "convergence.png": draw_dashboard(analysis.results, PlotOptions(), "png"),
         "trajectory.png": draw_trajectory(analysis.results, "png"),
         "maps.png": draw_maps(maps, "png"),
         "comparison.png": draw_comparison(runs, comparison(runs, (), PlotOptions()), "png"),
         "drifting.png": draw_trajectory(drifting.results, "png"),
         "frc.png": draw_frc(frc(*pair), "png"),
+        "frc_measured.png": draw_frc(frc(*HALVES, threshold="half-bit"), "png"),
     }
     for name, content in drawn.items():
         (folder / name).write_bytes(small(content, TOP if name == "drifting.png" else 1.0))
@@ -94,26 +110,31 @@ def small(content: bytes, height: float) -> bytes:
     return smaller.getvalue()
 
 
-def page_picture(folder: Path) -> bytes:
-    """The upper part of the sample run's page, as Chromium shows it."""
+def page_picture(of_page: PagePicture, folder: Path) -> bytes:
+    """The upper part of a run's page, as Chromium shows it."""
     page = folder / "report.html"
     results = ["--results", str(folder / "results"), "-o", str(page), "--device", "cpu", "-q"]
-    ptyconv(["report", str(SAMPLE), *results], standalone_mode=False)
+    ptyconv(["report", str(of_page.run), *results], standalone_mode=False)
     with browser() as chromium:
-        chromium.open(page, width=1060)
-        taken = chromium.picture(PAGE_HEIGHT)
+        chromium.open(page, width=WIDTH)
+        taken = chromium.picture()
+        box = chromium.do(BOX, of_page.part) if isinstance(of_page.part, str) else None
     with Image.open(BytesIO(taken)) as whole:
+        left, top, right, bottom = map(round, box) if box else (0, 0, WIDTH, of_page.part)
+        around = MARGIN if box else 0
+        part = whole.crop((left - around, top - around, right + around, bottom + around))
         smaller = BytesIO()
-        whole.convert("RGB").save(smaller, "png", optimize=True)
+        part.convert("RGB").save(smaller, "png", optimize=True)
     return smaller.getvalue()
 
 
 def main() -> None:
-    if missing():
-        print(f"{PAGE.name} is left as it is: {missing()}")
-    else:
+    for of_page in PAGES:
+        if missing():
+            print(f"{of_page.place.name} is left as it is: {missing()}")
+            continue
         with tempfile.TemporaryDirectory() as name:
-            PAGE.write_bytes(page_picture(Path(name)))
+            of_page.place.write_bytes(page_picture(of_page, Path(name)))
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name))
         for place in SHOWN:
