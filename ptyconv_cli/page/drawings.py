@@ -182,11 +182,12 @@ def _repacked(address: str) -> str:
     content, packed = b64decode(address.partition(",")[2]), BytesIO()
     with Image.open(BytesIO(content)) as image:
         full = image.convert("RGBA")
-    colours, places = np.unique(np.asarray(full).reshape(-1, 4), axis=0, return_inverse=True)
+    colours, places = np.unique(np.frombuffer(full.tobytes(), np.uint32), return_inverse=True)  # of four bytes each
     if len(colours) <= 256:
+        of_bytes = colours.view(np.uint8).reshape(-1, 4)
         few = Image.frombytes("P", full.size, places.astype(np.uint8).tobytes())
-        few.putpalette(colours[:, :3].tobytes())
-        few.save(packed, "png", optimize=True, transparency=colours[:, 3].tobytes())
+        few.putpalette(of_bytes[:, :3].tobytes())
+        few.save(packed, "png", optimize=True, transparency=of_bytes[:, 3].tobytes())
     elif features.check("webp"):
         full.save(packed, "webp", quality=PHOTO)
     return data_uri(packed.getvalue()) if 0 < len(packed.getvalue()) < len(content) else address
