@@ -1,5 +1,7 @@
 """The docs as a site: `make docs`. Nothing is loaded from anywhere, neither to build it nor to read it."""
 
+import re
+
 from ptyconv_cli import __version__
 
 project = "ptyconv"
@@ -29,6 +31,11 @@ html_show_sphinx = False
 html_copy_source = False
 
 
+def with_links(app, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Have pages that docstrings name be links."""
+    lines[:] = [re.sub(r"docs/(\w+)\.md", r":doc:`\1`", line) for line in lines]
+
+
 def on_the_site(app, page: str, source: list[str]) -> None:
     """Have links to the README lead to the first page of the site, which it is there."""
     source[0] = source[0].replace("](../README.md", "](index.md")
@@ -37,3 +44,4 @@ def on_the_site(app, page: str, source: list[str]) -> None:
 def setup(app) -> None:
     """Connect what is done to pages as they are read."""
     app.connect("source-read", on_the_site)
+    app.connect("autodoc-process-docstring", with_links)

@@ -23,21 +23,23 @@ run""",
 ([the Python functions](api.md)).""",
     """>>> verdict = run.verdict
 print(verdict.state, "since iteration", verdict.converged_since)
-print("keep", verdict.keep, "-", verdict.keep_because)
-for name, found in verdict.doublings.items():
-    if found.points and found.state != "not optimised":
-        print(f"{name}: {found.points[-1].relative:.2g} {found.unit}, tolerated {found.tolerance:g} {found.unit}")""",
+print("keep", verdict.keep)
+for name in ("objp", "obja", "probe", "probe_pos_shifts"):
+    found = verdict.doublings[name]
+    print(f"{name}: {found.points[-1].relative:.2g} {found.unit}, tolerated {found.tolerance:g} {found.unit}")""",
     """## With a tolerance of your own
 
 5 % may be too much for [your question](questions.md#which-tolerance-suits-my-question).""",
-    """>>> strict = analyze_run("../sample_data/atoms", device="cpu", tolerances={"phase": "1%", "amplitude": "1%"})
-print(strict.verdict.sentence)""",
+    """>>> import textwrap
+
+strict = analyze_run("../sample_data/atoms", device="cpu", tolerances={"phase": "1%"})
+print(textwrap.fill(strict.verdict.sentence, 80))""",
     """## As a table
 
 `to_frame` gives the changes between checkpoints to pandas, where that is installed: raw, and aligned, which is without
 what the data cannot determine.""",
     """>>> table = run.to_frame()
-table[table["series"] == "objp_fg"][["niter", "since", "raw", "aligned"]].round(6)""",
+table[table["series"] == "objp_fg"].set_index("niter")[["since", "raw", "aligned"]].round(6)""",
     """## Two halves of one data set
 
 Measured this time: a Siemens star at beamline P25 of PETRA III, DESY, by N. Samadi, A. Karabay, P. Sheng, C. Qiu,
@@ -46,15 +48,16 @@ K. Spiers, W. Xu, A. Levitan and M. Guizar-Sicairos ([doi
 0.3.2. The pictures of both are compared detail by detail ([how](frc.md)).""",
     """>>> from ptyconv import frc
 
-halves = frc("../sample_data/siemens_star/half_A", "../sample_data/siemens_star/half_B", threshold="half-bit")
+star = "../sample_data/siemens_star"
+halves = frc(f"{star}/half_A", f"{star}/half_B", threshold="half-bit")
 for line in halves.answer:
-    print(line)
+    print(textwrap.fill(line, 80))
 for point in halves.points[::3]:
     print(f"iteration {point.niter}: mean ring correlation {point.area:.3f}, correlation {point.correlation:.3f}")""",
     """## For a paper""",
     """>>> from ptyconv import methods_text
 
-print(methods_text(run))""",
+print(textwrap.fill(methods_text(run), 80))""",
 ]
 """Text, and, where they begin with >>>, lines to be run."""
 
