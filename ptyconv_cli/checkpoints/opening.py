@@ -279,7 +279,8 @@ def _by_content(path: Path, snapshot: str | None) -> "tuple[Known, Checkpoint]":
             try:
                 return known, known.reader.open_checkpoint(path)
             except (Exception, SystemExit) as error:  # whatever another package's reader stumbles over
-                errors.append(_reason(path, error))
+                whose = f"{known.engine}: " if known.engine and not found.problem else ""
+                errors.append(f"{whose}{_reason(path, error)}")
     reasons = "; ".join(dict.fromkeys(errors))
     raise CheckpointError(f"{path}: is no checkpoint of a known format ({reasons})")
 

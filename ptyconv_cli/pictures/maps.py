@@ -30,7 +30,7 @@ from ptyconv_cli.pictures.mpl import (
 )
 from ptyconv_cli.quantities import drawn_as, quantity_of
 from ptyconv_cli.quantities.quantity import IMAGES, within_rounding
-from ptyconv_cli.results.text import detail_unit, length_unit
+from ptyconv_cli.results.text import counted, detail_unit, length_unit
 
 COLOURS = "inferno"
 
@@ -150,14 +150,15 @@ def draw_image(axes: Axes, maps: Maps) -> None:
 
 
 def draw_change(axes: Axes, maps: Maps, name: str) -> None:
-    """Draw where amplitude or phase changed, and how much of the object's contrast that is, as the verdict has it."""
+    """Draw where amplitude or phase changed, and how much of the object's contrast that is over this interval."""
     found, quantity = maps.objects[name], quantity_of(name)
     title = quantity.change_title
     axes.set_title(title, fontsize=11)
     if _says_nothing(axes, found.change):
         return
     if math.isfinite(found.relative):
-        axes.set_title(f"{title}\n{_percent(found.relative)} of the object's contrast", fontsize=11)
+        share = f"{_percent(found.relative)} of the object's contrast"
+        axes.set_title(f"{title}\n{share} in {counted(maps.niter - maps.since, 'iteration')}", fontsize=11)
     image = show(axes, found.change, cmap=COLOURS, vmin=0, vmax=brightest(found.change))
     colour_bar(axes, image, label_of(maps, "|change|", name))
     scale_bar(axes, maps.dx, unit_of_length(maps))

@@ -492,6 +492,35 @@ def test_on_a_phone_the_slider_is_beside_the_picture(chromium, pages):
     assert chromium.do("return getComputedStyle(document.querySelector('.panes')).touchAction") == "pan-y pinch-zoom"
 
 
+def dragged(chromium, start, end, steps=8):
+    """Put a finger down at one place (x, y) of the window, and take it off at another."""
+    tell = chromium.driver.execute_cdp_cmd
+    tell("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    places = [[a + (b - a) * step / steps for a, b in zip(start, end, strict=True)] for step in range(steps + 1)]
+    for what, (x, y) in [("touchStart", places[0]), *(("touchMove", place) for place in places[1:])]:
+        tell("Input.dispatchTouchEvent", {"type": what, "touchPoints": [{"x": x, "y": y}]})
+    tell("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    chromium.wait()
+    tell("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_the_slider_follows_a_finger(chromium, pages):
+    chromium.open(pages["sample"], 400)
+    look_at(chromium, "[data-pane=left] .stage")
+    assert chromium.text("[name=now]") == "iteration 120"
+    left, top, right, bottom = chromium.do(
+        "const box = document.querySelector('[name=slider]').getBoundingClientRect();"
+        "return [box.left, box.top, box.right, box.bottom]"
+    )
+    middle = (top + bottom) / 2
+    before = chromium.pixels("left")
+    dragged(chromium, (right - 10, middle), (left + 10, middle))
+    assert chromium.text("[name=now]") == "iteration 10"
+    assert chromium.pixels("left") != before
+    dragged(chromium, (left + 10, middle), ((left + right) / 2, middle))
+    assert chromium.text("[name=now]") in ("iteration 60", "iteration 70")
+
+
 @pytest.mark.parametrize(("width", "is_cut"), long_after(1, [(400, True), (1280, False)]))
 def test_a_table_of_runs_that_is_cut_says_so(chromium, pages, width, is_cut):
     chromium.open(pages["study"], width)

@@ -18,11 +18,11 @@ def test_what_the_panels_show(figures):
     found = maps_in(runs.SAMPLE)
     draw_maps(found, "png")
     panels = {axes.get_title(): axes for axes in figures[0].axes if axes.get_title()}
-    phase = "Phase change\n0.84 % of the object's contrast"
+    phase = "Phase change\n0.84 % of the object's contrast in 10 iterations"
     assert list(panels)[:6] == [
         "Object phase at iteration 120",
         phase,
-        "Amplitude change\n0.64 % of the object's contrast",
+        "Amplitude change\n0.64 % of the object's contrast in 10 iterations",
         "Change of the probe's intensity",
         "Displacement of the scan positions",
         "Change by slice",
