@@ -149,9 +149,14 @@ def length_unit(longest: float) -> tuple[float, str]:
     return next(fitting, UNITS_OF_LENGTH[-1])
 
 
+LARGE = 1e6
+"""Å, a tenth of a millimetre, of an object from which on its details are shown in µm: it was seen with visible light."""
+
+
 def detail_unit(extent: float) -> tuple[float, str]:
-    """Return the unit, Å or nm, of what is small within `extent` Å, such as changes of positions, and its size in Å."""
-    return min(length_unit(extent), UNITS_OF_LENGTH[1])
+    """Return the unit, Å, nm or µm, of what is small within `extent` Å, such as changes of positions, and its size in Å."""
+    largest = UNITS_OF_LENGTH[1 if not extent >= LARGE else 2]
+    return min(length_unit(extent), largest)
 
 
 def length(angstrom: float, digits: int = 3) -> str:

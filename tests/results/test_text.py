@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyconv_cli.results.text import NARROWEST, length, text_width, told_apart, unbroken, with_place_kept, wrapped
+from ptyconv_cli.results.text import (
+    NARROWEST,
+    detail_unit,
+    length,
+    text_width,
+    told_apart,
+    unbroken,
+    with_place_kept,
+    wrapped,
+)
 
 WORDS = st.text(st.sampled_from("abz019-./_é超,"), min_size=1, max_size=12)
 PATHS = st.lists(WORDS, min_size=12, max_size=20).map(lambda parts: "/" + "/".join(parts))
@@ -100,3 +109,11 @@ def test_text_is_as_wide_as_the_terminal_but_no_narrower_than_40_columns(monkeyp
     for columns, width in (("200", 200), ("80", 80), ("41", 41), ("7", NARROWEST)):
         monkeypatch.setenv("COLUMNS", columns)
         assert text_width() == width
+
+
+@pytest.mark.parametrize(
+    ("extent", "unit"),
+    [(math.nan, "Å"), (500.0, "Å"), (9999.0, "Å"), (2e5, "nm"), (9.9e5, "nm"), (1e6, "µm"), (3e9, "µm")],
+)
+def test_details_are_in_a_unit_that_suits_the_light(extent, unit):
+    assert detail_unit(extent)[1] == unit
