@@ -1,4 +1,13 @@
-"""What ptyconv offers, under its own name: the same as `ptyconv_cli`, where it lives. See docs/api.md."""
+"""Has a ptychographic reconstruction converged, and when? Read from its checkpoints, or live in the engine.
+
+- `analyze_run(folder)`: a run, `analyze_study(folder)`: many; what they return shows itself, and has all numbers.
+- `frc(run_a, run_b)`: down to which detail two runs agree, or one with itself at half of its iterations.
+- `methods_text(analysis)`: a paragraph for a paper.
+- `ConvergenceMonitor` and `create_convergence_monitor`: in an engine's loop.
+- `PtyconvError`: what cannot be analyzed, in words for people.
+
+All of it lives in `ptyconv_cli`, and is loaded when it is first used. See docs/api.md.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +23,10 @@ if TYPE_CHECKING:
     from ptyconv_cli import create_convergence_monitor as create_convergence_monitor
     from ptyconv_cli import frc as frc
     from ptyconv_cli import methods_text as methods_text
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

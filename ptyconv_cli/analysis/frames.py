@@ -197,14 +197,17 @@ def frames_of_run(
     chain: Sequence[Path] | str = (),
     counting: Counting | None = None,
     most: int = MOST,
+    keep: int | None = None,
 ) -> Frames:
     """Choose what to look at of a run: so many checkpoints at most, evenly in log iteration, with first and last.
 
-    `counting` as of `Frames`; other parameters and errors as of `analysis.run.analyze_run`.
+    `counting` as of `Frames`; `keep`: an iteration that is to be among them, None for none; other parameters and errors
+    as of `analysis.run.analyze_run`.
     """
     run, counting = read_comparable(Path(run_dir), asked, chain), counting or Counting()
     niters = [header.niter for part in run.parts for header in part]
-    chosen = set(spread(niters, most, doublings_before_the_last(niters, counting)))
+    wanted = [keep] if keep in niters else []
+    chosen = set(spread(niters, most, [*wanted, *doublings_before_the_last(niters, counting)]))
     parts = [[header for header in part if header.niter in chosen] for part in run.parts]
     return Frames(run, [part for part in parts if part], asked.strict, counting)
 

@@ -31,9 +31,10 @@ def recorded_results(path: Path, names: str | None = None) -> Results:
     if not points and not engine.loss:
         raise PtyconvError(f"{last.path}: the engine recorded neither loss nor changes in it")
     return Results(
-        name=f"{last.path.name}, the engine's own record",
+        name=last.path.name,
         points=points,
         engine=replace(engine, convergence={}),  # which are the points
         shapes=dict(last.shapes),
         dx=last.dx,
+        recorded=True,
     )

@@ -224,22 +224,23 @@ def analyze_run(
     """Compute how much each tensor changed between consecutive checkpoints of a run.
 
     - `run_dir`: the folder of the run, or a file: one with several snapshots, or one of the run's.
-    - `tensors`: keys or short names out of `quantities.tensors`, by default all that the run has. `percentile_range`:
-      (low, high) in percent.
+    - `tensors`: out of "objp" (or "phase"), "obja" ("amplitude"), "probe", "probe_pos_shifts" ("positions") and
+      "probe_weights" ("weights"), by default all that the run has. `percentile_range`: (low, high) in percent.
     - `every`: use only iterations that are multiples of it. `select`: use only files whose names match this pattern,
       or, if it is a number, the run of this number in a folder with several. `files`: use only these of the files.
     - `names`: how the files are named, where not as usual, with a star for the digits of the iteration, as
       "state_iter*.h5"; by default they are found by their content where a folder leaves no doubt.
     - `strict`: raise an error for a file that cannot be read, instead of leaving it out.
     - `aligned`: also compute the aligned changes, the trajectories and the verdict. `tolerances`: how much a doubling
-      of the iterations may change what has converged, by quantity, as {"phase": "2%", "positions": "0.05px"}:
-      see `quantities.settings.check_tolerances`.
+      of the iterations may change what has converged, by quantity, as {"phase": "2%", "positions": "0.05px"};
+      also "tilt" (mrad) and "thickness" (%). Numbers without a unit are in %, px or mrad: 2 is 2 %.
     - `chain`: the folders of the runs that this one was resumed from, in order, or "auto" to find them; all are put on
       one axis of iterations. See docs/runs.md.
     - `cache`: what an earlier analysis kept, and where this one is to be kept by `cache.keep()`.
     - `device`: auto, cpu, cuda, cuda:N or mps; `progress`: called with the numbers of checkpoints done and in all.
 
-    Units are in `quantities.all_series`; formulas: docs/metrics.md and docs/verdict.md.
+    Changes of the phase are in rad, of the positions in Å, the others have no unit. Formulas: docs/metrics.md and
+    docs/verdict.md.
 
     Raises ValueError for settings that are not allowed, and PtyconvError, with a message for the user, where the run
     cannot be analyzed: no folder, fewer than two readable checkpoints, files of several runs, too little memory.

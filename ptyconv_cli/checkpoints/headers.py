@@ -279,8 +279,8 @@ def check_that_enough_are_left(
         recorded = any(len(header.loss) for header in headers)
         hint = f". What the engine recorded itself can be drawn: ptyconv plot {run_dir}" if recorded else ""
         raise TooFew(
-            f"{run_dir}: holds {counted(len(headers), 'checkpoint')}{multiples}{unread}; a change needs at least two"
-            f"{hint}"
+            f"{run_dir}: holds {counted(len(headers), 'checkpoint')}{multiples}{unread}; a change needs at least two, "
+            f"and the verdict one near half and one near a quarter of the last one's iterations{hint}"
         )
 
 

@@ -96,6 +96,9 @@ def _split_tensors(text: str | None) -> tuple[str, ...] | None:
 
 def _split_tolerances(texts: tuple[str, ...]) -> dict[str, str]:
     """Return tolerances by quantity from texts like objp=2%; raise ValueError for others."""
+    bare = [text for text in texts if "=" not in text]
+    if bare:
+        raise ValueError(f"{bare[0]!r}: expected NAME=TOLERANCE, as phase=2%")
     found = {name: given for name, _, given in (text.partition("=") for text in texts)}
     check_tolerances(found)
     return found

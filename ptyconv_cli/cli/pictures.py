@@ -186,7 +186,7 @@ def _read(path: Path) -> Results:
     from ptyconv_cli.analysis.recorded import recorded_results
 
     found = recorded_results(path)
-    say_wrapped(f"{path}: not analyzed; drawn is what the engine recorded ({found.name.partition(',')[0]})")
+    say_wrapped(f"{path}: not analyzed; drawn is what the engine recorded ({found.name})")
     return found
 
 
@@ -228,6 +228,10 @@ def _compared(
 ) -> bytes:
     from ptyconv_cli.pictures.comparison import draw_comparison
 
+    of_doublings = DOUBLING in shown or not (shown or options.per_iteration)
+    bare = [path for path in paths if of_doublings and _is_run(path)]
+    if bare:
+        raise PtyconvError(f"{bare[0]}: not analyzed; for its change per doubling: ptyconv analyze {bare[0]}")
     found = [_read(path) for path in paths]
     if over == "time":
         check_times(dict(zip(paths, found, strict=True)))
@@ -235,7 +239,7 @@ def _compared(
     if len(set(names)) < len(names):
         raise click.UsageError("two PATHs have the same name: tell them apart with --label")
     runs = dict(zip(names, found, strict=True))
-    note = note_on_doublings(runs) if DOUBLING in shown or not (shown or options.per_iteration) else ""
+    note = note_on_doublings(runs) if of_doublings else ""
     return draw_comparison(runs, comparison(runs, shown, options), file_format, over, note)
 
 

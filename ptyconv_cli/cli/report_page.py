@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ptyconv_cli.cli.console import say, say_errors, say_wrapped, warnings_text
+from ptyconv_cli.cli.console import say, say_errors, say_wrapped, warnings_text, wrote_text
 from ptyconv_cli.cli.options import (
     CLUSTER,
     JUDGING,
@@ -87,6 +87,8 @@ def report(
         raise PtyconvError(f"{run_dir}: holds too many runs for a page of {LARGEST / 1e6:.0f} MB; give a folder below")
     write_whole({page: made.content})
     if not quiet:
+        if made.written and made.written[0].exists():  # else they were in a folder that is gone
+            say(wrote_text(made.written))
         say_wrapped(f"wrote {unbroken(str(page))} ({len(made.content) / 1e6:.2g} MB)", " " * 6)
     if made.warnings:
         say(("" if quiet else "\n") + warnings_text(made.warnings), err=True)

@@ -70,22 +70,23 @@ WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
 
 
 class Made(NamedTuple):
-    """A page, what is to be warned of, and which runs failed."""
+    """A page, what is to be warned of, and which runs failed; results of a run that were `written` beside."""
 
     content: bytes
     warnings: list[str]
     failures: list[str]
+    written: Sequence[Path] = ()
 
 
 def report_run(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool) -> Made:
     """Make the page of a run whose results are in `folder`; `options` as of `outputs.analyze_into`."""
     with progress_bar("checkpoints", hidden=quiet) as progress:
-        analysis, _ = analyze_into(folder, run_dir, pictures=True, progress=progress, **options)
+        analysis, outputs = analyze_into(folder, run_dir, pictures=True, progress=progress, **options)
     with progress_bar("pictures", hidden=quiet) as progress:
         shown = shown_of(analysis, run_dir, folder, options, LARGEST - BESIDE, progress=progress)
     if not quiet and analysis.verdict:
         say_verdict(analysis.verdict)
-    return Made(run_page(shown), shown.warnings, [])
+    return Made(run_page(shown), shown.warnings, [], outputs.written)
 
 
 def shown_of(
@@ -147,7 +148,8 @@ def _frames(
     """
     counting = counting_of(drawn_as(IMAGES)[0].recorded_as, analysis.engine, analysis.boundaries)
     try:
-        return frames_of_run(run_dir, asked, options["chain"], counting, max(most, 2))
+        keep = analysis.verdict.keep if analysis.verdict else None
+        return frames_of_run(run_dir, asked, options["chain"], counting, max(most, 2), keep)
     except PtyconvError as error:
         if asked.strict:
             raise

@@ -15,6 +15,7 @@ from PIL import Image, features
 from ptyconv_cli.analysis.maps import Maps
 from ptyconv_cli.page.images import data_uri
 from ptyconv_cli.pictures.alone import Alone, Group, changes_alone, loss_alone, maps_alone, trajectory_alone
+from ptyconv_cli.pictures.drawing import since_words
 from ptyconv_cli.results.run_analysis import Results
 
 COLOURS = {
@@ -90,9 +91,14 @@ def changes_section(results: Results, place: int) -> Section:
         "Changes between checkpoints",
         [Group("", changes_alone(results))],
         "The change from each checkpoint to the next, and the learning rates. Bold lines are aligned changes, faint "
-        "ones raw.",
+        f"ones raw.{_since(results)}",
         f"changes-{place}",
     )
+
+
+def _since(results: Results) -> str:
+    found = results.verdict.since if results.verdict else None
+    return "" if found is None else f" Dotted: {since_words(results)}."
 
 
 def trajectory_section(results: Results, place: int) -> Section:

@@ -93,6 +93,9 @@ def _hash(text: str) -> str:
     return b64encode(sha256(text.encode()).digest()).decode()
 
 
+SHOWN_PARTS = 2
+"""Of a run's path."""
+
 OF_MARKUP = 6_000
 """Bytes of a run's part of a page without its pictures, and without what files say."""
 
@@ -194,7 +197,8 @@ def with_viewer(shown: RunOnPage, viewer: Viewer) -> RunOnPage:
     """Return a run on a page with its viewer."""
     if not viewer.data["views"] and not viewer.data["positions"]:
         return replace(shown, no_viewer="No checkpoint holds anything finite to look at.")
-    data = ViewerOnPage(as_data(viewer.data), viewer.stills)
+    keep = shown.verdict.keep if shown.verdict else None
+    data = ViewerOnPage(as_data({**viewer.data, "keep": keep}), viewer.stills)
     return replace(shown, viewer=data, viewer_text=_viewer_text(viewer.data))
 
 
@@ -229,7 +233,7 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
     written = datetime.fromtimestamp(files[-1].modified / 1e9, timezone.utc)
     tensors = list(files[-1].shapes.items())
     found = [
-        ("Run", analysis.run_dir),
+        ("Run", _place(analysis.run_dir)),
         ("Written by", engine),
         ("Files", f"{_span([one.file for one in files])}, {rounded(size / 1e6)} MB"),
         ("Last one written", f"{written:%Y-%m-%d %H:%M} UTC"),
@@ -245,6 +249,12 @@ def _facts(analysis: RunAnalysis, engine: str) -> list[tuple[str, str]]:
         ("For a paper", methods_text(analysis) if analysis.verdict else ""),
     ]
     return [(name or "Boundary", value) for name, value in found if value]
+
+
+def _place(folder: str) -> str:
+    """Return the end of a folder's path: a page is sent to others."""
+    parts = Path(folder).parts
+    return folder if len(parts) <= SHOWN_PARTS else str(Path("…", *parts[-SHOWN_PARTS:]))
 
 
 def _loss_words(loss: Curve) -> str:

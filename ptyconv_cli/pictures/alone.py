@@ -39,7 +39,7 @@ OF_DASHBOARD = Layout(1, 1, 2.2, 1.7, 1.0, legend=1)
 WIDTH, HEIGHT = 3.6, 2.6
 """Inches of a panel of the trajectory, or of the maps, with its labels."""
 
-CURVES, SQUARE = (0.85, 0.55, 2.65, 1.92), (0.85, 0.55, 1.92, 1.92)
+CURVES, SQUARE = (0.85, 0.55, 2.15, 1.92), (0.85, 0.55, 1.92, 1.92)
 """Left, bottom, width and height of the frame of a panel of the trajectory, in inches: of curves, and of a heat map."""
 
 IMAGE = (0.1, 0.5, 2.4, 2.4)

@@ -34,6 +34,8 @@ from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
 from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, note_on_intervals, notes, panels
 from ptyconv_cli.results.run_analysis import Results
 
+FALLING = "Such changes fall even while the object moves on: see the change per doubling."
+
 MARKERS = "os^D"
 """Of the lines of a panel, in turn."""
 
@@ -77,9 +79,12 @@ def draw_dashboard(
     margins = _margins(layout, max(_legend_entries(panel) for panel in found))
     over_intervals = "per iteration" if evened(results, options).per_iteration else "between checkpoints"
     what = f"change {'per doubling' if all(panel.log_x for panel in found) else over_intervals}"
+    if results.recorded:
+        what = "raw changes, as the engine recorded them,"
     aligned = [SOLID] if any(line.raw for panel in found for line in panel.lines) else []
     boundaries = [BOUNDARIES] if marked_boundaries(results) else []
-    captions = [*aligned, *boundaries, note_on_intervals(results, options, found), *notes(results, shown)]
+    falling = [FALLING] if aligned and results.verdict and results.verdict.state != "converged" else []
+    captions = [*aligned, *falling, *boundaries, note_on_intervals(results, options, found), *notes(results, shown)]
     lines = [verdict_words(results), " ".join(filter(None, captions))]
     width = _width(layout, margins)
     margins["top"] += titles_height(width, lines, layout.scale)
@@ -160,12 +165,20 @@ def _place(figure: Figure, layout: Layout, margins: dict[str, float]) -> None:
     )
 
 
-def _draw_in(axes: Axes, panel: Panel, results: Results, options: PlotOptions, axis: Across, layout: Layout) -> None:
-    """Draw a panel, with where runs begin and the verdict holds, if there is anything to draw."""
+def _draw_in(
+    axes: Axes,
+    panel: Panel,
+    results: Results,
+    options: PlotOptions,
+    axis: Across,
+    layout: Layout,
+    labelled: bool = True,
+) -> None:
+    """Draw a panel, with where runs begin and since when the verdict holds, if there is anything to draw."""
     _draw_panel(axes, panel, results, axis, layout)
     if not panel.empty:
         mark_boundaries(axes, results, options.since, axis)
-        mark_since(axes, results, options.since, axis, 8 * layout.scale)
+        mark_since(axes, results, options.since, axis, 8 * layout.scale, labelled=labelled)
 
 
 def _draw_panel(axes: Axes, panel: Panel, results: Results, axis: Across, layout: Layout) -> None:

@@ -238,8 +238,8 @@ def mark_boundaries(axes: Axes, results: Results, since: int, across: Across | N
         axes.axvline(place, color="0.35", linewidth=1, linestyle="-.")
 
 
-def mark_since(axes: Axes, results: Results, since: int, across: Across, size: float) -> None:
-    """Draw a labelled line at the iteration since which the verdict holds; a font's `size` in points."""
+def mark_since(axes: Axes, results: Results, since: int, across: Across, size: float, *, labelled: bool = True) -> None:
+    """Draw a line at the iteration since which the verdict holds; its label has a font of `size` points."""
     begin = results.verdict.since if results.verdict else None
     if begin is None or begin < since:
         return
@@ -247,6 +247,8 @@ def mark_since(axes: Axes, results: Results, since: int, across: Across, size: f
     if not math.isfinite(place):
         return
     axes.axvline(place, color="0.5", linewidth=1, linestyle=":")
+    if not labelled:
+        return
     left, right = axes.get_xlim()
     beside, side = (3, "left") if place < left + 0.85 * (right - left) else (-3, "right")
     axes.annotate(
@@ -310,8 +312,8 @@ def mark_tolerance(axes: Axes, tolerance: float, text: str, size: float, *, outs
         va="center" if outside else "baseline",
         fontsize=size,
         color="0.35",
-        bbox=OVER_LINES,
         parse_math=False,
+        zorder=1,  # a curve that passes there stays in sight
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -420,7 +421,8 @@ def draw_small(axes: Axes, small: SmallMap, norm: LogNorm) -> AxesImage:
 
 def title_of_small(maps: Maps) -> str:
     """Return the title of the small maps."""
-    return f"{quantity_of(maps.small_of).change_title} over the run"
+    gaps = any(later.since != earlier.niter for earlier, later in pairwise(maps.small))
+    return f"{quantity_of(maps.small_of).change_title} over the run{', some intervals' if gaps else ''}"
 
 
 def label_of_small(maps: Maps) -> str:

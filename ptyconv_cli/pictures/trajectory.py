@@ -54,7 +54,7 @@ def draw_doubling(axes: Axes, key: str, found: Doublings | None, since: int) -> 
     axes.plot(*columns(curve), color=colour, marker="." if len(curve) <= FEW else "", linewidth=1.5)
     _draw_forecast(axes, found, colour)
     unit = quantity_of(key).unit
-    mark_tolerance(axes, found.tolerance, f"tolerance {found.tolerance:g} {unit}", NOTE)
+    mark_tolerance(axes, found.tolerance, f"{found.tolerance:g} {unit}\ntolerated", NOTE, outside=True)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     set_logarithmic(axes)

@@ -121,29 +121,29 @@ def check_tolerances(tolerances: Mapping[str, Any]) -> dict[str, Tolerance]:
 
     Raises ValueError, which says what is allowed, for others.
     """
-    return {_judged(name).key: _tolerance(_judged(name), given) for name, given in tolerances.items()}
+    return {_judged(name).key: _tolerance(name, given) for name, given in tolerances.items()}
 
 
 def _judged(name: str) -> Quantity:
     try:
         return quantity_of(name)
     except KeyError:
-        known = ", ".join(quantity.key for quantity in QUANTITIES)
+        known = ", ".join(quantity.names[-1] for quantity in QUANTITIES)
         raise ValueError(f"{name!r} has no tolerance: choose from {known}") from None
 
 
-def _tolerance(quantity: Quantity, given: Any) -> Tolerance:
-    key = quantity.key
+def _tolerance(name: str, given: Any) -> Tolerance:
+    quantity = _judged(name)
     units = (quantity.unit, *((ANGSTROM, "A") if quantity.unit == PIXELS else ()))
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s]*)\s*", str(given))
     number = _positive(match[1]) if match else None
     if match and number is not None and not match[2] and isinstance(given, str):
-        raise ValueError(f"the tolerance of {key} has no unit: {_readings(match[1], number, quantity)}")
+        raise ValueError(f"the tolerance of {name} has no unit: {_readings(match[1], number, quantity)}")
     if match is None or number is None or match[2] not in ("", *units):
         allowed = " or ".join(dict.fromkeys(ANGSTROM if unit == "A" else unit for unit in units))
-        example = f"{key}={quantity.tolerance:g}{quantity.unit}"
+        example = f"{name}={quantity.tolerance:g}{quantity.unit}"
         raise ValueError(
-            f"the tolerance of {key} is {given!r}: expected a number above 0 in {allowed}, as in {example}"
+            f"the tolerance of {name} is {given!r}: expected a number above 0 in {allowed}, as in {example}"
         )
     return Tolerance(number, ANGSTROM if match[2] in (ANGSTROM, "A") else quantity.unit)
 

@@ -280,7 +280,8 @@ class Results:
 
     `engine` is None where only `convergence_iters.json` was read, which holds none. `shares`: by tensor, the share of
     each change that was removed. `boundaries` in order. `shapes` of the last checkpoint's tensors by name, empty where
-    they are not known, and `dx`: its pixel size in Å, 1 where that is not known.
+    they are not known, and `dx`: its pixel size in Å, 1 where that is not known. `recorded`: the changes
+    are what the engine recorded itself, of a run that was not analyzed.
     """
 
     name: str
@@ -293,6 +294,7 @@ class Results:
     boundaries: list[RunBoundary] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     dx: float = 1.0
+    recorded: bool = False
 
 
 @dataclass(frozen=True, repr=False)

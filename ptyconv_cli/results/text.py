@@ -150,11 +150,11 @@ def length_unit(longest: float) -> tuple[float, str]:
 
 
 LARGE = 1e6
-"""Å, a tenth of a millimetre, of an object from which on its details are shown in µm: it was seen with visible light."""
+"""Å, a tenth of a millimetre, of an object, from which on its details are in µm: it was seen with visible light."""
 
 
 def detail_unit(extent: float) -> tuple[float, str]:
-    """Return the unit, Å, nm or µm, of what is small within `extent` Å, such as changes of positions, and its size in Å."""
+    """Return the unit, Å, nm or µm, of what is small within `extent` Å, as changes of positions, and its size in Å."""
     largest = UNITS_OF_LENGTH[1 if not extent >= LARGE else 2]
     return min(length_unit(extent), largest)
 

@@ -19,7 +19,8 @@ OPTIMISE = "look at the settings: which of the object, probe and positions are t
 OPTIMISE_MORE = "more iterations will change nothing, unless more of it is optimised"
 
 HALVES = (
-    "whether more iterations help shows in two halves of the data: reconstruct each, then ptyconv frc HALF_A HALF_B"
+    "whether more iterations help shows in two halves of the data: reconstruct each, then "
+    "ptyconv frc HALF_A HALF_B --halves"
 )
 
 
@@ -61,7 +62,7 @@ def advice(state: str, key: str, found: Doublings, said: Situation, stopped: tup
     return ". ".join([first, *(f"{other[0].upper()}{other[1:]}" for other in others)])
 
 
-CONVERGED = "it can end here, if the result is right: that it hardly changes does not say that it is correct"
+CONVERGED = "it can end here; that it hardly changes does not say that it is correct"
 
 
 def _on_moving(state: str, key: str, found: Doublings, said: Situation) -> list[str]:
@@ -73,7 +74,7 @@ def _on_moving(state: str, key: str, found: Doublings, said: Situation) -> list[
         return [*filter(None, [": ".join(filter(None, [lower, more]))]), *suspects]
     if state == "converging":
         more, needed = _with(said.engine.settings.iterations), short_amount(key, found.tolerance)
-        return [f"go on{more}, if {needed} are what you need{_more(key, found, said)}"]
+        return [f"go on{more}, if you need {needed}{_more(key, found, said)}"]
     return suspects
 
 

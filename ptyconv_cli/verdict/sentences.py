@@ -70,6 +70,10 @@ def _goes_beyond(found: Doublings) -> bool:
     return last <= found.tolerance < last * found.growth
 
 
+RISES = 0.05
+"""Share of its whole fall by which a loss rises over the last doubling from which on the words say so."""
+
+
 def _loss_meanwhile(found: Doublings, loss: LossSoFar | None) -> str:
     """Say what the loss did meanwhile, where that says something of what moved."""
     if loss is None or math.isnan(loss.share):
@@ -78,7 +82,9 @@ def _loss_meanwhile(found: Doublings, loss: LossSoFar | None) -> str:
         return ", while the loss still falls"
     if found.state == "converging" and loss.falls:
         return ""
-    return ", while the loss hardly falls" if loss.falls else ", while the loss does not fall"
+    if loss.falls:
+        return ", while the loss hardly falls"
+    return ", while the loss rises" if loss.share <= -RISES else ", while the loss does not fall"
 
 
 def of_other(key: str, found: Doublings, still: bool = False) -> str:
@@ -89,10 +95,12 @@ def of_other(key: str, found: Doublings, still: bool = False) -> str:
         whose = "their" if quantity_of(key).plural else "its"
         return f"{begin} {verb(key, 'moves')} less only because {whose} learning rate fell."
     moves = f"still {verb(key, 'moves')}" if still else f"{verb(key, 'moves')} as well"
-    last = found.points[-1].relative
-    more = " and more each time" if last <= found.tolerance < last * found.growth else ""
-    by = f"by {amount(key, last)} per doubling{more} ({_tolerated(key, found)})"
-    return f"{begin} {moves}, {by}{', which the object does not follow' if still else ''}."
+    last, follows = found.points[-1].relative, ", which the object does not follow" if still else ""
+    if last <= found.tolerance < last * found.growth:
+        of, unit = f" {quantity_of(key).of}".rstrip(), quantity_of(key).unit
+        by = f"by {last:.2g} {unit}{of} per doubling, within the {found.tolerance:.3g} {unit} tolerated"
+        return f"{begin} {moves}, {by}, but more each time{follows}."
+    return f"{begin} {moves}, by {amount(key, last)} per doubling ({_tolerated(key, found)}){follows}."
 
 
 def of_divergence(loss: Curve, found: LossSoFar, niter: int) -> str:

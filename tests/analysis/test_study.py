@@ -11,8 +11,9 @@ def test_every_run_of_a_study_is_analyzed_past_one_that_fails(ptyconv, output_fo
     assert result.exit_code == 1
     single = output_folder / "single"
     assert result.stderr == (
-        f"\nError: {single}: holds 1 checkpoint; a change needs at least two. What the engine recorded itself can be "
-        f"drawn: ptyconv plot {single}\n"
+        f"\nError: {single}: holds 1 checkpoint; a change needs at least two, and the verdict one near half and one "
+        "near a quarter of the last one's iterations. What the engine recorded itself can be drawn: "
+        f"ptyconv plot {single}\n"
     )
     for name in ("b", "deeper/down/a"):
         assert (output_folder / name / "convergence_report.json").exists()

@@ -26,7 +26,8 @@ def test_an_analysis_of_one_checkpoint_says_what_to_do(ptyconv, last):
         result = ptyconv(command, last.parent)
         assert result.exit_code == 1
         said = " ".join(result.stderr.split())
-        assert "a change needs at least two. What the engine recorded itself can be drawn: ptyconv plot" in said
+        assert "a change needs at least two, and the verdict one near half and one near a quarter" in said
+        assert "What the engine recorded itself can be drawn: ptyconv plot" in said
 
 
 @pytest.mark.parametrize("of_file", [False, True])
@@ -83,6 +84,9 @@ def test_results_of_an_analysis_come_first(ptyconv, last):
 
 def test_two_runs_that_were_not_analyzed_are_compared(ptyconv, last, tmp_path):
     other = shutil.copytree(runs.ALL["cosine_lr"], tmp_path / "cosine")
+    result = ptyconv("plot", last.parent, other, "-o", tmp_path / "both.pdf")
+    assert result.exit_code == 1
+    assert "not analyzed; for its change per doubling: ptyconv analyze" in " ".join(result.stderr.split())
     result = ptyconv("plot", last.parent, other, "--series", "loss,probe", "-o", tmp_path / "both.pdf")
     assert result.exit_code == 0
     assert result.stdout.count("not analyzed") == 2

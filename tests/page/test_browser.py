@@ -507,7 +507,7 @@ def dragged(chromium, start, end, steps=8):
 def test_the_slider_follows_a_finger(chromium, pages):
     chromium.open(pages["sample"], 400)
     look_at(chromium, "[data-pane=left] .stage")
-    assert chromium.text("[name=now]") == "iteration 120"
+    assert chromium.text("[name=now]") == "iteration 120, to keep"
     left, top, right, bottom = chromium.do(
         "const box = document.querySelector('[name=slider]').getBoundingClientRect();"
         "return [box.left, box.top, box.right, box.bottom]"
@@ -519,6 +519,26 @@ def test_the_slider_follows_a_finger(chromium, pages):
     assert chromium.pixels("left") != before
     dragged(chromium, (left + 10, middle), ((left + right) / 2, middle))
     assert chromium.text("[name=now]") in ("iteration 60", "iteration 70")
+
+
+IS_HIDDEN = "return document.querySelector('[name=kept]').hidden"
+
+
+def test_the_checkpoint_to_keep_is_marked(chromium, pages):
+    chromium.open(pages["sample"])
+    assert chromium.text("[name=now]") == "iteration 120, to keep"
+    assert chromium.do(IS_HIDDEN)
+
+
+def test_a_button_shows_the_checkpoint_to_keep(chromium, tmp_path):
+    run_dir = shutil.copytree(runs.DATA / "truth" / "ptyrad_dose1e4", tmp_path / "run")
+    chromium.open(report(run_dir, tmp_path / "page.html"))
+    assert chromium.text("[name=now]") == "iteration 400"
+    assert not chromium.do(IS_HIDDEN)
+    assert chromium.text("[name=kept]") == "Show 50, to keep"
+    chromium.do("document.querySelector('[name=kept]').click()")
+    chromium.wait()
+    assert chromium.text("[name=now]") == "iteration 50, to keep"
 
 
 @pytest.mark.parametrize(("width", "is_cut"), long_after(1, [(400, True), (1280, False)]))

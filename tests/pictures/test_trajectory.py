@@ -58,7 +58,7 @@ def test_the_change_per_doubling_has_its_tolerance_least_value_and_forecast(traj
     assert [[found.forecast.niter, found.forecast.low], [found.forecast.niter, found.forecast.high]] in curves
     assert any(set(line.get_ydata()) == {found.tolerance} for line in panel.lines)
     said = [text.get_text() for text in panel.texts]
-    assert said[0] == "tolerance 0.05 px"
+    assert said[0] == "0.05 px\ntolerated"
     assert said[1].startswith("least: ")
     probe, of_probe = results.verdict.doublings["probe"], panels[2]
     curves = [line.get_xydata().tolist() for line in of_probe.lines]

@@ -88,5 +88,5 @@ def test_atoms_have_converged_from_iteration_50_on_and_the_positions_still_move(
     run = prefixes_of(FOLDERS["ptyrad_atoms"])
     assert {run.verdict(niter).state for niter in run.niters if niter >= 50} == {"converged"}
     last = run.verdict(run.niters[-1])
-    assert "Scan positions still move, by 0.10 px per doubling" in last.sentence
+    assert "Scan positions still move, by 0.095 px per doubling, within the 0.1 px tolerated, but more" in last.sentence
     assert last.keep == 200

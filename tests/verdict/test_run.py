@@ -70,7 +70,7 @@ def test_what_drifts_says_by_how_much_and_how_to_find_out_why():
     assert verdict.advice == (
         "to know whether the scan positions drive it, run again with them fixed from iteration 200 on (positions.end: "
         "200). Whether more iterations help shows in two halves of the data: reconstruct each, then ptyconv frc "
-        "HALF_A HALF_B"
+        "HALF_A HALF_B --halves"
     )
     assert (verdict.keep, exit_code(verdict)) == (200, 3)
     assert keep_line(verdict).startswith("keep iteration 200: its change per doubling is near the least;")
@@ -133,8 +133,8 @@ def test_the_verdict_is_the_objects():
 def test_what_is_within_its_tolerance_but_grows_beyond_it_says_both():
     verdict = run(objp=(4, 3, 1), probe_pos_shifts=(0.02, 0.05, 0.09))
     assert verdict.sentence.endswith(
-        "Scan positions still move, by 0.09 px per doubling and more each time (0.1 px tolerated), which the object "
-        "does not follow."
+        "Scan positions still move, by 0.09 px per doubling, within the 0.1 px tolerated, but more each time, which "
+        "the object does not follow."
     )
 
 
@@ -142,7 +142,7 @@ def test_converging_says_what_as_many_iterations_again_will_bring_and_how_long_t
     seconds = [(n, 9.0 * n) for n in range(1, LAST + 1)]
     verdict = run(objp=(40, 20, 10), engine=history(seconds=seconds))
     assert verdict.advice.startswith(
-        "go on (NITER), if 5 % are what you need; 800 more iterations (about 2 h 00 min) will change the object phase "
+        "go on (NITER), if you need 5 %; 800 more iterations (about 2 h 00 min) will change the object phase "
         "by 3.3 to 30 %. Whether"
     )
     assert verdict.keep_because == "it is the last, and the object changes less than before"
@@ -356,5 +356,5 @@ def test_tolerances_of_positions(given, value):
     ],
 )
 def test_other_tolerances_are_refused_with_an_example(key, given):
-    with pytest.raises(ValueError, match=re.escape("choose from objp" if key == "objq" else f"as in {key}=")):
+    with pytest.raises(ValueError, match=re.escape("choose from phase" if key == "objq" else f"as in {key}=")):
         check_tolerances({key: given})

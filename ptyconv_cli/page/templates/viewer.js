@@ -155,6 +155,9 @@
       const [first, last] = this.section.querySelectorAll(".ends span");
       first.textContent = data.niters[0];
       last.textContent = data.niters[this.at];
+      const kept = data.niters.indexOf(data.keep);
+      control.kept.textContent = `Show ${data.keep}, to keep`;
+      control.kept.hidden = kept < 0 || kept === this.at;
     }
 
     listen() {
@@ -165,6 +168,7 @@
       control.slider.addEventListener("input", () => this.go(Number(control.slider.value)));
       control.play.addEventListener("click", () => this.play());
       control.flicker.addEventListener("click", () => this.flick());
+      control.kept.addEventListener("click", () => this.go(this.data.niters.indexOf(this.data.keep)));
       this.section.addEventListener("pointerdown", () => { Viewer.latest = this; });
       this.section.addEventListener("focusin", () => { Viewer.latest = this; });
       let began = null;
@@ -296,7 +300,7 @@
       const turn = this.turn += 1;
       const { data, at, control } = this;
       const niter = data.niters[at];
-      control.now.textContent = `iteration ${niter}`;
+      control.now.textContent = `iteration ${niter}${niter === data.keep ? ", to keep" : ""}`;
       control.slider.setAttribute("aria-valuetext", `iteration ${niter}`);
       control.flicker.setAttribute("aria-pressed", String(this.flickers));
       this.pane.left.classList.toggle("flickers", this.flickers && this.what !== "positions");

@@ -218,7 +218,7 @@ def test_the_commands(series, ptyconv, command, drawn):
         if command == "analyze":
             assert ptyconv("plot", series).exit_code == 0
         if command == "ls":
-            assert re.findall(r"^ptylab +PtyLab +5 +5 to 80 +1×1×224×224 +6866.3$", result.stdout, re.M)
+            assert re.findall(r"^ptylab +PtyLab +5 +5 to 80 +1×1×224×224 +6.8663$", result.stdout, re.M)
 
 
 @pytest.mark.parametrize(
