@@ -1,5 +1,6 @@
 """How the convergence of a run was assessed, with its numbers: some sentences for the methods of a paper."""
 
+import math
 from collections.abc import Mapping
 from itertools import groupby
 
@@ -9,13 +10,6 @@ from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Doublings, RunAnalysis, RunVerdict
 from ptyconv_cli.results.text import listed
 from ptyconv_cli.verdict.sentences import short_amount
-
-OTHERWISE = {
-    "broken": "the run broke before it converged",
-    "insufficient": "there were too few checkpoints to tell",
-    "step-limited": "it cannot be told whether it had converged, since the change fell with the learning rate",
-}
-"""By state, what is said of an object of which it is not known that it converged, or only that it had not."""
 
 
 def methods_text(analysis: RunAnalysis) -> str:
@@ -33,17 +27,21 @@ def methods_text(analysis: RunAnalysis) -> str:
         f"checkpoints{f' of {engine}' if engine else ''}, iterations {niters[0]} to {niters[-1]}.",
         f"They were compared in the scanned region, {region_words(analysis)}, without what the data cannot determine: "
         "an offset and a ramp of the phase, a factor of the amplitude and of the probe, and a common shift.",
-        _changes(verdict.doublings),
+        _changes(_optimised(verdict)),
         _judged(verdict),
-        "" if verdict.keep is None else f"The checkpoint of iteration {verdict.keep} was kept.",
+        "" if verdict.keep is None else f"By these rules the checkpoint of iteration {verdict.keep} is kept.",
     ]
     return " ".join(filter(None, said))
 
 
+def _optimised(verdict: RunVerdict) -> dict[str, Doublings]:
+    return {key: found for key, found in verdict.doublings.items() if found.state != "not optimised"}
+
+
 def _changes(doublings: Mapping[str, Doublings]) -> str:
-    """Say by how much a doubling of the iterations changed each quantity at last."""
-    optimised = {key: found for key, found in doublings.items() if found.state != "not optimised"}
-    moved = {key: found.points[-1] for key, found in optimised.items() if found.points}
+    """Say by how much a doubling of the iterations changed each quantity at last, as far as that is known."""
+    moved = {key: found.points[-1] for key, found in doublings.items() if found.points}
+    moved = {key: point for key, point in moved.items() if math.isfinite(point.relative)}
     if not moved:
         return ""
     last = max(moved.values(), key=lambda point: point.niter)
@@ -57,10 +55,26 @@ def _changes(doublings: Mapping[str, Doublings]) -> str:
 
 
 def _judged(verdict: RunVerdict) -> str:
-    """Say whether the object has converged, and by which criterion."""
-    parts = {key: found for key, found in verdict.doublings.items() if quantity_of(key).is_object}
-    limits = [short_amount(key, found.tolerance) for key, found in (parts or verdict.doublings).items()]
-    what = f"a doubling of the iterations changes it by at most {listed(list(dict.fromkeys(limits)))}"
+    """Say by which criterion what was judged counts as converged, and what came of that."""
+    optimised = _optimised(verdict)
+    parts = {key: found for key, found in optimised.items() if quantity_of(key).is_object}
+    whom = "object" if parts else quantity_of(verdict.worst).label
+    parts = parts or {key: found for key, found in optimised.items() if key == verdict.worst}
+    limits = {key: f"{found.tolerance:.3g} {quantity_of(key).unit}" for key, found in parts.items()}
+    if not limits:
+        return ""
+    what = f"it by at most {next(iter(limits.values()))}"
+    if len(set(limits.values())) > 1:
+        what = listed([f"the {quantity_of(key).label} by at most {limit}" for key, limit in limits.items()])
+    plural = not any(quantity_of(key).is_object for key in parts) and quantity_of(verdict.worst).plural
+    criterion = f"The {whom} {'count' if plural else 'counts'} as converged where a doubling of the iterations changes"
+    criterion = f"{criterion} {what.replace('it by', 'them by') if plural else what}"
     if verdict.converged_since is not None:
-        return f"The object counts as converged where {what}, which has held since iteration {verdict.converged_since}."
-    return f"The object counts as converged where {what}: {OTHERWISE.get(verdict.state, 'it had not converged')}."
+        return f"{criterion}, which has held since iteration {verdict.converged_since}."
+    if verdict.state in NOT_CONVERGED:
+        return f"{criterion}: {'they' if plural else 'it'} had not converged."
+    return f"{criterion}. The verdict is: {verdict.state}, {verdict.sentence}"
+
+
+NOT_CONVERGED = ("converging", "moving", "jittering", "drifting")
+"""States in which it is known that nothing has converged yet, and no more need be said of that in a paper."""

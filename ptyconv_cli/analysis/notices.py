@@ -120,7 +120,8 @@ def _why_not_compared(analysis: RunAnalysis) -> str:
     if len(recorded) != 1 or not ours or recorded & ours:
         return ": its intervals or percentiles differ"
     apart = f"{min(ours)} to {max(ours)}" if len(ours) > 1 else f"{min(ours)}"
-    return f", which has a value every {recorded.pop()} iterations: these checkpoints are {apart} apart"
+    every = "iteration" if recorded == {1} else f"{recorded.pop()} iterations"
+    return f", which has a value every {every}: these checkpoints are {apart} apart"
 
 
 def notices_on_files(used: Sequence[Header], unrecognised: Iterable[Sequence[Path]]) -> list[str]:

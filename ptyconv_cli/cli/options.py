@@ -47,7 +47,7 @@ def placed(output: Path | None, default: Path, suffixes: Sequence[str]) -> Path:
     """
     if output is None:
         return default
-    if output.is_dir() or not output.suffix:
+    if output.is_dir() or (not output.suffix and not output.exists()):
         return output / default.name
     if output.suffix.lower() not in suffixes:
         raise click.BadParameter(

@@ -14,7 +14,7 @@ from ptyconv_cli.checkpoints.readers import counts_as_file
 from ptyconv_cli.cli.console import say, say_wrapped, warnings_text, wrote_text
 from ptyconv_cli.cli.options import PATH, READING, all_of, checked, completing, output_file, placed, with_earlier
 from ptyconv_cli.cli.outputs import PICTURE_NAME, TRAJECTORY_NAME, explained
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.errors import PtyconvError, SeveralRuns
 from ptyconv_cli.pictures.across import check_times
 from ptyconv_cli.pictures.comparison_panels import comparison, labels_of, note_on_doublings
 from ptyconv_cli.pictures.panels import DOUBLING, PlotOptions, choices, chosen
@@ -27,6 +27,8 @@ SUFFIXES = (".png", ".pdf", ".svg")
 """Of pictures."""
 
 COMPARISON_NAME, MAPS_NAME, RECORD_NAME = "comparison.png", "maps.png", "record.png"
+
+NOT_ANALYZED = "{path}: no results of analyze are there; its {what} takes: ptyconv analyze {path}"
 
 SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(choices())}, or the name of a tensor."
 
@@ -185,8 +187,11 @@ def _read(path: Path) -> Results:
         return read_results(path)
     from ptyconv_cli.analysis.recorded import recorded_results
 
-    found = recorded_results(path)
-    say_wrapped(f"{path}: not analyzed; drawn is what the engine recorded ({found.name})")
+    try:
+        found = recorded_results(path)
+    except SeveralRuns as error:
+        raise PtyconvError(f"{path}: holds several runs; give a file of one of them") from error
+    say_wrapped(f"{path}: no results of analyze are there; drawn is what the engine recorded ({found.name})")
     return found
 
 
@@ -197,6 +202,8 @@ def _folder(path: Path) -> Path:
 def _trajectory(path: Path, file_format: str, linear: bool, since: int) -> bytes:
     from ptyconv_cli.pictures.trajectory import draw_trajectory
 
+    if _is_run(path):
+        raise PtyconvError(NOT_ANALYZED.format(path=path, what="trajectory"))
     results = read_results(path)
     if not results.trajectories:
         raise PtyconvError(
@@ -210,6 +217,8 @@ def _dashboard(
 ) -> bytes:
     from ptyconv_cli.pictures.dashboard import draw_dashboard
 
+    if DOUBLING in shown and _is_run(path):
+        raise PtyconvError(NOT_ANALYZED.format(path=path, what="change per doubling"))
     results = _read(path)
     if over == "time":
         check_times({path: results})
@@ -231,7 +240,7 @@ def _compared(
     of_doublings = DOUBLING in shown or not (shown or options.per_iteration)
     bare = [path for path in paths if of_doublings and _is_run(path)]
     if bare:
-        raise PtyconvError(f"{bare[0]}: not analyzed; for its change per doubling: ptyconv analyze {bare[0]}")
+        raise PtyconvError(NOT_ANALYZED.format(path=bare[0], what="change per doubling"))
     found = [_read(path) for path in paths]
     if over == "time":
         check_times(dict(zip(paths, found, strict=True)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from os.path import commonpath
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ptyconv_cli.analysis.frames import Frames, frames_of_run
 from ptyconv_cli.analysis.hyperparameters import hyperparameters_of, on_collated, settings_of
@@ -48,6 +48,7 @@ from ptyconv_cli.page.viewer import checkpoints_in, viewer_of
 from ptyconv_cli.quantities import drawn_as, tensors_of
 from ptyconv_cli.quantities.quantity import IMAGES
 from ptyconv_cli.results.run_analysis import RunAnalysis
+from ptyconv_cli.results.text import listed
 from ptyconv_cli.verdict.segments import counting_of
 
 LARGEST = 15_000_000
@@ -63,7 +64,13 @@ FEWEST = 8
 """Checkpoints that a viewer shows at least, of a run that has so many."""
 
 OF_DRAWINGS = 0.5
-"""Share of a run's bytes that drawings may take: of a run by itself they take a tenth."""
+"""Share of a run's bytes that drawings may take where there is a viewer, too: of a run by itself they take a tenth."""
+
+CHANGES, DISTANCES, MAPS = "changes between checkpoints", "distances between checkpoints", "maps"
+LEAST = {CHANGES: 20_000, DISTANCES: 20_000, MAPS: 80_000}
+"""Bytes below which it is not tried to draw them."""
+
+Shown = TypeVar("Shown")
 
 WITH_PICTURES, WITH_VIEWER = 60_000, 200_000
 """Bytes from which on a run has its pictures, and its viewer."""
@@ -83,7 +90,7 @@ def report_run(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool
     with progress_bar("checkpoints", hidden=quiet) as progress:
         analysis, outputs = analyze_into(folder, run_dir, pictures=True, progress=progress, **options)
     with progress_bar("pictures", hidden=quiet) as progress:
-        shown = shown_of(analysis, run_dir, folder, options, LARGEST - BESIDE, progress=progress)
+        shown = shown_of(analysis, run_dir, options, LARGEST - BESIDE, progress=progress)
     if not quiet and analysis.verdict:
         say_verdict(analysis.verdict)
     return Made(run_page(shown), shown.warnings, [], outputs.written)
@@ -92,7 +99,6 @@ def report_run(run_dir: Path, folder: Path, options: dict[str, Any], quiet: bool
 def shown_of(
     analysis: RunAnalysis,
     run_dir: Path,
-    folder: Path,
     options: dict[str, Any],
     most: float,
     *,
@@ -102,8 +108,8 @@ def shown_of(
 ) -> RunOnPage:
     """Return what a page shows of a run that was analyzed, in no more than about `most` bytes.
 
-    Its results are in `folder`; `name` and `place`: what it is called on the page, and its number there. What cannot be
-    drawn or shown is a warning, but PtyconvError is raised for a file that cannot be read if the options are `strict`.
+    `name` and `place`: what it is called on the page, and its number there. What cannot be drawn or shown is a warning,
+    but PtyconvError is raised for a file that cannot be read if the options are `strict`.
     """
     name = name or analysis.results.name
     if most < WITH_PICTURES:
@@ -113,11 +119,14 @@ def shown_of(
         options["tensors"], options["every"], options["select"], options["strict"], names=options["names"]
     )
     problems: list[str] = []
-    loss, sections = _drawn(analysis, run_dir, asked, options, OF_DRAWINGS * most, place, problems)
-    left = most - OF_TEXT - sum(one.size for one in sections)
+    for_drawings = most * (OF_DRAWINGS if most >= WITH_VIEWER else 1) - OF_TEXT
+    drawn = _drawn(analysis, run_dir, asked, options, for_drawings, place, problems)
+    left = most - OF_TEXT - drawn.size
     checkpoints = checkpoints_in(left, tensors_of(analysis.points))
     frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
-    shown = run_on_page(analysis, name, frames.last.format if frames else "", sections, loss, place)
+    shown = run_on_page(analysis, name, frames.last.format if frames else "", drawn.sections, drawn.loss, place)
+    if drawn.no_room:
+        shown = replace(shown, no_sections=_no_room(listed([f"the {what}" for what in drawn.no_room]), run_dir))
     if most < WITH_VIEWER or checkpoints < min(FEWEST, len(analysis.checkpoints)):
         shown = replace(shown, no_viewer=_no_room("its checkpoints", run_dir))
     elif frames:
@@ -161,6 +170,19 @@ def _not_shown(error: PtyconvError) -> str:
     return f"The checkpoints cannot be shown: {error}."
 
 
+class Drawn(NamedTuple):
+    """What was drawn of a run: its `loss`, the `sections` with room on the page, and those with `no_room` there."""
+
+    loss: Panel | None
+    sections: list[Section]
+    no_room: list[str]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return sum(one.size for one in self.sections) + (len(self.loss.svg) if self.loss else 0)
+
+
 def _drawn(
     analysis: RunAnalysis,
     run_dir: Path,
@@ -169,31 +191,41 @@ def _drawn(
     most: float,
     place: int,
     problems: list[str],
-) -> tuple[Panel | None, list[Section]]:
-    """Draw the loss, and the sections of the page for which there is room; what cannot be drawn is among `problems`."""
+) -> Drawn:
+    """Draw a run in about `most` bytes; what cannot be drawn is among the `problems`."""
 
     def maps() -> Section:
         settings = {name: options[name] for name in ("percentile_range", "chain", "device")}
         return maps_section(maps_of_run(run_dir, asked, **settings), place)
 
-    draw: dict[str, Callable[[], Section]] = {"changes": partial(changes_section, analysis.results, place)}
+    results, no_room = analysis.results, list[str]()
+    loss = _unless_it_fails("loss", partial(loss_panel, results, place), asked, problems)
+    draw: dict[str, Callable[[], Section]] = {CHANGES: partial(changes_section, results, place)}
     if analysis.trajectories:
-        draw["distances"] = partial(trajectory_section, analysis.results, place)
-    sections = []
-    for what, section in {**draw, "maps": maps}.items():
-        try:
-            with explained(Path(what)):
-                drawn = section()
-        except PtyconvError as error:
-            if asked.strict:
-                raise
-            problems.append(f"There are no {what}: {error}.")
-            continue
-        if drawn.size <= most:
-            sections.append(drawn)
-            most -= drawn.size
-    with explained(Path("loss")):
-        return loss_panel(analysis.results, place), sections
+        draw[DISTANCES] = partial(trajectory_section, results, place)
+    draw[MAPS] = maps
+    sections = list[Section]()
+    for what, section in draw.items():
+        drawn = _unless_it_fails(what, section, asked, problems) if most > LEAST[what] else None
+        fitting = next((one for one in (drawn, drawn and drawn.without_small()) if one and one.size <= most), None)
+        if fitting:
+            sections.append(fitting)
+            most -= fitting.size
+        elif drawn or most <= LEAST[what]:
+            no_room.append(what)
+    return Drawn(loss, sections, no_room)
+
+
+def _unless_it_fails(what: str, draw: Callable[[], Shown], asked: Selection, problems: list[str]) -> Shown | None:
+    """Return what is drawn; where that fails, say so among the `problems`."""
+    try:
+        with explained(Path(what)):
+            return draw()
+    except PtyconvError as error:
+        if asked.strict:
+            raise
+        problems.append(f"Not on this page: {error}.")
+        return None
 
 
 def _no_room(what: str, run_dir: Path) -> str:
@@ -234,7 +266,7 @@ def report_study(
             analysis = analyses.get(row.name) or analysis_of(unit, options)  # which a worker left in the cache
             share = left / (len(rows) - number + 1) if equal >= WITH_VIEWER else equal
             of_one = shown_of(
-                analysis, unit.folder, unit.place, options_of(unit, options), share, name=names[row.name], place=number
+                analysis, unit.folder, options_of(unit, options), share, name=names[row.name], place=number
             )
             shown.append(of_one)
             left -= of_one.size

@@ -14,8 +14,15 @@ from PIL import Image, features
 
 from ptyconv_cli.analysis.maps import Maps
 from ptyconv_cli.page.images import data_uri
-from ptyconv_cli.pictures.alone import Alone, Group, changes_alone, loss_alone, maps_alone, trajectory_alone
 from ptyconv_cli.pictures.drawing import since_words
+from ptyconv_cli.pictures.single import (
+    Drawing,
+    Drawings,
+    single_changes,
+    single_loss,
+    single_maps,
+    single_trajectory,
+)
 from ptyconv_cli.results.run_analysis import Results
 
 COLOURS = {
@@ -47,6 +54,9 @@ NUMBERS = ("d", "x", "y", "transform", "points", "width", "height")
 OTHER = re.compile(r"^#([\w-]+)$|^url\(#([\w-]+)\)$")
 """How an attribute names another element; a colour, which looks alike, is none that is there."""
 
+FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML does not allow; files may hold names of them."""
+
 PHOTO = 80
 """Quality, out of 100, of an image in a drawing that has too many colours to be kept exactly."""
 
@@ -73,6 +83,10 @@ class Section(NamedTuple):
     groups: list[Panels]
     text: str
 
+    def without_small(self) -> "Section":
+        """Return it without its small panels, which can be left out where there is little room."""
+        return self._replace(groups=[group for group in self.groups if not group.small])
+
     @property
     def size(self) -> int:
         """How many characters its drawings take."""
@@ -81,7 +95,7 @@ class Section(NamedTuple):
 
 def loss_panel(results: Results, place: int) -> Panel | None:
     """Return the loss, None where none is recorded; `place`: the run's number on the page."""
-    found = loss_alone(results)
+    found = single_loss(results)
     return _panel(found, f"loss-{place}", "Loss over the iterations") if found else None
 
 
@@ -89,7 +103,7 @@ def changes_section(results: Results, place: int) -> Section:
     """Return the changes between checkpoints, and what else the dashboard has."""
     return _section(
         "Changes between checkpoints",
-        [Group("", changes_alone(results))],
+        [Drawings("", single_changes(results))],
         "The change from each checkpoint to the next, and the learning rates. Bold lines are aligned changes, faint "
         f"ones raw.{_since(results)}",
         f"changes-{place}",
@@ -105,7 +119,7 @@ def trajectory_section(results: Results, place: int) -> Section:
     """Return the changes per doubling, and the distances between checkpoints."""
     return _section(
         "Change per doubling, and distances between checkpoints",
-        trajectory_alone(results),
+        single_trajectory(results),
         "The bar at the end: what as many iterations again are expected to change. Distances that are flat before the "
         "end: the run jitters about a point. Falling up to the end: it is still on its way. Of any two checkpoints: a "
         "converged run is dark in the frame, the last doubling.",
@@ -117,23 +131,23 @@ def maps_section(maps: Maps, place: int) -> Section:
     """Return where the object, the probe and the scan positions changed."""
     return _section(
         "Where it still changes",
-        maps_alone(maps),
+        single_maps(maps),
         f"The aligned change from iteration {maps.since} to {maps.niter}. Dark: no change. Bright at the edges of the "
         "scanned region: little overlap of the probes there.",
         f"maps-{place}",
     )
 
 
-def _section(title: str, groups: Sequence[Group], text: str, name: str) -> Section:
+def _section(title: str, groups: Sequence[Drawings], text: str, name: str) -> Section:
     number = count(1)
 
-    def of(group: Group) -> list[Panel]:
-        return [_panel(one, f"{name}-{next(number)}", f"{group.title or title}: {one.title}") for one in group.panels]
+    def of(group: Drawings) -> list[Panel]:
+        return [_panel(one, f"{name}-{next(number)}", f"{group.title or title}: {one.title}") for one in group.drawings]
 
     return Section(title, [Panels(group.title, of(group), group.small) for group in groups], text)
 
 
-def _panel(drawn: Alone, name: str, alt: str) -> Panel:
+def _panel(drawn: Drawing, name: str, alt: str) -> Panel:
     return Panel(drawn.title, inline(drawn.svg, name, alt))
 
 
@@ -143,7 +157,7 @@ def inline(svg: bytes, name: str, alt: str) -> Markup:
     The page's policy allows no styles but its own: each property becomes an attribute, and each of `COLOURS` a class.
     What is text stays text.
     """
-    root = ElementTree.fromstring(svg)
+    root = ElementTree.fromstring(FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", svg.decode(errors="replace")))
     named = {element.attrib["id"] for element in root.iter() if "id" in element.attrib}
     for parent in list(root.iter()):
         for child in [child for child in parent if _local(child.tag) in ("metadata", "style")]:

@@ -140,6 +140,7 @@ class RunOnPage:
     viewer: ViewerOnPage | None = None
     viewer_text: str = ""
     no_viewer: str = ""
+    no_sections: str = ""
     problem: str = ""
 
     @classmethod

@@ -99,7 +99,7 @@ def draw_dashboard(
     return picture(figure, file_format)
 
 
-def panel_alone(panel: Panel, results: Results, layout: Layout) -> Figure:
+def single_panel(panel: Panel, results: Results, layout: Layout) -> Figure:
     """Return a figure with one panel, of a run's iterations."""
     axis, margins = across([results], "iteration"), _margins(layout, _legend_entries(panel)) | {"top": 0.12}
     figure = Figure(figsize=(_width(layout, margins), _height(layout, margins)))

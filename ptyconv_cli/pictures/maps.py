@@ -26,6 +26,7 @@ from ptyconv_cli.pictures.mpl import (
     Line2D,
     LogNorm,
     PathCollection,
+    colormaps,
     the_same_for_everyone,
     withStroke,
 )
@@ -145,7 +146,8 @@ def draw_image(axes: Axes, maps: Maps) -> None:
         write_instead(axes, "no value is finite")
         return
     low, high = np.percentile(finite, (100 - BRIGHTEST, BRIGHTEST))
-    shown = show(axes, image, cmap="gray", vmin=low, vmax=high)
+    grey = colormaps["gray"].with_extremes(under=DARK_INK, over=BRIGHT_INK)
+    shown = show(axes, image, cmap=grey, vmin=low, vmax=high)
     colour_bar(axes, shown, label_of(maps, quantity.map_values, name))
     scale_bar(axes, maps.dx, unit_of_length(maps))
 
@@ -245,7 +247,8 @@ def draw_positions(axes: Axes, maps: Maps) -> None:
     size = float(np.clip(4000 / len(far), 1, 30))
     in_unit, unit = detail_unit(_size(maps))
     shown = far / in_unit
-    dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0)
+    dots = axes.scatter(x, y, c=shown, s=size, cmap=COLOURS, vmin=0, vmax=brightest(shown), linewidths=0.4)
+    dots.set_edgecolor("0.5")  # so that dark ones are seen on a dark page
     beside = 0.08 * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
     axes.set(xlim=(x.min() - beside, x.max() + beside), ylim=(y.max() + 2 * beside, y.min() - beside))
     axes.set(xticks=[], yticks=[], aspect="equal", anchor="N")

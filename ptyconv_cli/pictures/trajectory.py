@@ -129,13 +129,13 @@ class TrajectoryOptions:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of panels: what they show in a few words, its caption, and what draws the panel of a tensor.
+    """A row of panels: its title, its caption, and what draws the panel of a tensor.
 
     `over_iterations`: the x axis alone is of iterations, and run boundaries are marked there. `least` checkpoints that
     it needs. `bare_caption`: of results without a verdict, where that is another one.
     """
 
-    what: str
+    title: str
     caption: str
     draw: Callable[[Axes, str, Results, TrajectoryOptions], None]
     over_iterations: bool = True

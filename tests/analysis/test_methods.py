@@ -1,12 +1,13 @@
 """Sentences for the methods of a paper."""
 
+import math
 import re
+from dataclasses import replace
 
 import pytest
 import runs
 
 from ptyconv_cli import DOCUMENTATION, __version__, analyze_run, methods_text
-from ptyconv_cli.verdict.rules import STATES
 
 CALLED = {
     "objp": r"object phase ([\d.]+) %",
@@ -25,29 +26,65 @@ def test_it_has_the_numbers_of_the_run():
         (given,) = re.findall(words, said)
         assert float(given) == pytest.approx(analysis.verdict.doublings[key].points[-1].relative, rel=0.06)
     assert "tilt" not in said, "which was not optimised"
-    assert "at most 5 %, which has held since iteration 20." in said
-    assert said.endswith("The checkpoint of iteration 200 was kept.")
+    assert "by at most 5 %, which has held since iteration 20." in said
+    assert said.endswith("By these rules the checkpoint of iteration 200 is kept.")
 
 
 def test_of_a_run_that_has_not_converged_it_says_so():
     said = methods_text(runs.analysis_of(runs.HALVES[0]))
     assert "From iteration 80 to 168 the RMS change per doubling of the iterations was: object phase 11 %" in said
-    assert "by at most 5 %: it had not converged." in said
+    assert "changes it by at most 5 %: it had not converged. By these rules" in said
 
 
-def test_tolerances_that_differ_are_both_said():
+def test_tolerances_that_differ_are_said_of_each():
     said = methods_text(analyze_run(runs.ATOMS, tolerances={"phase": "2%"}, tensors=["objp", "obja"], device="cpu"))
-    assert "by at most 2 % and 5 %: it had not converged" in said
+    assert "the object phase by at most 2 % and the object amplitude by at most 5 %: it had not converged" in said
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("ptyrad_times100", "the run broke before it converged"), ("ptyrad_cosine", "had")],
+    ("tensor", "words"),
+    [
+        ("probe", "The probe counts as converged where a doubling of the iterations changes it by at most 5 %, which"),
+        ("probe_pos_shifts", "a doubling of the iterations changes them by at most 0.1 px: they had not converged"),
+    ],
 )
-def test_other_ends(name, words):
-    analysis = runs.analysis_of(runs.DATA / "truth" / name)
-    assert analysis.verdict.state in STATES
-    assert words in methods_text(analysis)
+def test_without_an_object_it_is_of_what_was_judged(tensor, words):
+    said = methods_text(analyze_run(runs.ATOMS, tensors=[tensor], device="cpu"))
+    assert words in said
+    assert "mrad" not in said
+    assert "kept" not in said
+
+
+def test_of_a_run_that_broke_it_says_what_the_verdict_says():
+    analysis = runs.analysis_of(runs.DATA / "truth" / "ptyrad_times100")
+    assert methods_text(analysis).endswith(f"at most 5 %. The verdict is: broken, {analysis.verdict.sentence}")
+
+
+def test_of_too_few_checkpoints_too():
+    analysis = analyze_run(runs.ATOMS, select="*iter0[12]00*", device="cpu")
+    assert analysis.verdict.state == "insufficient"
+    assert f"The verdict is: insufficient, {analysis.verdict.sentence}" in methods_text(analysis)
+
+
+def test_what_is_not_known_is_not_said():
+    analysis = runs.analysis_of(runs.ATOMS)
+    phase = analysis.verdict.doublings["objp"]
+    unknown = replace(phase, points=[*phase.points[:-1], replace(phase.points[-1], relative=math.nan)])
+    verdict = replace(analysis.verdict, doublings={**analysis.verdict.doublings, "objp": unknown})
+    said = methods_text(replace(analysis, verdict=verdict))
+    assert "?" not in said
+    assert "was: object amplitude 1.1 % of the object's contrast; probe" in said
+
+
+def test_only_changes_over_the_same_interval_are_together():
+    """Where one was optimised later, its last doubling may be another."""
+    analysis = runs.analysis_of(runs.ATOMS)
+    probe = analysis.verdict.doublings["probe"]
+    other = replace(probe, points=[*probe.points[:-1], replace(probe.points[-1], since=120)])
+    verdict = replace(analysis.verdict, doublings={**analysis.verdict.doublings, "probe": other})
+    said = methods_text(replace(analysis, verdict=verdict))
+    assert "From iteration 100 to 200" in said
+    assert "probe 0.27" not in said
 
 
 def test_without_a_verdict_there_is_nothing_to_say():

@@ -35,7 +35,7 @@ def test_its_record_is_drawn(ptyconv, last, of_file):
     result = ptyconv("plot", last if of_file else last.parent)
     assert result.exit_code == 0
     said = " ".join(result.stdout.split())
-    assert "not analyzed; drawn is what the engine recorded (model_iter0200.hdf5)" in said
+    assert "no results of analyze are there; drawn is what the engine recorded (model_iter0200.hdf5)" in said
     assert {path.name for path in last.parent.iterdir()} == {"model_iter0200.hdf5", "record.png"}
 
 
@@ -75,7 +75,7 @@ def test_results_of_an_analysis_come_first(ptyconv, last):
         shutil.copy(runs.DATA / "truth" / "ptyrad_atoms" / f"model_iter{niter:04d}.hdf5", last.parent)
     ptyconv("analyze", last.parent, "--device", "cpu", "--no-plot")
     result = ptyconv("plot", last)
-    assert "not analyzed" not in result.stdout
+    assert "no results" not in result.stdout
     assert (last.parent / "convergence.png").exists()
     report = last.parent / "convergence_report.json"
     report.write_text(json.dumps(json.loads(report.read_text()) | {"trajectories": {}}))
@@ -86,8 +86,24 @@ def test_two_runs_that_were_not_analyzed_are_compared(ptyconv, last, tmp_path):
     other = shutil.copytree(runs.ALL["cosine_lr"], tmp_path / "cosine")
     result = ptyconv("plot", last.parent, other, "-o", tmp_path / "both.pdf")
     assert result.exit_code == 1
-    assert "not analyzed; for its change per doubling: ptyconv analyze" in " ".join(result.stderr.split())
+    assert "no results of analyze are there; its change per doubling takes: ptyconv analyze" in " ".join(
+        result.stderr.split()
+    )
     result = ptyconv("plot", last.parent, other, "--series", "loss,probe", "-o", tmp_path / "both.pdf")
     assert result.exit_code == 0
-    assert result.stdout.count("not analyzed") == 2
+    assert " ".join(result.stdout.split()).count("no results of analyze") == 2
     assert (tmp_path / "both.pdf").exists()
+
+
+@pytest.mark.parametrize("options", [["--series", "doubling"], ["--trajectory"]])
+def test_what_only_an_analysis_has_is_not_drawn(ptyconv, last, options):
+    result = ptyconv("plot", last.parent, *options)
+    assert result.exit_code == 1
+    assert "takes: ptyconv analyze" in " ".join(result.stderr.split())
+    assert [path.name for path in last.parent.iterdir()] == ["model_iter0200.hdf5"]
+
+
+def test_of_several_runs_in_a_folder_a_file_says_which(ptyconv, tmp_path):
+    mixed = shutil.copytree(runs.DATA / "resume" / "mixed_in_one_folder", tmp_path / "mixed")
+    assert "holds several runs; give a file of one of them" in " ".join(ptyconv("plot", mixed).stderr.split())
+    assert ptyconv("plot", max(mixed.glob("*.hdf5")), "-o", tmp_path / "a.png").exit_code == 0

@@ -4,6 +4,7 @@ import math
 import shutil
 
 import h5py
+import numpy as np
 import pytest
 import runs
 from ptyrad_names import SERIES
@@ -40,6 +41,16 @@ def test_quiet_prints_warnings_only(ptyconv, tmp_path):
     assert result.stderr.startswith("warning: objp_bg is 0 throughout")
     assert max(map(len, result.stderr.splitlines())) <= 80
     assert ptyconv("analyze", runs.SAMPLE, "-o", tmp_path, "-q", "--no-plot").output == ""
+
+
+@pytest.mark.parametrize(("every", "words"), [(10, "10 iterations"), (1, "iteration")])
+def test_a_record_at_other_intervals_is_not_compared(ptyconv, tmp_path, every, words):
+    run_dir = shutil.copytree(runs.ATOMS, tmp_path / "run")
+    with h5py.File(run_dir / "model_iter0200.hdf5", "r+") as file:
+        for curve in file["convergence_iters"].values():
+            curve[:, 0] = 1 + np.arange(len(curve)) if every == 1 else curve[:, 0]
+    said = " ".join(ptyconv("analyze", run_dir, "--no-plot").stdout.split())
+    assert f"own record, which has a value every {words}: these checkpoints are 20 apart." in said
 
 
 def test_a_disagreeing_live_record_is_not_said_to_agree(ptyconv, tmp_path):

@@ -1,6 +1,7 @@
 """Drawings as they are on a page: without styles of their own, in its colours, and each with its own names."""
 
 import re
+import warnings
 from base64 import b64decode
 from io import BytesIO
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from ptyconv_cli.page.drawings import (
     trajectory_section,
 )
 from ptyconv_cli.page.run_page import FOLDER
+from ptyconv_cli.pictures.drawing import STYLES
 from ptyconv_cli.pictures.maps import shows_masks
 from ptyconv_cli.pictures.mpl import Figure, colormaps, letters_as_text, the_same_for_everyone
 
@@ -114,6 +116,36 @@ def test_their_colours_are_the_pages(sections):
             assert f".{where}-{name} {{ {where}: var(--{name}); }}" in style
     assert style.count("--first:") == 2, "light and dark"
     assert 'class="stroke-first"' in page
+
+
+def test_each_line_has_the_colour_of_its_own_name():
+    styles = [colour for colour, _ in STYLES]
+    svg = inline(drawn(lambda axes: [axes.plot([0, 1], [k, k], color=one) for k, one in enumerate(styles)]), "a", "b")
+    names = re.findall(r'class="stroke-(first|second|third|fourth|fifth|sixth)"', svg)
+    assert names == ["first", "second", "third", "fourth", "fifth", "sixth"]
+
+
+def test_numbers_keep_two_digits():
+    svg = inline(drawn(lambda axes: axes.plot([0.123456, 0.654321], [0.2, 0.8], color="#0072B2")), "a", "b")
+    before = drawn(lambda axes: axes.plot([0.123456, 0.654321], [0.2, 0.8], color="#0072B2")).decode()
+    (path,) = re.findall(r'd="(M [^"]*)"[^>]*class="stroke-first"', svg)
+    numbers = [float(one) for one in re.findall(r"-?[\d.]+", path)]
+    (exact,) = re.findall(r'd="(M [^"]*)"[^>]*stroke: #0072b2', before)
+    assert numbers == pytest.approx([float(one) for one in re.findall(r"-?[\d.]+", exact)], abs=0.0051)
+
+
+def test_the_ends_of_a_grey_bar_stay_black_and_white(sections):
+    """Also on a dark page, where what is written in black is light."""
+    (image,) = (panel.svg for panel in sections[2].groups[0].panels if panel.title.startswith("Object phase"))
+    triangles = re.findall(r'<path d="M [^"]*" fill="(#[0-9a-f]+)"', image)
+    assert {"#fefefe", "#010101"} <= set(triangles)
+
+
+def test_characters_that_xml_forbids_are_replaced():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        svg = inline(drawn(lambda axes: axes.text(0, 0, "a\x01b\ufffec", parse_math=False)), "a", "b")
+    assert "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c" in svg
 
 
 def test_what_is_text_stays_text():

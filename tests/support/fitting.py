@@ -17,7 +17,7 @@ def check_that_all_texts_fit(drawn):
 
 def check_that_tick_labels_are_apart(axes, along="x"):
     """In the direction of an axis."""
-    renderer = FigureCanvasAgg(axes.get_figure(root=True)).get_renderer()
+    renderer = FigureCanvasAgg(axes.figure).get_renderer()
     axes.get_tightbbox(renderer)
     axis = axes.xaxis if along == "x" else axes.yaxis
     low, high = sorted(axis.get_view_interval())

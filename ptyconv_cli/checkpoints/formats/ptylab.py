@@ -63,7 +63,7 @@ def _iterations(tree: Tree) -> int:
     PtyLab has errors from the first iteration on, and saves no whole file before.
     """
     errors = tree.find("error")
-    if errors is None or not errors.size:
+    if errors is None or not errors.size or len(errors.shape) != 1 or errors.dtype.kind != "f":
         raise CheckpointError(f"{tree.path}: dataset error: expected {VALUES}")
     return int(errors.size)
 

@@ -1,10 +1,10 @@
-"""The panels of the pictures one by one, as SVG about as wide as a column: for a page, which has the titles."""
+"""Single panels of the pictures, as SVG about as wide as a column: for a page, which writes their titles itself."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ptyconv_cli.analysis.maps import Maps
-from ptyconv_cli.pictures.dashboard import Layout, panel_alone
+from ptyconv_cli.pictures.dashboard import Layout, single_panel
 from ptyconv_cli.pictures.drawing import picture
 from ptyconv_cli.pictures.maps import (
     COLOURS,
@@ -55,39 +55,39 @@ SMALL, BAR = 1.2, (0.2, 0.45, 3.2, 0.14)
 """Inches of the side of a small map; the frame of the bar of their colours."""
 
 
-class Alone(NamedTuple):
+class Drawing(NamedTuple):
     """A panel as SVG, and its title."""
 
     title: str
     svg: bytes
 
 
-class Group(NamedTuple):
+class Drawings(NamedTuple):
     """Panels that belong together, under a title, "" for none; they are `small`, or as wide as a column."""
 
     title: str
-    panels: Sequence[Alone]
+    drawings: Sequence[Drawing]
     small: bool = False
 
 
 @the_same_for_everyone
-def loss_alone(results: Results) -> Alone | None:
+def single_loss(results: Results) -> Drawing | None:
     """Return the panel of the loss, None where none was recorded."""
     if not results.engine or not results.engine.loss:
         return None
     (found,) = panels(results, PlotOptions(), (LOSS,))
-    return _svg(panel_alone(found, results, OF_DASHBOARD))
+    return _svg(single_panel(found, results, OF_DASHBOARD))
 
 
 @the_same_for_everyone
-def changes_alone(results: Results) -> list[Alone]:
+def single_changes(results: Results) -> list[Drawing]:
     """Return the panels of the dashboard but for the loss."""
     found = [panel for panel in panels(results, PlotOptions()) if panel.y_label != LOSS]
-    return [_svg(panel_alone(panel, results, OF_DASHBOARD)) for panel in found]
+    return [_svg(single_panel(panel, results, OF_DASHBOARD)) for panel in found]
 
 
 @the_same_for_everyone
-def trajectory_alone(results: Results) -> list[Group]:
+def single_trajectory(results: Results) -> list[Drawings]:
     """Return the panels of the trajectory: a group for each tensor."""
     rows, options = drawn_rows(results), TrajectoryOptions()
     found = []
@@ -96,22 +96,22 @@ def trajectory_alone(results: Results) -> list[Group]:
         for row in rows:
             figure, axes = _framed(CURVES if row.over_iterations else SQUARE)
             draw_panel(axes, row, tensor, results, options)
-            of_one.append(_svg(figure)._replace(title=row.what))
-        found.append(Group(title_of_tensor(tensor), of_one))
+            of_one.append(_svg(figure)._replace(title=row.title))
+        found.append(Drawings(title_of_tensor(tensor), of_one))
     return found
 
 
 @the_same_for_everyone
-def maps_alone(maps: Maps) -> list[Group]:
+def single_maps(maps: Maps) -> list[Drawings]:
     """Return the maps, and, as another group, the small ones over the run."""
     norm = small_norm(maps)
     return [
-        Group("", list(_maps(maps))),
-        *([Group(title_of_small(maps), list(_small(maps, norm)), small=True)] if norm else []),
+        Drawings("", list(_maps(maps))),
+        *([Drawings(title_of_small(maps), list(_small(maps, norm)), small=True)] if norm else []),
     ]
 
 
-def _maps(maps: Maps) -> Iterator[Alone]:
+def _maps(maps: Maps) -> Iterator[Drawing]:
     for draw in map_panels(maps):
         figure, axes = _framed(IMAGE, height=3.0)
         draw(axes, maps)
@@ -120,7 +120,7 @@ def _maps(maps: Maps) -> Iterator[Alone]:
         yield _svg(figure)
 
 
-def _small(maps: Maps, norm: LogNorm) -> Iterator[Alone]:
+def _small(maps: Maps, norm: LogNorm) -> Iterator[Drawing]:
     for small in maps.small:
         figure = Figure(figsize=(SMALL, SMALL), dpi=DPI)
         draw_small(figure.add_axes((0, 0, 1, 1)), small, norm)
@@ -138,7 +138,7 @@ def _framed(frame: tuple[float, float, float, float], height: float = HEIGHT) ->
     return figure, figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
 
 
-def _svg(figure: Figure) -> Alone:
+def _svg(figure: Figure) -> Drawing:
     """Return a figure's one panel, without its title, and without ground below it."""
     axes = figure.axes[0]
     title = axes.get_title().replace("\n", ": ")
@@ -150,4 +150,4 @@ def _svg(figure: Figure) -> Alone:
                 axis.set_label_text(text.replace(" (", "\n("))
     figure.patch.set_visible(False)
     with letters_as_text():
-        return Alone(title, picture(figure, "svg", signed=False))
+        return Drawing(title, picture(figure, "svg", signed=False))
