@@ -104,7 +104,7 @@ def single_panel(panel: Panel, results: Results, layout: Layout) -> Figure:
     axis, margins = across([results], "iteration"), _margins(layout, _legend_entries(panel)) | {"top": 0.12}
     figure = Figure(figsize=(_width(layout, margins), _height(layout, margins)))
     axes = figure.subplots()
-    _draw_in(axes, panel, results, PlotOptions(), axis, layout)
+    _draw_in(axes, panel, results, PlotOptions(), axis, layout, labelled=panel.y_label == LOSS)
     _place(figure, layout, margins)
     return figure
 

@@ -79,6 +79,14 @@ def test_all_that_there_is_to_see_of_a_run_is_there(sections):
     assert [panel.title for panel in of_maps.groups[1].panels][-2:] == ["180 to 200", ""]
 
 
+def test_since_when_it_has_converged_is_written_once(sections):
+    """At the loss, and below the changes: in small panels it would lie on the curves."""
+    results = runs.analysis_of(runs.ATOMS).results
+    assert "converged since 20" in loss_panel(results, 1).svg
+    assert "converged since" not in "".join(drawings_of(sections))
+    assert sections[0].text.endswith("Dotted: converged since 20.")
+
+
 def test_the_numbers_of_a_drawing_are_those_of_the_run():
     """The last loss in the legend, and the curve's ends where the axis has them."""
     results = runs.analysis_of(runs.ATOMS).results
