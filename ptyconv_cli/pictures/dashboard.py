@@ -31,7 +31,7 @@ from ptyconv_cli.pictures.drawing import (
 )
 from ptyconv_cli.pictures.losses import beyond
 from ptyconv_cli.pictures.mpl import Axes, Figure, the_same_for_everyone
-from ptyconv_cli.pictures.panels import Line, Panel, PlotOptions, evened, note_on_intervals, notes, panels
+from ptyconv_cli.pictures.panels import LOSS, Line, Panel, PlotOptions, evened, note_on_intervals, notes, panels
 from ptyconv_cli.results.run_analysis import Results
 
 FALLING = "Such changes fall even while the object moves on: see the change per doubling."
