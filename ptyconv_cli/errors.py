@@ -12,7 +12,11 @@ class CheckpointError(PtyconvError):
 
 
 class TooFew(PtyconvError):
-    """Fewer than two checkpoints that can be compared."""
+    """Fewer than two checkpoints that can be compared: so many are `left`."""
+
+    def __init__(self, message: str, left: int) -> None:
+        self.left = left
+        super().__init__(message)
 
 
 class SeveralRuns(PtyconvError):

@@ -280,7 +280,8 @@ def check_that_enough_are_left(
         hint = f". What the engine recorded itself can be drawn: ptyconv plot {run_dir}" if recorded else ""
         raise TooFew(
             f"{run_dir}: holds {counted(len(headers), 'checkpoint')}{multiples}{unread}; a change needs at least two, "
-            f"and the verdict one near half and one near a quarter of the last one's iterations{hint}"
+            f"and the verdict one near half and one near a quarter of the last one's iterations{hint}",
+            len(headers),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ptyconv_cli.analysis import report
-from ptyconv_cli.cli.console import say, say_verdict, say_wrapped, warnings_text
+from ptyconv_cli.cli.console import say, say_errors, say_verdict, say_wrapped, warnings_text
 from ptyconv_cli.cli.options import (
     CLUSTER,
     JUDGING,
@@ -22,10 +22,10 @@ from ptyconv_cli.cli.options import (
     where_to,
     with_earlier,
 )
-from ptyconv_cli.errors import PtyconvError
+from ptyconv_cli.errors import PtyconvError, TooFew
 from ptyconv_cli.quantities import all_series
 from ptyconv_cli.results.text import listed
-from ptyconv_cli.verdict.conclusion import exit_code, not_converged
+from ptyconv_cli.verdict.conclusion import TOO_EARLY, exit_code, not_converged
 
 POLL = 5.0
 """Seconds between two looks at the folder of a running job."""
@@ -209,7 +209,13 @@ def check(
     if results and not results.is_dir():
         raise PtyconvError(f"{results}: is no folder; --results names the one with the results of an earlier analyze")
     cache = Cache(results or place_of(run_dir))  # which is only read, for `keep` is not called
-    analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
+    try:
+        analysis = analyze_run(run_dir, chain=earlier, cache=cache, **reading)
+    except TooFew as error:
+        if not error.left:
+            raise
+        say_errors(f"Error: {error}")
+        sys.exit(TOO_EARLY)
     assert analysis.verdict
     if analysis.warnings:
         say(warnings_text(analysis.warnings) + ("" if as_json or quiet else "\n"), err=True)

@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 COMPARISON_NAME, MAPS_NAME, RECORD_NAME = "comparison.png", "maps.png", "record.png"
 
-NOT_ANALYZED = "{path}: no results of analyze are there; its {what} takes: ptyconv analyze {path}"
+NOT_ANALYZED = "{path}: holds no {what}; first run: ptyconv analyze {path}"
 
 SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(choices())}, or the name of a tensor."
 
@@ -191,7 +191,7 @@ def _read(path: Path) -> Results:
         found = recorded_results(path)
     except SeveralRuns as error:
         raise PtyconvError(f"{path}: holds several runs; give a file of one of them") from error
-    say_wrapped(f"{path}: no results of analyze are there; drawn is what the engine recorded ({found.name})")
+    say_wrapped(f"{path}: holds no results; drawn is what the engine recorded itself ({found.name})")
     return found
 
 

@@ -105,7 +105,7 @@ def changes_section(results: Results, place: int) -> Section:
         "Changes between checkpoints",
         [Drawings("", single_changes(results))],
         "The change from each checkpoint to the next, and the learning rates. Bold lines are aligned changes, faint "
-        f"ones raw.{_since(results)}",
+        f"ones raw, with the share of the last one that alignment removed.{_since(results)}",
         f"changes-{place}",
     )
 

@@ -22,6 +22,7 @@ from ptyconv_cli.page.images import data_uri
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.pictures.dashboard import draw_dashboard
 from ptyconv_cli.pictures.panels import PlotOptions
+from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import RunAnalysis
 from ptyconv_cli.results.text import few, length, printable, rounded, with_units_kept
@@ -280,7 +281,9 @@ def _span(files: Sequence[str]) -> str:
 def _settings(analysis: RunAnalysis) -> str:
     low, high = analysis.percentile_range
     doublings = analysis.verdict.doublings if analysis.verdict else {}
-    tolerances = ", ".join(f"{key} {found.tolerance:.3g} {found.unit}" for key, found in doublings.items())
+    tolerances = ", ".join(
+        f"{quantity_of(key).label} {found.tolerance:.3g} {found.unit}" for key, found in doublings.items()
+    )
     return "; ".join(
         filter(
             None,

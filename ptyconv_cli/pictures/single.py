@@ -8,6 +8,7 @@ from ptyconv_cli.pictures.dashboard import Layout, single_panel
 from ptyconv_cli.pictures.drawing import picture
 from ptyconv_cli.pictures.maps import (
     COLOURS,
+    draw_profile,
     draw_small,
     label_of_small,
     map_panels,
@@ -39,11 +40,11 @@ OF_DASHBOARD = Layout(1, 1, 2.2, 1.7, 1.0, legend=1)
 WIDTH, HEIGHT = 3.6, 2.6
 """Inches of a panel of the trajectory, or of the maps, with its labels."""
 
-CURVES, SQUARE = (0.85, 0.55, 2.15, 1.92), (0.85, 0.55, 1.92, 1.92)
+CURVES, SQUARE = (1.0, 0.55, 2.0, 1.92), (0.85, 0.55, 1.92, 1.92)
 """Left, bottom, width and height of the frame of a panel of the trajectory, in inches: of curves, and of a heat map."""
 
-IMAGE = (0.1, 0.5, 2.4, 2.4)
-"""The same of a map."""
+IMAGE, PROFILE = (0.1, 0.5, 2.25, 2.25), (0.4, 0.5, 2.3, 2.25)
+"""The same of a map, and of the panel by slice, which has labels on both sides."""
 
 LONG = 24
 """Characters of a label from which on its unit has a line of its own."""
@@ -113,7 +114,7 @@ def single_maps(maps: Maps) -> list[Drawings]:
 
 def _maps(maps: Maps) -> Iterator[Drawing]:
     for draw in map_panels(maps):
-        figure, axes = _framed(IMAGE, height=3.0)
+        figure, axes = _framed(PROFILE if draw is draw_profile else IMAGE, height=2.85)
         draw(axes, maps)
         for dots in filter(lambda one: isinstance(one, PathCollection), axes.collections):
             dots.set_rasterized(True)  # there may be many

@@ -138,7 +138,7 @@ def _tolerance(name: str, given: Any) -> Tolerance:
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s]*)\s*", str(given))
     number = _positive(match[1]) if match else None
     if match and number is not None and not match[2] and isinstance(given, str):
-        raise ValueError(f"the tolerance of {name} has no unit: {_readings(match[1], number, quantity)}")
+        raise ValueError(f"the tolerance of {name} is {given}, without a unit: {_readings(match[1], number, quantity)}")
     if match is None or number is None or match[2] not in ("", *units):
         allowed = " or ".join(dict.fromkeys(ANGSTROM if unit == "A" else unit for unit in units))
         example = f"{name}={quantity.tolerance:g}{quantity.unit}"
@@ -151,10 +151,10 @@ def _tolerance(name: str, given: Any) -> Tolerance:
 def _readings(text: str, number: float, quantity: Quantity) -> str:
     """Say how a number without a unit may be meant."""
     if quantity.unit == PIXELS:
-        return f"is it {text}{PIXELS} or {text}{ANGSTROM}?"
+        return f"write {text}{PIXELS} or {text}{ANGSTROM}"
     if quantity.unit == CONTRAST and number < 1:
-        return f"is it {text}{CONTRAST}, or {100 * number:g}{CONTRAST}, which is {text} of it?"
-    return f"is it {text}{quantity.unit}?"
+        return f"write {text}{CONTRAST}, or {100 * number:g}{CONTRAST}, which is {text} {quantity.of}".rstrip()
+    return f"write {text}{quantity.unit}"
 
 
 def _positive(text: str) -> float | None:

@@ -155,6 +155,10 @@ def not_converged(verdict: RunVerdict) -> list[str]:
     ]
 
 
+TOO_EARLY = 4
+"""How such a command ends where it cannot be said yet."""
+
+
 def exit_code(verdict: RunVerdict, everything: bool = False) -> int:
     """Return how a command ends that is asked whether a run has converged: 0 yes, 3 no, 4 it cannot be said.
 
@@ -162,7 +166,7 @@ def exit_code(verdict: RunVerdict, everything: bool = False) -> int:
     """
     if verdict.state == "converged":
         return 3 if everything and not verdict.all_converged else 0
-    return 3 if verdict.state in NOT_CONVERGED else 4
+    return 3 if verdict.state in NOT_CONVERGED else TOO_EARLY
 
 
 def _worst(judged: Mapping[str, Doublings]) -> str:

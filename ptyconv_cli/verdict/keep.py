@@ -8,7 +8,7 @@ from ptyconv_cli.quantities import QUANTITIES, quantity_of
 from ptyconv_cli.results.run_analysis import Doubling, Doublings
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.rules import LESS, THERE, has_converged
-from ptyconv_cli.verdict.sentences import verb
+from ptyconv_cli.verdict.sentences import RISES, rounded, verb
 
 NEAR_LEAST = 1.5
 """Times the least change per doubling up to which an iteration is about as quiet."""
@@ -56,7 +56,14 @@ def keep_of(doublings: Mapping[str, Doublings], niters: Sequence[int], loss: Los
     part, falls = moving[0], loss is None or loss.falls  # the phase, where it is there
     if part.growth < (1 if falls else LESS):
         return Keep(last, "it is the last, and the object changes less than before")
-    return _quiet(part, last, ", while the loss hardly fell" if loss and not math.isnan(loss.share) else "")
+    return _quiet(part, last, _meanwhile(loss))
+
+
+def _meanwhile(loss: LossSoFar | None) -> str:
+    """Say what the loss did, "" where that is not known."""
+    if loss is None or math.isnan(loss.share):
+        return ""
+    return f", while the loss {'rose' if loss.share <= -RISES else 'hardly fell'}"
 
 
 def _quiet(part: Doublings, last: int, meanwhile: str) -> Keep:
@@ -71,11 +78,13 @@ def _quiet(part: Doublings, last: int, meanwhile: str) -> Keep:
     first = next(point for point in there if point.relative <= NEAR_LEAST * least.relative)
     if last in (first.niter, least.niter):
         return Keep(last, "it is the last, and the object changes about as little as it ever did")
-    when = "" if first.niter == least.niter else f", which was at {least.niter}"
-    return Keep(
-        first.niter,
-        f"its change per doubling is near the least{when}; later ones moved the object{meanwhile}",
-    )
+    change, least_change = (f"{rounded(point.relative)} {part.unit}" for point in (first, least))
+    if first.niter == least.niter:
+        what = f"its change per doubling was the least ({change})"
+    else:
+        near = f"near the least ({least_change}, at {least.niter})"
+        what = f"it is the first whose change per doubling ({change}) is {near}"
+    return Keep(first.niter, f"{what}; later ones moved the object{meanwhile}")
 
 
 def _relative(point: Doubling) -> float:

@@ -82,10 +82,10 @@ def test_other_tolerances_are_wrong_usage(ptyconv, given):
 @pytest.mark.parametrize(
     ("given", "readings"),
     [
-        ("phase=0.02", "is it 0.02%, or 2%, which is 0.02 of it?"),
-        ("phase=2", "is it 2%?"),
-        ("positions=0.05", "is it 0.05px or 0.05Å?"),
-        ("tilt=0.2", "is it 0.2mrad?"),
+        ("phase=0.02", "write 0.02%, or 2%, which is 0.02 of the object's contrast"),
+        ("phase=2", "write 2%"),
+        ("positions=0.05", "write 0.05px or 0.05Å"),
+        ("tilt=0.2", "write 0.2mrad"),
     ],
 )
 def test_a_tolerance_without_a_unit_could_mean_two_things(ptyconv, given, readings):

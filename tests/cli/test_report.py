@@ -92,7 +92,7 @@ def test_it_says_what_analyze_says(made, ptyconv, tmp_path):
         *(
             "PtyRAD 1.0.0",
             "Matches the engine's own record",
-            "objp 5 %",
+            "object phase 5 %",
             f"ptyconv {__version__}",
             "Change per doubling",
         ),
@@ -266,7 +266,7 @@ def test_settings_go_into_the_page(ptyconv, tmp_path):
     options = "-t", "objp,probe", "--tol", "objp=8%", "--every", "20", "--percentiles", "20", "80", "--device", "cpu"
     assert ptyconv("report", run_dir, *options).exit_code == 0
     said = str(Text(run_dir / "report.html"))
-    assert "objp 8 %" in said
+    assert "object phase 8 %" in said
     assert "background below percentile 20, foreground above 80; only multiples of 20 iterations" in said
     assert "6 checkpoints, iterations 20 to 120" in said
     assert "Object amplitude at" not in said

@@ -11,8 +11,11 @@ import pytest
 import runs
 from browser import browser, needs_a_browser
 from click.testing import CliRunner
+from evidence import FOLDER as TRUTH
+from evidence import folders_in
 from phantoms import atoms
 from PIL import Image
+from rarely import long_after
 
 from ptyconv_cli.analysis.maps import maps_of_run
 from ptyconv_cli.checkpoints.chain import Selection
@@ -198,16 +201,27 @@ def test_outlines_do_not_hide_a_small_image(maps):
     assert shows_masks(found)
 
 
+def page_of(run, folder):
+    page, results = folder / f"{run.name}.html", folder / run.name
+    CliRunner().invoke(
+        main, ["report", str(run), "--results", str(results), "-o", str(page), "-q"], catch_exceptions=False
+    )
+    return page
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    CliRunner().invoke(
-        main,
-        ["report", str(runs.ATOMS), "--results", str(folder / "results"), "-o", str(folder / "a.html"), "-q"],
-        catch_exceptions=False,
-    )
-    return folder / "a.html"
+    return page_of(runs.ATOMS, tmp_path_factory.mktemp("page"))
 
+
+CUT = """return [...document.querySelectorAll(".drawing")].flatMap(svg => {
+    const whole = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll("text")].filter(text => {
+        const box = text.getBoundingClientRect();
+        return box.left < whole.left - 1 || box.right > whole.right + 1 || box.bottom > whole.bottom + 1;
+    }).map(text => `${text.textContent} of ${svg.getAttribute("aria-label")}`);
+})"""
+"""Which words are cut at an edge of their drawing."""
 
 LETTERS = """return [...document.querySelectorAll(".drawing")].flatMap(svg => {
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
@@ -229,7 +243,19 @@ def test_they_can_be_read_on_the_page(page, width):
             return box.left >= around.left && box.right <= around.right;
         })"""
         assert chromium.do(inside)
+        assert chromium.do(CUT) == []
         assert chromium.messages() == []
+
+
+@needs_a_browser()
+@pytest.mark.parametrize(
+    "name",
+    long_after(1, ["ptyrad_two_modes", "cdtools_p25_halfA", "phaser_lsqml_lo_pos", "ptypy_epie_lo", "quantem_docs"]),
+)
+def test_no_words_are_cut_whatever_the_numbers(tmp_path, name):
+    with browser() as chromium:
+        chromium.open(page_of(folders_in(TRUTH)[name], tmp_path), 1280)
+        assert chromium.do(CUT) == []
 
 
 @needs_a_browser()

@@ -99,7 +99,7 @@ def test_it_says_why():
     assert "loss still falls" in keep_of({"objp": part(20, 30, 60)}, NITERS, FALLS).because
     quiet = keep_of({"objp": part(14, 12, 10, 30)}, NITERS, HARDLY).because
     assert quiet == (
-        "its change per doubling is near the least, which was at 400; later ones moved the object, while the loss "
-        "hardly fell"
+        "it is the first whose change per doubling (14 %) is near the least (10 %, at 400); later ones moved the "
+        "object, while the loss hardly fell"
     )
     assert "loss" not in keep_of({"objp": part(14, 12, 10, 30)}, NITERS, None).because

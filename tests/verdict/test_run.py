@@ -73,7 +73,7 @@ def test_what_drifts_says_by_how_much_and_how_to_find_out_why():
         "HALF_A HALF_B --halves"
     )
     assert (verdict.keep, exit_code(verdict)) == (200, 3)
-    assert keep_line(verdict).startswith("keep iteration 200: its change per doubling is near the least;")
+    assert keep_line(verdict).startswith("keep iteration 200: its change per doubling was the least (11 %);")
 
 
 def test_while_the_loss_still_falls_what_moves_is_under_way():
