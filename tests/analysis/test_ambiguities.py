@@ -67,6 +67,7 @@ WALKING = (
     "py4DSTEM",
     "ptypy",
     "cdtools",
+    "ptylab",
     "walks/ptypy_dm_hi",
     "walks/py4d_gd_hi_pos",
     "walks/dm_diverges",

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from maps import damaged
 from outputs import OUTPUTS, names
 from phantoms import wide_run
+from rarely import long_after
 from toy import write_run
 
 from ptyconv_cli import DOCUMENTATION, __version__
@@ -320,14 +321,19 @@ def test_what_cannot_be_read_is_a_warning_or_an_error(ptyconv, tmp_path):
     assert (run_dir / "report.html").read_bytes() == before
 
 
-@pytest.mark.long
-def test_maps_that_cannot_be_drawn_cost_nothing_else(ptyconv, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", long_after(1, ["maps", "loss", "trajectory"]))
+def test_what_cannot_be_drawn_costs_nothing_else(ptyconv, tmp_path, monkeypatch, what):
     run_dir = shutil.copytree(runs.SAMPLE, tmp_path / "run")
-    monkeypatch.setattr("ptyconv_cli.pictures.maps.draw_maps", lambda *_: 1 / 0)
+    monkeypatch.setattr(f"ptyconv_cli.page.drawings.single_{what}", lambda *_: 1 / 0)
     result = ptyconv("report", run_dir, "--device", "cpu")
     assert result.exit_code == 0
-    assert "There are no maps: maps: cannot be drawn (ZeroDivisionError" in " ".join(result.stderr.split())
-    assert "Iteration by iteration" in str(Text(run_dir / "report.html"))
+    assert "Not on this page: " in result.stderr
+    assert "cannot be drawn (ZeroDivisionError" in " ".join(result.stderr.split())
+    page = (run_dir / "report.html").read_text()
+    assert "Iteration by iteration" in page
+    parts = {"loss": "<figcaption>Loss<", "trajectory": "distance to the last checkpoint<", "maps": "Where it still"}
+    assert [name for name, part in parts.items() if part not in page] == [what]
+    assert "Changes between checkpoints" in page
 
 
 def test_a_full_disk_leaves_the_old_page(made, ptyconv, monkeypatch, tmp_path):

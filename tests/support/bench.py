@@ -161,7 +161,8 @@ def again(run_dir: Path, command: str) -> Callable[[Path], None]:
     done = run_dir.parent / "done"
     if not done.exists():
         run("-m", "ptyconv_cli", "analyze", run_dir, "-q", "-o", done)
-    return lambda _: run("-m", "ptyconv_cli", command, run_dir, "-o", done, quietly=True)
+    where = {"analyze": "-o", "check": "--results"}[command]
+    return lambda _: run("-m", "ptyconv_cli", command, run_dir, where, done, quietly=True)
 
 
 def list_runs(run_dir: Path) -> Callable[[Path], object]:
