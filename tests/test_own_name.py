@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import runs
-import tomllib
 
 import ptyconv
 import ptyconv_cli
@@ -47,5 +46,5 @@ def test_the_version_names_readers_of_other_packages(ptyconv, monkeypatch):
 
 
 def test_the_address_of_the_docs_is_that_of_the_project():
-    with (runs.ROOT / "pyproject.toml").open("rb") as file:
-        assert tomllib.load(file)["project"]["urls"]["Documentation"] == ptyconv_cli.DOCUMENTATION
+    for place, line in (("pyproject.toml", 'Documentation = "{}"'), ("CITATION.cff", 'url: "{}"')):
+        assert line.format(ptyconv_cli.DOCUMENTATION) in (runs.ROOT / place).read_text()
