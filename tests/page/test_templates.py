@@ -72,10 +72,11 @@ def test_a_wheel_holds_them(tmp_path):
     build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "ptyconv_cli"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "ptyconv", "ptyconv_cli"):
         (copy / name).symlink_to(runs.ROOT / name)
     subprocess.run([sys.executable, "-c", build, tmp_path], cwd=copy, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = set(wheel.namelist())
     assert {f"ptyconv_cli/page/templates/{path.name}" for path in FOLDER.iterdir()} <= held
+    assert {"ptyconv/__init__.py", "ptyconv/__main__.py", "ptyconv/py.typed"} <= held
     assert {path.suffix for path in FOLDER.iterdir()} == {".html", ".css", ".js"}
