@@ -9,7 +9,8 @@ from ptyconv_cli.analysis.notices import region_words
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.run_analysis import Doublings, RunAnalysis, RunVerdict
 from ptyconv_cli.results.text import listed
-from ptyconv_cli.verdict.sentences import short_amount
+from ptyconv_cli.verdict.rules import NOT_CONVERGED
+from ptyconv_cli.verdict.sentences import it, short_amount
 
 
 def methods_text(analysis: RunAnalysis) -> str:
@@ -57,24 +58,23 @@ def _changes(doublings: Mapping[str, Doublings]) -> str:
 def _judged(verdict: RunVerdict) -> str:
     """Say by which criterion what was judged counts as converged, and what came of that."""
     optimised = _optimised(verdict)
-    parts = {key: found for key, found in optimised.items() if quantity_of(key).is_object}
-    whom = "object" if parts else quantity_of(verdict.worst).label
-    parts = parts or {key: found for key, found in optimised.items() if key == verdict.worst}
-    limits = {key: f"{found.tolerance:.3g} {quantity_of(key).unit}" for key, found in parts.items()}
-    if not limits:
+    of_object = {key: found for key, found in optimised.items() if quantity_of(key).is_object}
+    parts = of_object or {key: found for key, found in optimised.items() if key == verdict.worst}
+    if not parts:
         return ""
-    what = f"it by at most {next(iter(limits.values()))}"
+    whom, them = ("object", "it") if of_object else (quantity_of(verdict.worst).label, it(verdict.worst))
+    counts, they = ("counts", "it") if them == "it" else ("count", "they")
+    limits = {key: f"{found.tolerance:.3g} {quantity_of(key).unit}" for key, found in parts.items()}
+    what = f"{them} by at most {next(iter(limits.values()))}"
     if len(set(limits.values())) > 1:
         what = listed([f"the {quantity_of(key).label} by at most {limit}" for key, limit in limits.items()])
-    plural = not any(quantity_of(key).is_object for key in parts) and quantity_of(verdict.worst).plural
-    criterion = f"The {whom} {'count' if plural else 'counts'} as converged where a doubling of the iterations changes"
-    criterion = f"{criterion} {what.replace('it by', 'them by') if plural else what}"
+    criterion = f"The {whom} {counts} as converged where a doubling of the iterations changes {what}"
     if verdict.converged_since is not None:
         return f"{criterion}, which has held since iteration {verdict.converged_since}."
-    if verdict.state in NOT_CONVERGED:
-        return f"{criterion}: {'they' if plural else 'it'} had not converged."
+    if verdict.state in NOT_CONVERGED and verdict.state not in EXPLAINED:
+        return f"{criterion}: {they} had not converged."
     return f"{criterion}. The verdict is: {verdict.state}, {verdict.sentence}"
 
 
-NOT_CONVERGED = ("converging", "moving", "jittering", "drifting")
-"""States in which it is known that nothing has converged yet, and no more need be said of that in a paper."""
+EXPLAINED = ("broken", "step-limited")
+"""States of which more need be said in a paper than that nothing has converged."""

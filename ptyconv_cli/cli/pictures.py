@@ -28,8 +28,6 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 COMPARISON_NAME, MAPS_NAME, RECORD_NAME = "comparison.png", "maps.png", "record.png"
 
-NOT_ANALYZED = "{path}: holds no {what}; first run: ptyconv analyze {path}"
-
 SERIES_HELP = f"Draw only these panels, separated by commas: {', '.join(choices())}, or the name of a tensor."
 
 
@@ -112,11 +110,15 @@ def plot(
         raise click.UsageError("--trajectory is of one run: not together with --series, --x, --label or several PATHs")
     if labels and len(labels) != len(paths):
         raise click.UsageError(f"--label is given {len(labels)} times for {len(paths)} PATHs: each needs one")
-    folder = _folder(paths[0])
-    name = RECORD_NAME if _is_run(paths[0]) else TRAJECTORY_NAME if trajectory else PICTURE_NAME
-    name = COMPARISON_NAME if compares else name
-    picture = placed(output, (Path() if compares else folder) / name, SUFFIXES)
+    bare = [path for path in paths if _is_run(path)]
+    of_doublings = DOUBLING in shown or (compares and not shown and not per_iteration)
+    name = TRAJECTORY_NAME if trajectory else RECORD_NAME if bare else PICTURE_NAME
+    default = Path(COMPARISON_NAME) if compares else _folder(paths[0]) / name
+    picture = placed(output, default, SUFFIXES)
     file_format = format_of(picture)
+    if bare and (trajectory or of_doublings):
+        what = "trajectory" if trajectory else "change per doubling"
+        raise PtyconvError(f"{bare[0]}: holds no {what}; first run: ptyconv analyze {bare[0]}")
     options = PlotOptions(linear=linear, per_iteration=per_iteration, since=since, zoom=zoom)
     with explained(picture):
         if compares:
@@ -202,8 +204,6 @@ def _folder(path: Path) -> Path:
 def _trajectory(path: Path, file_format: str, linear: bool, since: int) -> bytes:
     from ptyconv_cli.pictures.trajectory import draw_trajectory
 
-    if _is_run(path):
-        raise PtyconvError(NOT_ANALYZED.format(path=path, what="trajectory"))
     results = read_results(path)
     if not results.trajectories:
         raise PtyconvError(
@@ -217,8 +217,6 @@ def _dashboard(
 ) -> bytes:
     from ptyconv_cli.pictures.dashboard import draw_dashboard
 
-    if DOUBLING in shown and _is_run(path):
-        raise PtyconvError(NOT_ANALYZED.format(path=path, what="change per doubling"))
     results = _read(path)
     if over == "time":
         check_times({path: results})
@@ -237,10 +235,6 @@ def _compared(
 ) -> bytes:
     from ptyconv_cli.pictures.comparison import draw_comparison
 
-    of_doublings = DOUBLING in shown or not (shown or options.per_iteration)
-    bare = [path for path in paths if of_doublings and _is_run(path)]
-    if bare:
-        raise PtyconvError(NOT_ANALYZED.format(path=bare[0], what="change per doubling"))
     found = [_read(path) for path in paths]
     if over == "time":
         check_times(dict(zip(paths, found, strict=True)))
@@ -248,7 +242,7 @@ def _compared(
     if len(set(names)) < len(names):
         raise click.UsageError("two PATHs have the same name: tell them apart with --label")
     runs = dict(zip(names, found, strict=True))
-    note = note_on_doublings(runs) if of_doublings else ""
+    note = note_on_doublings(runs) if DOUBLING in shown or not (shown or options.per_iteration) else ""
     return draw_comparison(runs, comparison(runs, shown, options), file_format, over, note)
 
 

@@ -33,6 +33,7 @@ from ptyconv_cli.page.drawings import (
     changes_section,
     loss_panel,
     maps_section,
+    size_of,
     trajectory_section,
 )
 from ptyconv_cli.page.run_page import (
@@ -121,7 +122,7 @@ def shown_of(
     problems: list[str] = []
     for_drawings = most * (OF_DRAWINGS if most >= WITH_VIEWER else 1) - OF_TEXT
     drawn = _drawn(analysis, run_dir, asked, options, for_drawings, place, problems)
-    left = most - OF_TEXT - drawn.size
+    left = most - OF_TEXT - size_of(drawn.loss, drawn.sections)
     checkpoints = checkpoints_in(left, tensors_of(analysis.points))
     frames = _frames(run_dir, asked, options, analysis, checkpoints, problems)
     shown = run_on_page(analysis, name, frames.last.format if frames else "", drawn.sections, drawn.loss, place)
@@ -176,11 +177,6 @@ class Drawn(NamedTuple):
     loss: Panel | None
     sections: list[Section]
     no_room: list[str]
-
-    @property
-    def size(self) -> int:
-        """How many bytes it takes."""
-        return sum(one.size for one in self.sections) + (len(self.loss.svg) if self.loss else 0)
 
 
 def _drawn(

@@ -93,6 +93,11 @@ class Section(NamedTuple):
         return sum(len(panel.svg) for group in self.groups for panel in group.panels)
 
 
+def size_of(loss: Panel | None, sections: Sequence[Section]) -> int:
+    """Return how many characters the drawings of a run take."""
+    return sum(one.size for one in sections) + (len(loss.svg) if loss else 0)
+
+
 def loss_panel(results: Results, place: int) -> Panel | None:
     """Return the loss, None where none is recorded; `place`: the run's number on the page."""
     found = single_loss(results)

@@ -66,9 +66,6 @@ LARGEST = 1024
 """Pixels of a side of a picture at most."""
 
 
-OF_PNG = 0.3
-"""Bytes of a drawing, as a share of those as PNG, below which it hardly gets where nothing is lost."""
-
 LOSSLESS, LOSSY = 0.15, 0.02
 """Bytes for a pixel below which pictures hardly get."""
 
@@ -168,23 +165,6 @@ def data_uri(picture: bytes) -> str:
     """Return a picture as the address of itself."""
     kind = "png" if picture.startswith(b"\x89PNG") else "webp"
     return f"data:image/{kind};base64,{b64encode(picture).decode()}"
-
-
-def in_page(picture: bytes, most: float) -> bytes:
-    """Return a picture that was drawn (PNG) in no more than so many bytes, b"" where that leaves nothing to read."""
-    if len(picture) <= most:
-        return picture
-    with Image.open(BytesIO(picture)) as image:
-        drawn = image.convert("RGB")
-    for share, quality in ((1, None), (0.75, 70), (0.6, 60), (0.5, 50), (0.4, 45)):
-        if quality is None and OF_PNG * len(picture) > most:  # which spares trying
-            continue
-        size = round(drawn.width * share), round(drawn.height * share)
-        shown = drawn if share == 1 else drawn.resize(size, Image.Resampling.LANCZOS)
-        content = _stored(shown if features.check("webp") else shown.quantize(64), quality)
-        if len(content) <= most:
-            return content
-    return b""
 
 
 Levels = Callable[[np.ndarray], np.ndarray]

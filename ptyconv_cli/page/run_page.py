@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ptyconv_cli import DOCUMENTATION, __version__
 from ptyconv_cli.analysis.methods import methods_text
 from ptyconv_cli.analysis.notices import boundaries_words, checkpoints_words, record_words, region_words
-from ptyconv_cli.page.drawings import Panel, Section
+from ptyconv_cli.page.drawings import Panel, Section, size_of
 from ptyconv_cli.page.images import data_uri
 from ptyconv_cli.page.viewer import Still, Viewer
 from ptyconv_cli.pictures.dashboard import draw_dashboard
@@ -159,8 +159,7 @@ class RunOnPage:
         """About how many bytes of the page it takes."""
         viewer = len(self.viewer.json) + sum(len(still.uri) for still in self.viewer.stills) if self.viewer else 0
         words = sum(len(value) for _, value in self.facts) + sum(map(len, self.warnings)) + len(self.problem)
-        drawings = sum(one.size for one in self.sections) + (len(self.loss.svg) if self.loss else 0)
-        return OF_MARKUP + words + viewer + drawings
+        return OF_MARKUP + words + viewer + size_of(self.loss, self.sections)
 
     @property
     def bare(self) -> "RunOnPage":

@@ -8,7 +8,7 @@ from ptyconv_cli.quantities import QUANTITIES, quantity_of
 from ptyconv_cli.results.run_analysis import Doubling, Doublings
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.rules import LESS, THERE, has_converged
-from ptyconv_cli.verdict.sentences import RISES, rounded, verb
+from ptyconv_cli.verdict.sentences import rounded, verb
 
 NEAR_LEAST = 1.5
 """Times the least change per doubling up to which an iteration is about as quiet."""
@@ -63,7 +63,7 @@ def _meanwhile(loss: LossSoFar | None) -> str:
     """Say what the loss did, "" where that is not known."""
     if loss is None or math.isnan(loss.share):
         return ""
-    return f", while the loss {'rose' if loss.share <= -RISES else 'hardly fell'}"
+    return f", while the loss {'rose' if loss.rises else 'hardly fell'}"
 
 
 def _quiet(part: Doublings, last: int, meanwhile: str) -> Keep:

@@ -17,6 +17,9 @@ AROUND = 0.9, 1.02
 STILL_FALLS = 0.1
 """Share of its whole fall, over a doubling of the iterations, from which on the loss still falls."""
 
+RISES = 0.05
+"""Share of its whole fall, over a doubling of the iterations, by which the loss rises from which on that is said."""
+
 ROSE = 0.1
 """Share of its whole fall by which it has risen above its least from which on that is said."""
 
@@ -42,6 +45,11 @@ class LossSoFar:
     def still_falls(self) -> bool:
         """Whether it fell clearly over the last doubling: more iterations are what the data ask for."""
         return self.share >= STILL_FALLS
+
+    @property
+    def rises(self) -> bool:
+        """Whether it rose clearly over the last doubling."""
+        return self.share <= -RISES
 
     @property
     def falls(self) -> bool:

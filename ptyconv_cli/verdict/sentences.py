@@ -70,10 +70,6 @@ def _goes_beyond(found: Doublings) -> bool:
     return last <= found.tolerance < last * found.growth
 
 
-RISES = 0.05
-"""Share of its whole fall by which a loss rises over the last doubling from which on the words say so."""
-
-
 def _loss_meanwhile(found: Doublings, loss: LossSoFar | None) -> str:
     """Say what the loss did meanwhile, where that says something of what moved."""
     if loss is None or math.isnan(loss.share):
@@ -84,7 +80,7 @@ def _loss_meanwhile(found: Doublings, loss: LossSoFar | None) -> str:
         return ""
     if loss.falls:
         return ", while the loss hardly falls"
-    return ", while the loss rises" if loss.share <= -RISES else ", while the loss does not fall"
+    return ", while the loss rises" if loss.rises else ", while the loss does not fall"
 
 
 def of_other(key: str, found: Doublings, still: bool = False) -> str:

@@ -1,11 +1,8 @@
 """Images as 8-bit pictures."""
 
-from io import BytesIO
-
 import numpy as np
 import pytest
 from phantoms import atoms
-from PIL import Image
 
 from ptyconv_cli.page import images
 from ptyconv_cli.page.images import (
@@ -18,7 +15,6 @@ from ptyconv_cli.page.images import (
     decoded,
     encoded,
     fitting,
-    in_page,
     levels_about_zero,
     levels_in,
     smaller,
@@ -83,14 +79,3 @@ def test_smaller():
     picture = encoded(levels_in(atoms((100, 50)), 0, 1), None)
     assert decoded(smaller(picture, 0.5, 24)).shape == (50, 25)
     assert smaller(picture, 0.2, 24) == picture
-
-
-@pytest.mark.parametrize("webp", [True, False])
-def test_a_drawing_fits_or_is_left_out(monkeypatch, webp):
-    monkeypatch.setattr(images.features, "check", lambda name: webp)
-    drawn = BytesIO()
-    Image.fromarray(levels_in(atoms((200, 300)), 0, 1)).convert("RGB").save(drawn, "png")
-    content = drawn.getvalue()
-    assert in_page(content, len(content)) == content
-    assert 0 < len(in_page(content, len(content) // 2)) <= len(content) // 2
-    assert in_page(content, 10) == b""
