@@ -13,7 +13,15 @@ import pytest
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
+# Chromium scrolls smoothly, and forgets a key that is pressed while it still does.
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--disable-smooth-scrolling",
+)
 
 
 def missing() -> str:
@@ -50,9 +58,27 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self) -> None:
-        """Wait until pictures that are on their way are shown."""
-        self.driver.set_script_timeout(10)
-        self.driver.execute_async_script("setTimeout(arguments[0], 150)")
+        """Wait until a key or a finger has had its effect, and pictures that are on their way are shown."""
+        self.driver.set_script_timeout(60)
+        self.driver.execute_async_script(
+            "const isShown = (one) => !one.viewer || one.dataset.shown;"
+            "const look = () => {"
+            "  if ([...document.querySelectorAll('.viewer')].every(isShown)) arguments[0](); else setTimeout(look, 20);"
+            "};"
+            "setTimeout(look, 150)"
+        )
+
+    def wait_for(self, script: str) -> None:
+        """Wait until what a script returns is true.
+
+        Raises
+        ------
+        selenium.common.exceptions.TimeoutException
+            It is not after a minute.
+        """
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, 60, poll_frequency=0.05).until(lambda _: self.do(f"return {script}"), script)
 
     def choose(self, name: str, value, run: str = "") -> None:
         """Choose a value in a control of the viewer, as a user would."""

@@ -298,6 +298,7 @@
 
     async show() {
       const turn = this.turn += 1;
+      delete this.section.dataset.shown;
       const { data, at, control } = this;
       const niter = data.niters[at];
       control.now.textContent = `iteration ${niter}${niter === data.keep ? ", to keep" : ""}`;
