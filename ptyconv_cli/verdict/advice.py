@@ -9,6 +9,7 @@ from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import Doublings
 from ptyconv_cli.results.text import duration
 from ptyconv_cli.verdict.keep import Keep
+from ptyconv_cli.verdict.learning_rates import cycle_of, has_ended
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.rules import LESS
 from ptyconv_cli.verdict.segments import NEAREST
@@ -120,9 +121,18 @@ def _with(setting: str) -> str:
 
 
 def _more(key: str, found: Doublings, said: Situation) -> str:
-    """Say what as many iterations again will bring, after a colon; "" where that is not known."""
-    again = _as_many_again(key, found, said)
+    """Say what as many iterations again will bring, or need, behind a semicolon; "" where that is not known."""
+    again = _new_schedule(key, found, said) or _as_many_again(key, found, said)
     return f"; {again}" if again else ""
+
+
+def _new_schedule(key: str, found: Doublings, said: Situation) -> str:
+    """Say that the schedule of the learning rate ended; "" where it did not."""
+    quantity = quantity_of(key)
+    rates, last = said.engine.learning_rates.get(quantity.recorded_as, []), found.points[-1:]
+    if not last or not has_ended(rates, last[0].since, said.niter, cycle_of(rates)):
+        return ""
+    return f"the {_rate(quantity, said)} has fallen to almost 0, so begin its schedule anew"
 
 
 def _as_many_again(key: str, found: Doublings, said: Situation) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ptyconv_cli.quantities import quantity_of
 from ptyconv_cli.results.frame import Frame
@@ -11,9 +11,10 @@ from ptyconv_cli.results.run_analysis import Doublings, RunVerdict
 from ptyconv_cli.verdict import advice, sentences
 from ptyconv_cli.verdict.evidence import loss_of
 from ptyconv_cli.verdict.keep import Keep, keep_of
+from ptyconv_cli.verdict.learning_rates import cycle_of
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.rules import NOT_CONVERGED, STATES, has_converged, is_moving
-from ptyconv_cli.verdict.segments import Counting, cycle_of
+from ptyconv_cli.verdict.segments import Counting
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,18 @@ def conclude(run: RunEvidence) -> RunVerdict:
         sentence=" ".join(_sentences(run, state, key, judged, said)),
         advice=advice.advice(state, key, worst, said, _stopped(run, key)),
         since=since,
-        doublings=dict(run.doublings),
+        doublings=_without_forecasts(run.doublings) if state == "broken" else dict(run.doublings),
         remark=" ".join(filter(None, _remarks(run, state, key, worst, loss))),
         keep=keep.niter if keep else None,
         keep_because=keep.because if keep else "",
         loss_lowest_at=loss.lowest_at if loss else None,
         all_converged=state == "converged" and all(has_converged(found) for found in judged.values()),
     )
+
+
+def _without_forecasts(doublings: Mapping[str, Doublings]) -> dict[str, Doublings]:
+    """Return changes per doubling of a run that diverged: that these will go on so is not to be expected."""
+    return {key: replace(one, forecast=None) for key, one in doublings.items()}
 
 
 def _sentences(

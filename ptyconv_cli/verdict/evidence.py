@@ -140,9 +140,12 @@ def _changed(evidence: Evidence, counting: Counting) -> AtIteration | None:
 
 
 def _forecast(evidence: Evidence, quantity: Quantity) -> Forecast | None:
-    """Return what as many iterations again will bring: about as much as the last doubling did."""
+    """Return what as many iterations again will bring: about as much as the last doubling did.
+
+    Where the schedule of the learning rate ended, that depends on the next one.
+    """
     last = evidence.last
-    if last is None or quantity.forecast is None or not math.isfinite(last.relative):
+    if last is None or quantity.forecast is None or not math.isfinite(last.relative) or evidence.schedule_ended:
         return None
     niter = evidence.begin + 2 * (evidence.niter - evidence.begin)
     return Forecast(niter, last.relative, last.relative / quantity.forecast, last.relative * quantity.forecast)

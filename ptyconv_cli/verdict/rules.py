@@ -9,6 +9,7 @@ import numpy as np
 
 from ptyconv_cli.results.history import Curve
 from ptyconv_cli.results.run_analysis import Doubling, Doublings
+from ptyconv_cli.verdict.learning_rates import has_ended, mean_rate, rate_at
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.segments import FARTHEST, NEAREST
 
@@ -96,6 +97,12 @@ class Evidence:
         """Whether the loss explains that it moves."""
         return self.loss is not None and self.loss.still_falls
 
+    @property
+    def schedule_ended(self) -> bool:
+        """Whether its learning rate fell to next to nothing over the last doubling."""
+        last = self.last
+        return last is not None and has_ended(self.learning_rates, last.since, self.niter, self.cycle)
+
     def over_the_last(self) -> Curve:
         """Return the distances to the last of the checkpoints since half of the iterations."""
         last = self.last
@@ -130,17 +137,11 @@ def _only_follows_its_rate(evidence: Evidence) -> bool:
     last, before = evidence.last, evidence.before
     assert last is not None
     assert before is not None
-    earlier, later = (_mean_rate(evidence.learning_rates, point) for point in (before, last))
-    recent = [rate for niter, rate in evidence.learning_rates if niter <= evidence.niter][-max(evidence.cycle, 1) :]
-    now = sum(recent) / len(recent) if recent else math.nan
+    earlier, later = (mean_rate(evidence.learning_rates, point.since, point.niter) for point in (before, last))
+    now = rate_at(evidence.learning_rates, evidence.niter, evidence.cycle)
     if not (earlier > 0 and later > 0) or now * RATE_FELL > earlier:
         return False
     return last.relative / later >= before.relative / earlier
-
-
-def _mean_rate(rates: Curve, point: Doubling) -> float:
-    found = [rate for niter, rate in rates if point.since < niter <= point.niter]
-    return sum(found) / len(found) if found else math.nan
 
 
 def _scatters_about_a_point(evidence: Evidence) -> bool:

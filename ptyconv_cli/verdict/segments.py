@@ -4,19 +4,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from ptyconv_cli.results.history import Curve, EngineHistories
+from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import SIZE, SLICES, RunBoundary
+from ptyconv_cli.verdict.learning_rates import cycle_of, steps_of
 
 NEAREST, FARTHEST = 1.4, 4.0
 """Times the iterations of an earlier checkpoint that a later one has at least and at most, to be compared over a
 doubling."""
-
-RESTART = 2.0
-"""Times the learning rate of the iteration before from which on it changed in a step, or its schedule began anew."""
-
-FEWEST_RESTARTS = 3
 
 EQUAL_PHASE = 0.05
 """Share of a cycle up to which two checkpoints are at the same phase of it."""
@@ -67,31 +62,8 @@ def counting_of(tensor: str, engine: EngineHistories, boundaries: Iterable[RunBo
     begins = {0, *new_geometry, *(() if start is None else (start - 1,))}
     cycle = cycle_of(rates)
     changes = {boundary.niter for boundary in boundaries if boundary.growth != SIZE}
-    changes |= set(() if cycle else _steps(rates))
+    changes |= set(() if cycle else steps_of(rates))
     return Counting(tuple(sorted(begin for begin in begins if begin >= 0)), cycle, tuple(sorted(changes)))
-
-
-def cycle_of(rates: Curve) -> int:
-    """Return after how many iterations a learning rate begins anew, again and again; 0 where it does not."""
-    anew = [niter for (_, one), (niter, other) in pairwise(rates) if other > RESTART * one > 0]
-    apart = {after - before for before, after in pairwise(anew)}
-    return apart.pop() if len(anew) >= FEWEST_RESTARTS and len(apart) == 1 else 0
-
-
-def _steps(rates: Curve) -> list[int]:
-    """Return the iterations after which a learning rate is another one, by more than a factor of `RESTART`.
-
-    And by more than its changes beside: a schedule that goes smoothly to 0 has large factors at its end.
-    """
-    factors = [
-        max(one, other) / low if (low := min(one, other)) > 0 else 1.0 for (_, one), (_, other) in pairwise(rates)
-    ]
-    found = []
-    for place, factor in enumerate(factors):
-        beside = max([1.0, *factors[max(place - 1, 0) : place], *factors[place + 1 : place + 2]])
-        if factor > RESTART * beside:
-            found.append(rates[place][0])
-    return found
 
 
 def half_of(niters: Sequence[int], counting: Counting, last: int | None = None) -> int | None:

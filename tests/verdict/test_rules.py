@@ -211,6 +211,14 @@ def test_the_forecast_is_the_last_doubling_with_its_interval():
     assert doublings_of(motion, quantity_of("tilt"), 0.1, []).forecast is None
 
 
+def test_nothing_is_foretold_where_the_schedule_of_the_learning_rate_ended():
+    """What comes depends on the next schedule: of a rate that only falls, as before, it is known."""
+    vectors = along(AT / 400, np.random.default_rng(9))
+    to_zero = [(niter, 1 + math.cos(math.pi * niter / 1600)) for niter in range(1, 1601)]
+    assert judged(vectors, NITERS, rates=to_zero).forecast is None
+    assert judged(vectors, NITERS, rates=[(niter, 0.999**niter) for niter in range(1, 1601)]).forecast is not None
+
+
 @pytest.mark.parametrize(
     ("change", "is_known"), [(700, True), (800, False), (1000, False), (1599, False), (1600, True)]
 )

@@ -83,6 +83,15 @@ def test_while_the_loss_still_falls_what_moves_is_under_way():
     assert verdict.advice.startswith("go on (NITER): the loss still falls; 800 more iterations will change the object")
 
 
+@pytest.mark.parametrize(("loss", "changes"), [("falls", (20, 12, 14)), ("hardly", (40, 20, 10))])
+def test_after_a_schedule_that_ended_going_on_needs_another_one(loss, changes):
+    """What as many iterations again would bring is known as little by the time they take."""
+    engine = replace(history(loss), learning_rates={"objp": [(n, 1e-3 * (1 - n / 801) ** 2) for n in range(1, 801)]})
+    said = "; the learning rate of the object phase (phase.lr) has fallen to almost 0, so begin its schedule anew"
+    assert said in run(loss=loss, engine=engine, objp=changes).advice
+    assert said not in run(loss=loss, objp=changes).advice
+
+
 @pytest.mark.parametrize("loss", ["falls", "hardly", "rises"])
 @pytest.mark.parametrize(
     "objp", [(20, 12, 8), (10, 12, 11), (14, 10, 12, 30), (8, 3, 1), (8,), ()], ids=lambda changes: str(changes)
@@ -170,6 +179,7 @@ def test_a_run_whose_loss_left_has_diverged():
     loss = [*loss_curve("hardly")[:500], *((n, 1e5 * n) for n in range(501, LAST + 1))]
     verdict = run(objp=(8, 3, 1), engine=replace(history(), loss=loss))
     assert (verdict.state, verdict.since, verdict.keep, exit_code(verdict)) == ("broken", 500, 400, 3)
+    assert verdict.doublings["objp"].forecast is None
     assert verdict.sentence == (
         "the run diverged: its loss left for good after iteration 500 (it was 1.335 at 500, and is 8e+07)."
     )

@@ -6,7 +6,8 @@ import pytest
 
 from ptyconv_cli.results.history import EngineHistories
 from ptyconv_cli.results.run_analysis import RunBoundary
-from ptyconv_cli.verdict.segments import Counting, counting_of, cycle_of, half_of, stopped_since
+from ptyconv_cli.verdict.learning_rates import cycle_of, has_ended
+from ptyconv_cli.verdict.segments import Counting, counting_of, half_of, stopped_since
 
 
 def rates(*pieces):
@@ -61,6 +62,24 @@ def test_a_schedule_that_begins_anew(curve, cycle):
     engine = EngineHistories(learning_rates={"objp": curve})
     assert counting_of("objp", engine).cycle == cycle
     assert not cycle or counting_of("objp", engine).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("curve", "cycle", "ended"),
+    [
+        ([(n, cosine(n, 1000)) for n in range(1, 1001)], 0, True),
+        ([(n, cosine(n, 1000)) for n in range(1, 801)], 0, False),  # 0.096 of what it began with, 0.22 of the mean
+        ([(n, cosine(n, 50)) for n in range(1, 1001)], 50, False),
+        ([(n, 0.999**n) for n in range(1, 1001)], 0, False),
+        ([(n, 1e-3 if n <= 900 else 1e-6) for n in range(1, 1001)], 0, True),
+        ([(n, 0.0) for n in range(1, 1001)], 0, False),  # not optimised
+        ([(1, 1e-3)], 0, False),
+        ([], 0, False),
+    ],
+)
+def test_a_schedule_that_ended(curve, cycle, ended):
+    last = curve[-1][0] if curve else 1000
+    assert has_ended(curve, last // 2, last, cycle) == ended
 
 
 @pytest.mark.parametrize(
