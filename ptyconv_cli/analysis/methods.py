@@ -30,7 +30,7 @@ def methods_text(analysis: RunAnalysis) -> str:
         "an offset and a ramp of the phase, a factor of the amplitude and of the probe, and a common shift.",
         _changes(_optimised(verdict)),
         _judged(verdict),
-        "" if verdict.keep is None else f"By these rules the checkpoint of iteration {verdict.keep} is kept.",
+        "" if verdict.keep is None else f"The checkpoint of iteration {verdict.keep} is kept: {verdict.keep_because}.",
     ]
     return " ".join(filter(None, said))
 
@@ -69,6 +69,7 @@ def _judged(verdict: RunVerdict) -> str:
     if len(set(limits.values())) > 1:
         what = listed([f"the {quantity_of(key).label} by at most {limit}" for key, limit in limits.items()])
     criterion = f"The {whom} {counts} as converged where a doubling of the iterations changes {what}"
+    criterion += ", and by its trend so will the next"
     if verdict.converged_since is not None:
         return f"{criterion}, which has held since iteration {verdict.converged_since}."
     if verdict.state in NOT_CONVERGED and verdict.state not in EXPLAINED:

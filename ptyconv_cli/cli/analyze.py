@@ -30,8 +30,6 @@ from ptyconv_cli.verdict.conclusion import TOO_EARLY, exit_code, not_converged
 POLL = 5.0
 """Seconds between two looks at the folder of a running job."""
 
-"""What the table of a study can be sorted by."""
-
 
 @click.command()
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FOLDER|FILE")
@@ -225,5 +223,6 @@ def check(
     elif not quiet:
         say_verdict(analysis.verdict)
         if everything and exit_code(analysis.verdict) == 0 != exit_code(analysis.verdict, everything):
-            say_wrapped(f"\nnot converged, as asked with --all: {listed(not_converged(analysis.verdict))}")
+            say("")
+            say_wrapped(f"not converged, as asked with --all: {listed(not_converged(analysis.verdict))}")
     sys.exit(exit_code(analysis.verdict, everything))

@@ -135,6 +135,8 @@ def _frc_at(path: Path, asked: bool) -> Path | None:
     """Return the ring correlations that a path means, None where it means the results of an analysis."""
     if path.is_file() and path.suffix == ".json":
         return path if asked or holds_frc(path) else None
+    if not path.exists():
+        return None
     place = _folder(path) / FRC_NAME
     others = any((_folder(path) / name).exists() for name in (REPORT_NAME, CHANGES_NAME))
     if asked and not place.exists():

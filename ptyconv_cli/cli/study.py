@@ -64,7 +64,8 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     by_series = next((series for series in all_series() if series.key == sort), None)
     names = names_of(settings)[:MOST_SETTINGS]
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
-    widths |= {"at": 6, "loss": 9, **({by_series.key: 11} if by_series else {}), "moved": 8, "keep": 7}
+    loss_width = max(9, *(2 + len(_number(row.loss)) for row in rows))
+    widths |= {"at": 6, "loss": loss_width, **({by_series.key: 11} if by_series else {}), "moved": 8, "keep": 7}
     shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort, "keep"])
     longest = max((len(row.name) for row in rows), default=0)
     limit = NAME_WIDTH if text_width() <= 80 else max(NAME_WIDTH, longest + 1)

@@ -304,7 +304,7 @@ def frc_json(frc: Frc) -> bytes:
         "answer": frc.answer,
         "warnings": frc.warnings,
     }
-    return (json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode(errors="backslashreplace")
 
 
 def _point(point: FrcPoint) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What to do about a run, in the words of its engine. Nothing here ends a run, or fixes a tensor, without a test."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ptyconv_cli.quantities import QUANTITIES, quantity_of
@@ -12,12 +13,15 @@ from ptyconv_cli.verdict.keep import Keep
 from ptyconv_cli.verdict.learning_rates import cycle_of, has_ended
 from ptyconv_cli.verdict.loss import LossSoFar
 from ptyconv_cli.verdict.rules import LESS
-from ptyconv_cli.verdict.segments import NEAREST
+from ptyconv_cli.verdict.segments import FARTHEST, NEAREST, Counting, half_of
 from ptyconv_cli.verdict.sentences import it, rounded, short_amount, verb
 
 OPTIMISE = "look at the settings: which of the object, probe and positions are to be optimised"
 
 OPTIMISE_MORE = "more iterations will change nothing, unless more of it is optimised"
+
+MOST_TRIED = 50
+"""Iterations, of those to come, of which it is tried whether one has two doublings behind it, as far as the last."""
 
 HALVES = (
     "whether more iterations help shows in two halves of the data: reconstruct each, then "
@@ -29,16 +33,21 @@ HALVES = (
 class Situation:
     """What advice goes by, besides the state: what the `engine` recorded, the `loss`, and the checkpoint to `keep`.
 
-    `niter`: the last iteration; `suspects`: the keys of what else moves beyond its tolerance; `resumed_from`: as of
+    `niters`: of the checkpoints; `suspects`: the keys of what else moves beyond its tolerance; `resumed_from`: as of
     `conclusion.RunEvidence`.
     """
 
     engine: EngineHistories
     loss: LossSoFar | None
     keep: Keep | None
-    niter: int
+    niters: Sequence[int]
     suspects: list[str]
     resumed_from: str = ""
+
+    @property
+    def niter(self) -> int:
+        """The last iteration."""
+        return self.niters[-1]
 
 
 def advice(state: str, key: str, found: Doublings, said: Situation, stopped: tuple[str | None, int] | None) -> str:
@@ -101,12 +110,27 @@ def _on_broken(key: str, said: Situation) -> str:
 
 
 def _on_insufficient(found: Doublings, said: Situation) -> str:
-    enough = found.begin + math.ceil(NEAREST * (said.niter - found.begin))
-    settings, enough = said.engine.settings, max(enough, said.niter + 1)
+    settings, enough = said.engine.settings, _first_with_a_verdict(said.niters, found.begin)
     go_on = f"go on to iteration {enough} at least{_with(settings.iterations)}"
     if found.points:
         return go_on
     return f"{go_on}, or keep a checkpoint of the iterations before, too{_with(settings.saving)}"
+
+
+def _first_with_a_verdict(niters: Sequence[int], begin: int) -> int:
+    """Return the first iteration, of those at which the engine would go on to save, that has two doublings behind it.
+
+    Where that would be many, not each of them is tried.
+    """
+    counting, saved = Counting((begin,)), [niter for niter in niters if niter > begin]
+    apart = saved[-1] - (saved[-2] if len(saved) > 1 else begin)
+    apart *= math.ceil((saved[-1] - begin) / (MOST_TRIED * apart))
+    while True:
+        saved.append(saved[-1] + apart)
+        compared = [niter for place, niter in enumerate(saved) if half_of(saved, counting, place) is not None]
+        low, high = (begin + (saved[-1] - begin) / times for times in (FARTHEST, NEAREST))
+        if compared[-1:] == saved[-1:] and any(low <= niter <= high for niter in compared):
+            return saved[-1]
 
 
 def _rate(quantity: Quantity, said: Situation) -> str:

@@ -58,7 +58,7 @@ def conclude(run: RunEvidence) -> RunVerdict:
         state, since = "broken", loss.left
     if run.resumed_from and state in ("converged", "step-limited"):
         state, since = "insufficient", None
-    said = advice.Situation(run.engine, loss, keep, run.niter, _suspects(judged, key), run.resumed_from)
+    said = advice.Situation(run.engine, loss, keep, run.niters, _suspects(judged, key), run.resumed_from)
     return RunVerdict(
         state=state,
         worst=key,

@@ -46,16 +46,23 @@ def keep_of(doublings: Mapping[str, Doublings], niters: Sequence[int], loss: Los
     last, moving = niters[-1], [part for part in parts if part.state != "not optimised"]
     if not moving:
         return Keep(last, "it is the last")
-    moving = [part for part in moving if part.state != "insufficient"]  # which have a doubling at their last
-    if not moving:
-        return Keep(last, "it is the last: there is nothing yet to compare it with")
-    if all(has_converged(part) or part.points[-1].relative <= part.tolerance for part in moving):
+    optimised, moving = (
+        moving,
+        [part for part in moving if part.state != "insufficient"],
+    )  # with a doubling at their last
+    calm = all(has_converged(part) or part.points[-1].relative <= part.tolerance for part in moving)
+    if not moving or (calm and len(moving) < len(optimised)):
+        return Keep(last, "it is the last, and it is too early to tell")
+    if all(part.points[-1].relative <= part.tolerance for part in moving):
         return Keep(last, "it is the last, and the last doubling changed the object by no more than tolerated")
+    if calm:
+        return Keep(last, "it is the last, and the object jitters about a point by no more than tolerated")
     if loss and loss.still_falls:
         return Keep(last, "it is the last, and the loss still falls")
     part, falls = moving[0], loss is None or loss.falls  # the phase, where it is there
     if part.growth < (1 if falls else LESS):
-        return Keep(last, "it is the last, and the object changes less than before")
+        grows = any(other.growth > 1 and other.points[-1].relative > other.tolerance for other in moving[1:])
+        return Keep(last, f"it is the last, and the object{' phase' if grows else ''} changes less than before")
     return _quiet(part, last, _meanwhile(loss))
 
 
@@ -63,7 +70,8 @@ def _meanwhile(loss: LossSoFar | None) -> str:
     """Say what the loss did, "" where that is not known."""
     if loss is None or math.isnan(loss.share):
         return ""
-    return f", while the loss {'rose' if loss.rises else 'hardly fell'}"
+    did = "rose" if loss.rises else "hardly fell" if loss.falls else "did not fall"
+    return f", while over the last doubling the loss {did}"
 
 
 def _quiet(part: Doublings, last: int, meanwhile: str) -> Keep:

@@ -33,10 +33,6 @@ class Counting:
         """Return the iteration after which the iterations up to `niter` count."""
         return max((begin for begin in self.begins if begin < niter), default=0)
 
-    def since_begin(self, niter: int, until: int) -> int:
-        """Return how many iterations count up to `niter`, of those that count up to a later one."""
-        return niter - self.begin(until)
-
     def in_phase(self, one: int, other: int) -> bool:
         """Say whether two iterations are at the same phase of the cycle; without one all are."""
         if not self.cycle:

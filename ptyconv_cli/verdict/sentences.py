@@ -91,7 +91,7 @@ def of_other(key: str, found: Doublings, still: bool = False) -> str:
         whose = "their" if quantity_of(key).plural else "its"
         return f"{begin} {verb(key, 'moves')} less only because {whose} learning rate fell."
     moves = f"still {verb(key, 'moves')}" if still else f"{verb(key, 'moves')} as well"
-    last, follows = found.points[-1].relative, ", which the object does not follow" if still else ""
+    last, follows = found.points[-1].relative, ", while the object hardly does" if still else ""
     if last <= found.tolerance < last * found.growth:
         of, unit = f" {quantity_of(key).of}".rstrip(), quantity_of(key).unit
         by = f"by {last:.2g} {unit}{of} per doubling, within the {found.tolerance:.3g} {unit} tolerated"
@@ -108,10 +108,10 @@ def of_divergence(loss: Curve, found: LossSoFar, niter: int) -> str:
 
 
 def of_loss(found: LossSoFar) -> str:
-    """Say that the loss has risen, "" where it hardly has."""
+    """Say that the loss has risen, "" where it hardly has; that of the first iterations does not count."""
     if not found.rose:
         return ""
-    return f"The loss is lowest at iteration {found.lowest_at}, and {rounded(100 * found.rose)} % higher now."
+    return f"The loss is {rounded(100 * found.rose)} % higher than at iteration {found.lowest_at}."
 
 
 def of_change(key: str, found: Doublings) -> str:

@@ -26,26 +26,26 @@ def test_it_has_the_numbers_of_the_run():
         (given,) = re.findall(words, said)
         assert float(given) == pytest.approx(analysis.verdict.doublings[key].points[-1].relative, rel=0.06)
     assert "tilt" not in said, "which was not optimised"
-    assert "by at most 5 %, which has held since iteration 20." in said
-    assert said.endswith("By these rules the checkpoint of iteration 200 is kept.")
+    assert "by at most 5 %, and by its trend so will the next, which has held since iteration 20." in said
+    assert "The checkpoint of iteration 200 is kept: it is the last, and" in said
 
 
 def test_of_a_run_that_has_not_converged_it_says_so():
     said = methods_text(runs.analysis_of(runs.HALVES[0]))
     assert "From iteration 80 to 168 the RMS change per doubling of the iterations was: object phase 11 %" in said
-    assert "changes it by at most 5 %: it had not converged. By these rules" in said
+    assert "changes it by at most 5 %, and by its trend so will the next: it had not converged. The checkpoint" in said
 
 
 def test_tolerances_that_differ_are_said_of_each():
     said = methods_text(analyze_run(runs.ATOMS, tolerances={"phase": "2%"}, tensors=["objp", "obja"], device="cpu"))
-    assert "the object phase by at most 2 % and the object amplitude by at most 5 %: it had not converged" in said
+    assert "the object phase by at most 2 % and the object amplitude by at most 5 %, and by its trend so" in said
 
 
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        ("probe", "The probe counts as converged where a doubling of the iterations changes it by at most 5 %, which"),
-        ("probe_pos_shifts", "a doubling of the iterations changes them by at most 0.1 px: they had not converged"),
+        ("probe", "The probe counts as converged where a doubling of the iterations changes it by at most 5 %, and by"),
+        ("probe_pos_shifts", "a doubling of the iterations changes them by at most 0.1 px, and by its"),
     ],
 )
 def test_without_an_object_it_is_of_what_was_judged(tensor, words):
@@ -57,7 +57,9 @@ def test_without_an_object_it_is_of_what_was_judged(tensor, words):
 
 def test_of_a_run_that_broke_it_says_what_the_verdict_says():
     analysis = runs.analysis_of(runs.DATA / "truth" / "ptyrad_times100")
-    assert methods_text(analysis).endswith(f"at most 5 %. The verdict is: broken, {analysis.verdict.sentence}")
+    assert methods_text(analysis).endswith(
+        f"and by its trend so will the next. The verdict is: broken, {analysis.verdict.sentence}"
+    )
 
 
 def test_of_too_few_checkpoints_too():

@@ -1,6 +1,8 @@
 """`ptyconv frc`, and `ptyconv plot` of what it wrote."""
 
 import json
+import os
+import shutil
 
 import frc as invented
 import h5py
@@ -163,3 +165,18 @@ def test_a_damaged_file_is_named(ptyconv, tmp_path, content):
     result = ptyconv("plot", place, "--frc")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {place}: ")
+
+
+def test_a_name_that_is_no_utf8_is_written(ptyconv, tmp_path):
+    run_dir = shutil.copytree(GRADIENT, tmp_path / os.fsdecode(b"bad\xff"))
+    result = ptyconv("frc", run_dir, "-o", tmp_path, "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads((tmp_path / "frc.json").read_bytes())["names"] == ["bad\udcff"]
+
+
+def test_of_a_path_that_is_not_there_nothing_is_drawn(ptyconv, tmp_path):
+    assert ptyconv("frc", GRADIENT, "-o", tmp_path, "--no-plot", "-q").exit_code == 0
+    result = ptyconv("plot", tmp_path / "nosuch")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "nosuch" in result.stderr
+    assert not (tmp_path / "frc.png").exists()

@@ -100,6 +100,14 @@ def test_it_says_why():
     quiet = keep_of({"objp": part(14, 12, 10, 30)}, NITERS, HARDLY).because
     assert quiet == (
         "it is the first whose change per doubling (14 %) is near the least (10 %, at 400); later ones moved the "
-        "object, while the loss hardly fell"
+        "object, while over the last doubling the loss hardly fell"
     )
     assert "loss" not in keep_of({"objp": part(14, 12, 10, 30)}, NITERS, None).because
+
+
+def test_it_says_what_changes_less_and_what_is_not_known():
+    grows = {"objp": part(40, 20, 10), "obja": part(3, 6, 9, key="obja")}
+    assert keep_of(grows, NITERS, HARDLY).because == "it is the last, and the object phase changes less than before"
+    unknown = doublings_of(Motion(800, {800: CONTRAST}, []), quantity_of("objp"), 5.0, [])
+    half_known = {"objp": unknown, "obja": part(3, 2, 1, key="obja")}
+    assert keep_of(half_known, NITERS, HARDLY) == (800, "it is the last, and it is too early to tell")

@@ -42,7 +42,7 @@ def test_the_object_that_converges_is_called_so(runs):
     assert wrong == []
     last = run.verdict(1000)
     assert exit_code(last) == 0
-    assert last.remark == "The loss is lowest at iteration 74, and 1.8 % higher now."
+    assert last.remark == "The loss is 1.8 % higher than at iteration 74."
 
 
 EXPECTED = {

@@ -62,7 +62,7 @@
     return Array.from({ length: 256 }, (_, level) => colourAt(COLOURS[name], level / 255));
   }
 
-  // Levels of differences are roots of them: see page/levels.py.
+  // Levels of differences are roots of them: see page/images.py.
   function ofDifferences(scale, { middle, reach }) {
     const points = isDark.matches ? DARK : LIGHT;
     return Array.from({ length: 256 }, (_, level) => {
