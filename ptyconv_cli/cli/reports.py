@@ -18,11 +18,11 @@ from ptyconv_cli.cli.console import progress_bar, say_verdict, say_wrapped
 from ptyconv_cli.cli.options import Where
 from ptyconv_cli.cli.outputs import analyze_into, explained
 from ptyconv_cli.cli.study import (
-    LEGEND,
     analysis_of,
     analyze_units,
     cells,
     heads,
+    legend,
     options_of,
     reason,
 )
@@ -280,7 +280,7 @@ def report_study(
         say_wrapped(advice, "  ")
     title = root.absolute().name or str(root)
     notices = [*filter(None, [on_collated(rows, found.collated, told)]), *found.problems]
-    made_of = partial(study_page, title, heads(settings), table, LEGEND, sentence(advice))
+    made_of = partial(study_page, title, heads(settings), table, legend(), sentence(advice))
     content = made_of(shown, notices)
     if len(content) > LARGEST:
         content = made_of([one.bare for one in shown], notices)

@@ -3,7 +3,7 @@
 import csv
 import math
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from io import StringIO
@@ -49,10 +49,10 @@ SHORTEST_NAME, MOST_SETTINGS = 14, 3
 
 MEASURED = ("at", "loss", "moved", "keep")
 
-LEGEND = (
-    "moved: by how much the last doubling of the iterations changed the object, in % of its contrast; keep: the "
-    "iteration of the checkpoint to keep"
-)
+LEGEND = {
+    "moved": "by how much the last doubling of the iterations changed the object, in % of its contrast",
+    "keep": "the iteration of the checkpoint to keep",
+}
 
 
 def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
     widths = {name: 2 + max(len(name), *(len(of_one.get(name, "")) for of_one in settings.values())) for name in names}
     loss_width = max(9, *(2 + len(_number(row.loss)) for row in rows))
     widths |= {"at": 6, "loss": loss_width, **({by_series.key: 11} if by_series else {}), "moved": 8, "keep": 7}
-    shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort, "keep"])
+    shown = that_fit(widths, text_width() - SHORTEST_NAME - VERDICT_WIDTH, [*names[::-1], "loss", "at", sort, "moved"])
     longest = max((len(row.name) for row in rows), default=0)
     limit = NAME_WIDTH if text_width() <= 80 else max(NAME_WIDTH, longest + 1)
     name_width = min(limit, text_width() - sum(shown.values()) - VERDICT_WIDTH)
@@ -85,7 +85,7 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
         texts = "".join(f"{said[key]:>{width}}" for key, width in shown.items())
         lines.append((f"{name:<{name_width}}{texts}  {row.state or '-'}", row.state))
     lines += [(line, "") for line in left_out(len(widths) - len(shown), TABLE_NAME)]
-    lines += [(line, "") for line in wrapped(LEGEND, text_width())]
+    lines += [(line, "") for line in wrapped(legend(shown), text_width())]
     why_not = why_not_by_loss(rows) if sort == "loss" else ""
     if why_not:
         lines += [(line, "") for line in wrapped(f"Not sorted by loss: {why_not}.", text_width())]
@@ -93,6 +93,11 @@ def table(rows: Sequence[Row], sort: str, settings: Mapping[str, Mapping[str, st
         said_of = f"{sort}: the last change per iteration{f', in {unit}' if unit else ''}"
         lines += [(line, "") for line in wrapped(said_of, text_width())]
     return lines
+
+
+def legend(shown: Container[str] = MEASURED) -> str:
+    """Return what the columns that are shown mean."""
+    return "; ".join(f"{name}: {what}" for name, what in LEGEND.items() if name in shown)
 
 
 def heads(settings: Mapping[str, Mapping[str, str]]) -> list[str]:

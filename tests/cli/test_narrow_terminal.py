@@ -73,6 +73,8 @@ def test_a_narrow_table_says_what_it_leaves_out(ptyconv, out, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         said[columns] = " ".join(ptyconv("analyze", STUDY, "-o", out, "--no-plot").stdout.split())
     assert "6 columns left out: widen the terminal, or see convergence_study.csv" in said[40]
+    assert " keep verdict " in said[40], "the answer is what stays"
+    assert "moved:" not in said[40]
     assert "1 column left out: widen the terminal, or see convergence_study.csv" in said[80]
     assert "left out" not in said[100]
     monkeypatch.setenv("COLUMNS", "40")

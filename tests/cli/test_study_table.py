@@ -95,3 +95,9 @@ def test_long_moves_are_in_nm():
 
     assert said(2.5, 1200.0) == (["2.5", "1200"], "Å")
     assert said(25.0, 12000.0) == (["2.5", "1200"], "nm")
+
+
+def test_a_large_loss_stays_apart_from_the_iteration():
+    rows = [Row("diverged", Path(), niter=60, loss=1.789e11, state="broken"), Row("other", Path(), niter=60, loss=0.5)]
+    cells = {line.split()[0]: line.split()[1:3] for line, _ in table(rows, "name", {})[1:3]}
+    assert cells == {"diverged": ["60", "1.789e+11"], "other": ["60", "0.5"]}
