@@ -93,7 +93,7 @@ def _suspect(quantity: Quantity, said: Situation) -> str:
     since = said.keep.niter if said.keep else said.niter
     fixing = said.engine.settings.fixing.get(quantity.key, "")
     how = _with(fixing.format(niter=since))
-    label, them, drives = quantity.label, "them" if quantity.plural else "it", verb(quantity.key, "drives")
+    label, them, drives = quantity.label, it(quantity.key), verb(quantity.key, "drives")
     again = "run on" if since == said.niter else "run again"
     return f"to know whether the {label} {drives} it, {again} with {them} fixed from iteration {since} on{how}"
 
@@ -122,15 +122,18 @@ def _first_with_a_verdict(niters: Sequence[int], begin: int) -> int:
 
     Where that would be many, not each of them is tried.
     """
-    counting, saved = Counting((begin,)), [niter for niter in niters if niter > begin]
+    counting, saved = Counting((begin,)), [niter for niter in niters if niter > begin] or [begin + 1]
+    compared = [niter for place, niter in enumerate(saved) if half_of(saved, counting, place) is not None]
     apart = saved[-1] - (saved[-2] if len(saved) > 1 else begin)
     apart *= math.ceil((saved[-1] - begin) / (MOST_TRIED * apart))
     while True:
         saved.append(saved[-1] + apart)
-        compared = [niter for place, niter in enumerate(saved) if half_of(saved, counting, place) is not None]
+        if half_of(saved, counting) is None:
+            continue
         low, high = (begin + (saved[-1] - begin) / times for times in (FARTHEST, NEAREST))
-        if compared[-1:] == saved[-1:] and any(low <= niter <= high for niter in compared):
+        if any(low <= niter <= high for niter in compared):
             return saved[-1]
+        compared.append(saved[-1])
 
 
 def _rate(quantity: Quantity, said: Situation) -> str:

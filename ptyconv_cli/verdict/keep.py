@@ -46,22 +46,20 @@ def keep_of(doublings: Mapping[str, Doublings], niters: Sequence[int], loss: Los
     last, moving = niters[-1], [part for part in parts if part.state != "not optimised"]
     if not moving:
         return Keep(last, "it is the last")
-    optimised, moving = (
-        moving,
-        [part for part in moving if part.state != "insufficient"],
-    )  # with a doubling at their last
-    calm = all(has_converged(part) or part.points[-1].relative <= part.tolerance for part in moving)
-    if not moving or (calm and len(moving) < len(optimised)):
+    judged = [part for part in moving if part.state != "insufficient"]  # which have a doubling at their last
+    beyond = [part for part in judged if not part.points[-1].relative <= part.tolerance]
+    calm = all(has_converged(part) for part in beyond)
+    if not judged or (calm and len(judged) < len(moving)):
         return Keep(last, "it is the last, and it is too early to tell")
-    if all(part.points[-1].relative <= part.tolerance for part in moving):
+    if not beyond:
         return Keep(last, "it is the last, and the last doubling changed the object by no more than tolerated")
     if calm:
         return Keep(last, "it is the last, and the object jitters about a point by no more than tolerated")
     if loss and loss.still_falls:
         return Keep(last, "it is the last, and the loss still falls")
-    part, falls = moving[0], loss is None or loss.falls  # the phase, where it is there
+    part, falls = judged[0], loss is None or loss.falls  # the phase, where it is there
     if part.growth < (1 if falls else LESS):
-        grows = any(other.growth > 1 and other.points[-1].relative > other.tolerance for other in moving[1:])
+        grows = any(other.growth > 1 for other in beyond if other is not part)
         return Keep(last, f"it is the last, and the object{' phase' if grows else ''} changes less than before")
     return _quiet(part, last, _meanwhile(loss))
 

@@ -55,14 +55,17 @@ def of_quantity(key: str, found: Doublings, loss: LossSoFar | None) -> str:
     changed = f"{interval(last)} the {label} changed by {amount(key, last.relative)}{_per_doubling(found)}"
     changed += f" ({_tolerated(key, found)})"
     if found.state == "step-limited":
-        whose = "their" if quantity_of(key).plural else "its"
-        return f"{changed}, and less than before only because {whose} learning rate fell."
+        return f"{changed}, and less than before only because {_whose(key)} learning rate fell."
     beyond = " By this trend the next doubling goes beyond that." if _goes_beyond(found) else ""
     return f"{changed}{_compared(key, found)}{_loss_meanwhile(found, loss)}.{beyond}"
 
 
 def _tolerated(key: str, found: Doublings) -> str:
     return f"{found.tolerance:.3g} {quantity_of(key).unit} tolerated"
+
+
+def _whose(key: str) -> str:
+    return "their" if quantity_of(key).plural else "its"
 
 
 def _goes_beyond(found: Doublings) -> bool:
@@ -88,11 +91,10 @@ def of_other(key: str, found: Doublings, still: bool = False) -> str:
     label = quantity_of(key).label
     begin = label.capitalize() if quantity_of(key).plural else f"The {label}"
     if found.state == "step-limited":
-        whose = "their" if quantity_of(key).plural else "its"
-        return f"{begin} {verb(key, 'moves')} less only because {whose} learning rate fell."
+        return f"{begin} {verb(key, 'moves')} less only because {_whose(key)} learning rate fell."
     moves = f"still {verb(key, 'moves')}" if still else f"{verb(key, 'moves')} as well"
     last, follows = found.points[-1].relative, ", while the object hardly does" if still else ""
-    if last <= found.tolerance < last * found.growth:
+    if _goes_beyond(found):
         of, unit = f" {quantity_of(key).of}".rstrip(), quantity_of(key).unit
         by = f"by {last:.2g} {unit}{of} per doubling, within the {found.tolerance:.3g} {unit} tolerated"
         return f"{begin} {moves}, {by}, but more each time{follows}."

@@ -210,6 +210,7 @@ def test_too_early_to_tell_names_what_is_missing():
 @pytest.mark.parametrize(
     ("niters", "begin", "enough"),
     [
+        ([0], 0, 3),
         ([20], 0, 60),
         ([20, 40], 0, 60),
         ([20, 100], 0, 260),
